@@ -1,0 +1,34 @@
+"""What a model folder is: manifest, digests, layout, atomic writing. No torch."""
+
+from affineur.artifact.environment import describe_machine, environment
+from affineur.artifact.folder import ModelFolder, file_digest, open_folder
+from affineur.artifact.info import ModelInfo, describe
+from affineur.artifact.manifest import Manifest, Parent, read_manifest, verify, write_manifest
+from affineur.artifact.scope import EXCLUDED, SCOPES, Matrix, in_scope, layer_of, matrix_of
+from affineur.artifact.writing import MANIFEST, new_folder, refuse_to_lose, write_json, write_text
+
+__all__ = [
+    "EXCLUDED",
+    "MANIFEST",
+    "SCOPES",
+    "Manifest",
+    "Matrix",
+    "ModelFolder",
+    "ModelInfo",
+    "Parent",
+    "describe",
+    "describe_machine",
+    "environment",
+    "file_digest",
+    "in_scope",
+    "layer_of",
+    "matrix_of",
+    "new_folder",
+    "open_folder",
+    "read_manifest",
+    "refuse_to_lose",
+    "verify",
+    "write_json",
+    "write_manifest",
+    "write_text",
+]

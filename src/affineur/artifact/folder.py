@@ -1,0 +1,113 @@
+"""A model folder, looked at without torch: what it is, whether it is whole, what its labels are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from affineur.artifact.tensors import Tensor, tensors, weight_files
+from affineur.errors import ModelError
+
+_HEAD = "ForTokenClassification"
+_TOKENIZER_FILES = ("tokenizer.json", "sentencepiece.bpe.model", "spm.model", "vocab.txt", "vocab.json", "spiece.model")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFolder:
+    """A folder that ``AutoModelForTokenClassification.from_pretrained`` can load.
+
+    Args:
+        path: The folder.
+        config: Its ``config.json``.
+        labels: Labels in the order of the classifier's outputs, as the model names them.
+    """
+
+    path: Path
+    config: dict[str, Any]
+    labels: tuple[str, ...]
+
+    @property
+    def layers(self) -> int:
+        """Number of encoder layers."""
+        return int(self.config.get("num_hidden_layers") or self.config.get("n_layers") or 0)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the weight files on disk."""
+        return sum(file.stat().st_size for file in weight_files(self.path))
+
+    def tensors(self) -> list[Tensor]:
+        """List its tensors, by name."""
+        return tensors(self.path)
+
+    def digest(self) -> str:
+        """Return the sha256 over what decides its outputs: weights, configuration, tokenizer."""
+        files = [*weight_files(self.path), *(self.path / n for n in ("config.json", *_TOKENIZER_FILES) if (self.path / n).is_file())]
+        whole = hashlib.sha256()
+        for file in files:
+            whole.update(f"{file.name} {file_digest(file)}\n".encode())
+        return whole.hexdigest()
+
+
+def open_folder(path: Path | str) -> ModelFolder:
+    """Look at a model folder and check that it is usable.
+
+    Raises:
+        ModelError: If it is missing, has no token-classification head, no safetensors weights, damaged weights,
+            no tokenizer, or labels that do not fit the classifier.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise ModelError(f"{path} is {'a file' if path.is_file() else 'not there'}, expected a model folder")
+    config = _read_config(path)
+    architectures = config.get("architectures") or []
+    if not any(str(name).endswith(_HEAD) for name in architectures):
+        found = ", ".join(map(str, architectures)) or "none named"
+        raise ModelError(f"{path} has no token-classification head (architecture: {found}, expected …{_HEAD}); train one with: affineur train")
+    labels = _labels(config, path)
+    folder = ModelFolder(path, config, labels)
+    heads = [t for t in folder.tensors() if t.name in ("classifier.weight", "classifier.out_proj.weight")]
+    if heads and heads[0].shape[0] != len(labels):
+        raise ModelError(f"{path}: the classifier has {heads[0].shape[0]} outputs but config.json names {len(labels)} labels")
+    if not any((path / name).is_file() for name in _TOKENIZER_FILES):
+        raise ModelError(f"{path} has no tokenizer (expected tokenizer.json)")
+    return folder
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    file = path / "config.json"
+    if not file.is_file():
+        raise ModelError(f"{path} has no config.json, expected a model folder written by save_pretrained")
+    try:
+        config = json.loads(file.read_text("utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{file} is not valid JSON ({error})") from None
+    if not isinstance(config, dict):
+        raise ModelError(f"{file} is not a JSON object")
+    return config
+
+
+def _labels(config: dict[str, Any], path: Path) -> tuple[str, ...]:
+    try:
+        named = {int(k): str(v) for k, v in config["id2label"].items()}
+        return tuple(named[i] for i in range(len(named)))
+    except (KeyError, ValueError, AttributeError):
+        raise ModelError(f"{path}/config.json has no usable id2label, expected one label for each output, numbered from 0") from None
+
+
+def file_digest(file: Path) -> str:
+    """Return the sha256 of a file, remembered while its size and time stay the same."""
+    status = file.stat()
+    return _digest(os.fspath(file.absolute()), status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+@lru_cache(maxsize=256)
+def _digest(path: str, *_state: int) -> str:
+    """Digest a file; ``_state`` makes the cache forget it when it changes."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

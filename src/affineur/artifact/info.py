@@ -1,0 +1,110 @@
+"""The guide's §2 table for any model folder, without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from affineur.artifact.folder import ModelFolder, open_folder
+from affineur.artifact.manifest import Manifest, read_manifest
+from affineur.artifact.scope import Matrix, matrix_of
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixInfo:
+    """Weights and zeros of one matrix in scope."""
+
+    matrix: Matrix
+    weights: int
+    zeros: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What can be said of a model by looking at its folder.
+
+    Args:
+        folder: The folder.
+        manifest: Its manifest, if it has one.
+        parameters: Number of parameters.
+        nonzero: Number of parameters that are not zero.
+        dtypes: Data types of the weights, as safetensors names them.
+        matrices: Matrices in scope, by layer.
+    """
+
+    folder: ModelFolder
+    manifest: Manifest | None
+    parameters: int
+    nonzero: int
+    dtypes: tuple[str, ...]
+    matrices: tuple[MatrixInfo, ...]
+
+    @property
+    def weights_in_scope(self) -> int:
+        """Weights in scope: attention and feed-forward matrices."""
+        return sum(m.weights for m in self.matrices)
+
+    @property
+    def zeros_in_scope(self) -> int:
+        """Zeros in scope."""
+        return sum(m.zeros for m in self.matrices)
+
+    @property
+    def sparsity(self) -> float:
+        """Zeros ÷ weights, in scope."""
+        return self.zeros_in_scope / self.weights_in_scope if self.weights_in_scope else 0.0
+
+    def by_layer(self) -> dict[int, float]:
+        """Return the sparsity of each encoder layer, in scope."""
+        layers = sorted({m.matrix.layer for m in self.matrices})
+        return {layer: _sparsity([m for m in self.matrices if m.matrix.layer == layer]) for layer in layers}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return stable keys for ``info --json``."""
+        manifest = self.manifest
+        return {
+            "model": str(self.folder.path),
+            "architecture": (self.folder.config.get("architectures") or ["?"])[0],
+            "layers": self.folder.layers,
+            "hidden_size": self.folder.config.get("hidden_size") or self.folder.config.get("dim"),
+            "attention_heads": self.folder.config.get("num_attention_heads") or self.folder.config.get("n_heads"),
+            "parameters": self.parameters,
+            "nonzero_parameters": self.nonzero,
+            "sparsity": self.sparsity,
+            "sparsity_of_model": 1 - self.nonzero / self.parameters if self.parameters else 0.0,
+            "weights_in_scope": self.weights_in_scope,
+            "zeros_in_scope": self.zeros_in_scope,
+            "sparsity_by_layer": {str(k): v for k, v in self.by_layer().items()},
+            "sparsity_by_matrix": {m.matrix.name: m.zeros / m.weights if m.weights else 0.0 for m in self.matrices},
+            "labels": list(self.folder.labels),
+            "size_bytes": self.folder.size_bytes,
+            "dtypes": list(self.dtypes),
+            "digest": self.folder.digest(),
+            "stage": manifest.stage if manifest else None,
+            "format": manifest.format if manifest else None,
+            "version": manifest.environment.get("libraries", {}).get("affineur") if manifest else None,
+            "lineage": [{"stage": p.stage, "name": p.name, "digest": p.digest} for p in manifest.parents] if manifest else [],
+        }
+
+
+def describe(path: Path | str) -> ModelInfo:
+    """Look at a model folder.
+
+    Raises:
+        ModelError: If it is not a usable model folder.
+    """
+    folder = open_folder(path)
+    listed = folder.tensors()
+    zeros = {t.name: t.zeros() for t in listed}
+    matrices = sorted((MatrixInfo(m, t.elements, zeros[t.name], t.size_bytes) for t in listed if (m := matrix_of(t.name))), key=lambda i: i.matrix)
+    parameters = sum(t.elements for t in listed)
+    return ModelInfo(
+        folder, read_manifest(folder.path), parameters, parameters - sum(zeros.values()), tuple(sorted({t.dtype for t in listed})), tuple(matrices)
+    )
+
+
+def _sparsity(matrices: list[MatrixInfo]) -> float:
+    weights = sum(m.weights for m in matrices)
+    return sum(m.zeros for m in matrices) / weights if weights else 0.0

@@ -1,0 +1,100 @@
+"""``affineur.json``: where an artifact comes from, how it was made, and the digest of each of its files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from affineur.artifact.environment import environment
+from affineur.artifact.folder import file_digest
+from affineur.artifact.writing import MANIFEST, write_json
+from affineur.errors import ModelError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """An ancestor: the stage that made it and the digest of its weights, configuration and tokenizer."""
+
+    stage: str
+    digest: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What ``affineur.json`` says.
+
+    Args:
+        kind: ``transformers`` (later also ``packed``, ``onnx``, ``openvino``).
+        stage: The stage that wrote it.
+        parameters: That stage's parameters.
+        parents: Ancestors, the nearest first, up to the teacher.
+        data: Name and digest of the data used, by role.
+        key: Digest of everything that decided the result, by which a finished stage is recognized.
+        recipe: Digest of the recipe, or ``None``.
+        scores: Scores measured when it was written.
+        environment: Library versions and CPU.
+        files: sha256 of every other file.
+        format: Version of this format.
+    """
+
+    kind: str
+    stage: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+    parents: list[Parent] = field(default_factory=list)
+    data: dict[str, Any] = field(default_factory=dict)
+    key: str | None = None
+    recipe: str | None = None
+    scores: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=environment)
+    files: dict[str, str] = field(default_factory=dict)
+    format: int = FORMAT
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write ``affineur.json`` last, with the digest of every file that is in ``folder`` by then."""
+    files = {str(p.relative_to(folder)): file_digest(p) for p in sorted(folder.rglob("*")) if p.is_file() and p.name != MANIFEST}
+    write_json(folder / MANIFEST, asdict(manifest) | {"files": files})
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """Read a folder's manifest, or return ``None`` where it has none.
+
+    Raises:
+        ModelError: If the manifest is damaged or from a newer version of Affineur.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        return None
+    try:
+        raw = json.loads(path.read_text("utf-8"))
+        if raw["format"] > FORMAT:
+            raise ModelError(f"{path} has format {raw['format']}, this Affineur reads up to {FORMAT}; upgrade it: pip install -U affineur")
+        return Manifest(**{**raw, "parents": [Parent(**p) for p in raw["parents"]]})
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path} is damaged ({error}); delete it to use the folder as a plain model") from None
+
+
+def verify(folder: Path) -> Manifest | None:
+    """Check every file against the manifest; a folder without one passes.
+
+    Raises:
+        ModelError: If a file is missing or differs.
+    """
+    manifest = read_manifest(folder)
+    for name, digest in (manifest.files if manifest else {}).items():
+        path = folder / name
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise ModelError(f"{folder / MANIFEST} names {name}, which lies outside the folder")
+        if not path.is_file():
+            raise ModelError(f"{path} is missing, though {MANIFEST} lists it; the artifact is incomplete")
+        if file_digest(path) != digest:
+            raise ModelError(
+                f"{path} is not the file that was written (sha256 differs from {MANIFEST}); fetch or make the artifact again, "
+                f"or delete {MANIFEST} if the change was meant"
+            )
+    return manifest

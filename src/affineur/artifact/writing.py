@@ -1,0 +1,169 @@
+"""Atomic writing: a crash leaves the old file or folder, or the new one, never half of either."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from affineur.errors import AffineurError, ParameterError
+
+MANIFEST = "affineur.json"
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """Build a folder beside ``target`` and put it in place in one step when the block ends well.
+
+    An existing ``target`` is replaced only if Affineur wrote it and nobody has added a file to it since.
+
+    Args:
+        target: Where the folder will be.
+
+    Yields:
+        The folder to write into; its files are synced to disk before the rename.
+
+    Raises:
+        ParameterError: If ``target`` holds something that Affineur did not write.
+        AffineurError: If the disk is full or not writable; ``target`` is then as it was.
+    """
+    target = target.absolute()
+    refuse_to_lose(target)
+    building = target.parent / f".{target.name}.tmp-{os.getpid()}"
+    with _disk_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(target)
+        building.mkdir()
+        try:
+            yield building
+            _sync_tree(building)
+            _swap(building, target)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically.
+
+    Raises:
+        AffineurError: If the disk is full or not writable; the old file is then as it was.
+    """
+    with _disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        building = path.parent / f".{path.name}.tmp-{os.getpid()}"
+        try:
+            with building.open("w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            building.replace(path)
+            _sync(path.parent)
+        finally:
+            building.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON, atomically."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def refuse_to_lose(target: Path) -> None:
+    """Refuse to write over anything that is not an untouched artifact of ours.
+
+    Raises:
+        ParameterError: If ``target`` is a file, or a folder with files that no manifest names.
+    """
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise ParameterError(f"{target} is a file, expected a folder to write to; name another with -o")
+    found = {str(p.relative_to(target)) for p in target.rglob("*") if not p.is_dir()}
+    if foreign := sorted(found - _written_by_us(target)):
+        shown = ", ".join(foreign[:3]) + (", …" if len(foreign) > 3 else "")
+        raise ParameterError(f"{target} holds files that Affineur did not write ({shown}); move them away or name another folder")
+
+
+def _written_by_us(folder: Path) -> set[str]:
+    try:
+        files = json.loads((folder / MANIFEST).read_text("utf-8"))["files"]
+        return {MANIFEST, *files}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
+@contextmanager
+def _disk_errors(target: Path) -> Iterator[None]:
+    """Turn a full or read-only disk into one line, whichever library met it first."""
+    try:
+        yield
+    except AffineurError:
+        raise
+    except Exception as error:
+        text = str(error)
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "No space left" in text or "os error 28" in text:
+            raise AffineurError(f"no space left on the disk of {target.parent} while writing {target.name}; nothing there was changed") from error
+        if isinstance(error, PermissionError | FileExistsError | NotADirectoryError) or getattr(error, "errno", None) == errno.EROFS:
+            raise AffineurError(f"{target} cannot be written ({getattr(error, 'strerror', None) or text})") from error
+        raise
+
+
+def _remove_stale(target: Path) -> None:
+    """Remove what killed processes left behind while building the same target."""
+    for leftover in target.parent.glob(f".{target.name}.tmp-*"):
+        pid = leftover.name.rpartition("-")[2]
+        if pid.isdigit() and (int(pid) == os.getpid() or not _alive(int(pid))):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _swap(building: Path, target: Path) -> None:
+    if not target.exists():
+        building.rename(target)
+    elif _exchange(building, target):
+        shutil.rmtree(building)
+    else:  # no atomic exchange on this system: the old folder stands aside for the moment between two renames
+        aside = target.parent / f".{target.name}.tmp-old-{os.getpid()}"
+        target.rename(aside)
+        building.rename(target)
+        shutil.rmtree(aside)
+    _sync(target.parent)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Swap two folders in one system call (Linux ``renameat2``); return whether the system could."""
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    return bool(renameat2(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE) == 0)
+
+
+def _sync_tree(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        _sync(path)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some file systems cannot sync a folder
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

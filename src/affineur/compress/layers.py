@@ -1,0 +1,120 @@
+"""Which encoder layers a student keeps, and the student made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from affineur.errors import ModelError, ParameterError, did_you_mean
+from affineur.progress import report
+
+CHOICES = ("top", "uniform", "search")
+
+
+def encoder_layers(model: PreTrainedModel) -> nn.ModuleList:
+    """Find the list of encoder layers of any encoder family.
+
+    Raises:
+        ModelError: If there is no list with as many entries as the configuration has layers.
+    """
+    wanted = model.config.num_hidden_layers
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and name.rpartition(".")[2] in ("layer", "layers") and len(module) == wanted:
+            return module
+    raise ModelError(f"{type(model).__name__} has no list of {wanted} encoder layers that could be dropped")
+
+
+def keep_layers(model: PreTrainedModel, kept: list[int]) -> PreTrainedModel:
+    """Drop all encoder layers but ``kept``, in place; embeddings and classifier stay.
+
+    Args:
+        model: The model.
+        kept: Layers to keep, ascending, from 0.
+    """
+    layers = encoder_layers(model)
+    # Modules are dropped from the same list object, so nothing that refers to it goes stale.
+    for index in reversed(range(len(layers))):
+        if index not in kept:
+            del layers[index]
+    config: Any = model.config
+    # Some configurations name the kind of each layer (ModernBERT's local and global attention) and check the count.
+    kinds = getattr(config, "layer_types", None)
+    config.num_hidden_layers = len(kept)
+    if kinds is not None:
+        config.layer_types = [kinds[i] for i in kept]
+    return model
+
+
+def check_layers(wanted: int, have: int) -> None:
+    """Check a number of layers to keep.
+
+    Raises:
+        ParameterError: If it is less than 1 or more than there are.
+    """
+    if not 1 <= wanted <= have:
+        raise ParameterError(f"--layers {wanted} is impossible: the teacher has {have} encoder layers, so give a number from 1 to {have}")
+
+
+def choose_layers(
+    model: PreTrainedModel, wanted: int, how: str, score: Callable[[PreTrainedModel], float] | None = None
+) -> tuple[list[int], list[dict[str, Any]]]:
+    """Choose the layers a student keeps.
+
+    Args:
+        model: The teacher; unchanged.
+        wanted: How many layers to keep.
+        how: ``top`` drops the highest (Sajjad et al. 2020), ``uniform`` keeps evenly spaced ones with the first and
+            the last (Sanh et al. 2019), ``search`` tries each single drop without training and keeps the best,
+            until enough are gone.
+        score: Gives the dev F1 of a model, for ``search``.
+
+    Returns:
+        The layers kept, ascending, and what ``search`` saw: ``dropped`` and ``f1`` of each trial.
+
+    Raises:
+        ParameterError: If the number is impossible, the choice unknown, or ``search`` has nothing to score on.
+    """
+    have = len(encoder_layers(model))
+    check_layers(wanted, have)
+    if how == "top":
+        return list(range(wanted)), []
+    if how == "uniform":
+        return [round(i * (have - 1) / max(1, wanted - 1)) for i in range(wanted)], []
+    if how != "search":
+        raise ParameterError(f"no way '{how}' to choose layers, expected one of {', '.join(CHOICES)}{did_you_mean(how, CHOICES)}")
+    if score is None:
+        raise ParameterError("choosing layers by search needs dev data; give --data a folder with dev.conll, or use --keep top")
+    return _search(model, wanted, score)
+
+
+def _search(model: PreTrainedModel, wanted: int, score: Callable[[PreTrainedModel], float]) -> tuple[list[int], list[dict[str, Any]]]:
+    layers = encoder_layers(model)
+    everything = list(layers)
+    kept = list(range(len(everything)))
+    trials: list[dict[str, Any]] = []
+    todo = sum(n - 1 for n in range(len(kept), wanted, -1))
+    try:
+        while len(kept) > wanted:
+            best = (-1.0, 0)
+            # The lowest layer stays: every study finds it matters most, and ModernBERT's is built differently.
+            for layer in kept[1:]:
+                _show(model, layers, everything, [i for i in kept if i != layer])
+                f1 = score(model)
+                trials.append({"dropped": sorted(set(range(len(everything))) - set(kept) | {layer}), "f1": f1})
+                report("trying to drop each layer", len(trials), todo)
+                best = max(best, (f1, layer))  # among equals the higher layer goes
+            kept.remove(best[1])
+    finally:
+        _show(model, layers, everything, list(range(len(everything))))
+    return kept, trials
+
+
+def _show(model: PreTrainedModel, layers: nn.ModuleList, everything: list[nn.Module], shown: list[int]) -> None:
+    """Let the model run through some of its layers only; nothing is copied."""
+    while len(layers):
+        del layers[-1]
+    layers.extend([everything[i] for i in shown])
+    model.config.num_hidden_layers = len(shown)

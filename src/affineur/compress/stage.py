@@ -1,0 +1,145 @@
+"""What all stages share: recognizing finished work, a place for unfinished work, and writing the artifact."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from affineur.artifact import (
+    Manifest,
+    ModelFolder,
+    Parent,
+    new_folder,
+    read_manifest,
+    refuse_to_lose,
+    verify,
+    write_json,
+    write_manifest,
+)
+from affineur.compress.models import save_model
+from affineur.compress.tagger import TorchTagger
+from affineur.entities import Corpus
+from affineur.errors import ModelError
+from affineur.measure import evaluate
+from affineur.progress import report
+from affineur.runtime import Encoder
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One step from a model folder to a new one.
+
+    Args:
+        name: The stage, such as ``prune``.
+        out: The folder it writes.
+        source: The model it starts from.
+        parameters: Everything that decides the result beside source and data.
+        data: Corpora used, by role.
+        teacher: The teacher, where there is one beside the source.
+    """
+
+    name: str
+    out: Path
+    source: ModelFolder
+    parameters: dict[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Corpus] = field(default_factory=dict)
+    teacher: ModelFolder | None = None
+
+    @property
+    def key(self) -> str:
+        """Digest of all that decides the result: the same key means the same artifact."""
+        decides = {
+            "stage": self.name,
+            "source": self.source.digest(),
+            "teacher": self.teacher.digest() if self.teacher else None,
+            "parameters": self.parameters,
+            "data": {role: corpus.digest for role, corpus in self.data.items()},
+        }
+        return hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()
+
+    def finished(self) -> bool:
+        """Say whether ``out`` already holds this very result, whole.
+
+        Raises:
+            ParameterError: If ``out`` holds something that is not ours and would be lost.
+        """
+        try:
+            manifest = read_manifest(self.out)
+            if manifest is not None and manifest.key == self.key:
+                verify(self.out)
+                report(f"{self.name}: {self.out} is up to date")
+                return True
+        except ModelError:
+            pass  # damaged, so it is made again
+        refuse_to_lose(self.out)
+        return False
+
+    @contextmanager
+    def workplace(self) -> Iterator[Path]:
+        """Give a folder beside ``out`` for unfinished work; what an interrupted run of the same key left is still in it."""
+        place = self.out.parent / f".{self.out.name}.work"
+        key_file = place / "key"
+        if place.exists() and not (key_file.exists() and key_file.read_text() == self.key):
+            shutil.rmtree(place)
+        place.mkdir(parents=True, exist_ok=True)
+        key_file.write_text(self.key)
+        yield place
+        shutil.rmtree(place)
+
+    def write(
+        self,
+        model: PreTrainedModel,
+        scores: dict[str, Any] | None = None,
+        extra: Mapping[str, Any] | None = None,
+        check: Callable[[Path], None] | None = None,
+    ) -> Path:
+        """Write the artifact: model, tokenizer, extra JSON files, manifest; all of it or nothing.
+
+        Args:
+            model: The result.
+            scores: What was measured on the way.
+            extra: JSON files to add, by name.
+            check: Called with the folder before it takes its place; raises to refuse it.
+        """
+        with new_folder(self.out) as folder:
+            save_model(model, folder, self.source.path)
+            carried = self.source.path / "pruning_info.json"
+            if carried.is_file() and "pruning_info.json" not in (extra or {}) and self.name != "distill":
+                shutil.copyfile(carried, folder / carried.name)
+            for name, value in (extra or {}).items():
+                write_json(folder / name, value)
+            if check is not None:
+                check(folder)
+            write_manifest(folder, self._manifest(scores or {}))
+        report(f"{self.name}: wrote {self.out}")
+        return self.out
+
+    def _manifest(self, scores: dict[str, Any]) -> Manifest:
+        before = read_manifest(self.source.path)
+        parent = Parent(before.stage if before else "given", self.source.digest(), self.source.path.name)
+        return Manifest(
+            kind="transformers",
+            stage=self.name,
+            parameters=self.parameters,
+            parents=[parent, *(before.parents if before else [])],
+            data={role: {"name": corpus.name, "digest": corpus.digest, "sentences": len(corpus)} for role, corpus in self.data.items()},
+            key=self.key,
+            scores=scores,
+        )
+
+
+def dev_scorer(corpus: Corpus, encoder: Encoder, labels: tuple[str, ...]) -> Callable[[PreTrainedModel], float]:
+    """Return a function that gives a model's F1 on a corpus."""
+
+    def score(model: PreTrainedModel) -> float:
+        return evaluate(TorchTagger(model, encoder, labels), corpus).total.f1
+
+    return score

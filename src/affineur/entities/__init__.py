@@ -1,0 +1,45 @@
+"""Words, tags, mentions, schemes, corpora and offsets. Standard library only."""
+
+from affineur.entities.conll import open_corpus, read_lines, write_conll
+from affineur.entities.corpus import Corpus, chunks
+from affineur.entities.mentions import Mention, Sentence, Tagger
+from affineur.entities.offsets import Entity, to_entities
+from affineur.entities.schemes import (
+    Scheme,
+    TagError,
+    coarser,
+    detect,
+    merged_by_io,
+    project,
+    repair,
+    split_tag,
+    to_mentions,
+    to_tags,
+    types_of,
+    with_prefix,
+)
+
+__all__ = [
+    "Corpus",
+    "Entity",
+    "Mention",
+    "Scheme",
+    "Sentence",
+    "TagError",
+    "Tagger",
+    "chunks",
+    "coarser",
+    "detect",
+    "merged_by_io",
+    "open_corpus",
+    "project",
+    "read_lines",
+    "repair",
+    "split_tag",
+    "to_entities",
+    "to_mentions",
+    "to_tags",
+    "types_of",
+    "with_prefix",
+    "write_conll",
+]

@@ -1,0 +1,132 @@
+"""Files of words and tags: CoNLL columns and WikiNER's ``word|POS|tag`` lines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from affineur.entities.corpus import Corpus
+from affineur.entities.mentions import Sentence
+from affineur.entities.schemes import Scheme, split_tag
+from affineur.errors import DataError
+
+_BLANK = " \t\r\n"
+_COLUMNS = re.compile(r"[ \t]+")
+
+
+def open_corpus(path: Path | str, word_column: int = 0, tag_column: int = -1, scheme: Scheme | None = None) -> Corpus:
+    """Open a CoNLL or WikiNER file; which of the two it is shows in its first line.
+
+    Args:
+        path: The file, UTF-8.
+        word_column: Column of the word, from 0; negative counts from the right.
+        tag_column: Column of the tag.
+        scheme: The tagging scheme, or ``None`` to recognize it. WikiNER lines are IOB1 (Nothman et al. 2013).
+
+    Raises:
+        DataError: If the file is missing, empty, not UTF-8, not of this format, or breaks its scheme.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise DataError("this is a folder, expected a file of words and tags", path)
+    if not path.is_file():
+        raise DataError("no such file", path)
+    first = next((line for _, line in _numbered(path) if line.strip(_BLANK)), None)
+    if first is None:
+        raise DataError("the file is empty, expected one word and its tag a line", path)
+    if _is_wikiner(first):
+        return Corpus.scan(str(path), lambda: _read_wikiner(path), scheme or Scheme.IOB1)
+    return Corpus.scan(str(path), lambda: read_lines(path, word_column, tag_column), scheme)
+
+
+def read_lines(path: Path, word_column: int = 0, tag_column: int = -1) -> Iterator[Sentence]:
+    """Read the sentences of a CoNLL file, one at a time.
+
+    Columns are separated by tabs, or by spaces where a line has no tab. ``-DOCSTART-`` lines start a document.
+
+    Raises:
+        DataError: At the first line that is not of this form.
+    """
+    words: list[str] = []
+    tags: list[str] = []
+    document: int | None = None
+    first_line = 0
+    for number, line in _numbered(path):
+        if not line.strip(_BLANK):
+            if words:
+                yield Sentence(tuple(words), tuple(tags), document, first_line)
+                words, tags = [], []
+            continue
+        if line.startswith("-DOCSTART-"):
+            document = 0 if document is None else document + 1
+            continue
+        word, tag = _columns(line, word_column, tag_column, path, number)
+        if not words:
+            first_line = number
+        words.append(word)
+        tags.append(tag)
+    if words:
+        yield Sentence(tuple(words), tuple(tags), document, first_line)
+
+
+def write_conll(sentences: Iterable[tuple[Iterable[str], Iterable[str]]], path: Path) -> None:
+    """Write ``(words, tags)`` pairs as two tab-separated columns, a blank line after each sentence."""
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for words, tags in sentences:
+            file.writelines(f"{word}\t{tag}\n" for word, tag in zip(words, tags, strict=True))
+            file.write("\n")
+
+
+def _numbered(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield line numbers from 1 and lines. Only a line feed ends a line: U+2028 may stand inside a word."""
+    number = 0
+    try:
+        with path.open(encoding="utf-8-sig", newline="\n") as file:
+            for number, line in enumerate(file, start=1):
+                yield number, line
+    except UnicodeDecodeError as error:
+        raise DataError(f"not UTF-8 ({error.reason}); convert it first, e.g. with iconv -t utf-8", path, number + 1) from None
+    except OSError as error:
+        raise DataError(f"cannot be read ({error.strerror})", path) from None
+
+
+def _columns(line: str, word_column: int, tag_column: int, path: Path, number: int) -> tuple[str, str]:
+    stripped = line.rstrip("\r\n")
+    # A tab file may have words with spaces; an empty first column must stay an empty column to be noticed.
+    cells = stripped.rstrip("\t ").split("\t") if "\t" in stripped else _COLUMNS.split(stripped.strip(_BLANK))
+    looks_csv = "" if "," not in stripped and ";" not in stripped else "; this looks like CSV, which is not read"
+    shown = stripped if len(stripped) <= 60 else stripped[:59] + "…"
+    if len(cells) < 2:
+        raise DataError(f"found one column ('{shown}'), expected a word and a tag separated by a tab or spaces{looks_csv}", path, number)
+    try:
+        word, tag = cells[word_column], cells[tag_column].strip(_BLANK)
+    except IndexError:
+        raise DataError(f"found {len(cells)} columns, expected columns {word_column} (word) and {tag_column} (tag)", path, number) from None
+    if not word:
+        raise DataError(f"the word is empty ('{shown}')", path, number)
+    try:
+        split_tag(tag)
+    except ValueError as error:
+        raise DataError(f"{error}{looks_csv}", path, number) from None
+    return word, tag
+
+
+def _is_wikiner(line: str) -> bool:
+    cells = line.strip(_BLANK).split(" ")
+    return all(cell.count("|") >= 2 for cell in cells)
+
+
+def _read_wikiner(path: Path) -> Iterator[Sentence]:
+    for number, line in _numbered(path):
+        if not (text := line.strip(_BLANK)):
+            continue
+        cells = [cell.rsplit("|", 2) for cell in text.split(" ") if cell]
+        for cell in cells:
+            try:
+                if len(cell) != 3:
+                    raise ValueError(f"found '{'|'.join(cell)}', expected word|POS|tag")
+                split_tag(cell[2])
+            except ValueError as error:
+                raise DataError(str(error), path, number) from None
+        yield Sentence(tuple(cell[0] for cell in cells), tuple(cell[2] for cell in cells), None, None)

@@ -1,0 +1,83 @@
+"""The exception tree. Every error a user can cause is one readable line.
+
+::
+
+    AffineurError
+    ├── ParameterError      a value outside its range, or two options that exclude each other
+    ├── DataError           a corpus that cannot be read as labelled text (carries file and line)
+    ├── ModelError          a folder that is not a usable token-classification model
+    ├── RecipeError         a recipe with an unknown key or a value of the wrong type
+    ├── TransferError       something that had to come from elsewhere did not
+    └── MissingExtraError   an optional part of Affineur is not installed
+
+A message says what was found, what was expected, where, and what to type next.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class AffineurError(Exception):
+    """Base of every error that is the input's fault and not a bug. The command line exits 1 on it."""
+
+
+class ParameterError(AffineurError):
+    """A parameter is outside its range."""
+
+
+class DataError(AffineurError):
+    """Labelled text that cannot be used.
+
+    Args:
+        message: What was found and what was expected.
+        path: The file it was found in.
+        line: The line it was found on, from 1.
+    """
+
+    def __init__(self, message: str, path: Path | str | None = None, line: int | None = None) -> None:
+        self.path = path
+        self.line = line
+        where = "" if path is None else f"{path}: " if line is None else f"{path}:{line}: "
+        super().__init__(where + message)
+
+
+class ModelError(AffineurError):
+    """A model folder that cannot be used."""
+
+
+class RecipeError(AffineurError):
+    """A recipe that cannot be run."""
+
+
+class TransferError(AffineurError):
+    """A download or a hub that did not answer."""
+
+
+class MissingExtraError(AffineurError):
+    """An optional dependency is absent.
+
+    Args:
+        what: What the user asked for.
+        extra: The extra that brings it.
+    """
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs packages that are not installed; type: pip install 'affineur[{extra}]'")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the known name nearest to ``word``, or an empty string."""
+    near = get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def one_line(error: BaseException, limit: int = 300) -> str:
+    """Fold another library's message into one line of at most ``limit`` characters."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= limit else text[: limit - 1] + "…"
