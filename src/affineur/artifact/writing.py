@@ -155,7 +155,11 @@ def _exchange(first: Path, second: Path) -> bool:
 
 
 def _sync_tree(folder: Path) -> None:
+    umask = os.umask(0)
+    os.umask(umask)
     for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(0o666 & ~umask)  # safetensors writes through a private temporary file, readable by its owner alone
         _sync(path)
     _sync(folder)
 

@@ -1,1 +1,1 @@
-"""Room."""
+"""The command line: parse, call, print; no logic."""

@@ -1,14 +1,14 @@
 """The only room with torch: train, distill, prune, recover, and a tagger on torch."""
 
 from affineur.compress.distillation import distill
+from affineur.compress.finetuning import train
 from affineur.compress.layers import choose_layers, encoder_layers, keep_layers
+from affineur.compress.magnitude import METHODS, PruningInfo, check_pruning, prune_model
 from affineur.compress.mask import KeepZeros, Mask
 from affineur.compress.models import load_encoder, load_model, pick_device
-from affineur.compress.prune import cast, prune
-from affineur.compress.pruning import METHODS, PruningInfo, check_pruning, prune_model
+from affineur.compress.pruning import cast, prune
 from affineur.compress.recovery import recover
 from affineur.compress.tagger import TorchTagger, load_tagger, quantize_dynamic, serialized_size
-from affineur.compress.train import train
 from affineur.compress.training import SoftTargets, TrainSettings
 
 __all__ = [

@@ -20,9 +20,10 @@ import numpy as np
 import torch
 from torch.nn import functional
 from torch.utils.data import Sampler
-from transformers import EarlyStoppingCallback, PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+from transformers import EarlyStoppingCallback, PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from affineur.compress.encoded import IGNORED, EncodedCorpus, collate
+from affineur.compress.models import quiet
 from affineur.errors import ModelError, ParameterError
 from affineur.progress import report
 
@@ -137,7 +138,7 @@ def fit(
     if evaluate and settings.patience is not None:
         extra.append(EarlyStoppingCallback(early_stopping_patience=settings.patience))
     device = next(model.parameters()).device.type
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), quiet():
         warnings.simplefilter("ignore")  # the Trainer warns of choices made here on purpose, such as pinned memory without a GPU
         arguments = TrainingArguments(
             output_dir=str(checkpoints),
@@ -173,6 +174,7 @@ def fit(
             data_collator=partial(collate, pad_id=pad_id),
             callbacks=extra,
         )
+        trainer.remove_callback(PrinterCallback)
         resume = _last_complete(checkpoints)
         if resume is not None:
             report(f"{what}: going on from step {resume.name.rpartition('-')[2]} of {steps}")

@@ -1,0 +1,71 @@
+"""The ``affineur`` command. Parse, call, print; exit 0 done, 1 a clear error, 2 wrong usage, 3 a bar missed."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import errno
+import sys
+from collections.abc import Sequence
+
+from affineur import __version__
+from affineur.cli import models, options, runs, scores, show, text
+from affineur.errors import AffineurError, MissingExtraError
+from affineur.progress import listening
+
+_HEAVY = {"torch", "transformers", "accelerate"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: Words of the command line, or ``None`` for the process's own.
+
+    Returns:
+        The exit status.
+    """
+    args = build_parser().parse_args(arguments)
+    try:
+        options.apply_threads(args.threads)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(listening(None if args.quiet else stack.enter_context(show.Reporter())))
+            return int(args.run(args))
+    except AffineurError as error:
+        return _fail(str(error))
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _HEAVY:
+            raise
+        return _fail(str(MissingExtraError(f"affineur {args.command}", "compress")))
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has gone, so nobody is left to tell
+        return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+        return _fail(f"{error.filename or 'the disk'} cannot be written ({error.strerror}); free some space or write elsewhere, then run it again")
+    except KeyboardInterrupt:
+        print("affineur: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="affineur",
+        description="Turn a fine-tuned token classifier into the smallest, fastest one that still passes your F1 bar, and prove it.",
+    )
+    parser.add_argument("--version", action="version", version=f"affineur {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for module in (runs, models, scores, text):
+        module.add_parsers(commands)
+    return parser
+
+
+def _fail(message: str) -> int:
+    print(f"affineur: {' '.join(message.split())}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

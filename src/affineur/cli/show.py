@@ -1,0 +1,127 @@
+"""What people see: tables, progress, entities in color."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from affineur.artifact import write_json
+from affineur.entities import Entity
+
+_LINE_SECONDS = 10.0
+_COLORS = {"PER": "bold magenta", "LOC": "bold green", "ORG": "bold cyan", "MISC": "bold yellow"}
+
+
+def table(title: str, columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    """Print a table; the first column is left-aligned. Never cut: a narrow terminal wraps."""
+    # On a pipe nothing says how wide the reader's screen is; 200 columns keep every row on one line.
+    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    grid = Table(title=title or None, title_justify="left", header_style="bold")
+    for place, column in enumerate(columns):
+        grid.add_column(column, justify="left" if place == 0 else "right", overflow="fold")
+    for row in cells:
+        grid.add_row(*(Text(cell) for cell in row))
+    console.print(grid)
+
+
+def lines(texts: Sequence[str]) -> None:
+    """Print plain lines."""
+    for text in texts:
+        print(text)
+
+
+def to_json(value: Any, target: Path | None) -> None:
+    """Write a result for machines where ``--json`` asked for it; ``-`` is standard output."""
+    if target is None:
+        return
+    if str(target) == "-":
+        print(json.dumps(value, indent=2, ensure_ascii=False))
+    else:
+        write_json(target, value)
+
+
+def entities(text: str, found: Sequence[Entity]) -> None:
+    """Print a text with its entities in color, then one line each with its offsets."""
+    console = Console(highlight=False, soft_wrap=True)
+    shown, last = Text(), 0
+    for entity in found:
+        shown.append(text[last : entity.start])
+        shown.append(entity.word, style=_COLORS.get(entity.entity_group, "bold blue"))
+        shown.append(f"[{entity.entity_group}]", style="dim")
+        last = entity.end
+    shown.append(text[last:])
+    console.print(shown)
+    for entity in found:
+        console.print(
+            Text.assemble(
+                f"  {entity.start:>5}-{entity.end:<5} ",
+                (f"{entity.entity_group:<5}", _COLORS.get(entity.entity_group, "bold blue")),
+                f" {entity.score:.3f}  {entity.word!r}",
+            )
+        )
+
+
+class Reporter(AbstractContextManager["Reporter"]):
+    """Prints progress on standard error: a bar on a terminal, else a line now and then."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._bars = (
+            Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                console=self._console,
+                transient=True,
+            )
+            if self._console.is_terminal
+            else None
+        )
+        self._task: Any = None
+        self._what = ""
+        self._last_line = time.monotonic()
+
+    def __enter__(self) -> Reporter:
+        if self._bars:
+            self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bars:
+            self._bars.stop()
+
+    def __call__(self, what: str, done: int | None, total: int | None) -> None:
+        """Take a report (see :data:`affineur.progress.Listener`)."""
+        if done is None:
+            self._console.print(what, markup=False, soft_wrap=True)
+        elif self._bars:
+            self._move_bar(what, done, total)
+        elif time.monotonic() - self._last_line >= _LINE_SECONDS:
+            self._last_line = time.monotonic()
+            self._console.print(f"  {what}: {done:,}" + (f" of {total:,}" if total else ""), markup=False, soft_wrap=True)
+
+    def _move_bar(self, what: str, done: int, total: int | None) -> None:
+        assert self._bars is not None
+        # The loss changes with every step; the words before the comma say whether this is still the same work.
+        same = what.partition(",")[0] == self._what
+        if self._task is None or not same:
+            if self._task is not None:
+                self._bars.remove_task(self._task)
+            self._task, self._what = self._bars.add_task(what, total=total), what.partition(",")[0]
+        self._bars.update(self._task, description=what, completed=done, total=total)
+        if done == total:
+            self._bars.remove_task(self._task)
+            self._task = None

@@ -1,0 +1,180 @@
+"""Recipes: a YAML file that says what to make of a teacher. Unknown keys are refused with the nearest valid name."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from affineur.compress import SoftTargets, TrainSettings
+from affineur.errors import RecipeError, did_you_mean, one_line
+
+RowName = Literal["teacher", "teacher_fp32", "teacher_fp16", "student", "pruned", "recovered", "torch-int8"]
+ROWS = get_args(RowName)
+
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Training(_Section):
+    epochs: Annotated[float, Field(ge=0)] = 1.0
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-5
+    batch_size: Annotated[int, Field(ge=1)] = 8
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    warmup: _Share = 0.0
+
+    def settings(self, seed: int, **more: Any) -> TrainSettings:
+        """Return the training settings, with the recipe's seed."""
+        return TrainSettings(self.epochs, self.learning_rate, self.batch_size, self.weight_decay, self.warmup, seed, **more)
+
+
+class _Learning(_Training):
+    soft_weight: _Share = 0.5
+    temperature: Annotated[float, Field(gt=0)] = 2.0
+    hidden_weight: Annotated[float, Field(ge=0)] = 0.0
+
+    def soft(self) -> SoftTargets:
+        """Return what is learned from the teacher."""
+        return SoftTargets(self.soft_weight, self.temperature, self.hidden_weight)
+
+
+class TrainSection(_Training):
+    """``train``: make the teacher first, from the model named as ``teacher``."""
+
+    epochs: Annotated[float, Field(ge=0)] = 3.0
+    replace_mentions: _Share = 0.0
+    patience: Annotated[int, Field(ge=1)] | None = None
+
+
+class DistillSection(_Learning):
+    """``distill``: a student with fewer layers."""
+
+    layers: Annotated[int, Field(ge=1)]
+    keep: Literal["top", "uniform", "search"] = "search"
+
+
+class PruneSection(_Section):
+    """``prune``: the smallest weights become zero."""
+
+    sparsity: Annotated[float, Field(ge=0, lt=1)] = 0.15
+    method: Literal["magnitude", "layerwise"] = "magnitude"
+    scope: Literal["attention+ffn", "attention", "ffn"] = "attention+ffn"
+    max_layer_sparsity: Annotated[float, Field(gt=0, le=1)] | None = None
+
+
+class RecoverSection(_Learning):
+    """``recover``: the guide's §5 by default; with ``if_f1_below`` only where dev F1 needs it (§5, §9)."""
+
+    epochs: Annotated[float, Field(ge=0)] = 0.5
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-5
+    if_f1_below: _Share | None = None
+    from_teacher: bool = False
+
+
+class DataSection(_Section):
+    """``data``, where one reference is not enough."""
+
+    path: str
+    word_column: int = 0
+    tag_column: int = -1
+    scheme: Literal["IO", "BIO", "BIOES", "IOB1"] | None = None
+    tag_names: list[str] | None = None
+    label_map: dict[str, str] = {}
+    dev_share: Annotated[float, Field(gt=0, lt=1)] = 0.05
+
+
+class CompareSection(_Section):
+    """``compare``: the rows of the table, the baseline first; rows whose stage is not in the recipe are left out."""
+
+    rows: list[RowName] = ["teacher_fp32", "teacher_fp16", "student", "pruned", "recovered", "torch-int8"]
+    rounds: Annotated[int, Field(ge=1)] = 5
+    memory: bool = True
+
+
+class Recipe(_Section):
+    """A whole recipe."""
+
+    name: Annotated[str, Field(pattern=r"^[\w][\w.-]*$")]
+    teacher: str
+    data: str | DataSection
+    types: list[str] | None = None
+    seed: int = 13
+    train: TrainSection | None = None
+    distill: DistillSection | None = None
+    prune: PruneSection | None = None
+    recover: RecoverSection | None = None
+    compare: CompareSection = CompareSection()
+
+    @property
+    def digest(self) -> str:
+        """Digest of what the recipe says, whatever its layout."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+    @property
+    def data_section(self) -> DataSection:
+        """The data, with every option filled in."""
+        return self.data if isinstance(self.data, DataSection) else DataSection(path=self.data)
+
+
+def read_recipe(path: Path | str, changes: dict[str, Any] | None = None) -> Recipe:
+    """Read and check a recipe.
+
+    Args:
+        path: The YAML file.
+        changes: Top-level values that replace the file's, such as ``{"data": "corpus"}``.
+
+    Raises:
+        RecipeError: If it is not there, not YAML, has an unknown key (the nearest valid name is given), a value of the
+            wrong type, or stages that do not fit together.
+    """
+    path = Path(path)
+    try:
+        raw = yaml.safe_load(path.read_text("utf-8"))
+    except OSError as error:
+        raise RecipeError(f"{path} cannot be read ({error.strerror}), expected a recipe in YAML") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not YAML ({one_line(error)})") from None
+    if not isinstance(raw, dict):
+        raise RecipeError(f"{path} is not a recipe, expected keys such as name, teacher, data, distill, prune")
+    try:
+        recipe = Recipe.model_validate(raw | (changes or {}))
+    except ValidationError as error:
+        raise RecipeError(f"{path}: {_explain(error)}") from None
+    if recipe.recover and recipe.recover.from_teacher and not (recipe.distill or recipe.prune):
+        raise RecipeError(f"{path}: recover.from_teacher needs a student; add distill or prune")
+    return recipe
+
+
+def _explain(error: ValidationError) -> str:
+    """Turn the first complaint into one line with what to type."""
+    first = error.errors()[0]
+    # The loc of a union names the alternative tried; keys of ours never contain it.
+    steps = [str(step) for step in first["loc"] if step not in ("str", "DataSection")]
+    where = ".".join(steps)
+    if first["type"] == "extra_forbidden":
+        known = list(_section_at(steps[:-1]).model_fields)
+        return f"unknown key '{where}'{did_you_mean(steps[-1], known)} (known here: {', '.join(known)})"
+    if first["type"] == "missing":
+        return f"the key '{where}' is missing"
+    said = re.sub(r"^Input should be", "it should be", first["msg"])
+    return f"'{where}' is {first['input']!r}, but {said}"
+
+
+def _section_at(steps: list[str]) -> type[BaseModel]:
+    """Find the section a path of keys leads to."""
+    sections: dict[str, type[BaseModel]] = {
+        "train": TrainSection,
+        "distill": DistillSection,
+        "prune": PruneSection,
+        "recover": RecoverSection,
+        "data": DataSection,
+        "compare": CompareSection,
+    }
+    return sections.get(steps[0], Recipe) if steps else Recipe

@@ -1,0 +1,74 @@
+"""Scores kept between runs: integer counts per sentence, by digest of model and data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from affineur.entities import Corpus, Scheme, Tagger
+from affineur.measure import Evaluation, evaluate
+
+
+class ScoreBook:
+    """A folder of evaluations.
+
+    Args:
+        folder: Where they are kept.
+        types: The types scored, or ``None`` for all.
+    """
+
+    def __init__(self, folder: Path, types: Sequence[str] | None = None) -> None:
+        self._folder = folder
+        self._types = list(types) if types is not None else None
+
+    def evaluate(self, digest: str, tagger: Callable[[], Tagger], corpus: Corpus) -> Evaluation:
+        """Return the evaluation of a model on a corpus, computing it at most once.
+
+        Args:
+            digest: Digest of the model.
+            tagger: Loads it, when it is needed.
+            corpus: The corpus.
+        """
+        key = hashlib.sha256(json.dumps(["1", digest, corpus.digest, self._types]).encode()).hexdigest()
+        path = self._folder / f"{key}.npz"
+        if path.exists():
+            return _read(path, corpus)
+        evaluation = evaluate(tagger(), corpus, self._types)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(f".{os.getpid()}.part")
+        with part.open("wb") as file:
+            np.savez_compressed(
+                file,
+                counts=evaluation.counts,
+                documents=np.array([]) if evaluation.documents is None else evaluation.documents,
+                totals=np.array([evaluation.words, evaluation.words_right, evaluation.merged, evaluation.repaired]),
+                names=np.array([str(evaluation.scheme), *evaluation.types]),
+            )
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+        return evaluation
+
+
+def _read(path: Path, corpus: Corpus) -> Evaluation:
+    with np.load(path, allow_pickle=False) as kept:
+        words, right, merged, repaired = (int(n) for n in kept["totals"])
+        scheme, *types = (str(n) for n in kept["names"])
+        documents = kept["documents"]
+        return Evaluation(
+            tuple(types),
+            kept["counts"],
+            documents if documents.size else None,
+            words,
+            right,
+            Scheme(scheme),
+            merged,
+            repaired,
+            corpus.name,
+            corpus.digest,
+        )
