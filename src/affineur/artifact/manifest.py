@@ -74,8 +74,11 @@ def read_manifest(folder: Path) -> Manifest | None:
         raw = json.loads(path.read_text("utf-8"))
         if raw["format"] > FORMAT:
             raise ModelError(f"{path} has format {raw['format']}, this Affineur reads up to {FORMAT}; upgrade it: pip install -U affineur")
-        return Manifest(**{**raw, "parents": [Parent(**p) for p in raw["parents"]]})
-    except (ValueError, KeyError, TypeError) as error:
+        manifest = Manifest(**{**raw, "parents": [Parent(**p) for p in raw["parents"]]})
+        if not all(isinstance(value, str) for value in manifest.files.values()):
+            raise TypeError("its files are not a table of digests")
+        return manifest
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{path} is damaged ({error}); delete it to use the folder as a plain model") from None
 
 
@@ -88,7 +91,8 @@ def verify(folder: Path) -> Manifest | None:
     manifest = read_manifest(folder)
     for name, digest in (manifest.files if manifest else {}).items():
         path = folder / name
-        if not path.resolve().is_relative_to(folder.resolve()):
+        # By name, not by resolving: in the Hub's cache every file is a symbolic link to a blob elsewhere.
+        if Path(name).is_absolute() or ".." in Path(name).parts:
             raise ModelError(f"{folder / MANIFEST} names {name}, which lies outside the folder")
         if not path.is_file():
             raise ModelError(f"{path} is missing, though {MANIFEST} lists it; the artifact is incomplete")

@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import errno
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from affineur import __version__
 from affineur.cli import models, options, runs, scores, show, text
@@ -26,17 +26,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status.
     """
     args = build_parser().parse_args(arguments)
-    try:
+
+    def command() -> int:
         options.apply_threads(args.threads)
+        return int(args.run(args))
+
+    return guarded(command, f"affineur {args.command}", args.quiet)
+
+
+def guarded(command: Callable[[], int], name: str, quiet: bool = False) -> int:
+    """Run a command with progress, and turn what the user can mend into one line and exit status 1.
+
+    Args:
+        command: What to run; returns the exit status.
+        name: What to call it in messages.
+        quiet: No progress.
+    """
+    try:
         with contextlib.ExitStack() as stack:
-            stack.enter_context(listening(None if args.quiet else stack.enter_context(show.Reporter())))
-            return int(args.run(args))
+            stack.enter_context(listening(None if quiet else stack.enter_context(show.Reporter())))
+            return command()
     except AffineurError as error:
         return _fail(str(error))
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _HEAVY:
             raise
-        return _fail(str(MissingExtraError(f"affineur {args.command}", "compress")))
+        return _fail(str(MissingExtraError(name, "compress")))
     except BrokenPipeError:
         sys.stderr.close()  # the reader has gone, so nobody is left to tell
         return 0

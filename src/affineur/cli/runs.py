@@ -43,5 +43,5 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _show(table: dict[str, Any], folder: Path) -> None:
-    show.table("", COLUMNS, table["cells"])
+    show.table(COLUMNS, table["cells"])
     show.lines([*table["footnotes"], *table.get("notes", []), f"Models and table: {folder}/ (compare.md, compare.json, report.html, models/)"])

@@ -51,7 +51,7 @@ def _evaluate(args: argparse.Namespace) -> int:
             + (f", {evaluation.repaired} predicted tags repaired (rule: begin)" if evaluation.repaired else ""),
         ]
     )
-    show.table("", ("Type", "Precision", "Recall", "F1", "95 %", "Gold mentions"), evaluation_cells(evaluation))
+    show.table(("Type", "Precision", "Recall", "F1", "95 %", "Gold mentions"), evaluation_cells(evaluation))
     show.to_json({"model": args.model, **evaluation.as_dict()}, args.json)
     return 0
 
@@ -72,7 +72,7 @@ def _compare(args: argparse.Namespace) -> int:
         candidates = [candidate(model, args.device, model) for model in args.models]
     by_name = dict(zip([c.name for c in candidates], args.models, strict=True))
     found = compare(candidates, corpus, options.split_list(args.types), args.rounds, lambda name: peak_rss(by_name[name], corpus, args.device))
-    show.table("", COLUMNS, comparison_cells(found))
+    show.table(COLUMNS, comparison_cells(found))
     show.lines(footnotes(found))
     show.to_json(found.as_dict(), args.json)
     if args.markdown:

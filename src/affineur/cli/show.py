@@ -23,13 +23,13 @@ _LINE_SECONDS = 10.0
 _COLORS = {"PER": "bold magenta", "LOC": "bold green", "ORG": "bold cyan", "MISC": "bold yellow"}
 
 
-def table(title: str, columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
-    """Print a table; the first column is left-aligned. Never cut: a narrow terminal wraps."""
+def table(columns: Sequence[str], cells: Sequence[Sequence[str]], numbers: bool = True) -> None:
+    """Print a table; the first column is left-aligned, the others right-aligned if they are numbers. Never cut: a narrow terminal wraps."""
     # On a pipe nothing says how wide the reader's screen is; 200 columns keep every row on one line.
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
-    grid = Table(title=title or None, title_justify="left", header_style="bold")
+    grid = Table(header_style="bold")
     for place, column in enumerate(columns):
-        grid.add_column(column, justify="left" if place == 0 else "right", overflow="fold")
+        grid.add_column(column, justify="right" if numbers and place else "left", overflow="fold")
     for row in cells:
         grid.add_row(*(Text(cell) for cell in row))
     console.print(grid)

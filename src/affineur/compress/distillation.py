@@ -88,7 +88,7 @@ def distill(
     with stage.workplace() as place:
         kept, trials = _choose(model, layers, keep, dev_scorer(dev.head(_SEARCH_SENTENCES), encoder, folder.labels) if dev else None, place)
         data = encode_corpus(train, encoder, folder.labels, place)
-        if soft.weight:
+        if soft.weight and settings.epochs:
             tagger = TorchTagger(model, encoder, folder.labels)
             data.with_teacher(teacher_logits(tagger, folder.digest(), train, folder.labels, cache))
         if soft.hidden_weight:

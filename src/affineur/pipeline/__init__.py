@@ -1,5 +1,6 @@
 """Recipe → stages → artifacts → table, resumable; and models and data by whatever name the user types."""
 
+from affineur.pipeline import guide
 from affineur.pipeline.models import INT8, candidate, load, model_digest, model_path, peak_rss
 from affineur.pipeline.recipe import Recipe, read_recipe
 from affineur.pipeline.report import report_html, verdict
@@ -13,6 +14,7 @@ __all__ = [
     "ScoreBook",
     "candidate",
     "data_path",
+    "guide",
     "load",
     "model_digest",
     "model_path",

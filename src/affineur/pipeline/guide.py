@@ -1,0 +1,36 @@
+"""The guide's folders: ``./student_11L`` → ``./student_11L_pruned`` → ``./student_11L_pruned_finetuned``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from affineur import sample
+from affineur.compress import TrainSettings, distill, prune
+from affineur.progress import report
+from affineur.transfer import load_splits
+
+STUDENT, PRUNED, FINETUNED = Path("student_11L"), Path("student_11L_pruned"), Path("student_11L_pruned_finetuned")
+
+
+def student() -> Path:
+    """Return ``./student_11L``; where it is not there, make it from the embedded sample.
+
+    That one is the teacher less the layer whose loss costs least on the sample's dev set, without training.
+    """
+    if not STUDENT.exists():
+        report(f"no ./{STUDENT} here, so the embedded teacher less one layer stands in, untrained (affineur distill trains one)")
+        splits = load_splits(sample.data())
+        distill(sample.teacher(), STUDENT, 11, splits.get("train"), splits.dev, settings=TrainSettings(epochs=0))
+    return STUDENT
+
+
+def pruned() -> Path:
+    """Return ``./student_11L_pruned``; where it is not there, prune :func:`student` by 15 %."""
+    if not PRUNED.exists():
+        prune(student(), PRUNED, 0.15)
+    return PRUNED
+
+
+def latest() -> Path:
+    """Return the last of the guide's folders that is there."""
+    return FINETUNED if FINETUNED.exists() else pruned()

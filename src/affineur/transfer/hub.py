@@ -1,0 +1,106 @@
+"""The Hub: what may be an id of it, and a snapshot of a repository restricted to chosen files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from affineur.errors import MissingExtraError, TransferError, one_line
+from affineur.progress import report
+
+#: Says that a reference is a Hub id even where a local folder has the same name.
+PREFIX = "hub:"
+#: Seconds the Hub has for its first answer.
+TIMEOUT = 10.0
+
+# the Hub's own rule (huggingface_hub.utils.validate_repo_id), repeated since the library may not be installed
+_ID = re.compile(r"(?:\b[\w\-.]{1,96}\b/)?\b[\w\-.]{1,96}\b", re.ASCII)
+
+Kind = Literal["model", "dataset"]
+_WORDS: dict[Kind, str] = {"model": "model", "dataset": "data set"}
+
+
+class Snapshot(NamedTuple):
+    """A repository on this disk.
+
+    Args:
+        folder: The folder in the library's cache.
+        names: Every file of the repository, fetched or not; empty when the Hub did not answer and the cache did.
+    """
+
+    folder: Path
+    names: tuple[str, ...]
+
+
+def need(module: str, what: str) -> Any:
+    """Import a module of the ``transfer`` extra.
+
+    Args:
+        module: Its name.
+        what: What the user asked for.
+
+    Raises:
+        MissingExtraError: If it is not installed.
+    """
+    try:
+        return import_module(module)
+    except ImportError:
+        raise MissingExtraError(what, "transfer") from None
+
+
+def looks_like_id(text: str) -> bool:
+    """Say whether ``text`` could be a Hub id, ``owner/name`` or ``name``."""
+    return bool(_ID.fullmatch(text)) and "--" not in text and ".." not in text and not text.endswith(".git")
+
+
+def snapshot(name: str, kind: Kind, patterns: Iterable[str], revision: str | None = None) -> Snapshot:
+    """Fetch the files of a repository that match ``patterns``, or find them in the cache.
+
+    The library's environment variables hold: ``HF_ENDPOINT``, ``HF_HOME``, ``HF_HUB_OFFLINE``, ``HF_TOKEN``.
+
+    Args:
+        name: The Hub id.
+        kind: What it is.
+        patterns: Glob patterns of the files to fetch.
+        revision: Branch, tag or commit; ``None`` means the default branch.
+
+    Raises:
+        TransferError: If the Hub does not give it and the cache does not have it.
+        MissingExtraError: If huggingface_hub is not installed.
+    """
+    hub = need("huggingface_hub", f"a Hub {_WORDS[kind]}")
+    wanted = {"repo_id": name, "repo_type": kind, "revision": revision, "allow_patterns": list(patterns)}
+    # Any exception, here and below: which ones depends on the HTTP library that this version of huggingface_hub uses.
+    try:
+        # snapshot_download asks the same first, but without a time limit
+        repository = hub.HfApi().repo_info(name, repo_type=kind, revision=revision, timeout=TIMEOUT)
+        report(f"fetching {_WORDS[kind]} {name} from {hub.constants.ENDPOINT}")
+        folder = hub.snapshot_download(**wanted)
+        return Snapshot(Path(folder), tuple(file.rfilename for file in repository.siblings or ()))
+    except Exception as error:
+        problem = error
+    reason = _reason(hub, problem, revision)
+    try:
+        folder = hub.snapshot_download(**wanted, local_files_only=True)
+    except Exception:
+        raise TransferError(
+            f"there is no {_WORDS[kind]} '{name}' here, and the Hub at {hub.constants.ENDPOINT} did not give it: {reason}; "
+            "download it where there is a network and give its folder"
+        ) from problem
+    report(f"{name}: the Hub did not give it ({reason}); the copy in the cache is used")
+    return Snapshot(Path(folder), ())
+
+
+def _reason(hub: Any, error: Exception, revision: str | None) -> str:
+    if isinstance(error, hub.errors.GatedRepoError):
+        return "access to it is gated (accept its terms there, then type: hf auth login)"
+    if isinstance(error, hub.errors.RepositoryNotFoundError):
+        return "it has nothing of that name, or it is private (then type: hf auth login)"
+    if isinstance(error, hub.errors.RevisionNotFoundError):
+        return f"it has no revision '{revision}'"
+    if isinstance(error, hub.errors.OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE is set"
+    return one_line(error)

@@ -1,0 +1,54 @@
+"""From what a user types to a model folder."""
+
+from __future__ import annotations
+
+import os
+from glob import escape
+from pathlib import Path
+
+from affineur.artifact.tensors import INDEX, WEIGHTS
+from affineur.errors import ModelError
+from affineur.transfer.hub import PREFIX, Snapshot, looks_like_id, snapshot
+from affineur.transfer.names import MODEL_PATTERNS, is_pickle, manifest_files
+
+
+def resolve_model(reference: str | Path, revision: str | None = None) -> Path:
+    """Return the folder a reference stands for, fetching it from the Hub if it is an id and not a folder here.
+
+    Only files that Affineur may read are fetched: configuration, tokenizer, safetensors and what ``affineur.json``
+    lists; pickles never.
+
+    Args:
+        reference: A folder, a Hub id (``owner/name``), or a Hub id after ``hub:`` where a folder has the same name.
+        revision: Branch, tag or commit of a Hub model.
+
+    Raises:
+        ModelError: If it is neither a folder nor a Hub id, or the Hub has its weights only as pickles.
+        TransferError: If the Hub does not give it.
+        MissingExtraError: If it is a Hub id and huggingface_hub is not installed.
+    """
+    text = os.fspath(reference)
+    path = Path(text).expanduser()
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise ModelError(f"{path} is a file, expected a model folder or a Hub id")
+    name = text.removeprefix(PREFIX)
+    if not looks_like_id(name):
+        raise ModelError(f"{path} is not there, expected a model folder or a Hub id such as owner/name")
+    found = snapshot(name, "model", MODEL_PATTERNS, revision)
+    _refuse_pickles(name, found)
+    if missing := [file for file in manifest_files(found.folder, name) if not (found.folder / file).is_file()]:
+        # the folder's name is its commit: the rest must not come from a later one
+        snapshot(name, "model", map(escape, missing), found.folder.name)
+    return found.folder
+
+
+def _refuse_pickles(name: str, found: Snapshot) -> None:
+    if {WEIGHTS, INDEX} & set(found.names):
+        return
+    if pickles := [file for file in found.names if is_pickle(file)]:
+        raise ModelError(
+            f"{name} has its weights only as {', '.join(pickles)}: pickles can run code when they are read and are refused. "
+            "Convert it where you trust it: AutoModelForTokenClassification.from_pretrained(…).save_pretrained(FOLDER), then give FOLDER"
+        )

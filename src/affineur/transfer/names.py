@@ -1,0 +1,86 @@
+"""Which files of a model are fetched, by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from affineur.artifact import MANIFEST, read_manifest
+from affineur.artifact.tensors import INDEX, WEIGHTS
+from affineur.errors import ModelError
+
+CONFIG = "config.json"
+
+#: Files a model folder may have beside its configuration and its weights.
+OPTIONAL = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "sentencepiece.bpe.model",
+    "spm.model",
+    "spiece.model",
+    "pruning_info.json",
+    "generation_config.json",
+)
+
+#: What is fetched of a Hub model, as glob patterns. A ``*`` also matches ``/`` there: a plain ``*.safetensors``
+#: would bring the weights of every checkpoint folder too.
+MODEL_PATTERNS = (CONFIG, WEIGHTS, "model-*.safetensors", INDEX, MANIFEST, *OPTIONAL)
+
+
+def is_pickle(name: str) -> bool:
+    """Say whether a file is a pickle by its name. OpenVINO keeps its weights in a ``.bin`` that is none."""
+    path = PurePosixPath(name)
+    return path.suffix in (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt") and not path.name.startswith("openvino")
+
+
+def manifest_files(folder: Path, source: str) -> list[str]:
+    """List the files that a folder's manifest names; without a manifest there are none.
+
+    Args:
+        folder: Where ``affineur.json`` lies.
+        source: Where it came from, for messages.
+
+    Raises:
+        ModelError: If the manifest is damaged, or names a pickle or a place outside the folder.
+    """
+    manifest = read_manifest(folder)
+    if manifest is None:
+        return []
+    if not isinstance(manifest.files, dict):
+        raise ModelError(f"{source}: {MANIFEST} is damaged (files is not an object)")
+    return _checked(manifest.files, source, MANIFEST)
+
+
+def shard_files(folder: Path, source: str) -> list[str]:
+    """List the weight files that a folder's safetensors index names.
+
+    Args:
+        folder: Where the index lies.
+        source: Where it came from, for messages.
+
+    Raises:
+        ModelError: If the index is damaged, or names a pickle or a place outside the folder.
+    """
+    try:
+        shards = set(json.loads((folder / INDEX).read_text("utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ModelError(f"{source}: {INDEX} is not a safetensors index") from None
+    return _checked(sorted(shards, key=str), source, INDEX)
+
+
+def _checked(names: Iterable[object], source: str, where: str) -> list[str]:
+    checked = []
+    for name in names:
+        path = PurePosixPath(str(name))
+        if not isinstance(name, str) or path.is_absolute() or ".." in path.parts or not path.name or set(name) & set("\\\0:"):
+            raise ModelError(f"{source}: {where} names {name!r}, which lies outside the model's folder; nothing was kept")
+        if is_pickle(name):
+            raise ModelError(f"{source}: {where} names {name}, a pickle, which can run code when it is read; nothing was kept")
+        checked.append(name)
+    return checked

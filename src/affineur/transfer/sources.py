@@ -1,0 +1,149 @@
+"""Finding labelled text: which splits a reference has and how each is opened, nothing being read yet."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from affineur.entities import Corpus, Scheme, open_corpus
+from affineur.errors import DataError, ParameterError, one_line
+from affineur.transfer.hub import PREFIX, looks_like_id, need, snapshot
+from affineur.transfer.tables import SUFFIXES, WHAT, open_table, saved_table, to_corpus
+
+#: The splits, and what others call them.
+SPLITS = {"train": ("train",), "dev": ("dev", "valid", "validation", "val"), "test": ("test",)}
+#: The key of a source that is not divided into splits.
+WHOLE = "*"
+_CONLL_SUFFIXES = (".conll", ".txt", ".bio", ".iob", ".wikiner")
+_HUB_PATTERNS = ("*.parquet", "*.jsonl", "*.json", "README.md", "dataset_infos.json")
+
+#: Opens one split.
+Open = Callable[[], Corpus]
+
+
+@dataclass(frozen=True, slots=True)
+class DataOptions:
+    """How labelled text is to be read.
+
+    Args:
+        word_column: Column of the word in a CoNLL file, from 0; negative counts from the right.
+        tag_column: Column of the tag.
+        scheme: The tagging scheme, or ``None`` to recognize it.
+        tag_names: Names of integer tags, in their order, where the data does not name them or names them wrongly.
+        label_map: From types to new types; a type mapped to ``O`` disappears.
+        dev_share: Share of train held out where there is no dev; 0 holds nothing out.
+
+    Raises:
+        ParameterError: If ``dev_share`` is outside 0 to 0.5.
+    """
+
+    word_column: int = 0
+    tag_column: int = -1
+    scheme: Scheme | None = None
+    tag_names: tuple[str, ...] | None = None
+    label_map: Mapping[str, str] | None = None
+    dev_share: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.dev_share <= 0.5:
+            raise ParameterError(f"the dev share is {self.dev_share}, expected 0 to 0.5")
+
+
+def find_sources(reference: str | Path, options: DataOptions) -> dict[str, Open]:
+    """Find the splits of a reference, by our names; a Hub id is fetched.
+
+    Args:
+        reference: What the user typed.
+        options: How it will be read.
+
+    Raises:
+        DataError: If nothing like labelled text is there.
+        TransferError: If it is a Hub id and the Hub does not give it.
+        MissingExtraError: If finding it takes a package that is not installed.
+    """
+    text = os.fspath(reference)
+    path = Path(text).expanduser()
+    if path.is_file():
+        return {WHOLE: partial(_open_file, path, options)}
+    if path.is_dir():
+        return _folder(path, text, options)
+    name = text.removeprefix(PREFIX)
+    # data/test.conll has the form of an id, but is a file that is not there
+    if not looks_like_id(name) or path.suffix.lower() in (*_CONLL_SUFFIXES, *SUFFIXES, ".csv", ".tsv"):
+        raise DataError("no such file or folder, and not a Hub id such as owner/name", path)
+    found = snapshot(name, "dataset", _HUB_PATTERNS)
+    return _data_set(found.folder, name, options)
+
+
+def _open_file(path: Path, options: DataOptions) -> Corpus:
+    if path.suffix.lower() in SUFFIXES:
+        return to_corpus(str(path), [open_table(path)], options.scheme, options.tag_names)
+    return open_corpus(path, options.word_column, options.tag_column, options.scheme)
+
+
+def _folder(folder: Path, name: str, options: DataOptions) -> dict[str, Open]:
+    files = {split: path for split in SPLITS if (path := _conll_file(folder, split))}
+    if files:
+        return {split: partial(_open_file, path, options) for split, path in files.items()}
+    if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
+        return _saved(folder, name, options)
+    return _data_set(folder, name, options)
+
+
+def _conll_file(folder: Path, split: str) -> Path | None:
+    candidates = (folder / f"{stem}{suffix}" for stem in SPLITS[split] for suffix in _CONLL_SUFFIXES)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _saved(folder: Path, name: str, options: DataOptions) -> dict[str, Open]:
+    datasets = need("datasets", WHAT)
+    try:
+        loaded = datasets.load_from_disk(str(folder))
+    except Exception as error:  # whatever a damaged folder makes of datasets, json and pyarrow
+        raise DataError(f"not a folder that save_to_disk wrote ({one_line(error)})", folder) from None
+    parts = _by_split(name, loaded.items()) if isinstance(loaded, dict) else {WHOLE: loaded}
+    return {
+        split: partial(_tables, f"{name} ({split})" if split in SPLITS else name, [partial(saved_table, folder, part)], options)
+        for split, part in parts.items()
+    }
+
+
+def _data_set(folder: Path, name: str, options: DataOptions) -> dict[str, Open]:
+    """Let ``datasets`` say which file belongs to which split and what ``README.md`` says of the columns; it runs no script."""
+    datasets = need("datasets", WHAT)
+    try:
+        with TemporaryDirectory() as scratch:
+            builder = datasets.load_dataset_builder(str(folder.absolute()), cache_dir=scratch)
+    except Exception as error:  # several configurations, no data, a README.md that is not YAML, …: its words say which
+        raise DataError(
+            f"no data set was recognized in {folder} ({one_line(error)}); expected train, dev and test as .conll, .jsonl or .parquet: "
+            "give the folder of one configuration, or a file",
+            name,
+        ) from None
+    files = _by_split(name, builder.config.data_files.items())
+    features = builder.info.features.to_dict() if builder.info.features else {}
+    for path in map(Path, (file for found in files.values() for file in found)):
+        if path.suffix.lower() not in SUFFIXES:
+            raise DataError(f"found {path.name}, expected {', '.join(SUFFIXES)} or train/dev/test.conll", folder)
+    return {
+        split: partial(_tables, f"{name} ({split})", [partial(open_table, Path(file), features) for file in found], options)
+        for split, found in files.items()
+    }
+
+
+def _tables(name: str, tables: Iterable[Callable[[], Any]], options: DataOptions) -> Corpus:
+    return to_corpus(name, [open_() for open_ in tables], options.scheme, options.tag_names)
+
+
+def _by_split(name: str, items: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
+    """Give splits our names; those that are none of ours are left out."""
+    named = {str(theirs): value for theirs, value in items}
+    ours = {split: named[alias] for split, aliases in SPLITS.items() for alias in aliases if alias in named}
+    if not ours:
+        raise DataError(f"found the splits {', '.join(named) or 'none'}; expected train, dev and test", name)
+    return ours

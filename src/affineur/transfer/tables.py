@@ -1,0 +1,220 @@
+"""Rows of tokens and tags: JSON lines, Parquet, and what ``datasets`` saves to disk.
+
+The files are read here, with ``json`` and ``pyarrow``, and not by ``datasets.load_dataset``: that copies everything
+into a cache first, while a stream of row batches keeps memory flat and can name the row an error is in.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from affineur.entities import Corpus, Scheme, Sentence, with_prefix
+from affineur.errors import DataError, one_line
+from affineur.transfer.hub import need
+
+TOKENS = "tokens"
+TAGS = ("ner_tags", "tags", "ner", "labels")
+SUFFIXES = (".jsonl", ".json", ".parquet")
+_BATCH = 1024  # rows in memory together
+WHAT = "reading data sets"
+
+#: Row number from 1, and the values of the columns asked for; a row of JSON may lack one.
+Row = tuple[int, Sequence[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One file of rows, or one split that ``datasets`` saved.
+
+    Args:
+        path: Where it is.
+        columns: The names of its columns.
+        features: What the columns are, as ``datasets`` writes it in JSON; may lack columns.
+        read: Opens the rows of the columns named.
+    """
+
+    path: Path
+    columns: tuple[str, ...]
+    features: Mapping[str, Any]
+    read: Callable[[Sequence[str]], Iterator[Row]]
+
+
+def open_table(path: Path, features: Mapping[str, Any] | None = None) -> Table:
+    """Open a ``.jsonl``, ``.json`` (JSON lines too) or ``.parquet`` file.
+
+    Args:
+        path: The file.
+        features: What its columns are, where that is written elsewhere, as in a data set's ``README.md``.
+
+    Raises:
+        DataError: If it is not such a file.
+        MissingExtraError: If it is Parquet and pyarrow is not installed.
+    """
+    if not path.is_file():
+        raise DataError("no such file", path)
+    if path.suffix.lower() == ".parquet":
+        return _parquet(path, features or {})
+    first = next(_json_objects(path), None)
+    if first is None:
+        raise DataError("the file is empty, expected one JSON object a line", path)
+    return Table(path, tuple(first[1]), features or {}, lambda names: _json_rows(path, names))
+
+
+def saved_table(path: Path, dataset: Any) -> Table:
+    """Wrap a ``datasets.Dataset`` that lies memory-mapped under ``path``."""
+
+    def read(names: Sequence[str]) -> Iterator[Row]:
+        number = 0
+        for batch in dataset.select_columns(list(names)).with_format("arrow").iter(_BATCH):
+            for values in zip(*(batch.column(name).to_pylist() for name in names), strict=True):
+                number += 1
+                yield number, values
+
+    return Table(path, tuple(dataset.column_names), dataset.features.to_dict(), read)
+
+
+def to_corpus(name: str, tables: Sequence[Table], scheme: Scheme | None, tag_names: Sequence[str] | None) -> Corpus:
+    """Read tables, one after the other, as one corpus. A row without words is no sentence and is passed over.
+
+    Args:
+        name: What to call it.
+        tables: At least one.
+        scheme: The tagging scheme, or ``None`` to recognize it.
+        tag_names: Names of integer tags; ``None`` means those that the table itself gives.
+
+    Raises:
+        DataError: If a column is missing, integer tags have no names, or a row is wrong; it names the row.
+    """
+    readers = [_reader(table, tag_names) for table in tables]
+    place: tuple[Path, int] | None = None
+
+    def source() -> Iterator[Sentence]:
+        nonlocal place
+        for table, reader in zip(tables, readers, strict=True):
+            for number, sentence in reader():
+                place = table.path, number
+                yield sentence
+        if place is None:
+            raise DataError("no row with a token in it", name)
+
+    try:
+        return Corpus.scan(name, source, scheme)
+    except DataError as error:
+        if place is None or error.line is not None:
+            raise
+        # a sentence that breaks its scheme: only here is known in which row it stands
+        path, number = place
+        raise DataError(f"row {number}: {str(error).removeprefix(f'{error.path}: ')}", path, number) from None
+
+
+def _reader(table: Table, tag_names: Sequence[str] | None) -> Callable[[], Iterator[tuple[int, Sentence]]]:
+    column = next((name for name in TAGS if name in table.columns), None)
+    if TOKENS not in table.columns or column is None:
+        found = ", ".join(table.columns) or "none"
+        raise DataError(f"found the columns {found}; expected {TOKENS} and one of {', '.join(TAGS)}", table.path)
+    names = tag_names or _class_names(table.features.get(column))
+    tags = None if names is None else [_as_tag(name, table.path) for name in names]
+
+    def read() -> Iterator[tuple[int, Sentence]]:
+        for number, (row_words, row_tags) in table.read((TOKENS, column)):
+            sentence = _sentence(row_words, row_tags, tags, table.path, number)
+            if sentence.words:
+                yield number, sentence
+
+    return read
+
+
+def _sentence(words: Any, row_tags: Any, names: Sequence[str] | None, path: Path, row: int) -> Sentence:
+    if not isinstance(words, list) or not isinstance(row_tags, list):
+        kind = type(row_tags if isinstance(words, list) else words).__name__
+        raise DataError(f"row {row}: found a {kind}, expected a list of tokens and a list of tags", path, row)
+    if len(words) != len(row_tags):
+        raise DataError(f"row {row}: {len(words)} tokens but {len(row_tags)} tags", path, row)
+    for word in words:
+        if not isinstance(word, str) or not word:
+            raise DataError(f"row {row}: found the token {word!r}, expected text", path, row)
+    return Sentence(tuple(words), tuple(_tag(tag, names, path, row) for tag in row_tags))
+
+
+def _tag(tag: Any, names: Sequence[str] | None, path: Path, row: int) -> str:
+    if isinstance(tag, str):
+        return _as_tag(tag, path, row)
+    if not isinstance(tag, int) or isinstance(tag, bool):
+        raise DataError(f"row {row}: found the tag {tag!r}, expected a name or a number", path, row)
+    if names is None:
+        raise DataError(f"row {row}: the tags are numbers and nothing names them; say --tag-names O,I-PER,… in their order", path, row)
+    if not 0 <= tag < len(names):
+        raise DataError(f"row {row}: found the tag {tag}, but the {len(names)} names ({', '.join(names)}) go from 0 to {len(names) - 1}", path, row)
+    return names[tag]
+
+
+def _as_tag(name: str, path: Path, row: int | None = None) -> str:
+    if not name or name != name.strip():
+        where = "" if row is None else f"row {row}: "
+        raise DataError(f"{where}found the tag '{name}', expected O, or a type with or without a prefix (I-PER, PER)", path, row)
+    return with_prefix(name)
+
+
+def _class_names(feature: Any) -> tuple[str, ...] | None:
+    """Find the names of a list of ``ClassLabel``, however that version of ``datasets`` nests them."""
+    while isinstance(feature, dict | list):
+        if isinstance(feature, list):
+            feature = feature[0] if feature else None
+        elif feature.get("names"):
+            return tuple(map(str, feature["names"]))
+        else:
+            feature = feature.get("feature")
+    return None
+
+
+def _json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    number = 0
+    try:
+        with path.open(encoding="utf-8-sig", newline="\n") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    value = json.loads(line)
+                    if not isinstance(value, dict):
+                        raise DataError(f"row {number}: found a {type(value).__name__}, expected a JSON object on each line", path, number)
+                    yield number, value
+    except UnicodeDecodeError as error:
+        raise DataError(f"row {number + 1}: not UTF-8 ({error.reason}); convert it first, e.g. with iconv -t utf-8", path, number + 1) from None
+    except json.JSONDecodeError as error:
+        raise DataError(f"row {number}: not JSON ({error.msg}); expected a JSON object on each line", path, number) from None
+    except OSError as error:
+        raise DataError(f"cannot be read ({error.strerror})", path, number or None) from None
+
+
+def _json_rows(path: Path, names: Sequence[str]) -> Iterator[Row]:
+    for number, value in _json_objects(path):
+        if missing := [name for name in names if name not in value]:
+            raise DataError(f"row {number}: has no {missing[0]} (found {', '.join(value) or 'nothing'})", path, number)
+        yield number, [value[name] for name in names]
+
+
+def _parquet(path: Path, features: Mapping[str, Any]) -> Table:
+    arrow, parquet = need("pyarrow", WHAT), need("pyarrow.parquet", WHAT)
+
+    def read(names: Sequence[str]) -> Iterator[Row]:
+        number = 0
+        try:
+            with parquet.ParquetFile(path) as file:
+                for batch in file.iter_batches(_BATCH, columns=list(names)):
+                    for values in zip(*(batch.column(name).to_pylist() for name in names), strict=True):
+                        number += 1
+                        yield number, values
+        except (arrow.ArrowException, OSError, ValueError) as error:  # ValueError: text that is not UTF-8
+            raise DataError(f"row {number + 1}: damaged ({one_line(error)}); fetch the file again", path, number + 1) from None
+
+    try:
+        schema = parquet.read_schema(path)
+    except (arrow.ArrowException, OSError) as error:
+        raise DataError(f"not a Parquet file ({one_line(error)})", path) from None
+    with suppress(KeyError, TypeError, ValueError):  # written by something else than datasets
+        features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
+    return Table(path, tuple(schema.names), features, read)

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from affineur.artifact import Manifest, open_folder, read_manifest, write_manifest
+from affineur.errors import AffineurError, ModelError, ParameterError, TransferError
+from affineur.progress import listening
+from affineur.transfer import download
+
+from .conftest import Server, build_model, hub, run
+
+Serve = Callable[..., Server]
+
+
+@pytest.fixture
+def artifact(model: Path) -> Path:
+    """A model with a manifest that lists one file more than the usual names."""
+    (model / "extra").mkdir()
+    (model / "extra" / "a note.txt").write_text("listed", "utf-8")
+    write_manifest(model, Manifest("transformers", "prune"))
+    return model
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "out" / "here"
+
+
+def assert_nothing_left(target: Path) -> None:
+    assert not target.parent.exists() or not list(target.parent.iterdir())
+
+
+def digest(model: Path) -> str:
+    return hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest()
+
+
+def edit_manifest(folder: Path, files: object) -> None:
+    raw = json.loads((folder / "affineur.json").read_text("utf-8"))
+    (folder / "affineur.json").write_text(json.dumps(raw | {"files": files}), "utf-8")
+
+
+def test_folder_file_url_and_http_give_the_same(artifact: Path, serve_folder: Serve, tmp_path: Path) -> None:
+    server = serve_folder(artifact)
+    (artifact / "optimizer.pt").write_bytes(b"not listed")
+    for index, source in enumerate((str(artifact), artifact.as_uri(), f"{server.url}/m", f"{server.url}/m/?signature=1")):
+        target = tmp_path / f"copy-{index}"
+        assert download(source, target) == target
+        assert read_manifest(target) == read_manifest(artifact)
+        assert (target / "extra" / "a note.txt").read_text("utf-8") == "listed"
+        assert not (target / "optimizer.pt").exists()
+
+
+def test_a_plain_folder_over_http(model: Path, serve_folder: Serve, target: Path) -> None:
+    (model / "README.md").write_text("not asked for", "utf-8")
+    seen: list[tuple[str, int | None, int | None]] = []
+    with listening(lambda *what: seen.append(what)):
+        download(f"{serve_folder(model).url}/m", target, digest(model).upper())
+    assert sorted(p.name for p in target.iterdir()) == ["config.json", "model.safetensors", "tokenizer.json"]
+    size = (model / "model.safetensors").stat().st_size
+    assert ("fetching model.safetensors", size, size) in seen
+
+
+def test_shards(model: Path, target: Path) -> None:
+    (model / "model.safetensors").rename(model / "model-00001-of-00001.safetensors")
+    index = {"weight_map": {"classifier.weight": "model-00001-of-00001.safetensors"}}
+    (model / "model.safetensors.index.json").write_text(json.dumps(index), "utf-8")
+    download(str(model), target)
+    assert open_folder(target).tensors()[0].name == "classifier.weight"
+    with pytest.raises(TransferError, match=r"no model\.safetensors to compare"):
+        download(str(model), target.parent / "other", "0" * 64)
+
+
+def test_an_artifact_is_replaced_and_other_things_are_not(artifact: Path, target: Path) -> None:
+    download(str(artifact), target)
+    download(str(artifact), target)
+    (target / "mine.txt").write_text("x", "utf-8")
+    with pytest.raises(ParameterError, match=r"did not write \(mine\.txt\)"):
+        download(str(artifact), target)
+
+
+def test_a_wrong_digest(model: Path, target: Path) -> None:
+    with pytest.raises(TransferError, match=f"model.safetensors has the sha256 {digest(model)}, expected 0000"):
+        download(str(model), target, "0" * 64)
+    assert_nothing_left(target)
+    with pytest.raises(ParameterError, match="expected 64 hexadecimal digits"):
+        download(str(model), target, "abc")
+
+
+def test_a_file_that_differs_from_the_manifest(artifact: Path, serve_folder: Serve, target: Path) -> None:
+    (artifact / "config.json").write_text((artifact / "config.json").read_text("utf-8") + " ", "utf-8")
+    url = f"{serve_folder(artifact).url}/m"
+    with pytest.raises(ModelError, match=f"^{url}/config.json is not the file that was written"):
+        download(url, target)
+    assert_nothing_left(target)
+
+
+@pytest.mark.parametrize("length", ["content-length", "chunked"])
+def test_a_cut_connection(length: str, artifact: Path, serve_folder: Serve, target: Path) -> None:
+    def cut(name: str, status: int, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        if name != "model.safetensors":
+            return status, headers, body
+        return status, {"Content-Length": str(len(body))}, body[:20]
+
+    def cut_chunks(name: str, status: int, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        if name != "model.safetensors":
+            return status, headers, body
+        return status, {"Transfer-Encoding": "chunked"}, b"ff\r\n" + body[:20]
+
+    url = f"{serve_folder(artifact, cut if length == 'content-length' else cut_chunks).url}/m"
+    with pytest.raises(TransferError, match=r"model\.safetensors was cut off after"):
+        download(url, target)
+    assert_nothing_left(target)
+
+
+@pytest.mark.parametrize("missing", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_a_required_file_that_is_not_there(missing: str, model: Path, serve_folder: Serve, target: Path) -> None:
+    (model / missing).unlink()
+    for source in (str(model), f"{serve_folder(model).url}/m"):
+        with pytest.raises((TransferError, ModelError), match=f"{missing.split('.')[0]}"):
+            download(source, target)
+        assert_nothing_left(target)
+
+
+def test_a_listed_file_that_is_not_there(artifact: Path, serve_folder: Serve, target: Path) -> None:
+    shutil.rmtree(artifact / "extra")
+    with pytest.raises(TransferError, match=r"a%20note\.txt was answered with 404"):
+        download(f"{serve_folder(artifact).url}/m", target)
+    with pytest.raises(TransferError, match=r"a%20note\.txt could not be fetched"):
+        download(str(artifact), target)
+    assert_nothing_left(target)
+
+
+@pytest.mark.parametrize("name", ["../evil", "/etc/evil", "a/../../evil", "..\\evil", "c:evil", "nul\0", "", "."])
+def test_names_that_leave_the_folder(name: str, artifact: Path, serve_folder: Serve, target: Path) -> None:
+    edit_manifest(artifact, {name: "0" * 64})
+    server = serve_folder(artifact)
+    with pytest.raises(ModelError, match="which lies outside the model's folder"):
+        download(f"{server.url}/m", target)
+    assert server.requests == ["GET /m/affineur.json"]
+    assert_nothing_left(target)
+
+
+@pytest.mark.parametrize("files", [["config.json"], None, 3])
+def test_a_manifest_that_is_none(files: object, artifact: Path, target: Path) -> None:
+    edit_manifest(artifact, files)
+    with pytest.raises(ModelError, match="is damaged"):
+        download(str(artifact), target)
+    assert_nothing_left(target)
+
+
+def test_pickles_in_a_manifest_or_an_index(artifact: Path, model: Path, target: Path) -> None:
+    edit_manifest(artifact, {"pytorch_model.bin": "0" * 64})
+    with pytest.raises(ModelError, match=r"pytorch_model\.bin, a pickle"):
+        download(str(artifact), target)
+    (artifact / "affineur.json").unlink()
+    (artifact / "model.safetensors").unlink()
+    for index in ({"weight_map": {"a": "../x.safetensors"}}, {"weight_map": {"a": 1}}, {"weight_map": 1}, []):
+        (artifact / "model.safetensors.index.json").write_text(json.dumps(index), "utf-8")
+        with pytest.raises(ModelError, match=r"outside|not a safetensors index"):
+            download(str(artifact), target)
+    assert_nothing_left(target)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("ftp://host/model", "ftp is not spoken here"),
+        ("http://127.0.0.1:9/model", "could not be fetched .*refused"),
+        ("http://[bad/model", "is not a URL"),
+        ("file:///no/such/folder", "could not be fetched"),
+        ("./no-such-folder", "is not there"),
+    ],
+)
+def test_sources_that_give_nothing(source: str, message: str, target: Path) -> None:
+    with pytest.raises(AffineurError, match=message):
+        download(source, target)
+    assert_nothing_left(target)
+
+
+def test_something_else_answers(model: Path, serve_folder: Serve, target: Path) -> None:
+    """A captive portal answers everything with its own page."""
+    (model / "affineur.json").write_text("{}", "utf-8")
+    page = serve_folder(model, lambda *_: (200, {}, b"<html>sign in</html>"))
+    with pytest.raises(ModelError, match="is damaged"):
+        download(f"{page.url}/m", target)
+    broken = serve_folder(model, lambda *_: (500, {}, b""))
+    with pytest.raises(TransferError, match="answered with 500"):
+        download(f"{broken.url}/m", target)
+    assert_nothing_left(target)
+
+
+def test_from_the_hub(tmp_path: Path) -> None:
+    folder = build_model(tmp_path / "repo")
+    write_manifest(folder, Manifest("transformers", "train"))
+    with hub({"models/owner/tiny": folder}) as server:
+        code = "from affineur.transfer import download\nfrom pathlib import Path\nprint(download('hub:owner/tiny', Path('copy')))"
+        out = run(code, tmp_path / "home", server.url)
+    assert out.stdout == "copy\n", out.stderr
+    assert not any(p.is_symlink() for p in (tmp_path / "copy").iterdir())
+    assert (tmp_path / "copy" / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
