@@ -53,13 +53,13 @@ def read_lines(path: Path, word_column: int = 0, tag_column: int = -1) -> Iterat
     document: int | None = None
     first_line = 0
     for number, line in _numbered(path):
-        if not line.strip(_BLANK):
+        starts_document = line.startswith("-DOCSTART-")
+        if starts_document or not line.strip(_BLANK):
             if words:
                 yield Sentence(tuple(words), tuple(tags), document, first_line)
                 words, tags = [], []
-            continue
-        if line.startswith("-DOCSTART-"):
-            document = 0 if document is None else document + 1
+            if starts_document:
+                document = 0 if document is None else document + 1
             continue
         word, tag = _columns(line, word_column, tag_column, path, number)
         if not words:
@@ -82,11 +82,12 @@ def _numbered(path: Path) -> Iterator[tuple[int, str]]:
     """Yield line numbers from 1 and lines. Only a line feed ends a line: U+2028 may stand inside a word."""
     number = 0
     try:
-        with path.open(encoding="utf-8-sig", newline="\n") as file:
+        with path.open("rb") as file:
+            # Decoded line by line: a text file decodes ahead, and could not tell which line is wrong.
             for number, line in enumerate(file, start=1):
-                yield number, line
+                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
-        raise DataError(f"not UTF-8 ({error.reason}); convert it first, e.g. with iconv -t utf-8", path, number + 1) from None
+        raise DataError(f"not UTF-8 ({error.reason}); convert it first, e.g. with iconv -t utf-8", path, number) from None
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})", path) from None
 
@@ -113,8 +114,7 @@ def _columns(line: str, word_column: int, tag_column: int, path: Path, number: i
 
 
 def _is_wikiner(line: str) -> bool:
-    cells = line.strip(_BLANK).split(" ")
-    return all(cell.count("|") >= 2 for cell in cells)
+    return "\t" not in line and all(cell.count("|") >= 2 for cell in line.strip(_BLANK).split(" ") if cell)
 
 
 def _read_wikiner(path: Path) -> Iterator[Sentence]:

@@ -62,6 +62,8 @@ class Corpus:
         """
         if scheme is None:
             scheme = detect({tag for sentence in source() for tag in sentence.tags})
+        if scheme is Scheme.IOB1:
+            return cls.scan(name, lambda: (_iob1_to_bio(sentence, name) for sentence in source()), Scheme.BIO)
         digest = hashlib.sha256()
         sentences = words = 0
         seen: set[str] = set()
@@ -76,8 +78,7 @@ class Corpus:
             digest.update(b"\n\n")
         if not sentences:
             raise DataError("no sentence found (expected one word and its tag a line, a blank line between sentences)", name)
-        corpus = cls(name, source, scheme, types_of(seen), sentences, words, digest.hexdigest(), documents)
-        return corpus._rewritten(_iob1_to_bio, Scheme.BIO, "iob1") if scheme is Scheme.IOB1 else corpus
+        return cls(name, source, scheme, types_of(seen), sentences, words, digest.hexdigest(), documents)
 
     def with_types(self, label_map: Mapping[str, str]) -> Corpus:
         """Rename types; a type mapped to ``O`` disappears.
@@ -94,8 +95,10 @@ class Corpus:
         def rename(sentence: Sentence) -> Sentence:
             return replace(sentence, tags=tuple(_renamed(tag, label_map) for tag in sentence.tags))
 
-        types = tuple(sorted({label_map.get(kind, kind) for kind in self.types} - {"O"}))
-        return replace(self._rewritten(rename, self.scheme, repr(sorted(label_map.items()))), types=types)
+        source = self.source
+        types = tuple(sorted({label_map.get(kind, kind) for kind in self.types} - {"O", ""}))
+        digest = hashlib.sha256(f"{self.digest} {sorted(label_map.items())!r}".encode()).hexdigest()
+        return replace(self, source=lambda: map(rename, source()), types=types, digest=digest)
 
     def head(self, count: int) -> Corpus:
         """Return the first ``count`` sentences as a corpus of their own."""
@@ -115,11 +118,6 @@ class Corpus:
             Corpus.scan(f"{self.name} (train part)", part(False), self.scheme),
             Corpus.scan(f"{self.name} (held-out part)", part(True), self.scheme),
         )
-
-    def _rewritten(self, change: Callable[[Sentence], Sentence], scheme: Scheme, what: str) -> Corpus:
-        source = self.source
-        digest = hashlib.sha256(f"{self.digest} {what}".encode()).hexdigest()
-        return replace(self, source=lambda: map(change, source()), scheme=scheme, digest=digest)
 
 
 def chunks(sentences: Iterator[Sentence], size: int) -> Iterator[list[Sentence]]:
@@ -151,6 +149,7 @@ def _renamed(tag: str, label_map: Mapping[str, str]) -> str:
     return "O" if new in ("O", "") else f"{prefix}-{new}"
 
 
-def _iob1_to_bio(sentence: Sentence) -> Sentence:
+def _iob1_to_bio(sentence: Sentence, name: str) -> Sentence:
+    _check(sentence, Scheme.IOB1, name)
     mentions = to_mentions(sentence.tags, Scheme.IOB1)
     return replace(sentence, tags=tuple(to_tags(mentions, len(sentence.tags), Scheme.BIO)))

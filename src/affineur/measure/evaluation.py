@@ -42,7 +42,7 @@ class Evaluation:
         words: Words scored.
         words_right: Words with the right tag, in the scheme both sides share.
         scheme: That scheme.
-        merged: Gold mentions that lost their own boundary by projecting the data to that scheme.
+        merged: Scored gold mentions that lost their own boundary by projecting the data to that scheme.
         repaired: Predicted tags changed by the ``begin`` rule because they formed no valid sequence.
         corpus: Name of the corpus.
         data_digest: Digest of the corpus.
@@ -84,8 +84,11 @@ class Evaluation:
 
     def minus(self, baseline: Evaluation, kind: str | None = None) -> Difference:
         """F1 difference to a baseline on the same sentences, paired."""
-        if self.data_digest != baseline.data_digest or self.types != baseline.types:
-            raise ParameterError(f"{self.corpus} and {baseline.corpus} are not the same sentences and types, so they cannot be paired")
+        if self.data_digest != baseline.data_digest:
+            raise ParameterError(f"{self.corpus} and {baseline.corpus} are not the same sentences, so they cannot be paired")
+        if self.types != baseline.types:
+            ours, theirs = ", ".join(self.types), ", ".join(baseline.types)
+            raise ParameterError(f"one model was scored on {ours}, the other on {theirs}; restrict both to what they share with --types")
         return f1_difference(self._units(kind), baseline._units(kind))
 
     def _units(self, kind: str | None) -> IntArray:
@@ -157,7 +160,7 @@ def evaluate(tagger: Tagger, corpus: Corpus, types: Sequence[str] | None = None)
                 raise ValueError(f"the tagger gave {len(raw)} tags for {len(sentence.words)} words")
             valid, changed = repair([model_tags.get(tag) or with_prefix(tag) for tag in raw], model_scheme)
             predicted = _restrict(project(valid, model_scheme, scheme), scored)
-            gold_mentions = to_mentions(sentence.tags, corpus.scheme)
+            gold_mentions = [mention for mention in to_mentions(sentence.tags, corpus.scheme) if mention.type in scored]
             gold = _restrict(project(sentence.tags, corpus.scheme, scheme), scored)
             counts.append(count_sentence(to_mentions(gold, scheme), to_mentions(predicted, scheme), scored))
             merged += merged_by_io(gold_mentions) if scheme is Scheme.IO else 0

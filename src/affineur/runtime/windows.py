@@ -113,7 +113,8 @@ def max_positions(config: dict[str, Any]) -> int:
     """Return how many pieces a model of this configuration can take at once."""
     positions = int(config.get("max_position_embeddings") or 512)
     if config.get("model_type") in _ROBERTA_LIKE:
-        positions -= int(config.get("pad_token_id") or 0) + 1
+        padding = config.get("pad_token_id")
+        positions -= (1 if padding is None else int(padding)) + 1  # 1 is what transformers assumes for all of these
     return min(positions, 512)  # longer windows cost quadratic attention and gain nothing for names
 
 

@@ -1,0 +1,130 @@
+"""A recipe runs to the table; a second run does nothing; a killed one goes on and ends the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from affineur.artifact import verify
+from affineur.pipeline import read_recipe, run
+
+
+@pytest.fixture
+def recipe(tiny_model, corpus: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "name": "tiny",
+                "teacher": str(tiny_model("camembert")),
+                "data": str(corpus),
+                "distill": {"layers": 1, "epochs": 1, "learning_rate": 1e-3},
+                "prune": {"sparsity": 0.2},
+                "recover": {"epochs": 0.5},
+                "compare": {"rounds": 1, "memory": False},
+            }
+        )
+    )
+    return path
+
+
+def _weights(folder: Path) -> dict[str, bytes]:
+    return {p.parent.name: p.read_bytes() for p in sorted(folder.glob("models/*/model.safetensors"))}
+
+
+def _scores(folder: Path) -> list[tuple[object, ...]]:
+    rows = json.loads((folder / "compare.json").read_text())["rows"]
+    return [(r["model"], r["f1"], r["f1_low"], r["f1_high"], r["accuracy"], r["size_bytes"], r["sparsity"]) for r in rows]
+
+
+def test_run_ends_in_the_table_and_a_second_run_does_nothing(recipe: Path, tmp_path: Path) -> None:
+    made = run(read_recipe(recipe), tmp_path / "runs")
+    assert [r["model"] for r in made.table["rows"]] == [
+        "teacher (fp32)",
+        "teacher (fp16)",
+        "student_1L",
+        "student_1L_pruned",
+        "student_1L_pruned_finetuned",
+        "torch-int8:student_1L_pruned",
+    ]
+    assert {"compare.json", "compare.md", "report.html", "recipe.yaml"} <= {p.name for p in made.folder.iterdir()}
+    pruned, tuned = made.table["rows"][3:5]
+    assert pruned["sparsity"] == pytest.approx(0.2, abs=1e-4)
+    assert tuned["sparsity"] >= pruned["sparsity"]
+    stamps = {p: p.stat().st_mtime_ns for p in made.folder.rglob("*") if p.is_file() and p.name not in (".lock", "recipe.yaml")}
+    run(read_recipe(recipe), tmp_path / "runs")
+    assert {p: p.stat().st_mtime_ns for p in stamps} == stamps
+
+
+def test_changing_one_stage_redoes_it_and_what_follows_only(recipe: Path, tmp_path: Path) -> None:
+    made = run(read_recipe(recipe), tmp_path / "runs")
+    before = _weights(made.folder)
+    run(read_recipe(recipe, {"prune": {"sparsity": 0.3}}), tmp_path / "runs")
+    after = _weights(made.folder)
+    assert after["student_1L"] == before["student_1L"]
+    assert after["student_1L_pruned"] != before["student_1L_pruned"]
+    assert after["student_1L_pruned_finetuned"] != before["student_1L_pruned_finetuned"]
+
+
+@pytest.mark.parametrize(("bar", "recovered"), [(0.0, False), (1.0, True)])
+def test_recovery_only_where_dev_f1_needs_it(bar: float, recovered: bool, recipe: Path, tmp_path: Path) -> None:
+    made = run(read_recipe(recipe, {"recover": {"if_f1_below": bar, "epochs": 0.1}}), tmp_path / "runs")
+    assert ("recovered" in made.models) is recovered
+    assert ("no recovery was needed" in made.notes[0]) is not recovered
+    assert made.table["notes"] == made.notes
+
+
+def test_two_runs_at_once_are_refused(recipe: Path, tmp_path: Path) -> None:
+    import fcntl
+
+    from affineur.errors import ParameterError
+
+    folder = tmp_path / "runs" / "tiny"
+    folder.mkdir(parents=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ParameterError, match="another process"):
+            run(read_recipe(recipe), tmp_path / "runs")
+
+
+def test_shipped_recipes_are_valid() -> None:
+    for name in ("guide", "conll"):
+        read_recipe(Path(__file__).parents[2] / "recipes" / f"{name}.yaml")
+
+
+def _start(recipe: Path, runs: Path, cache: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "affineur", "run", str(recipe), "--runs", str(runs), "--threads", "1"]
+    environment = os.environ | {"AFFINEUR_CACHE": str(cache)}
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment, start_new_session=True)
+
+
+@pytest.mark.slow
+def test_killed_ten_times_it_ends_with_the_same_weights_and_scores(recipe: Path, tmp_path: Path) -> None:
+    start = time.monotonic()
+    assert _start(recipe, tmp_path / "calm", tmp_path / "cache1").wait() == 0
+    length = time.monotonic() - start
+    chance = random.Random(7)
+    killed = 0
+    for _ in range(10):
+        process = _start(recipe, tmp_path / "killed", tmp_path / "cache2")
+        time.sleep(chance.uniform(0.3, 0.95) * length)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            killed += 1
+        process.wait()
+        for folder in (tmp_path / "killed" / "tiny" / "models").glob("[!.]*"):
+            assert verify(folder) is not None, f"{folder} is half-written"
+    assert killed >= 3
+    assert _start(recipe, tmp_path / "killed", tmp_path / "cache2").wait() == 0
+    assert _weights(tmp_path / "killed" / "tiny") == _weights(tmp_path / "calm" / "tiny")
+    assert _scores(tmp_path / "killed" / "tiny") == _scores(tmp_path / "calm" / "tiny")
+    assert list((tmp_path / "killed" / "tiny" / "models").glob(".*")) == []
