@@ -27,7 +27,7 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/python -m docs.generate --check
+	$(BIN)/python docs/generate.py --check
 	$(BIN)/pytest
 
 format: setup
@@ -35,7 +35,7 @@ format: setup
 	$(BIN)/ruff check --fix .
 
 docs: setup
-	$(BIN)/python -m docs.generate
+	$(BIN)/python docs/generate.py
 
 bench: setup
 	$(BIN)/python benchmarks/pruning.py

@@ -46,8 +46,9 @@ class ModelFolder:
         return tensors(self.path)
 
     def digest(self) -> str:
-        """Return the sha256 over what decides its outputs: weights, configuration, tokenizer."""
-        files = [*weight_files(self.path), *(self.path / n for n in ("config.json", *_TOKENIZER_FILES) if (self.path / n).is_file())]
+        """Return the sha256 over what decides its outputs: weights (a configuration to train from has none), configuration, tokenizer."""
+        weights = weight_files(self.path) if any(self.path.glob("*.safetensors")) else []
+        files = [*weights, *(self.path / n for n in ("config.json", *_TOKENIZER_FILES) if (self.path / n).is_file())]
         whole = hashlib.sha256()
         for file in files:
             whole.update(f"{file.name} {file_digest(file)}\n".encode())
@@ -64,22 +65,27 @@ def open_folder(path: Path | str) -> ModelFolder:
     path = Path(path)
     if not path.is_dir():
         raise ModelError(f"{path} is {'a file' if path.is_file() else 'not there'}, expected a model folder")
-    config = _read_config(path)
-    architectures = config.get("architectures") or []
-    if not any(str(name).endswith(_HEAD) for name in architectures):
-        found = ", ".join(map(str, architectures)) or "none named"
+    config = read_config(path)
+    if not is_token_classifier(config):
+        found = config.get("architectures") or "none named"
+        found = ", ".join(map(str, found)) if isinstance(found, list) else found
         raise ModelError(f"{path} has no token-classification head (architecture: {found}, expected …{_HEAD}); train one with: affineur train")
-    labels = _labels(config, path)
+    labels = labels_of(config, path)
     folder = ModelFolder(path, config, labels)
     heads = [t for t in folder.tensors() if t.name in ("classifier.weight", "classifier.out_proj.weight")]
-    if heads and heads[0].shape[0] != len(labels):
-        raise ModelError(f"{path}: the classifier has {heads[0].shape[0]} outputs but config.json names {len(labels)} labels")
+    if heads and (outputs := sum(heads[0].shape[:1])) != len(labels):
+        raise ModelError(f"{path}: the classifier has {outputs} outputs but config.json names {len(labels)} labels")
     if not any((path / name).is_file() for name in _TOKENIZER_FILES):
         raise ModelError(f"{path} has no tokenizer (expected tokenizer.json)")
     return folder
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, Any]:
+    """Read the ``config.json`` of a model folder.
+
+    Raises:
+        ModelError: If it is missing or damaged.
+    """
     file = path / "config.json"
     if not file.is_file():
         raise ModelError(f"{path} has no config.json, expected a model folder written by save_pretrained")
@@ -92,7 +98,18 @@ def _read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def _labels(config: dict[str, Any], path: Path) -> tuple[str, ...]:
+def is_token_classifier(config: dict[str, Any]) -> bool:
+    """Say whether a configuration names a token-classification head."""
+    named = config.get("architectures")
+    return isinstance(named, list) and any(str(name).endswith(_HEAD) for name in named)
+
+
+def labels_of(config: dict[str, Any], path: Path) -> tuple[str, ...]:
+    """Read the labels of a configuration, in the order of the classifier's outputs.
+
+    Raises:
+        ModelError: If it does not name one label for each output.
+    """
     try:
         named = {int(k): str(v) for k, v in config["id2label"].items()}
         return tuple(named[i] for i in range(len(named)))

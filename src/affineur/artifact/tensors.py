@@ -14,6 +14,8 @@ from affineur.errors import ModelError, one_line
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+_PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
+_NOT_WEIGHTS = ("optimizer", "scheduler", "scaler", "rng_state", "training_args")  # of a Trainer
 _CHUNK = 1 << 22  # elements looked at together
 
 # safetensors dtype → unsigned integer of the same width, and the mask that clears the sign of a float
@@ -60,21 +62,26 @@ def weight_files(folder: Path) -> list[Path]:
         return [folder / WEIGHTS]
     if (folder / INDEX).is_file():
         try:
-            names = sorted(set(json.loads((folder / INDEX).read_text("utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, AttributeError) as error:
+            files = [folder / name for name in sorted(set(json.loads((folder / INDEX).read_text("utf-8"))["weight_map"].values()))]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelError(f"{folder / INDEX} is not a safetensors index ({one_line(error)})") from None
-        files = [folder / name for name in names]
+        if not files:
+            raise ModelError(f"{folder / INDEX} names no weights; the model is incomplete")
         for file in files:
             if file.parent != folder or not file.is_file():
                 raise ModelError(f"{folder / INDEX} names {file.name}, which is not there; the model is incomplete")
         return files
-    pickles = sorted(p.name for p in folder.iterdir() if p.suffix in (".bin", ".pt", ".pth", ".pkl", ".ckpt") and "optimizer" not in p.name)
-    if pickles:
+    if pickles := pickled_weights(folder):
         raise ModelError(
             f"{folder} has its weights only as {', '.join(pickles)}, a pickle, which can run code when it is read; expected {WEIGHTS}. "
             "Convert it where you trust it: AutoModelForTokenClassification.from_pretrained(…).save_pretrained(…)"
         )
     raise ModelError(f"{folder} has no {WEIGHTS}; expected a folder written by save_pretrained")
+
+
+def pickled_weights(folder: Path) -> list[str]:
+    """List the files that look like pickled weights; what a Trainer leaves beside them is not."""
+    return sorted(p.name for p in folder.iterdir() if p.suffix in _PICKLES and not p.name.startswith(_NOT_WEIGHTS))
 
 
 def tensors(folder: Path) -> list[Tensor]:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import glob
 import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from affineur.errors import AffineurError, ParameterError
 
 MANIFEST = "affineur.json"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
@@ -34,7 +37,7 @@ def new_folder(target: Path) -> Iterator[Path]:
         ParameterError: If ``target`` holds something that Affineur did not write.
         AffineurError: If the disk is full or not writable; ``target`` is then as it was.
     """
-    target = target.absolute()
+    target = target.resolve()  # what a symbolic link points to is replaced, not the link
     refuse_to_lose(target)
     building = target.parent / f".{target.name}.tmp-{os.getpid()}"
     with _disk_errors(target):
@@ -106,19 +109,23 @@ def _disk_errors(target: Path) -> Iterator[None]:
     except AffineurError:
         raise
     except Exception as error:
-        text = str(error)
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "No space left" in text or "os error 28" in text:
+        text, number = str(error), getattr(error, "errno", None)
+        if number in _FULL or "No space left" in text or "os error 28" in text:
             raise AffineurError(f"no space left on the disk of {target.parent} while writing {target.name}; nothing there was changed") from error
-        if isinstance(error, PermissionError | FileExistsError | NotADirectoryError) or getattr(error, "errno", None) == errno.EROFS:
+        if number in _REFUSED:
             raise AffineurError(f"{target} cannot be written ({getattr(error, 'strerror', None) or text})") from error
         raise
 
 
 def _remove_stale(target: Path) -> None:
     """Remove what killed processes left behind while building the same target."""
-    for leftover in target.parent.glob(f".{target.name}.tmp-*"):
+    for leftover in target.parent.glob(f".{glob.escape(target.name)}.tmp-*"):
         pid = leftover.name.rpartition("-")[2]
-        if pid.isdigit() and (int(pid) == os.getpid() or not _alive(int(pid))):
+        if not pid.isdigit() or (int(pid) != os.getpid() and _alive(int(pid))):
+            continue
+        if ".tmp-old-" in leftover.name and not target.exists():
+            leftover.rename(target)  # killed between two renames: it is all that is left of the old folder
+        else:
             shutil.rmtree(leftover, ignore_errors=True)
 
 
@@ -167,7 +174,9 @@ def _sync_tree(folder: Path) -> None:
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        with suppress(OSError):  # some file systems cannot sync a folder
-            os.fsync(descriptor)
+        os.fsync(descriptor)
+    except OSError:
+        if not path.is_dir():  # some file systems cannot sync a folder; a file that is not synced may be half
+            raise
     finally:
         os.close(descriptor)

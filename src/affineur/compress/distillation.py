@@ -66,7 +66,8 @@ def distill(
     settings = settings or TrainSettings(epochs=1.0)
     soft = soft or SoftTargets()
     check_layers(layers, folder.layers)
-    check_types(train, folder.labels)
+    for corpus in filter(None, (train, dev)):
+        check_types(corpus, folder.labels)
     stage = Stage(
         "distill",
         Path(out),

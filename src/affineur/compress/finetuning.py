@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from transformers import AutoConfig, AutoModelForTokenClassification, PreTrainedModel, set_seed
 
-from affineur.artifact import ModelFolder
-from affineur.artifact.tensors import weight_files
-from affineur.compress.encoded import encode_corpus
+from affineur.artifact import ModelFolder, verify
+from affineur.artifact.folder import is_token_classifier, labels_of, read_config
+from affineur.artifact.tensors import pickled_weights
+from affineur.compress.encoded import check_types, encode_corpus
 from affineur.compress.models import load_encoder, pick_device, quiet
 from affineur.compress.stage import Stage, dev_scorer
 from affineur.compress.training import TrainSettings, fit
@@ -60,6 +60,8 @@ def train(
     if settings.patience is not None and dev is None:
         raise ParameterError("early stopping needs dev data; give --data a folder with dev.conll")
     folder, has_weights = _open_base(Path(base), train.types, scheme)
+    for corpus in filter(None, (train, dev)):
+        check_types(corpus, folder.labels)
     stage = Stage(
         "train",
         Path(out),
@@ -83,22 +85,12 @@ def train(
 
 def _open_base(path: Path, types: tuple[str, ...], scheme: Scheme) -> tuple[ModelFolder, bool]:
     """Look at a base: its configuration with the labels it will have, and whether it has weights."""
-    try:
-        config: dict[str, Any] = json.loads((path / "config.json").read_text("utf-8"))
-    except OSError:
-        raise ModelError(f"{path} has no config.json, expected a model folder, or a configuration with a tokenizer") from None
-    except ValueError as error:
-        raise ModelError(f"{path / 'config.json'} is not valid JSON ({error})") from None
-    is_classifier = any("ForTokenClassification" in str(name) for name in config.get("architectures") or [])
-    if is_classifier and "id2label" in config:
-        named = {int(k): str(v) for k, v in config["id2label"].items()}
-        labels = tuple(named[i] for i in range(len(named)))
-    else:
-        labels = labels_for(types, scheme)
+    config = read_config(path)
+    labels = labels_of(config, path) if is_token_classifier(config) and "id2label" in config else labels_for(types, scheme)
     has_weights = any(p.suffix == ".safetensors" for p in path.iterdir())
-    if not has_weights and any(p.suffix in (".bin", ".pt") for p in path.iterdir()):
-        weight_files(path)  # says that pickles are refused, and what to do
     folder = ModelFolder(path, config, labels)
+    if has_weights or pickled_weights(path):
+        folder.tensors()  # says that pickles are refused or that a file is damaged, and what to do
     return folder, has_weights
 
 
@@ -117,18 +109,21 @@ def labels_for(types: tuple[str, ...], scheme: Scheme) -> tuple[str, ...]:
 
 
 def _load_base(folder: ModelFolder, has_weights: bool) -> PreTrainedModel:
+    verify(folder.path)
     named = dict(enumerate(folder.labels))
     options: dict[str, Any] = {"id2label": named, "label2id": {v: k for k, v in named.items()}, "num_labels": len(named)}
     with quiet():
         try:
             if not has_weights:
                 report("train: the base has no weights, so all of them start at random")
-                return AutoModelForTokenClassification.from_config(AutoConfig.from_pretrained(folder.path, **options))  # type: ignore[no-any-return]
+                config = AutoConfig.from_pretrained(folder.path, dtype="float32", **options)
+                return AutoModelForTokenClassification.from_config(config)  # type: ignore[no-any-return]
             model, loading = AutoModelForTokenClassification.from_pretrained(
                 folder.path, use_safetensors=True, local_files_only=True, dtype="float32", output_loading_info=True, **options
             )
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
+        except Exception as error:  # a damaged configuration makes transformers fail in many ways
             raise ModelError(f"{folder.path} cannot be loaded ({one_line(error)})") from None
-    if missing := [name for name in sorted(loading["missing_keys"]) if not name.startswith("classifier")]:
+    # The encoder has to be whole; a head (ModernBERT's has a layer before the classifier) may be new.
+    if missing := [name for name in sorted(loading["missing_keys"]) if name.startswith(f"{model.base_model_prefix}.")]:
         raise ModelError(f"{folder.path} lacks {len(missing)} tensors of its architecture (such as {missing[0]}); is it an encoder of this type?")
     return model  # type: ignore[no-any-return]

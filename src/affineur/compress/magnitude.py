@@ -8,6 +8,7 @@ integers, so two histograms of 16 bits each find it exactly, without sorting and
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +19,9 @@ from affineur.artifact import EXCLUDED, Matrix, in_scope
 from affineur.errors import ModelError, ParameterError, did_you_mean
 
 METHODS = ("magnitude", "layerwise")
-_CHUNK = 1 << 20  # weights looked at together
+_CHUNK = 1 << 16  # weights looked at together: they and what is made of them stay in the processor's cache
 _BUCKETS = 1 << 16
+_INFINITE = 0x7F80  # upper half of the bits of infinity; NaNs lie above
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,22 +143,16 @@ def prune_model(
     parameters = dict(model.named_parameters())
     matrices = in_scope(list(parameters), scope)
     weights = {m: parameters[m.name].detach() for m in matrices}
-    before = sum(_zeros(w) for w in weights.values())
-    quotas = _quotas(weights, sparsity, method, max_layer_sparsity)
     thresholds: dict[Matrix, float] = {}
-    for group, k in quotas:
-        threshold = _zero_smallest([weights[m] for m in group], k)
-        thresholds.update(dict.fromkeys(group, threshold))
-    return PruningInfo(
-        method,
-        scope,
-        sparsity,
-        max_layer_sparsity,
-        before,
-        sum(p.numel() for p in parameters.values()),
-        sum(_zeros(p.detach()) for p in parameters.values()),
-        tuple(MatrixZeros(m, w.numel(), _zeros(w), w.numel() * w.element_size(), thresholds[m]) for m, w in weights.items()),
-    )
+    with _one_thread():
+        elsewhere = sum(_zeros(p.detach()) for name, p in parameters.items() if name not in {m.name for m in matrices})
+        before = sum(_zeros(w) for w in weights.values())
+        for group, k in _quotas(weights, sparsity, method, max_layer_sparsity):
+            threshold = _zero_smallest([weights[m] for m in group], k)
+            thresholds.update(dict.fromkeys(group, threshold))
+        pruned = tuple(MatrixZeros(m, w.numel(), _zeros(w), w.numel() * w.element_size(), thresholds[m]) for m, w in weights.items())
+    total = sum(p.numel() for p in parameters.values())
+    return PruningInfo(method, scope, sparsity, max_layer_sparsity, before, total, elsewhere + sum(m.zeros for m in pruned), pruned)
 
 
 def check_pruning(sparsity: float, method: str, cap: float | None) -> None:
@@ -173,6 +169,17 @@ def check_pruning(sparsity: float, method: str, cap: float | None) -> None:
         raise ParameterError(f"a layer's largest sparsity must be in (0, 1], got {cap:g}")
     if cap is not None and sparsity > cap:
         raise ParameterError(f"sparsity {sparsity:g} cannot be reached when no layer may exceed {cap:g}")
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch use one thread: on chunks this small, waiting for the others costs more than they bring."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _quotas(weights: Mapping[Matrix, torch.Tensor], sparsity: float, method: str, cap: float | None) -> list[tuple[list[Matrix], int]]:
@@ -255,6 +262,8 @@ def _kth_smallest(weights: list[torch.Tensor], k: int) -> tuple[int, int]:
         Its bits as a float32 without sign, and how many weights of just that magnitude belong to the ``k``.
     """
     high = _histogram(weights, lambda bits: bits >> 16)
+    if int(high[_INFINITE:].sum()):
+        raise ModelError("the model has weights that are not finite numbers, so they cannot be ranked")
     bucket, before = _bucket_of(high, k)
     low = _histogram(weights, lambda bits: (bits & 0xFFFF)[(bits >> 16) == bucket])
     rest, below = _bucket_of(low, k - before)
@@ -289,7 +298,5 @@ def _chunks(weight: torch.Tensor) -> Iterator[torch.Tensor]:
 def _zeros(weight: torch.Tensor) -> int:
     zeros = 0
     for part in weight.reshape(-1).split(_CHUNK):
-        if not bool(torch.isfinite(part).all()):
-            raise ModelError("the model has weights that are not finite numbers, so they cannot be ranked")
         zeros += part.numel() - int(torch.count_nonzero(part))
     return zeros

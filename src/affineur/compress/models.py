@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModelForTokenClassification, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from affineur.artifact import ModelFolder, open_folder, verify
+from affineur.artifact import ModelFolder, layer_of, open_folder, verify
 from affineur.errors import ModelError, ParameterError, one_line
 from affineur.runtime import Encoder, max_positions
 
@@ -39,7 +39,7 @@ def load_model(folder: ModelFolder | Path | str, device: str = "cpu", dtype: tor
         dtype: The type to compute in, or ``"auto"`` for the type it is stored in.
 
     Raises:
-        ModelError: If it is not whole, or has weights that transformers does not know or would invent.
+        ModelError: If it is not whole, or or transformers would invent weights or leave layers out.
     """
     folder = folder if isinstance(folder, ModelFolder) else open_folder(folder)
     verify(folder.path)
@@ -48,11 +48,17 @@ def load_model(folder: ModelFolder | Path | str, device: str = "cpu", dtype: tor
             model, loading = AutoModelForTokenClassification.from_pretrained(
                 folder.path, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
             )
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
+        except Exception as error:  # a damaged configuration makes transformers fail in many ways
             raise ModelError(f"{folder.path} cannot be loaded ({one_line(error)})") from None
     if missing := sorted(loading["missing_keys"]):
         raise ModelError(
             f"{folder.path} lacks {len(missing)} tensors of its architecture (such as {missing[0]}); they would be random, so it is refused"
+        )
+    # A pooler or a language-model head that is left over is harmless; a layer that is left out changes every output.
+    if strange := sorted(name for name in loading["unexpected_keys"] if layer_of(name) is not None):
+        raise ModelError(
+            f"{folder.path} has {len(strange)} tensors in its layers that its config.json does not know (such as {strange[0]}); "
+            "they would be left out, so it is refused"
         )
     return model.to(pick_device(device)).eval()  # type: ignore[no-any-return]
 

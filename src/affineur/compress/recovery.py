@@ -60,7 +60,8 @@ def recover(
     folder = open_folder(model)
     guide = open_folder(teacher) if teacher is not None else None
     soft = (soft or SoftTargets()) if guide else None
-    check_types(train, folder.labels)
+    for corpus in filter(None, (train, dev)):
+        check_types(corpus, folder.labels)
     parameters = asdict(settings) | (soft.parameters if soft else {})
     data_used = {"train": train} | ({"dev": dev} if dev else {})
     stage = Stage("recover", Path(out), folder, parameters, data_used, guide)

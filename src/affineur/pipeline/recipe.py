@@ -153,9 +153,9 @@ def read_recipe(path: Path | str, changes: dict[str, Any] | None = None) -> Reci
 
 
 def _explain(error: ValidationError) -> str:
-    """Turn the first complaint into one line with what to type."""
-    first = error.errors()[0]
-    # The loc of a union names the alternative tried; keys of ours never contain it.
+    """Turn the most specific complaint into one line with what to type."""
+    # Where a value may be one of two things, both alternatives complain; the deeper one saw what was meant.
+    first = max(error.errors(), key=lambda e: len(e["loc"]))
     steps = [str(step) for step in first["loc"] if step not in ("str", "DataSection")]
     where = ".".join(steps)
     if first["type"] == "extra_forbidden":
