@@ -58,7 +58,7 @@ def test_an_error_in_the_last_sentence_is_found_at_once() -> None:
 
 
 def test_nothing_to_read() -> None:
-    with pytest.raises(DataError, match="^test: no sentence found"):
+    with pytest.raises(DataError, match=r"^test: no sentence found"):
         corpus()
 
 
@@ -71,8 +71,10 @@ def test_iob1_is_checked_and_rewritten() -> None:
 
 
 def test_the_digest_sees_every_boundary() -> None:
-    digests = {corpus(*t, scheme=Scheme.BIO).digest for t in (["a/O b/O"], ["a/O", "b/O"], ["ab/O"], ["b/O a/O"], ["a/O b/B-X"], ["a/O b/O", "a/O b/O"])}
-    assert len(digests) == 6
+    whole = ["a/O b/O"]
+    others = (["a/O", "b/O"], ["ab/O"], ["b/O a/O"], ["a/O b/B-X"], whole * 2, [*whole, ""])
+    digests = {corpus(*texts, scheme=Scheme.BIO).digest for texts in (whole, *others)}
+    assert len(digests) == 7
 
 
 def test_surrogates_have_a_digest() -> None:
@@ -151,7 +153,7 @@ def test_every_type_may_be_dropped() -> None:
 
 
 def test_an_unknown_type() -> None:
-    with pytest.raises(DataError, match="^test: the label map names DATE, GPE, but the types here are LOC, PER$"):
+    with pytest.raises(DataError, match=r"^test: the label map names DATE, GPE, but the types here are LOC, PER$"):
         corpus("a/I-PER b/I-LOC").with_types({"GPE": "LOC", "DATE": "O", "PER": "PER"})
 
 

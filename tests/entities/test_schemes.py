@@ -209,7 +209,7 @@ def test_strict_bioes_is_that_of_seqeval(placed: tuple[list[Mention], int]) -> N
 def test_bilou_letters(placed: tuple[list[Mention], int]) -> None:
     mentions, length = placed
     bioes = to_tags(mentions, length, Scheme.BIOES)
-    bilou = [tag.replace("E-", "L-", 1).replace("S-", "U-", 1) if tag[0] in "ES" else tag for tag in bioes]
+    bilou = [{"E": "L", "S": "U"}.get(tag[0], tag[0]) + tag[1:] for tag in bioes]
     assert to_mentions(bilou, Scheme.BIOES) == mentions
     assert repair(bilou, Scheme.BIOES) == (bioes, 0)
 

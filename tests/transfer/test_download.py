@@ -61,7 +61,11 @@ def test_a_plain_folder_over_http(model: Path, serve_folder: Serve, target: Path
     seen: list[tuple[str, int | None, int | None]] = []
     with listening(lambda *what: seen.append(what)):
         download(f"{serve_folder(model).url}/m", target, digest(model).upper())
-    assert sorted(p.name for p in target.iterdir()) == ["config.json", "model.safetensors", "tokenizer.json"]
+    assert sorted(p.name for p in target.iterdir()) == ["affineur.json", "config.json", "model.safetensors", "tokenizer.json"]
+    manifest = read_manifest(target)
+    assert manifest is not None
+    assert manifest.stage == "download"
+    download(f"{serve_folder(model).url}/m", target)  # its own folder may be replaced
     size = (model / "model.safetensors").stat().st_size
     assert ("fetching model.safetensors", size, size) in seen
 

@@ -1,7 +1,7 @@
 """What a model folder is: manifest, digests, layout, atomic writing. No torch."""
 
 from affineur.artifact.environment import describe_machine, environment
-from affineur.artifact.folder import ModelFolder, file_digest, open_folder
+from affineur.artifact.folder import TOKENIZER_FILES, ModelFolder, file_digest, open_folder
 from affineur.artifact.info import ModelInfo, describe
 from affineur.artifact.manifest import Manifest, Parent, read_manifest, verify, write_manifest
 from affineur.artifact.scope import EXCLUDED, SCOPES, Matrix, in_scope, layer_of, matrix_of
@@ -11,6 +11,7 @@ __all__ = [
     "EXCLUDED",
     "MANIFEST",
     "SCOPES",
+    "TOKENIZER_FILES",
     "Manifest",
     "Matrix",
     "ModelFolder",

@@ -14,7 +14,10 @@ from affineur.artifact.tensors import Tensor, tensors, weight_files
 from affineur.errors import ModelError
 
 _HEAD = "ForTokenClassification"
-_TOKENIZER_FILES = ("tokenizer.json", "sentencepiece.bpe.model", "spm.model", "vocab.txt", "vocab.json", "spiece.model")
+#: Any of these makes a tokenizer …
+_VOCABULARIES = ("tokenizer.json", "sentencepiece.bpe.model", "spm.model", "vocab.txt", "vocab.json", "spiece.model")
+#: … and these belong to it where they are there.
+TOKENIZER_FILES = (*_VOCABULARIES, "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class ModelFolder:
     def digest(self) -> str:
         """Return the sha256 over what decides its outputs: weights (a configuration to train from has none), configuration, tokenizer."""
         weights = weight_files(self.path) if any(self.path.glob("*.safetensors")) else []
-        files = [*weights, *(self.path / n for n in ("config.json", *_TOKENIZER_FILES) if (self.path / n).is_file())]
+        files = [*weights, *(self.path / n for n in ("config.json", *TOKENIZER_FILES) if (self.path / n).is_file())]
         whole = hashlib.sha256()
         for file in files:
             whole.update(f"{file.name} {file_digest(file)}\n".encode())
@@ -75,7 +78,7 @@ def open_folder(path: Path | str) -> ModelFolder:
     heads = [t for t in folder.tensors() if t.name in ("classifier.weight", "classifier.out_proj.weight")]
     if heads and (outputs := sum(heads[0].shape[:1])) != len(labels):
         raise ModelError(f"{path}: the classifier has {outputs} outputs but config.json names {len(labels)} labels")
-    if not any((path / name).is_file() for name in _TOKENIZER_FILES):
+    if not any((path / name).is_file() for name in _VOCABULARIES):
         raise ModelError(f"{path} has no tokenizer (expected tokenizer.json)")
     return folder
 

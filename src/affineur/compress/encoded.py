@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import Dataset
 
 from affineur.compress.tagger import pad
-from affineur.entities import Corpus, Scheme, Sentence, chunks, detect, project, split_tag, to_mentions, types_of, with_prefix
+from affineur.entities import Corpus, Scheme, Sentence, chunks, detect, project, repair, split_tag, to_mentions, types_of, with_prefix
 from affineur.errors import DataError
 from affineur.progress import report
 from affineur.runtime import Encoder
@@ -119,7 +119,8 @@ class MentionReplacement:
     def _spans(self, targets: npt.NDArray[np.int16]) -> list[tuple[int, int, str]]:
         """Find the piece span and type of each mention that ends before the last piece of the window."""
         firsts = np.flatnonzero(targets != IGNORED).tolist()
-        tags = [self._tags[targets[i]] for i in firsts]
+        # The tokenizer may have dropped the word a mention began with: that leaves tags no scheme allows.
+        tags, _ = repair([self._tags[targets[i]] for i in firsts], self._scheme)
         # A window ends with one special piece or more; the last word's extent is not known from the targets, so it stays.
         return [(firsts[m.start], firsts[m.end], m.type) for m in to_mentions(tags, self._scheme) if m.end < len(firsts)]
 

@@ -33,8 +33,13 @@ def keep_layers(model: PreTrainedModel, kept: list[int]) -> PreTrainedModel:
     Args:
         model: The model.
         kept: Layers to keep, ascending, from 0.
+
+    Raises:
+        ParameterError: If layer 0 is dropped where it is built differently from the others (ModernBERT).
     """
     layers = encoder_layers(model)
+    if layers[kept[0]].state_dict().keys() != layers[0].state_dict().keys():
+        raise ParameterError(f"layer 0 of {type(model).__name__} is built differently from layer {kept[0]}, so it has to stay")
     # Modules are dropped from the same list object, so nothing that refers to it goes stale.
     for index in reversed(range(len(layers))):
         if index not in kept:

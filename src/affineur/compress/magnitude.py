@@ -132,11 +132,12 @@ def prune_model(
         sparsity: Zeros ÷ weights in scope, in [0, 1).
         method: ``magnitude`` ranks all weights in scope together, ``layerwise`` each matrix alone.
         scope: ``attention+ffn``, ``attention`` or ``ffn``.
-        max_layer_sparsity: No encoder layer loses more than this share of its weights in scope; what one may not
-            lose the others do. Global ranking otherwise over-prunes layers whose weights are small.
+        max_layer_sparsity: No encoder layer loses more than this share of its weights in scope (one weight more where
+            whole weights allow the sparsity in no other way); what one may not lose the others do. Global ranking
+            otherwise over-prunes layers whose weights are small.
 
     Raises:
-        ParameterError: If a value is out of range, or the cap leaves too few weights to reach the sparsity.
+        ParameterError: If a value is out of range, or the cap is below the sparsity.
         ModelError: If a weight in scope is not a number.
     """
     check_pruning(sparsity, method, max_layer_sparsity)
@@ -146,13 +147,13 @@ def prune_model(
     thresholds: dict[Matrix, float] = {}
     with _one_thread():
         elsewhere = sum(_zeros(p.detach()) for name, p in parameters.items() if name not in {m.name for m in matrices})
-        before = sum(_zeros(w) for w in weights.values())
-        for group, k in _quotas(weights, sparsity, method, max_layer_sparsity):
+        before = {m: _zeros(w) for m, w in weights.items()}
+        for group, k in _quotas(weights, before, sparsity, method, max_layer_sparsity):
             threshold = _zero_smallest([weights[m] for m in group], k)
             thresholds.update(dict.fromkeys(group, threshold))
         pruned = tuple(MatrixZeros(m, w.numel(), _zeros(w), w.numel() * w.element_size(), thresholds[m]) for m, w in weights.items())
     total = sum(p.numel() for p in parameters.values())
-    return PruningInfo(method, scope, sparsity, max_layer_sparsity, before, total, elsewhere + sum(m.zeros for m in pruned), pruned)
+    return PruningInfo(method, scope, sparsity, max_layer_sparsity, sum(before.values()), total, elsewhere + sum(m.zeros for m in pruned), pruned)
 
 
 def check_pruning(sparsity: float, method: str, cap: float | None) -> None:
@@ -182,14 +183,16 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _quotas(weights: Mapping[Matrix, torch.Tensor], sparsity: float, method: str, cap: float | None) -> list[tuple[list[Matrix], int]]:
+def _quotas(
+    weights: Mapping[Matrix, torch.Tensor], before: Mapping[Matrix, int], sparsity: float, method: str, cap: float | None
+) -> list[tuple[list[Matrix], int]]:
     """Split the matrices into groups ranked together, and say how many weights each group loses."""
     total = round(sparsity * sum(w.numel() for w in weights.values()))
     if method == "layerwise":
         return [([m], k) for m, k in zip(weights, _shares([w.numel() for w in weights.values()], total), strict=True)]
     if cap is None:
         return [(list(weights), total)]
-    return _capped(weights, total, cap)
+    return _capped(weights, before, total, cap)
 
 
 def _shares(sizes: list[int], total: int) -> list[int]:
@@ -202,16 +205,18 @@ def _shares(sizes: list[int], total: int) -> list[int]:
     return shares
 
 
-def _capped(weights: Mapping[Matrix, torch.Tensor], total: int, cap: float) -> list[tuple[list[Matrix], int]]:
+def _capped(weights: Mapping[Matrix, torch.Tensor], before: Mapping[Matrix, int], total: int, cap: float) -> list[tuple[list[Matrix], int]]:
     """Find the layers that global ranking would prune beyond the cap, fix them there, and rank the rest again."""
     free = {layer: [m for m in weights if m.layer == layer] for layer in sorted({m.layer for m in weights})}
-    limit = {layer: int(cap * sum(weights[m].numel() for m in group)) for layer, group in free.items()}
+    limit = {layer: int(cap * sum(weights[m].numel() for m in group) + 1e-6) for layer, group in free.items()}
+    if sum(limit.values()) < total:
+        limit = {layer: most + 1 for layer, most in limit.items()}
+    # Zeros that are there already stay, so a layer that has more of them than the cap allows is fixed at those.
+    limit = {layer: max(limit[layer], sum(before[m] for m in group)) for layer, group in free.items()}
     fixed: list[tuple[list[Matrix], int]] = []
     while True:
         rest = [m for group in free.values() for m in group]
         k = total - sum(n for _, n in fixed)
-        if k > sum(limit[layer] for layer in free):
-            raise ParameterError(f"{total} zeros cannot be reached when no layer may exceed {cap:g}")
         below = _would_lose([weights[m] for m in rest], k)
         lost = {layer: sum(n for m, n in zip(rest, below, strict=True) if m.layer == layer) for layer in free}
         over = [layer for layer in free if lost[layer] > limit[layer]]

@@ -12,22 +12,9 @@ import torch
 from transformers import AutoModelForTokenClassification, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from affineur.artifact import ModelFolder, layer_of, open_folder, verify
+from affineur.artifact import TOKENIZER_FILES, ModelFolder, layer_of, open_folder, verify
 from affineur.errors import ModelError, ParameterError, one_line
 from affineur.runtime import Encoder, max_positions
-
-_TOKENIZER_FILES = [
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "sentencepiece.bpe.model",
-    "spm.model",
-    "spiece.model",
-]
 
 
 def load_model(folder: ModelFolder | Path | str, device: str = "cpu", dtype: torch.dtype | str = torch.float32) -> PreTrainedModel:
@@ -87,7 +74,7 @@ def save_model(model: PreTrainedModel, target: Path, tokenizer_from: Path) -> No
     with quiet():
         # One file whatever the size: the guide names model.safetensors, and every encoder of this family fits one.
         model.save_pretrained(target, max_shard_size="100GB")
-    for name in _TOKENIZER_FILES:
+    for name in TOKENIZER_FILES:
         if (tokenizer_from / name).is_file():
             shutil.copyfile(tokenizer_from / name, target / name)
     if not (target / "tokenizer.json").is_file():

@@ -17,6 +17,7 @@ from affineur.compress.tagger import load_tagger
 from affineur.compress.teacher_logits import teacher_logits
 from affineur.compress.training import SoftTargets, TrainSettings, fit
 from affineur.entities import Corpus
+from affineur.errors import ParameterError
 from affineur.progress import report
 
 #: The guide's §5: half an epoch at a low rate.
@@ -79,7 +80,10 @@ def recover(
             tagger = load_tagger(guide.path, device)
             data.with_teacher(teacher_logits(tagger, guide.digest(), train, folder.labels, cache))
             if soft.hidden_weight:
-                soft = SoftTargets(soft.weight, soft.temperature, soft.hidden_weight, load_model(guide, device))
+                master = load_model(guide, device)
+                if tagger.encoder.tokenizer.to_str() != encoder.tokenizer.to_str() or master.config.hidden_size != network.config.hidden_size:
+                    raise ParameterError("hidden states can be learned only from a teacher with the same tokenizer and hidden size")
+                soft = SoftTargets(soft.weight, soft.temperature, soft.hidden_weight, master)
         before = score(network) if score else None
         log = fit(network, data, settings, place / "checkpoints", "recover", encoder.pad_id, soft, score, [keep])
         keep.mask.check(network)

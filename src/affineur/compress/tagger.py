@@ -54,7 +54,7 @@ class TorchTagger:
             One array of shape ``(words, labels)`` a sentence; a word the tokenizer drops is all NaN.
 
         Raises:
-            ModelError: If the model itself gives NaN.
+            ModelError: If the model itself gives NaN or infinity.
         """
         found = [np.full((len(words), len(self._labels)), np.nan, dtype=np.float32) for words in sentences]
         windows = list(self.encoder.windows(sentences))
@@ -85,8 +85,8 @@ class TorchTagger:
         with torch.inference_mode():
             output = self.model(input_ids=ids.to(device), attention_mask=mask.to(device)).logits
         logits: Logits = output.float().cpu().numpy()
-        if np.isnan(logits).any():
-            raise ModelError("the model's outputs are not numbers (NaN); its weights are damaged")
+        if not np.isfinite(logits).all():
+            raise ModelError("the model's outputs are not numbers (NaN or infinite); its weights are damaged")
         return logits
 
 
@@ -96,7 +96,7 @@ def pad(sequences: Sequence[Sequence[int]], pad_id: int) -> tuple[torch.Tensor, 
     ids = torch.full((len(sequences), longest), pad_id, dtype=torch.long)
     mask = torch.zeros_like(ids)
     for row, sequence in enumerate(sequences):
-        ids[row, : len(sequence)] = torch.as_tensor(np.asarray(sequence), dtype=torch.long)
+        ids[row, : len(sequence)] = torch.from_numpy(np.array(sequence, dtype=np.int64))
         mask[row, : len(sequence)] = 1
     return ids, mask
 

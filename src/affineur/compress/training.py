@@ -6,6 +6,7 @@ pure function of seed and epoch, and the Trainer restores optimizer, schedule an
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 import time
@@ -18,9 +19,10 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch.nn import functional
 from torch.utils.data import Sampler
-from transformers import EarlyStoppingCallback, PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import EarlyStoppingCallback, PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
 
 from affineur.compress.encoded import IGNORED, EncodedCorpus, collate
 from affineur.compress.models import quiet
@@ -156,6 +158,7 @@ def fit(
             metric_for_best_model="f1" if evaluate else None,
             greater_is_better=True if evaluate else None,
             save_total_limit=2,
+            restore_callback_states_from_checkpoint=True,  # how long early stopping has waited already
             logging_steps=10,
             report_to="none",
             disable_tqdm=True,
@@ -178,7 +181,13 @@ def fit(
         resume = _last_complete(checkpoints)
         if resume is not None:
             report(f"{what}: going on from step {resume.name.rpartition('-')[2]} of {steps}")
-        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        if resume is not None and _is_last(resume):
+            # Killed between the last step and the written artifact: the Trainer would go on and take one step more.
+            trainer.state = TrainerState.load_from_json(str(resume / "trainer_state.json"))
+            best = trainer.state.best_model_checkpoint if arguments.load_best_model_at_end else None
+            model.load_state_dict(load_file((checkpoints / Path(best).name if best else resume) / "model.safetensors"))
+        else:
+            trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     model.eval()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     return {
@@ -207,8 +216,9 @@ class _Trainer(Trainer):
         loss = functional.cross_entropy(logits, labels[labelled], label_smoothing=self._settings.label_smoothing)
         if self._soft is not None and teacher is not None:
             known = ~teacher.isnan().any(dim=-1)  # a teacher with another tokenizer may not have seen every word
-            logits, teacher = logits[known], teacher[known]
-            loss = (1 - self._soft.weight) * loss + self._soft.weight * soft_label_loss(logits, teacher, self._soft.temperature)
+            if known.any():
+                soft = soft_label_loss(logits[known], teacher[known], self._soft.temperature)
+                loss = (1 - self._soft.weight) * loss + self._soft.weight * soft
         if hidden and self._soft is not None and self._soft.teacher is not None:
             with torch.no_grad():
                 wanted = self._soft.teacher(**inputs, output_hidden_states=True).hidden_states[-1]
@@ -297,7 +307,9 @@ class _Checkpoints(TrainerCallback):
         self._seconds, self._last = seconds, time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if time.monotonic() - self._last > self._seconds and state.global_step < state.max_steps:
+        # Where epochs are scored, the Trainer saves at their end, after the score: a checkpoint before it would lose the score.
+        scored_next = args.eval_strategy != "no" and float(state.epoch).is_integer()
+        if time.monotonic() - self._last > self._seconds and state.global_step < state.max_steps and not scored_next:
             control.should_save = True
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -312,3 +324,9 @@ def _last_complete(checkpoints: Path) -> Path | None:
         if not (path / _COMPLETE).exists():
             shutil.rmtree(path)
     return next((path for path in reversed(found) if path.exists()), None)
+
+
+def _is_last(checkpoint: Path) -> bool:
+    """Say whether training was over when a checkpoint was written: all steps taken, or stopped early."""
+    state = json.loads((checkpoint / "trainer_state.json").read_text("utf-8"))
+    return bool(state["stateful_callbacks"]["TrainerControl"]["args"]["should_training_stop"])

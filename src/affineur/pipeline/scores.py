@@ -34,7 +34,7 @@ class ScoreBook:
             tagger: Loads it, when it is needed.
             corpus: The corpus.
         """
-        key = hashlib.sha256(json.dumps(["1", digest, corpus.digest, self._types]).encode()).hexdigest()
+        key = hashlib.sha256(json.dumps(["1", digest, corpus.digest, corpus.has_documents, self._types]).encode()).hexdigest()
         path = self._folder / f"{key}.npz"
         if path.exists():
             return _read(path, corpus)

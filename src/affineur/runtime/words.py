@@ -16,7 +16,7 @@ _QUOTE = r"['’]"
 _WORD = re.compile(
     rf"""
       (?:aujourd{_QUOTE}hui|c{_QUOTE}est-à-dire|prud{_QUOTE}hom\w*)(?!\w)            # fixed words
-    | (?:[cdjlmnst]|qu|jusqu|lorsqu|puisqu|quoiqu|quelqu|presqu){_QUOTE}(?={_CHAR})  # elision
+    | (?:[cdjlmnst]|qu|jusqu|lorsqu|puisqu|quoiqu|quelqu|presqu){_QUOTE}              # elision
     | (?:{_LETTER}\.){{2,}}(?!\w)                                                    # S.N.C.F.
     | (?:{_LETTER}\.-)+{_LETTER}\.(?!\w)                                             # J.-P.
     | [^\W\d_]\.(?=\s+[^\W\d_])                                                      # the initial in J. Morvan

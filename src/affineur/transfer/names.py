@@ -6,27 +6,14 @@ import json
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from affineur.artifact import MANIFEST, read_manifest
+from affineur.artifact import MANIFEST, TOKENIZER_FILES, read_manifest
 from affineur.artifact.tensors import INDEX, WEIGHTS
 from affineur.errors import ModelError
 
 CONFIG = "config.json"
 
 #: Files a model folder may have beside its configuration and its weights.
-OPTIONAL = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "sentencepiece.bpe.model",
-    "spm.model",
-    "spiece.model",
-    "pruning_info.json",
-    "generation_config.json",
-)
+OPTIONAL = (*TOKENIZER_FILES, "pruning_info.json", "generation_config.json")
 
 #: What is fetched of a Hub model, as glob patterns. A ``*`` also matches ``/`` there: a plain ``*.safetensors``
 #: would bring the weights of every checkpoint folder too.
@@ -52,8 +39,6 @@ def manifest_files(folder: Path, source: str) -> list[str]:
     manifest = read_manifest(folder)
     if manifest is None:
         return []
-    if not isinstance(manifest.files, dict):
-        raise ModelError(f"{source}: {MANIFEST} is damaged (files is not an object)")
     return _checked(manifest.files, source, MANIFEST)
 
 
