@@ -37,7 +37,8 @@ class ModelFolder:
     @property
     def layers(self) -> int:
         """Number of encoder layers."""
-        return int(self.config.get("num_hidden_layers") or self.config.get("n_layers") or 0)
+        found = self.config.get("num_hidden_layers") or self.config.get("n_layers")
+        return found if isinstance(found, int) else 0
 
     @property
     def size_bytes(self) -> int:
@@ -78,9 +79,18 @@ def open_folder(path: Path | str) -> ModelFolder:
     heads = [t for t in folder.tensors() if t.name in ("classifier.weight", "classifier.out_proj.weight")]
     if heads and (outputs := sum(heads[0].shape[:1])) != len(labels):
         raise ModelError(f"{path}: the classifier has {outputs} outputs but config.json names {len(labels)} labels")
+    require_tokenizer(path)
+    return folder
+
+
+def require_tokenizer(path: Path) -> None:
+    """Check that a folder has a tokenizer; without one transformers would make one up.
+
+    Raises:
+        ModelError: If it has none.
+    """
     if not any((path / name).is_file() for name in _VOCABULARIES):
         raise ModelError(f"{path} has no tokenizer (expected tokenizer.json)")
-    return folder
 
 
 def read_config(path: Path) -> dict[str, Any]:

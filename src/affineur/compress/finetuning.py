@@ -9,7 +9,7 @@ from typing import Any
 from transformers import AutoConfig, AutoModelForTokenClassification, PreTrainedModel, set_seed
 
 from affineur.artifact import ModelFolder, verify
-from affineur.artifact.folder import is_token_classifier, labels_of, read_config
+from affineur.artifact.folder import is_token_classifier, labels_of, read_config, require_tokenizer
 from affineur.artifact.tensors import pickled_weights
 from affineur.compress.encoded import check_types, encode_corpus
 from affineur.compress.models import load_encoder, pick_device, quiet
@@ -89,6 +89,7 @@ def _open_base(path: Path, types: tuple[str, ...], scheme: Scheme) -> tuple[Mode
     labels = labels_of(config, path) if is_token_classifier(config) and "id2label" in config else labels_for(types, scheme)
     has_weights = any(p.suffix == ".safetensors" for p in path.iterdir())
     folder = ModelFolder(path, config, labels)
+    require_tokenizer(path)
     if has_weights or pickled_weights(path):
         folder.tensors()  # says that pickles are refused or that a file is damaged, and what to do
     return folder, has_weights

@@ -26,7 +26,7 @@ def load_model(folder: ModelFolder | Path | str, device: str = "cpu", dtype: tor
         dtype: The type to compute in, or ``"auto"`` for the type it is stored in.
 
     Raises:
-        ModelError: If it is not whole, or or transformers would invent weights or leave layers out.
+        ModelError: If it is not whole: transformers would invent weights, or leave layers out.
     """
     folder = folder if isinstance(folder, ModelFolder) else open_folder(folder)
     verify(folder.path)
