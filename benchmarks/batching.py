@@ -14,7 +14,7 @@ from affineur.artifact import describe_machine
 from affineur.cli.main import guarded
 from affineur.compress import TorchTagger
 from affineur.measure import throughput
-from affineur.pipeline import data_path, load
+from affineur.pipeline import load
 from affineur.transfer import load_corpus
 
 
@@ -37,7 +37,7 @@ def main() -> int:
 
     def command() -> int:
         base = load(args.model)
-        sentences = [s.words for s in load_corpus(data_path(args.data)).head(512)]
+        sentences = [s.words for s in load_corpus(args.data).head(512)]
         one_batch = copy.copy(base)
         one_batch.budget = 1 << 30
         taggers: dict[str, object] = {"unsorted, batches of 32": Unsorted(one_batch)}

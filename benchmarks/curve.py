@@ -17,8 +17,8 @@ from affineur.artifact import describe_machine
 from affineur.cli.main import guarded
 from affineur.compress import prune, recover
 from affineur.measure import Difference, Evaluation, evaluate
-from affineur.pipeline import data_path, load, model_path
-from affineur.transfer import load_splits
+from affineur.pipeline import load
+from affineur.transfer import load_splits, resolve_model
 
 
 def main() -> int:
@@ -43,8 +43,8 @@ def main() -> int:
 
 def curve(args: argparse.Namespace, work: Path) -> None:
     """Prune, recover, score and print."""
-    splits = load_splits(data_path(args.data))
-    source, test = model_path(args.model), splits.get("test")
+    splits = load_splits(args.data)
+    source, test = resolve_model(args.model), splits.get("test")
     print(f"{describe_machine()}\n{len(test):,} sentences of {test.name}; F1 of mentions, points against the unpruned model (95 %)\n")
     before = evaluate(load(source), test)
     _print("unpruned", before, None)

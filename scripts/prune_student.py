@@ -7,7 +7,8 @@ from pathlib import Path
 
 from affineur.cli.main import guarded
 from affineur.compress import check_pruning, prune
-from affineur.pipeline import guide, model_path
+from affineur.pipeline import guide
+from affineur.transfer import resolve_model
 
 
 def main() -> int:
@@ -20,7 +21,7 @@ def main() -> int:
 
     def command() -> int:
         check_pruning(args.sparsity, args.method, None)
-        info = prune(model_path(args.model_path) if args.model_path else guide.student(), args.output_dir, args.sparsity, args.method)
+        info = prune(resolve_model(args.model_path) if args.model_path else guide.student(), args.output_dir, args.sparsity, args.method)
         if info:
             print(f"{info.zeros:,} of {info.weights:,} attention and feed-forward weights are zero ({info.achieved:.2%})")
         print(f"{args.output_dir}; next: train_distillation.py --model_path {args.output_dir} --eval_only")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from affineur.cli.main import guarded
 from affineur.cli.main import main as affineur
-from affineur.pipeline import guide, model_path
+from affineur.pipeline import guide
+from affineur.transfer import resolve_model
 
 
 def main() -> int:
@@ -22,7 +23,7 @@ def main() -> int:
     args = parser.parse_args()
 
     def command() -> int:
-        model = model_path(args.model_path) if args.model_path else guide.pruned()
+        model = resolve_model(args.model_path) if args.model_path else guide.pruned()
         if args.eval_only:
             return affineur(["evaluate", str(model), "--data", args.data])
         out = Path(args.output_dir) if args.output_dir else model.with_name(f"{model.resolve().name}_finetuned")

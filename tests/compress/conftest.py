@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,13 @@ from affineur.compress import TrainSettings
 from affineur.entities import Corpus, Scheme, Sentence, open_corpus
 
 FAMILIES = ("camembert", "roberta", "bert", "distilbert", "xlm-roberta", "electra", "deberta-v2", "modernbert")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _libraries_are_no_garbage() -> None:
+    """The Trainer collects garbage whenever it starts: spare it what the libraries loaded, or that takes most of the time here."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -147,12 +147,15 @@ def test_a_folder_with_other_files_is_refused(tiny_model, tmp_path: Path) -> Non
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_writing_over_the_source_is_refused_where_the_source_is_not_ours(tiny_model) -> None:
-    source = tiny_model()
-    before = state(source)
-    with pytest.raises(ParameterError, match="did not write"):
-        prune(source, source, 0.15)
-    assert state(source) == before
+def test_writing_over_the_source_is_refused(tiny_model, tmp_path: Path) -> None:
+    plain, ours, link = tiny_model(), tmp_path / "ours", tmp_path / "link"
+    prune(plain, ours, 0.1)
+    link.symlink_to(ours)
+    for source, out in ((plain, plain), (ours, ours), (ours, link), (link, ours)):
+        before = state(source)
+        with pytest.raises(ParameterError, match="is the model itself, which would be lost"):
+            prune(source, out, 0.15)
+        assert state(source) == before
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -262,6 +264,22 @@ def test_a_workplace_of_other_parameters_is_cleared(tiny_model, short: Corpus, t
     (place / "key").write_text("another")
     (place / "checkpoints").write_text("rubbish")
     train(tiny_model(), tmp_path / "out", short, settings=STEP)
+    assert beside(tmp_path / "out") == []
+
+
+def test_two_processes_at_the_same_output(tiny_model, short: Corpus, tmp_path: Path) -> None:
+    place = tmp_path / ".out.work"
+    place.mkdir()
+    hold = f"import fcntl, os\nfcntl.flock(os.open({str(place)!r}, os.O_RDONLY), fcntl.LOCK_EX)\nprint('held', flush=True)\ninput()"
+    with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdin is not None
+        other.stdout.readline()
+        with pytest.raises(ParameterError, match="another process is making"):
+            train(tiny_model(), tmp_path / "out", short, settings=STEP)
+        other.stdin.close()
+        other.wait()
+    train(tiny_model(), tmp_path / "out", short, settings=STEP)  # the lock went with the process
     assert beside(tmp_path / "out") == []
 
 

@@ -374,6 +374,8 @@ def test_a_rate_that_is_far_too_high(data: EncodedCorpus, fresh, tmp_path: Path)
         {"label_smoothing": -0.1},
         {"patience": 0},
         {"weight_decay": math.nan},
+        {"learning_rate": math.inf},
+        {"seed": -1},
     ],
     ids=str,
 )

@@ -5,7 +5,7 @@ from affineur.artifact.folder import TOKENIZER_FILES, ModelFolder, file_digest, 
 from affineur.artifact.info import ModelInfo, describe
 from affineur.artifact.manifest import Manifest, Parent, read_manifest, verify, write_manifest
 from affineur.artifact.scope import EXCLUDED, SCOPES, Matrix, in_scope, layer_of, matrix_of
-from affineur.artifact.writing import MANIFEST, new_folder, refuse_to_lose, write_json, write_text
+from affineur.artifact.writing import MANIFEST, disk_errors, new_folder, refuse_to_lose, to_json, write_json, write_text
 
 __all__ = [
     "EXCLUDED",
@@ -19,6 +19,7 @@ __all__ = [
     "Parent",
     "describe",
     "describe_machine",
+    "disk_errors",
     "environment",
     "file_digest",
     "in_scope",
@@ -28,6 +29,7 @@ __all__ = [
     "open_folder",
     "read_manifest",
     "refuse_to_lose",
+    "to_json",
     "verify",
     "write_json",
     "write_manifest",

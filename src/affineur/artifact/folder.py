@@ -75,6 +75,8 @@ def open_folder(path: Path | str) -> ModelFolder:
         found = ", ".join(map(str, found)) if isinstance(found, list) else found
         raise ModelError(f"{path} has no token-classification head (architecture: {found}, expected …{_HEAD}); train one with: affineur train")
     labels = labels_of(config, path)
+    if "O" not in labels:
+        raise ModelError(f"{path} has the labels {', '.join(labels)}, none of them O; name them in config.json's id2label, as in O, I-PER, I-LOC")
     folder = ModelFolder(path, config, labels)
     heads = [t for t in folder.tensors() if t.name in ("classifier.weight", "classifier.out_proj.weight")]
     if heads and (outputs := sum(heads[0].shape[:1])) != len(labels):

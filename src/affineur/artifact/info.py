@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from affineur.artifact.folder import ModelFolder, open_folder
-from affineur.artifact.manifest import Manifest, read_manifest
+from affineur.artifact.manifest import Manifest, verify
 from affineur.artifact.scope import Matrix, matrix_of
 
 
@@ -93,16 +93,15 @@ def describe(path: Path | str) -> ModelInfo:
     """Look at a model folder.
 
     Raises:
-        ModelError: If it is not a usable model folder.
+        ModelError: If it is not a usable model folder, or a file is not what its manifest says.
     """
     folder = open_folder(path)
+    manifest = verify(folder.path)
     listed = folder.tensors()
     zeros = {t.name: t.zeros() for t in listed}
     matrices = sorted((MatrixInfo(m, t.elements, zeros[t.name], t.size_bytes) for t in listed if (m := matrix_of(t.name))), key=lambda i: i.matrix)
     parameters = sum(t.elements for t in listed)
-    return ModelInfo(
-        folder, read_manifest(folder.path), parameters, parameters - sum(zeros.values()), tuple(sorted({t.dtype for t in listed})), tuple(matrices)
-    )
+    return ModelInfo(folder, manifest, parameters, parameters - sum(zeros.values()), tuple(sorted({t.dtype for t in listed})), tuple(matrices))
 
 
 def _sparsity(matrices: list[MatrixInfo]) -> float:

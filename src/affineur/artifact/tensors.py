@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -14,7 +14,7 @@ from affineur.errors import ModelError, one_line
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-_PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
+_PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 _NOT_WEIGHTS = ("optimizer", "scheduler", "scaler", "rng_state", "training_args")  # of a Trainer
 _CHUNK = 1 << 22  # elements looked at together
 
@@ -81,7 +81,13 @@ def weight_files(folder: Path) -> list[Path]:
 
 def pickled_weights(folder: Path) -> list[str]:
     """List the files that look like pickled weights; what a Trainer leaves beside them is not."""
-    return sorted(p.name for p in folder.iterdir() if p.suffix in _PICKLES and not p.name.startswith(_NOT_WEIGHTS))
+    return sorted(p.name for p in folder.iterdir() if is_pickle(p.name) and not p.name.startswith(_NOT_WEIGHTS))
+
+
+def is_pickle(name: str) -> bool:
+    """Say whether a file is a pickle by its name. OpenVINO keeps its weights in a ``.bin`` that is none."""
+    path = PurePosixPath(name)
+    return path.suffix in _PICKLES and not path.name.startswith("openvino")
 
 
 def tensors(folder: Path) -> list[Tensor]:

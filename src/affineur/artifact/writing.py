@@ -7,6 +7,7 @@ import errno
 import glob
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,10 @@ from affineur.errors import AffineurError, ParameterError
 
 MANIFEST = "affineur.json"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
+# What safetensors (Rust), torch and numpy say of a full disk; they keep no error number.
+_SAYS_FULL = re.compile(
+    r"No space left|File too large|os error (27|28|122)|PytorchStreamWriter|inline_container|requested and \d+ written|mmap an empty file"
+)
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
@@ -40,7 +44,7 @@ def new_folder(target: Path) -> Iterator[Path]:
     target = target.resolve()  # what a symbolic link points to is replaced, not the link
     refuse_to_lose(target)
     building = target.parent / f".{target.name}.tmp-{os.getpid()}"
-    with _disk_errors(target):
+    with disk_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_stale(target)
         building.mkdir()
@@ -58,7 +62,7 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         AffineurError: If the disk is full or not writable; the old file is then as it was.
     """
-    with _disk_errors(path):
+    with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         building = path.parent / f".{path.name}.tmp-{os.getpid()}"
         try:
@@ -74,7 +78,13 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a value as indented JSON, atomically."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, to_json(value) + "\n")
+
+
+def to_json(value: Any) -> str:
+    """Write a value as indented JSON, readable where UTF-8 can carry it; lone surrogates are escaped."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return text if text.isascii() or not re.search("[\ud800-\udfff]", text) else json.dumps(value, indent=2)
 
 
 def refuse_to_lose(target: Path) -> None:
@@ -87,10 +97,11 @@ def refuse_to_lose(target: Path) -> None:
         return
     if not target.is_dir():
         raise ParameterError(f"{target} is a file, expected a folder to write to; name another with -o")
-    found = {str(p.relative_to(target)) for p in target.rglob("*") if not p.is_dir()}
+    found = {str(p.relative_to(target)) for p in target.rglob("*") if p.is_symlink() or not p.is_dir()}
     if foreign := sorted(found - _written_by_us(target)):
         shown = ", ".join(foreign[:3]) + (", …" if len(foreign) > 3 else "")
-        raise ParameterError(f"{target} holds files that Affineur did not write ({shown}); move them away or name another folder")
+        damaged = f"; its {MANIFEST} is damaged" if MANIFEST in foreign else ""
+        raise ParameterError(f"{target} holds files that Affineur did not write ({shown}){damaged}; move them away or name another folder")
 
 
 def _written_by_us(folder: Path) -> set[str]:
@@ -102,7 +113,7 @@ def _written_by_us(folder: Path) -> set[str]:
 
 
 @contextmanager
-def _disk_errors(target: Path) -> Iterator[None]:
+def disk_errors(target: Path) -> Iterator[None]:
     """Turn a full or read-only disk into one line, whichever library met it first."""
     try:
         yield
@@ -110,9 +121,11 @@ def _disk_errors(target: Path) -> Iterator[None]:
         raise
     except Exception as error:
         text, number = str(error), getattr(error, "errno", None)
-        if number in _FULL or "No space left" in text or "os error 28" in text:
-            raise AffineurError(f"no space left on the disk of {target.parent} while writing {target.name}; nothing there was changed") from error
-        if number in _REFUSED:
+        if number in _FULL or _SAYS_FULL.search(text):
+            raise AffineurError(
+                f"no space left on the disk of {target.parent} (or a limit on file size) while writing {target.name}; what was there is unchanged"
+            ) from error
+        if number is not None:
             raise AffineurError(f"{target} cannot be written ({getattr(error, 'strerror', None) or text})") from error
         raise
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
+import io
 import sys
 from collections.abc import Callable, Sequence
 
@@ -29,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def command() -> int:
         options.apply_threads(args.threads)
-        return int(args.run(args))
+        with show.json_on_stdout(args.json):
+            return int(args.run(args))
 
     return guarded(command, f"affineur {args.command}", args.quiet)
 
@@ -42,6 +43,9 @@ def guarded(command: Callable[[], int], name: str, quiet: bool = False) -> int:
         name: What to call it in messages.
         quiet: No progress.
     """
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # text that is not valid in the terminal's encoding is shown escaped, never an error
+            stream.reconfigure(errors="replace" if stream is sys.stdin else "backslashreplace")
     try:
         with contextlib.ExitStack() as stack:
             stack.enter_context(listening(None if quiet else stack.enter_context(show.Reporter())))
@@ -56,9 +60,9 @@ def guarded(command: Callable[[], int], name: str, quiet: bool = False) -> int:
         sys.stderr.close()  # the reader has gone, so nobody is left to tell
         return 0
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+        if error.errno is None:
             raise
-        return _fail(f"{error.filename or 'the disk'} cannot be written ({error.strerror}); free some space or write elsewhere, then run it again")
+        return _fail(f"{error.filename or 'a file'} cannot be used ({error.strerror}); mend that and run the same command again")
     except KeyboardInterrupt:
         print("affineur: interrupted; the same command goes on where it stopped", file=sys.stderr)
         return 130

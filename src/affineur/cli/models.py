@@ -10,7 +10,7 @@ from affineur.artifact import SCOPES, ModelInfo, describe
 from affineur.cli import options, show
 from affineur.errors import ParameterError
 from affineur.measure import megabytes
-from affineur.transfer import Splits, load_splits
+from affineur.transfer import Splits, load_splits, resolve_model
 
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -79,30 +79,26 @@ def _add_recover(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _splits(args: argparse.Namespace) -> Splits:
-    from affineur.pipeline import data_path
-
-    return load_splits(data_path(args.data), options.data_options(args))
+    return load_splits(args.data, options.data_options(args))
 
 
 def _train(args: argparse.Namespace) -> int:
     from affineur.compress import train
     from affineur.entities import Scheme
-    from affineur.pipeline import model_path
 
     splits = _splits(args)
     settings = options.settings_of(args, label_smoothing=args.label_smoothing, patience=args.patience, keep_best=splits.dev is not None)
-    base = Path(args.base) if Path(args.base).is_dir() else model_path(args.base)
+    base = resolve_model(args.base)
     out = train(base, args.output, splits.get("train"), splits.dev, settings, Scheme(args.tags), args.replace_mentions, args.device)
     return _made(out, args)
 
 
 def _distill(args: argparse.Namespace) -> int:
     from affineur.compress import distill
-    from affineur.pipeline import model_path
 
     splits = _splits(args)
     out = distill(
-        model_path(args.teacher),
+        resolve_model(args.teacher),
         args.output,
         args.layers,
         splits.get("train"),
@@ -117,10 +113,9 @@ def _distill(args: argparse.Namespace) -> int:
 
 def _prune(args: argparse.Namespace) -> int:
     from affineur.compress import check_pruning, prune
-    from affineur.pipeline import model_path
 
     check_pruning(args.sparsity, args.method, args.max_layer_sparsity)
-    prune(model_path(args.model), args.output, args.sparsity, args.method, args.scope, args.max_layer_sparsity)
+    prune(resolve_model(args.model), args.output, args.sparsity, args.method, args.scope, args.max_layer_sparsity)
     info = json.loads((args.output / "pruning_info.json").read_text("utf-8"))
     show.lines(
         [
@@ -136,12 +131,13 @@ def _prune(args: argparse.Namespace) -> int:
 
 def _recover(args: argparse.Namespace) -> int:
     from affineur.compress import recover
-    from affineur.pipeline import model_path
 
     splits = _splits(args)
-    teacher = model_path(args.teacher) if args.teacher else None
-    soft = options.soft_of(args) if teacher else None
-    out = recover(model_path(args.model), args.output, splits.get("train"), splits.dev, teacher, options.settings_of(args), soft, args.device)
+    teacher = resolve_model(args.teacher) if args.teacher else None
+    soft = options.soft_of(args)
+    if teacher is None and soft != type(soft)():
+        raise ParameterError("--soft-weight, --temperature and --hidden-weight say what to learn from a teacher; name one with --teacher")
+    out = recover(resolve_model(args.model), args.output, splits.get("train"), splits.dev, teacher, options.settings_of(args), soft, args.device)
     return _made(out, args)
 
 
@@ -155,17 +151,9 @@ def _made(out: Path, args: argparse.Namespace) -> int:
 
 
 def _info(args: argparse.Namespace) -> int:
-    from affineur.transfer import resolve_model
-
     if args.model.startswith("torch-int8:"):
         raise ParameterError("torch-int8: models exist in memory only; give the folder behind the prefix")
-    if args.model == "sample" and not Path("sample").is_dir():
-        from affineur import sample
-
-        folder = sample.teacher()
-    else:
-        folder = resolve_model(args.model)
-    found = describe(folder)
+    found = describe(resolve_model(args.model))
     show.table(("Aspect", "Details"), _aspects(found), numbers=False)
     show.to_json(found.as_dict(), args.json)
     return 0

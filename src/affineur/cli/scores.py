@@ -31,9 +31,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _corpus(args: argparse.Namespace) -> Corpus:
-    from affineur.pipeline import data_path
-
-    return load_corpus(data_path(args.data), "test", options.data_options(args))
+    return load_corpus(args.data, "test", options.data_options(args))
 
 
 def _evaluate(args: argparse.Namespace) -> int:

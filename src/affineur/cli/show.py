@@ -2,31 +2,49 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from affineur.artifact import to_json as json_text
 from affineur.artifact import write_json
 from affineur.entities import Entity
 
 _LINE_SECONDS = 10.0
+_for_people: ContextVar[TextIO | None] = ContextVar("affineur_people", default=None)
+
+
+@contextmanager
+def json_on_stdout(target: Path | None) -> Iterator[None]:
+    """Where ``--json -`` gives standard output to a machine, show people everything on standard error."""
+    token = _for_people.set(sys.stderr if str(target) == "-" else None)
+    try:
+        yield
+    finally:
+        _for_people.reset(token)
+
+
+def _people() -> TextIO:
+    return _for_people.get() or sys.stdout
+
+
 _COLORS = {"PER": "bold magenta", "LOC": "bold green", "ORG": "bold cyan", "MISC": "bold yellow"}
 
 
 def table(columns: Sequence[str], cells: Sequence[Sequence[str]], numbers: bool = True) -> None:
     """Print a table; the first column is left-aligned, the others right-aligned if they are numbers. Never cut: a narrow terminal wraps."""
     # On a pipe nothing says how wide the reader's screen is; 200 columns keep every row on one line.
-    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    console = Console(file=_people(), width=None if _people().isatty() else 200, highlight=False)
     grid = Table(header_style="bold")
     for place, column in enumerate(columns):
         grid.add_column(column, justify="right" if numbers and place else "left", overflow="fold")
@@ -38,7 +56,7 @@ def table(columns: Sequence[str], cells: Sequence[Sequence[str]], numbers: bool 
 def lines(texts: Sequence[str]) -> None:
     """Print plain lines."""
     for text in texts:
-        print(text)
+        print(text, file=_people())
 
 
 def to_json(value: Any, target: Path | None) -> None:
@@ -46,14 +64,14 @@ def to_json(value: Any, target: Path | None) -> None:
     if target is None:
         return
     if str(target) == "-":
-        print(json.dumps(value, indent=2, ensure_ascii=False))
+        print(json_text(value))
     else:
         write_json(target, value)
 
 
 def entities(text: str, found: Sequence[Entity]) -> None:
     """Print a text with its entities in color, then one line each with its offsets."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(file=_people(), highlight=False, soft_wrap=True)
     shown, last = Text(), 0
     for entity in found:
         shown.append(text[last : entity.start])

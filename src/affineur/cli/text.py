@@ -25,11 +25,10 @@ def _predict(args: argparse.Namespace) -> int:
 
     if args.batch_size < 1:
         raise ParameterError(f"--batch-size {args.batch_size} is impossible, expected at least 1")
-    texts = args.texts or [line.rstrip("\n") for line in sys.stdin]
+    texts = args.texts or [line.rstrip("\r\n") for line in sys.stdin]
     tagger = load(args.model, args.device)
     results = tagger.predict_batch(texts, args.batch_size)
-    if str(args.json) != "-":
-        for text, found in zip(texts, results, strict=True):
-            show.entities(text, found)
+    for text, found in zip(texts, results, strict=True):
+        show.entities(text, found)
     show.to_json([{"text": text, "entities": [asdict(entity) for entity in found]} for text, found in zip(texts, results, strict=True)], args.json)
     return 0

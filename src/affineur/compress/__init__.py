@@ -8,6 +8,7 @@ from affineur.compress.mask import KeepZeros, Mask
 from affineur.compress.models import load_encoder, load_model, pick_device
 from affineur.compress.pruning import cast, prune
 from affineur.compress.recovery import recover
+from affineur.compress.stage import recipe_digest
 from affineur.compress.tagger import TorchTagger, load_tagger, quantize_dynamic, serialized_size
 from affineur.compress.training import SoftTargets, TrainSettings
 
@@ -32,6 +33,7 @@ __all__ = [
     "prune",
     "prune_model",
     "quantize_dynamic",
+    "recipe_digest",
     "recover",
     "serialized_size",
     "train",

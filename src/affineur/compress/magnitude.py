@@ -125,7 +125,7 @@ def prune_model(
     """Set the smallest weights in scope to zero, in place, keeping dtype and device.
 
     Exactly ``round(sparsity × weights in scope)`` weights are zero afterwards, those that were zero before
-    included (a model that already has more keeps them all). Ties at the threshold go by layer, matrix and position.
+    included (a model, or with ``layerwise`` a matrix, that already has more keeps them all). Ties at the threshold go by layer, matrix and position.
 
     Args:
         model: The model.

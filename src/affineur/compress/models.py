@@ -89,12 +89,13 @@ def pick_device(device: str) -> str:
     """
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        kind = torch.device(device).type
-    except RuntimeError:
-        raise ParameterError(f"no device '{device}', expected cpu, cuda or auto") from None
+    kind, _, index = device.partition(":")
+    if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
+        raise ParameterError(f"no device '{device}', expected cpu, cuda or auto")
     if kind == "cuda" and not torch.cuda.is_available():
         raise ParameterError("no CUDA device on this machine; use --device cpu")
+    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
+        raise ParameterError(f"no device '{device}': this machine has {torch.cuda.device_count()}, numbered from 0")
     return device
 
 

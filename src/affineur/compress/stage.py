@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from affineur.artifact import (
     Manifest,
     ModelFolder,
     Parent,
+    disk_errors,
     new_folder,
     read_manifest,
     refuse_to_lose,
@@ -27,10 +31,13 @@ from affineur.artifact import (
 from affineur.compress.models import save_model
 from affineur.compress.tagger import TorchTagger
 from affineur.entities import Corpus
-from affineur.errors import ModelError
+from affineur.errors import ModelError, ParameterError
 from affineur.measure import evaluate
 from affineur.progress import report
 from affineur.runtime import Encoder
+
+#: Digest of the recipe whose stages are being run, for their manifests.
+recipe_digest: ContextVar[str | None] = ContextVar("affineur_recipe", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +76,11 @@ class Stage:
         """Say whether ``out`` already holds this very result, whole.
 
         Raises:
-            ParameterError: If ``out`` holds something that is not ours and would be lost.
+            ParameterError: If ``out`` is the source, or holds something that is not ours and would be lost.
         """
+        for given in (self.source, self.teacher):
+            if given is not None and self.out.resolve() == given.path.resolve():
+                raise ParameterError(f"{self.out} is the model itself, which would be lost; name another folder with -o")
         try:
             manifest = read_manifest(self.out)
             if manifest is not None and manifest.key == self.key:
@@ -84,15 +94,23 @@ class Stage:
 
     @contextmanager
     def workplace(self) -> Iterator[Path]:
-        """Give a folder beside ``out`` for unfinished work; what an interrupted run of the same key left is still in it."""
+        """Give a folder beside ``out`` for unfinished work; what an interrupted run of the same key left is still in it.
+
+        Raises:
+            ParameterError: If another process is at work on the same ``out``.
+            AffineurError: If the disk is full or not writable.
+        """
         place = self.out.parent / f".{self.out.name}.work"
-        key_file = place / "key"
-        if place.exists() and not (key_file.exists() and key_file.read_text() == self.key):
-            shutil.rmtree(place)
-        place.mkdir(parents=True, exist_ok=True)
-        key_file.write_text(self.key)
-        yield place
-        shutil.rmtree(place)
+        with disk_errors(self.out):
+            place.mkdir(parents=True, exist_ok=True)
+            with _only_here(place, self.out):
+                key_file = place / "key"
+                if not (key_file.exists() and key_file.read_text() == self.key):
+                    for old in place.iterdir():
+                        shutil.rmtree(old) if old.is_dir() else old.unlink()
+                    key_file.write_text(self.key)
+                yield place
+                shutil.rmtree(place)
 
     def write(
         self,
@@ -132,8 +150,23 @@ class Stage:
             parents=[parent, *(before.parents if before else [])],
             data={role: {"name": corpus.name, "digest": corpus.digest, "sentences": len(corpus)} for role, corpus in self.data.items()},
             key=self.key,
+            recipe=recipe_digest.get(),
             scores=scores,
         )
+
+
+@contextmanager
+def _only_here(place: Path, out: Path) -> Iterator[None]:
+    """Lock a folder against other processes; the lock goes with the process, however it ends."""
+    descriptor = os.open(place, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ParameterError(f"another process is making {out}; wait for it, or name another folder with -o") from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def dev_scorer(corpus: Corpus, encoder: Encoder, labels: tuple[str, ...]) -> Callable[[PreTrainedModel], float]:

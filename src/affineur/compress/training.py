@@ -61,13 +61,14 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         for name, low, high in (
-            ("epochs", 0, math.inf),
-            ("learning_rate", 0, math.inf),
+            ("epochs", 0, 1e6),
+            ("learning_rate", 0, 1e3),
             ("batch_size", 1, math.inf),
             ("weight_decay", 0, math.inf),
             ("warmup", 0, 1),
             ("label_smoothing", 0, 1),
             ("patience", 1, math.inf),
+            ("seed", 0, 2**32 - 1),
         ):
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
@@ -93,7 +94,7 @@ class SoftTargets:
     def __post_init__(self) -> None:
         if not 0 <= self.weight <= 1:
             raise ParameterError(f"the weight of soft labels must lie in [0, 1], got {self.weight:g}")
-        if self.temperature <= 0 or self.hidden_weight < 0:
+        if not (0 < self.temperature < math.inf and 0 <= self.hidden_weight < math.inf):
             raise ParameterError("temperature must be positive and the hidden-state weight not negative")
 
     @property

@@ -17,6 +17,8 @@ from affineur.measure.counts import IntArray
 
 FloatArray = npt.NDArray[np.float64]
 DRAWS = 2000
+#: With fewer units than this a bootstrap tells nothing: no difference is called significant.
+FEWEST = 10
 _CHUNK = 1 << 22  # numbers in one block of draws
 
 
@@ -75,6 +77,8 @@ def f1_difference(counts: IntArray, baseline: IntArray, confidence: float = 0.95
     differences = _f1(drawn[:, :3]) - _f1(drawn[:, 3:])
     low, high = _percentiles(differences, confidence)
     # How often chance alone moves the difference as far from its mean as the one seen; never exactly zero.
+    if len(counts) < FEWEST:
+        return Difference(value, low, high, 1.0)
     extreme = int(np.count_nonzero(np.abs(differences - value) >= abs(value) - 1e-12))
     return Difference(value, low, high, (extreme + 1) / (draws + 1))
 

@@ -24,7 +24,7 @@ from affineur.entities import (
     with_prefix,
 )
 from affineur.errors import DataError, ParameterError
-from affineur.measure.bootstrap import Difference, Interval, by_document, f1_difference, f1_interval
+from affineur.measure.bootstrap import FEWEST, Difference, Interval, by_document, f1_difference, f1_interval
 from affineur.measure.counts import Counts, IntArray, count_sentence, total
 from affineur.progress import report
 
@@ -93,7 +93,12 @@ class Evaluation:
 
     def _units(self, kind: str | None) -> IntArray:
         counts = self.counts.sum(axis=1) if kind is None else self.counts[:, self.types.index(kind)]
-        return counts if self.documents is None else by_document(counts, self.documents)
+        return by_document(counts, self.documents) if self.documents is not None and self._by_document else counts
+
+    @property
+    def _by_document(self) -> bool:
+        """Documents are the units of the bootstrap only where there are enough of them."""
+        return self.documents is not None and len(np.unique(self.documents)) >= FEWEST
 
     def as_dict(self) -> dict[str, Any]:
         """Return the stable keys of ``evaluate --json``."""
@@ -114,7 +119,7 @@ class Evaluation:
             "scheme": str(self.scheme),
             "merged_gold_mentions": self.merged,
             "repaired_tags": self.repaired,
-            "bootstrap_over": "sentences" if self.documents is None else "documents",
+            "bootstrap_over": "documents" if self._by_document else "sentences",
             "data": self.corpus,
             "data_digest": self.data_digest,
         }
@@ -191,6 +196,8 @@ def scored_types(model_types: Sequence[str], corpus: Corpus, types: Sequence[str
         ParameterError: If ``types`` names a type that neither side knows.
     """
     known = sorted({*model_types, *corpus.types})
+    if types is not None and not types:
+        raise ParameterError(f"no type is left to score; model and data know {', '.join(known)}")
     if types is not None:
         if unknown := sorted(set(types) - set(known)):
             raise ParameterError(f"no type {', '.join(unknown)} here; model and data know {', '.join(known)}")

@@ -1,10 +1,10 @@
 """Recipe → stages → artifacts → table, resumable; and models and data by whatever name the user types."""
 
 from affineur.pipeline import guide
-from affineur.pipeline.models import INT8, candidate, load, model_digest, model_path, peak_rss
+from affineur.pipeline.models import INT8, candidate, load, model_digest, peak_rss
 from affineur.pipeline.recipe import Recipe, read_recipe
 from affineur.pipeline.report import report_html, verdict
-from affineur.pipeline.runner import Run, data_path, open_data, run, write_results
+from affineur.pipeline.runner import Run, open_data, run, write_results
 from affineur.pipeline.scores import ScoreBook
 
 __all__ = [
@@ -13,11 +13,9 @@ __all__ = [
     "Run",
     "ScoreBook",
     "candidate",
-    "data_path",
     "guide",
     "load",
     "model_digest",
-    "model_path",
     "open_data",
     "peak_rss",
     "read_recipe",

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from affineur import sample
 from affineur.artifact import describe, open_folder
 from affineur.compress import TorchTagger, load_tagger, serialized_size
 from affineur.entities import Corpus
@@ -16,18 +15,6 @@ from affineur.transfer import resolve_model
 
 INT8 = "torch-int8:"
 _MEMORY_SENTENCES = 128
-
-
-def model_path(reference: str | Path) -> Path:
-    """Find the folder of a model: a folder, a Hub id, or ``sample`` for the embedded teacher.
-
-    Raises:
-        ModelError: If there is no such folder.
-        TransferError: If it had to come from the Hub and did not.
-    """
-    if str(reference) == "sample" and not Path(reference).is_dir():
-        return sample.teacher()
-    return resolve_model(reference)
 
 
 def load(reference: str | Path, device: str = "cpu") -> TorchTagger:
@@ -43,7 +30,7 @@ def load(reference: str | Path, device: str = "cpu") -> TorchTagger:
     """
     text = str(reference)
     int8 = text.startswith(INT8)
-    return load_tagger(model_path(text.removeprefix(INT8)), device, int8)
+    return load_tagger(resolve_model(text.removeprefix(INT8)), device, int8)
 
 
 def candidate(reference: str | Path, device: str = "cpu", name: str | None = None) -> Candidate:
@@ -53,7 +40,7 @@ def candidate(reference: str | Path, device: str = "cpu", name: str | None = Non
     """
     text = str(reference)
     tagger = load(text, device)
-    info = describe(model_path(text.removeprefix(INT8)))
+    info = describe(resolve_model(text.removeprefix(INT8)))
     size = serialized_size(tagger.model) if text.startswith(INT8) else info.folder.size_bytes
     return Candidate(name or _short(text), tagger, info.folder.layers, info.sparsity, size, info.parameters)
 
@@ -62,7 +49,7 @@ def model_digest(reference: str | Path) -> str:
     """Digest of the folder behind a reference, marked where it is quantized in memory."""
     text = str(reference)
     prefix = INT8 if text.startswith(INT8) else ""
-    return prefix + open_folder(model_path(text.removeprefix(INT8))).digest()
+    return prefix + open_folder(resolve_model(text.removeprefix(INT8))).digest()
 
 
 def peak_rss(reference: str | Path, corpus: Corpus, device: str = "cpu") -> int | None:

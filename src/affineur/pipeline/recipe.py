@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -14,13 +14,13 @@ from affineur.compress import SoftTargets, TrainSettings
 from affineur.errors import RecipeError, did_you_mean, one_line
 
 RowName = Literal["teacher", "teacher_fp32", "teacher_fp16", "student", "pruned", "recovered", "torch-int8"]
-ROWS = get_args(RowName)
+_ROW_OF = {"student": "distill", "pruned": "prune", "recovered": "recover"}
 
 _Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class _Training(_Section):
@@ -93,7 +93,7 @@ class DataSection(_Section):
 class CompareSection(_Section):
     """``compare``: the rows of the table, the baseline first; rows whose stage is not in the recipe are left out."""
 
-    rows: list[RowName] = ["teacher_fp32", "teacher_fp16", "student", "pruned", "recovered", "torch-int8"]
+    rows: Annotated[list[RowName], Field(min_length=1)] = ["teacher_fp32", "teacher_fp16", "student", "pruned", "recovered", "torch-int8"]
     rounds: Annotated[int, Field(ge=1)] = 5
     memory: bool = True
 
@@ -104,8 +104,8 @@ class Recipe(_Section):
     name: Annotated[str, Field(pattern=r"^[\w][\w.-]*$")]
     teacher: str
     data: str | DataSection
-    types: list[str] | None = None
-    seed: int = 13
+    types: Annotated[list[str], Field(min_length=1)] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 13
     train: TrainSection | None = None
     distill: DistillSection | None = None
     prune: PruneSection | None = None
@@ -149,6 +149,9 @@ def read_recipe(path: Path | str, changes: dict[str, Any] | None = None) -> Reci
         raise RecipeError(f"{path}: {_explain(error)}") from None
     if recipe.recover and recipe.recover.from_teacher and not (recipe.distill or recipe.prune):
         raise RecipeError(f"{path}: recover.from_teacher needs a student; add distill or prune")
+    made = {"teacher", "teacher_fp32", "teacher_fp16"} | {row for row, section in _ROW_OF.items() if getattr(recipe, section)}
+    if not made & set(recipe.compare.rows) or len(set(recipe.compare.rows)) < len(recipe.compare.rows):
+        raise RecipeError(f"{path}: compare.rows names no model this recipe makes, or one twice (it makes {', '.join(sorted(made))})")
     return recipe
 
 

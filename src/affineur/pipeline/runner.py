@@ -21,18 +21,17 @@ from typing import Any
 
 import yaml
 
-from affineur import sample
 from affineur.artifact import open_folder, write_json, write_text
-from affineur.compress import cast, distill, prune, recover, train
+from affineur.compress import cast, distill, prune, recipe_digest, recover, train
 from affineur.entities import Corpus, Scheme
 from affineur.errors import ParameterError
 from affineur.measure import Comparison, compare, comparison_cells, footnotes, markdown
-from affineur.pipeline.models import INT8, candidate, load, model_digest, model_path, peak_rss
+from affineur.pipeline.models import INT8, candidate, load, model_digest, peak_rss
 from affineur.pipeline.recipe import Recipe
 from affineur.pipeline.report import report_html
 from affineur.pipeline.scores import ScoreBook
 from affineur.progress import report
-from affineur.transfer import DataOptions, Splits, load_splits
+from affineur.transfer import DataOptions, Splits, load_splits, resolve_model
 
 
 @dataclass(slots=True)
@@ -67,12 +66,16 @@ def run(recipe: Recipe, runs: Path | str = "runs", device: str = "cpu", cache: P
     folder = Path(runs) / recipe.name
     splits = open_data(recipe)
     test = splits.get("test")
-    teacher = model_path(recipe.teacher)
+    teacher = resolve_model(recipe.teacher)
     with _alone(folder):
         made = Run(folder)
         write_text(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(exclude_none=True), sort_keys=False, allow_unicode=True))
         scores = ScoreBook(folder / "scores", recipe.types)
-        _make_models(recipe, made, teacher, splits, scores, device, cache)
+        token = recipe_digest.set(recipe.digest)
+        try:
+            _make_models(recipe, made, teacher, splits, scores, device, cache)
+        finally:
+            recipe_digest.reset(token)
         _compare(recipe, made, test, scores, device)
     return made
 
@@ -88,12 +91,7 @@ def open_data(recipe: Recipe) -> Splits:
         label_map=section.label_map or None,
         dev_share=section.dev_share,
     )
-    return load_splits(data_path(section.path), options)
-
-
-def data_path(reference: str | Path) -> str | Path:
-    """Find data: ``sample`` means the embedded corpus unless a folder has that name."""
-    return sample.data() if str(reference) == "sample" and not Path(reference).exists() else reference
+    return load_splits(section.path, options)
 
 
 def _make_models(recipe: Recipe, made: Run, teacher: Path, splits: Splits, scores: ScoreBook, device: str, cache: Path | None) -> None:
@@ -118,7 +116,7 @@ def _make_models(recipe: Recipe, made: Run, teacher: Path, splits: Splits, score
             recipe.distill.layers,
             splits.get("train"),
             splits.dev,
-            recipe.distill.keep if splits.dev or recipe.distill.keep != "search" else "top",
+            recipe.distill.keep,
             recipe.distill.settings(recipe.seed),
             recipe.distill.soft(),
             device,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -36,7 +38,7 @@ class ScoreBook:
         """
         key = hashlib.sha256(json.dumps(["1", digest, corpus.digest, corpus.has_documents, self._types]).encode()).hexdigest()
         path = self._folder / f"{key}.npz"
-        if path.exists():
+        with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # absent or damaged: scored again
             return _read(path, corpus)
         evaluation = evaluate(tagger(), corpus, self._types)
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -6,10 +6,11 @@ import os
 from glob import escape
 from pathlib import Path
 
-from affineur.artifact.tensors import INDEX, WEIGHTS
+from affineur import sample
+from affineur.artifact.tensors import INDEX, WEIGHTS, is_pickle
 from affineur.errors import ModelError
 from affineur.transfer.hub import PREFIX, Snapshot, looks_like_id, snapshot
-from affineur.transfer.names import MODEL_PATTERNS, is_pickle, manifest_files
+from affineur.transfer.names import MODEL_PATTERNS, manifest_files
 
 
 def resolve_model(reference: str | Path, revision: str | None = None) -> Path:
@@ -19,7 +20,8 @@ def resolve_model(reference: str | Path, revision: str | None = None) -> Path:
     lists; pickles never.
 
     Args:
-        reference: A folder, a Hub id (``owner/name``), or a Hub id after ``hub:`` where a folder has the same name.
+        reference: A folder, ``sample`` for the embedded teacher, a Hub id (``owner/name``), or
+            a Hub id after ``hub:`` where a folder has the same name.
         revision: Branch, tag or commit of a Hub model.
 
     Raises:
@@ -31,6 +33,8 @@ def resolve_model(reference: str | Path, revision: str | None = None) -> Path:
     path = Path(text).expanduser()
     if path.is_dir():
         return path
+    if text == "sample":
+        return sample.teacher()
     if path.exists():
         raise ModelError(f"{path} is a file, expected a model folder or a Hub id")
     name = text.removeprefix(PREFIX)

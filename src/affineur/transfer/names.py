@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from affineur.artifact import MANIFEST, TOKENIZER_FILES, read_manifest
-from affineur.artifact.tensors import INDEX, WEIGHTS
+from affineur.artifact.tensors import INDEX, WEIGHTS, is_pickle
 from affineur.errors import ModelError
 
 CONFIG = "config.json"
@@ -18,12 +18,6 @@ OPTIONAL = (*TOKENIZER_FILES, "pruning_info.json", "generation_config.json")
 #: What is fetched of a Hub model, as glob patterns. A ``*`` also matches ``/`` there: a plain ``*.safetensors``
 #: would bring the weights of every checkpoint folder too.
 MODEL_PATTERNS = (CONFIG, WEIGHTS, "model-*.safetensors", INDEX, MANIFEST, *OPTIONAL)
-
-
-def is_pickle(name: str) -> bool:
-    """Say whether a file is a pickle by its name. OpenVINO keeps its weights in a ``.bin`` that is none."""
-    path = PurePosixPath(name)
-    return path.suffix in (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt") and not path.name.startswith("openvino")
 
 
 def manifest_files(folder: Path, source: str) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from affineur import sample
 from affineur.entities import Corpus, Scheme, open_corpus
 from affineur.errors import DataError, ParameterError, one_line
 from affineur.transfer.hub import PREFIX, looks_like_id, need, snapshot
@@ -70,6 +71,8 @@ def find_sources(reference: str | Path, options: DataOptions) -> dict[str, Open]
     path = Path(text).expanduser()
     if path.is_file():
         return {WHOLE: partial(_open_file, path, options)}
+    if text == "sample" and not path.is_dir():
+        path = sample.data()
     if path.is_dir():
         return _folder(path, text, options)
     name = text.removeprefix(PREFIX)
