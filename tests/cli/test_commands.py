@@ -204,6 +204,10 @@ def test_output_that_is_not_ours_is_not_touched(model: Path, tmp_path: Path, cap
         ("a: [1\n", "not YAML"),
         ("name: ../../x\nteacher: sample\ndata: sample\n", "name"),
         ("name: x\nteacher: sample\ndata: {path: sample, colunm: 3}\n", "unknown key"),
+        ("name: x\nteacher: sample\ndata: sample\ncompare: {rows: []}\n", "compare.rows"),
+        ("name: x\nteacher: sample\ndata: sample\ncompare: {rows: [pruned]}\n", "compare.rows names no model"),
+        ("name: x\nteacher: sample\ndata: sample\nseed: -1\n", "seed"),
+        ("name: x\nteacher: sample\ndata: sample\nrecover: {epochs: .inf}\n", "recover.epochs"),
     ],
 )
 def test_bad_recipes_are_one_line(recipe: str, wanted: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -217,3 +221,61 @@ def test_bad_recipes_are_one_line(recipe: str, wanted: str, tmp_path: Path, caps
 def test_hub_id_without_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["prune", "nobody/nothing-here", "-o", str(tmp_path / "out"), "-q"]) == 1
     assert "nobody/nothing-here" in line_of(capsys)
+
+
+@pytest.mark.parametrize("command", ["info", "evaluate", "prune", "compare"])
+def test_json_on_standard_output_is_json_alone(command: str, model: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    more = {
+        "info": [],
+        "evaluate": ["--data", str(corpus)],
+        "prune": ["-o", str(tmp_path / "out")],
+        "compare": ["--data", str(corpus), "--rounds", "1"],
+    }
+    assert main([command, str(model), *more[command], "--json", "-", "-q"]) == 0
+    said = capsys.readouterr()
+    assert isinstance(json.loads(said.out), dict)
+    assert said.err, "what people read goes to standard error"
+
+
+def test_the_model_itself_is_no_output(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert main(["prune", str(model), "--sparsity", "0.1", "-o", str(out), "-q"]) == 0
+    before = (out / "model.safetensors").read_bytes()
+    capsys.readouterr()
+    assert main(["prune", str(out), "--sparsity", "0.5", "-o", str(out), "-q"]) == 1
+    assert "is the model itself" in line_of(capsys)
+    assert (out / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["recover", "--seed", "-1"], "seed"),
+        (["recover", "--epochs", "inf"], "epochs"),
+        (["recover", "--temperature", "3"], "--teacher"),
+        (["recover", "--device", "mps"], "no device 'mps'"),
+        (["recover", "--device", "cuda"], "no CUDA device"),
+        (["recover", "--threads", "0"], "--threads 0"),
+        (["evaluate", "--types", ","], "no type is left"),
+        (["evaluate", "--types", "PERS"], "no type PERS"),
+        (["evaluate", "--label-map", "PER"], "expected OLD=NEW"),
+    ],
+    ids=" ".join,
+)
+def test_impossible_values_are_one_line(
+    words: list[str], wanted: str, model: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+
+    if "cuda" in words and torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    out = ["-o", str(tmp_path / "out")] if words[0] == "recover" else []
+    assert main([words[0], str(model), "--data", str(corpus), *out, *words[1:], "-q"]) == 1
+    assert wanted in line_of(capsys)
+    assert not (tmp_path / "out").exists()
+
+
+def test_text_that_is_not_text(model: Path, tmp_path: Path) -> None:
+    target = tmp_path / "p.json"
+    assert main(["predict", str(model), "caf\udce9 \x00 à Paris", "--json", str(target), "-q"]) == 0
+    assert json.loads(target.read_text())[0]["text"] == "caf\udce9 \x00 à Paris"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from affineur.artifact import verify
+from affineur.artifact import open_folder, read_manifest, verify
 from affineur.pipeline import read_recipe, run
 
 
@@ -94,6 +94,29 @@ def test_two_runs_at_once_are_refused(recipe: Path, tmp_path: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(ParameterError, match="another process"):
             run(read_recipe(recipe), tmp_path / "runs")
+
+
+def test_manifests_name_the_recipe_and_the_chain_up_to_the_teacher(recipe: Path, tmp_path: Path) -> None:
+    asked = read_recipe(recipe)
+    made = run(asked, tmp_path / "runs")
+    manifest = read_manifest(made.models["recovered"])
+    assert manifest is not None
+    assert manifest.recipe == asked.digest
+    assert [p.stage for p in manifest.parents] == ["prune", "distill", "given"]
+    assert manifest.parents[-1].digest == open_folder(asked.teacher).digest()
+
+
+def test_damaged_scores_and_models_are_made_again(recipe: Path, tmp_path: Path) -> None:
+    made = run(read_recipe(recipe), tmp_path / "runs")
+    scores, weights = _scores(made.folder), _weights(made.folder)
+    for kept in (made.folder / "scores").iterdir():
+        kept.write_text("junk")
+    (made.folder / "compare.json").unlink()
+    spoiled = made.models["pruned"] / "model.safetensors"
+    spoiled.write_bytes(spoiled.read_bytes()[:-1] + b"?")
+    run(read_recipe(recipe), tmp_path / "runs")
+    assert _scores(made.folder) == scores
+    assert _weights(made.folder) == weights
 
 
 def test_shipped_recipes_are_valid() -> None:
