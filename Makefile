@@ -39,6 +39,7 @@ docs: setup
 
 bench: setup
 	$(BIN)/python benchmarks/pruning.py
+	$(BIN)/python benchmarks/batching.py
 	$(BIN)/python benchmarks/curve.py
 
 clean:
