@@ -5,12 +5,9 @@ A library call is silent unless somebody installs a listener; the command line i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TypeVar
-
-Item = TypeVar("Item")
 
 #: ``listener(what, done, total)``; ``total`` is ``None`` when unknown, and ``done`` is ``None`` for a plain remark.
 Listener = Callable[[str, int | None, int | None], None]
@@ -23,14 +20,6 @@ def report(what: str, done: int | None = None, total: int | None = None) -> None
     listener = _listener.get()
     if listener is not None:
         listener(what, done, total)
-
-
-def track(items: Iterable[Item], what: str, total: int | None = None) -> Iterator[Item]:
-    """Yield ``items`` unchanged, reporting after each one."""
-    done = 0
-    for done, item in enumerate(items, start=1):
-        yield item
-        report(what, done, total)
 
 
 @contextmanager

@@ -11,10 +11,10 @@ from typing import Any
 from transformers import PreTrainedModel, set_seed
 
 from affineur.artifact import open_folder, write_json
-from affineur.compress.encoded import check_types, encode_corpus
+from affineur.compress.encoded import encode_corpus
 from affineur.compress.layers import check_layers, choose_layers, keep_layers
 from affineur.compress.models import load_encoder, load_model
-from affineur.compress.stage import Stage, dev_scorer
+from affineur.compress.stage import Stage, corpora, dev_scorer
 from affineur.compress.tagger import TorchTagger
 from affineur.compress.teacher_logits import teacher_logits
 from affineur.compress.training import SoftTargets, TrainSettings, fit
@@ -66,8 +66,6 @@ def distill(
     settings = settings or TrainSettings(epochs=1.0)
     soft = soft or SoftTargets()
     check_layers(layers, folder.layers)
-    for corpus in filter(None, (train, dev)):
-        check_types(corpus, folder.labels)
     stage = Stage(
         "distill",
         Path(out),
@@ -78,7 +76,7 @@ def distill(
             **asdict(settings),
             **soft.parameters,
         },
-        {"train": train} | ({"dev": dev} if dev else {}),
+        corpora(folder.labels, train, dev),
     )
     if stage.finished():
         return stage.out

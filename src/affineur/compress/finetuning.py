@@ -11,9 +11,9 @@ from transformers import AutoConfig, AutoModelForTokenClassification, PreTrained
 from affineur.artifact import ModelFolder, verify
 from affineur.artifact.folder import is_token_classifier, labels_of, read_config, require_tokenizer
 from affineur.artifact.tensors import pickled_weights
-from affineur.compress.encoded import check_types, encode_corpus
+from affineur.compress.encoded import encode_corpus
 from affineur.compress.models import load_encoder, pick_device, quiet
-from affineur.compress.stage import Stage, dev_scorer
+from affineur.compress.stage import Stage, corpora, dev_scorer
 from affineur.compress.training import TrainSettings, fit
 from affineur.entities import Corpus, Mention, Scheme, to_tags
 from affineur.errors import ModelError, ParameterError, one_line
@@ -60,14 +60,12 @@ def train(
     if settings.patience is not None and dev is None:
         raise ParameterError("early stopping needs dev data; give --data a folder with dev.conll")
     folder, has_weights = _open_base(Path(base), train.types, scheme)
-    for corpus in filter(None, (train, dev)):
-        check_types(corpus, folder.labels)
     stage = Stage(
         "train",
         Path(out),
         folder,
         {**asdict(settings), "labels": list(folder.labels), "replace_mentions": replace_mentions, "from_weights": has_weights},
-        {"train": train} | ({"dev": dev} if dev else {}),
+        corpora(folder.labels, train, dev),
     )
     if stage.finished():
         return stage.out

@@ -144,9 +144,10 @@ def prune_model(
     parameters = dict(model.named_parameters())
     matrices = in_scope(list(parameters), scope)
     weights = {m: parameters[m.name].detach() for m in matrices}
+    ranked = {m.name for m in matrices}
     thresholds: dict[Matrix, float] = {}
     with _one_thread():
-        elsewhere = sum(_zeros(p.detach()) for name, p in parameters.items() if name not in {m.name for m in matrices})
+        elsewhere = sum(_zeros(p.detach()) for name, p in parameters.items() if name not in ranked)
         before = {m: _zeros(w) for m, w in weights.items()}
         for group, k in _quotas(weights, before, sparsity, method, max_layer_sparsity):
             threshold = _zero_smallest([weights[m] for m in group], k)

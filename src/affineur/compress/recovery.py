@@ -9,10 +9,10 @@ import torch
 from transformers import set_seed
 
 from affineur.artifact import open_folder
-from affineur.compress.encoded import check_types, encode_corpus
+from affineur.compress.encoded import encode_corpus
 from affineur.compress.mask import KeepZeros
 from affineur.compress.models import load_encoder, load_model
-from affineur.compress.stage import Stage, dev_scorer
+from affineur.compress.stage import Stage, corpora, dev_scorer
 from affineur.compress.tagger import load_tagger
 from affineur.compress.teacher_logits import teacher_logits
 from affineur.compress.training import SoftTargets, TrainSettings, fit
@@ -61,11 +61,8 @@ def recover(
     folder = open_folder(model)
     guide = open_folder(teacher) if teacher is not None else None
     soft = (soft or SoftTargets()) if guide else None
-    for corpus in filter(None, (train, dev)):
-        check_types(corpus, folder.labels)
     parameters = asdict(settings) | (soft.parameters if soft else {})
-    data_used = {"train": train} | ({"dev": dev} if dev else {})
-    stage = Stage("recover", Path(out), folder, parameters, data_used, guide)
+    stage = Stage("recover", Path(out), folder, parameters, corpora(folder.labels, train, dev), guide)
     if stage.finished():
         return stage.out
     set_seed(settings.seed)

@@ -28,6 +28,7 @@ from affineur.artifact import (
     write_json,
     write_manifest,
 )
+from affineur.compress.encoded import check_types
 from affineur.compress.models import save_model
 from affineur.compress.tagger import TorchTagger
 from affineur.entities import Corpus
@@ -167,6 +168,18 @@ def _only_here(place: Path, out: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def corpora(labels: tuple[str, ...], train: Corpus, dev: Corpus | None) -> dict[str, Corpus]:
+    """Name the corpora of a stage by role, after checking that the model has a label for each of their types.
+
+    Raises:
+        DataError: If it has not, before any work is done.
+    """
+    found = {"train": train} | ({"dev": dev} if dev else {})
+    for corpus in found.values():
+        check_types(corpus, labels)
+    return found
 
 
 def dev_scorer(corpus: Corpus, encoder: Encoder, labels: tuple[str, ...]) -> Callable[[PreTrainedModel], float]:
