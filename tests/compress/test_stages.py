@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForTokenClassification
 
-from affineur.artifact import MANIFEST, Manifest, open_folder, read_manifest, verify, write_manifest
+from affineur.artifact import CARD, MANIFEST, Manifest, Measured, open_folder, read_manifest, refuse_to_lose, verify, write_card, write_manifest
 from affineur.compress import SoftTargets, TorchTagger, TrainSettings, distill, load_tagger, prune, recover, train, training
 from affineur.entities import Corpus, Scheme
 from affineur.errors import AffineurError, DataError, ModelError, ParameterError
@@ -61,7 +61,11 @@ def test_the_guides_way_in_every_family(family: str, tiny_model, short: Corpus, 
     assert not any(loading[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     assert plain.config.num_hidden_layers == 2
     for folder in (student, pruned, tuned):
-        verify(folder)
+        refuse_to_lose(folder)
+        made = verify(folder)
+        assert made is not None
+        assert CARD in made.files
+        assert (folder / CARD).read_text("utf-8").split("---\n")[2].startswith(f"\n# {folder.name}\n")
         assert len(load_tagger(folder).tag([["Marie", "dort"]])[0]) == 2
     manifest = read_manifest(tuned)
     assert manifest is not None
@@ -256,6 +260,96 @@ def test_a_second_call_does_nothing_and_a_tampered_result_is_made_again(stage: S
     stage(out)
     assert (out / "model.safetensors").read_bytes() == before["model.safetensors"][1]
     verify(out)
+
+
+def test_a_card_with_scores_leaves_a_stage_finished(stage: Stage, tmp_path: Path) -> None:
+    from huggingface_hub import ModelCard
+
+    out = stage(tmp_path / "out")
+    key = getattr(read_manifest(out), "key", None)
+    assert "Not measured yet" in (out / CARD).read_text("utf-8")
+    assert ModelCard.load(out / CARD).data.base_model == "camembert"
+    write_card(out, Measured("x", "0" * 64, 1, 2, 0.5, 0.4, 0.6, 0.5, 0.5, 0.9))
+    before = state(out)
+    assert stage(out) == out
+    assert state(out) == before
+    assert getattr(read_manifest(out), "key", None) == key
+    (out / CARD).write_text("edited on the Hub", "utf-8")
+    before = state(out)
+    stage(out)
+    assert state(out) == before
+
+
+def test_a_card_takes_license_and_language_from_the_source_and_no_word_of_it(tiny_model, short: Corpus, tmp_path: Path) -> None:
+    from huggingface_hub import ModelCard
+
+    teacher = tiny_model()
+    (teacher / CARD).write_text("---\nlicense: cc-by-nc-sa-4.0\nlanguage: fr\n---\n# Words of the teacher\n\n## Limitations\n", "utf-8")
+    distill(teacher, tmp_path / "student", 2, short, keep="top", settings=STEP)
+    prune(tmp_path / "student", tmp_path / "pruned", 0.3)
+    recover(tmp_path / "pruned", tmp_path / "tuned", short, teacher=teacher, settings=STEP)
+    for name in ("student", "pruned", "tuned"):
+        card = ModelCard.load(tmp_path / name / CARD)
+        assert (card.data.license, card.data.language, card.data.base_model) == ("cc-by-nc-sa-4.0", "fr", "camembert")
+        assert "Words of the teacher" not in card.text
+        assert "The card of `camembert` names limits of its own" in card.text
+    assert card.data.tags == ["affineur", "token-classification", "ner", "distilled", "pruned"]
+    for command in ("affineur distill camembert --layers 2", "affineur prune student --sparsity 0.3", "affineur recover pruned --epochs 1"):
+        assert f"\n{command}" in card.text
+    manifest = read_manifest(tmp_path / "tuned")
+    assert manifest is not None
+    assert manifest.parameters["teacher"] == "camembert"
+    assert manifest.parameters["teacher_digest"] == open_folder(teacher).digest()
+    assert [p.parameters.get("layers") for p in manifest.parents] == [None, 2, None]
+    assert manifest.parents[1].data == getattr(read_manifest(tmp_path / "student"), "data", None)
+
+
+def test_a_damaged_card_of_the_source_stops_nothing(tiny_model, short: Corpus, tmp_path: Path) -> None:
+    source = tiny_model()
+    (source / CARD).write_bytes(b"---\nlicense: [\n---\n\xff")
+    train(source, tmp_path / "out", short, settings=STEP)
+    assert "license:" not in (tmp_path / "out" / CARD).read_text("utf-8").split("---\n")[1]
+
+
+def test_a_source_from_the_hub_is_named_by_its_id(tiny_model, tmp_path: Path) -> None:
+    cached = tmp_path / "models--owner--tiny" / "snapshots" / ("ab" * 20)
+    shutil.copytree(tiny_model(), cached)
+    prune(cached, tmp_path / "out", 0.3)
+    downloaded = Path(shutil.copytree(cached, tmp_path / "downloaded"))
+    write_manifest(downloaded, Manifest("transformers", "download", {"source": "hub:owner/tiny"}))
+    prune(downloaded, tmp_path / "out2", 0.3)
+    for out in ("out", "out2"):
+        manifest = read_manifest(tmp_path / out)
+        assert manifest is not None
+        assert manifest.parents[0].name == "owner/tiny"
+        assert "base_model: owner/tiny\n" in (tmp_path / out / CARD).read_text("utf-8")
+
+
+def test_a_configuration_lends_nothing_and_is_no_base(tiny_model, short: Corpus, tmp_path: Path) -> None:
+    source = tiny_model()
+    (source / "model.safetensors").unlink()
+    train(source, tmp_path / "out", short, settings=STEP)
+    prune(tmp_path / "out", tmp_path / "pruned", 0.3)
+    for out in ("out", "pruned"):
+        manifest = read_manifest(tmp_path / out)
+        assert manifest is not None
+        assert manifest.parents[-1].stage == "configuration"
+        assert "base_model" not in (tmp_path / out / CARD).read_text("utf-8")
+
+
+def test_for_want_of_a_card_no_work_is_lost(tiny_model, short: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from affineur.compress import stage
+
+    def refuse(_: Path) -> None:
+        raise ModelError("cannot be described")
+
+    monkeypatch.setattr(stage, "describe", refuse)
+    heard: list[str] = []
+    with listening(lambda what, *_: heard.append(what)):
+        train(tiny_model(), tmp_path / "out", short, settings=STEP)
+    assert "train: no README.md is written (cannot be described)" in heard
+    verify(tmp_path / "out")
+    assert not (tmp_path / "out" / CARD).exists()
 
 
 def test_a_workplace_of_other_parameters_is_cleared(tiny_model, short: Corpus, tmp_path: Path) -> None:

@@ -1,22 +1,27 @@
 """What a model folder is: manifest, digests, layout, atomic writing. No torch."""
 
+from affineur.artifact.card import Carried, Measured, card_text, read_card, write_card
 from affineur.artifact.environment import describe_machine, environment
 from affineur.artifact.folder import TOKENIZER_FILES, ModelFolder, file_digest, open_folder
 from affineur.artifact.info import ModelInfo, describe
-from affineur.artifact.manifest import Manifest, Parent, read_manifest, verify, write_manifest
+from affineur.artifact.manifest import CARD, Manifest, Parent, read_manifest, verify, write_manifest
 from affineur.artifact.scope import EXCLUDED, SCOPES, Matrix, in_scope, layer_of, matrix_of
 from affineur.artifact.writing import MANIFEST, disk_errors, new_folder, refuse_to_lose, to_json, write_json, write_text
 
 __all__ = [
+    "CARD",
     "EXCLUDED",
     "MANIFEST",
     "SCOPES",
     "TOKENIZER_FILES",
+    "Carried",
     "Manifest",
     "Matrix",
+    "Measured",
     "ModelFolder",
     "ModelInfo",
     "Parent",
+    "card_text",
     "describe",
     "describe_machine",
     "disk_errors",
@@ -27,10 +32,12 @@ __all__ = [
     "matrix_of",
     "new_folder",
     "open_folder",
+    "read_card",
     "read_manifest",
     "refuse_to_lose",
     "to_json",
     "verify",
+    "write_card",
     "write_json",
     "write_manifest",
     "write_text",

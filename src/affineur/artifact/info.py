@@ -8,7 +8,7 @@ from typing import Any
 
 from affineur.artifact.folder import ModelFolder, open_folder
 from affineur.artifact.manifest import Manifest, verify
-from affineur.artifact.scope import Matrix, matrix_of
+from affineur.artifact.scope import PARTS, Matrix, matrix_of, part_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,7 @@ class ModelInfo:
         nonzero: Number of parameters that are not zero.
         dtypes: Data types of the weights, as safetensors names them.
         matrices: Matrices in scope, by layer.
+        parts: Bytes of embeddings, encoder and head.
     """
 
     folder: ModelFolder
@@ -40,6 +41,7 @@ class ModelInfo:
     nonzero: int
     dtypes: tuple[str, ...]
     matrices: tuple[MatrixInfo, ...]
+    parts: dict[str, int]
 
     @property
     def weights_in_scope(self) -> int:
@@ -80,6 +82,7 @@ class ModelInfo:
             "sparsity_by_matrix": {m.matrix.name: m.zeros / m.weights if m.weights else 0.0 for m in self.matrices},
             "labels": list(self.folder.labels),
             "size_bytes": self.folder.size_bytes,
+            "size_by_part": self.parts,
             "dtypes": list(self.dtypes),
             "digest": self.folder.digest(),
             "stage": manifest.stage if manifest else None,
@@ -101,7 +104,9 @@ def describe(path: Path | str) -> ModelInfo:
     zeros = {t.name: t.zeros() for t in listed}
     matrices = sorted((MatrixInfo(m, t.elements, zeros[t.name], t.size_bytes) for t in listed if (m := matrix_of(t.name))), key=lambda i: i.matrix)
     parameters = sum(t.elements for t in listed)
-    return ModelInfo(folder, manifest, parameters, parameters - sum(zeros.values()), tuple(sorted({t.dtype for t in listed})), tuple(matrices))
+    parts = {part: sum(t.size_bytes for t in listed if part_of(t.name) == part) for part in PARTS}
+    dtypes = tuple(sorted({t.dtype for t in listed}))
+    return ModelInfo(folder, manifest, parameters, parameters - sum(zeros.values()), dtypes, tuple(matrices), parts)
 
 
 def _sparsity(matrices: list[MatrixInfo]) -> float:

@@ -9,19 +9,31 @@ from typing import Any
 
 from affineur.artifact.environment import environment
 from affineur.artifact.folder import file_digest
-from affineur.artifact.writing import MANIFEST, write_json
+from affineur.artifact.writing import MANIFEST, to_json, write_json, write_text
 from affineur.errors import ModelError
 
 FORMAT = 1
+#: The model card, which is written again when scores are known, and which people edit, on the Hub too.
+CARD = "README.md"
 
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """An ancestor: the stage that made it and the digest of its weights, configuration and tokenizer."""
+    """An ancestor.
+
+    Args:
+        stage: The stage that made it; ``given`` where none of ours did, ``configuration`` where it had no weights to give.
+        digest: Digest of its weights, configuration and tokenizer.
+        name: Its id on the Hub where it came from there, otherwise the name of its folder.
+        parameters: That stage's parameters.
+        data: Name and digest of the data used, by role.
+    """
 
     stage: str
     digest: str
     name: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +73,18 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     write_json(folder / MANIFEST, asdict(manifest) | {"files": files})
 
 
+def seal(folder: Path, manifest: Manifest) -> None:
+    """Write ``affineur.json`` into a finished artifact again, as it is given; the same again is not written.
+
+    Args:
+        folder: The artifact.
+        manifest: What it shall say, the digests of files included.
+    """
+    text = to_json(asdict(manifest)) + "\n"
+    if (folder / MANIFEST).read_bytes() != text.encode():
+        write_text(folder / MANIFEST, text)
+
+
 def read_manifest(folder: Path) -> Manifest | None:
     """Read a folder's manifest, or return ``None`` where it has none.
 
@@ -85,6 +109,8 @@ def read_manifest(folder: Path) -> Manifest | None:
 def verify(folder: Path) -> Manifest | None:
     """Check every file against the manifest; a folder without one passes.
 
+    The model card may differ or be gone: it decides nothing, and people edit it, on the Hub too.
+
     Raises:
         ModelError: If a file is missing or differs.
     """
@@ -94,6 +120,8 @@ def verify(folder: Path) -> Manifest | None:
         # By name, not by resolving: in the Hub's cache every file is a symbolic link to a blob elsewhere.
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise ModelError(f"{folder / MANIFEST} names {name}, which lies outside the folder")
+        if name == CARD:
+            continue
         if not path.is_file():
             raise ModelError(f"{path} is missing, though {MANIFEST} lists it; the artifact is incomplete")
         if file_digest(path) != digest:

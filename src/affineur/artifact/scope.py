@@ -18,6 +18,8 @@ SCOPES: tuple[ScopeName, ...] = ("attention+ffn", "attention", "ffn")
 #: Parts of a model that are never pruned, as ``pruning_info.json`` names them.
 EXCLUDED = ("embeddings", "LayerNorm", "biases", "classifier")
 
+PARTS = ("embeddings", "encoder", "head")
+
 _LAYER = re.compile(r"(?:^|\.)layers?\.(\d+)\.(.+)\.weight$")
 
 # What follows ``layer.N.`` → the matrix it is. BERT's names also serve RoBERTa, CamemBERT, XLM-R and ELECTRA.
@@ -68,6 +70,15 @@ def layer_of(name: str) -> int | None:
     """Return the encoder layer a tensor belongs to, in scope or not, or ``None``."""
     match = re.search(r"(?:^|\.)layers?\.(\d+)\.", name)
     return int(match[1]) if match else None
+
+
+def part_of(name: str) -> str:
+    """Say which part of a model a tensor belongs to: ``embeddings``, ``encoder`` or ``head``."""
+    steps = name.split(".")
+    if layer_of(name) is None and any(step.startswith("embeddings") for step in steps):
+        return "embeddings"
+    # What is no layer but stands beside them (relative positions, a last LayerNorm) works for them.
+    return "encoder" if layer_of(name) is not None or {"encoder", "final_norm"} & set(steps) else "head"
 
 
 def in_scope(names: list[str], scope: str = "attention+ffn") -> list[Matrix]:

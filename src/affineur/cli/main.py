@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from affineur import __version__
-from affineur.cli import models, options, runs, scores, show, text
+from affineur.cli import check, models, options, runs, scores, show, sweep, text
 from affineur.errors import AffineurError, MissingExtraError
 from affineur.progress import listening
 
@@ -76,7 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"affineur {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (runs, models, scores, text):
+    for module in (runs, models, sweep, scores, check, text):
         module.add_parsers(commands)
     return parser
 

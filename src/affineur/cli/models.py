@@ -10,7 +10,7 @@ from affineur.artifact import SCOPES, ModelInfo, describe
 from affineur.cli import options, show
 from affineur.errors import ParameterError
 from affineur.measure import megabytes
-from affineur.transfer import Splits, load_splits, resolve_model
+from affineur.transfer import DataOptions, Splits, load_corpus, load_splits, resolve_model
 
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -59,7 +59,12 @@ def _add_prune(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument("-o", "--output", metavar="OUT", type=Path, required=True)
     parser.add_argument("--sparsity", type=float, default=0.15, help="share of the weights in scope, in [0, 1) (default: 0.15)")
-    parser.add_argument("--method", default="magnitude", help="magnitude (all weights ranked together) or layerwise (each matrix alone)")
+    parser.add_argument(
+        "--method",
+        default="magnitude",
+        help="magnitude (all weights ranked together), layerwise (each matrix alone) or wanda (each output alone, by weight times input)",
+    )
+    parser.add_argument("--calibration", metavar="DATA", help="text for wanda, as --data elsewhere; labels do not count (default: the sample)")
     parser.add_argument("--scope", default="attention+ffn", help=" or ".join(SCOPES))
     parser.add_argument("--max-layer-sparsity", type=float, metavar="SHARE", help="no encoder layer loses more than this share")
     options.add_common(parser)
@@ -115,7 +120,11 @@ def _prune(args: argparse.Namespace) -> int:
     from affineur.compress import check_pruning, prune
 
     check_pruning(args.sparsity, args.method, args.max_layer_sparsity)
-    prune(resolve_model(args.model), args.output, args.sparsity, args.method, args.scope, args.max_layer_sparsity)
+    if args.calibration is not None and args.method != "wanda":
+        raise ParameterError(f"--calibration is for --method wanda, but the method is '{args.method}'; leave it out, or say --method wanda")
+    # Nothing is decided on this text, so no dev part need be held out of it.
+    text = load_corpus(args.calibration or "sample", "train", DataOptions(dev_share=0.0)) if args.method == "wanda" else None
+    prune(resolve_model(args.model), args.output, args.sparsity, args.method, args.scope, args.max_layer_sparsity, text)
     info = json.loads((args.output / "pruning_info.json").read_text("utf-8"))
     show.lines(
         [

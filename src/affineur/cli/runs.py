@@ -37,11 +37,12 @@ def _run(args: argparse.Namespace) -> int:
     given = {"teacher": args.teacher, "data": args.data, "name": args.name, "seed": args.seed}
     recipe = read_recipe(args.recipe, {key: value for key, value in given.items() if value is not None})
     made = run(recipe, args.runs, args.device)
-    _show(made.table, made.folder)
+    _show(made.table, made.gate, made.folder)
     show.to_json(made.table, args.json)
-    return 0
+    return 0 if made.passed else 3
 
 
-def _show(table: dict[str, Any], folder: Path) -> None:
+def _show(table: dict[str, Any], gate: dict[str, Any], folder: Path) -> None:
     show.table(COLUMNS, table["cells"])
-    show.lines([*table["footnotes"], *table.get("notes", []), f"Models and table: {folder}/ (compare.md, compare.json, report.html, models/)"])
+    show.lines([*table["footnotes"], *table.get("notes", []), *gate.get("lines", [])])
+    show.lines([f"Report: {folder}/report.html; figures: {folder}/*.json, compare.md; models: {folder}/models/"])

@@ -1,33 +1,72 @@
-"""Commands that measure: evaluate and compare."""
+"""Commands that measure: evaluate, compare, benchmark."""
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
+from pathlib import Path
 
+from affineur.artifact import write_text
 from affineur.cli import options, show
 from affineur.entities import Corpus
-from affineur.measure import COLUMNS, compare, comparison_cells, evaluate, evaluation_cells, footnotes, markdown
+from affineur.errors import ParameterError
+from affineur.measure import (
+    BENCHMARK_COLUMNS,
+    COLUMNS,
+    MARGIN,
+    batching_cells,
+    benchmark_cells,
+    benchmark_markdown,
+    benchmark_notes,
+    compare,
+    comparison_cells,
+    evaluate,
+    evaluation_cells,
+    footnotes,
+    markdown,
+)
+from affineur.measure.benchmark import ROUNDS
+from affineur.measure.report import Report, report_html
 from affineur.transfer import load_corpus
+
+_ANY = "a folder, a Hub id, 'sample', torch-int8: or guide: and one of these, or spacy: and a pipeline"
 
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the commands of this module."""
     parser = commands.add_parser("evaluate", help="F1, accuracy, per type, with intervals")
-    parser.add_argument("model", metavar="MODEL", help="a folder, a Hub id, 'sample', or torch-int8: and one of these")
+    parser.add_argument("model", metavar="MODEL", help=_ANY)
     options.add_types(parser)
     options.add_data(parser)
     options.add_common(parser)
     parser.set_defaults(run=_evaluate)
 
+    _add_compare(commands)
+    _add_benchmark(commands)
+
+
+def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("compare", help="the guide's table, measured: F1, size, speed and memory of several models")
-    parser.add_argument("models", metavar="MODEL", nargs="+", help="the first is the baseline")
+    parser.add_argument("models", metavar="MODEL", nargs="+", help=f"{_ANY}; the first is the baseline")
     parser.add_argument("--markdown", metavar="FILE", help="write the table as Markdown")
     parser.add_argument("--html", metavar="FILE", help="write the table as one self-contained page")
     parser.add_argument("--rounds", type=int, default=5, help="timing rounds, interleaved (default: 5)")
+    parser.add_argument("--baseline", metavar="MODEL", help="the baseline, put first (default: the first model)")
+    parser.add_argument("--margin", type=float, default=MARGIN, help=f"F1 you are ready to lose, for the verdicts (default: {MARGIN:g})")
     options.add_types(parser)
     options.add_data(parser)
     options.add_common(parser)
     parser.set_defaults(run=_compare)
+
+
+def _add_benchmark(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("benchmark", help="size, load time, latency, sentences/s and memory, in fresh processes, interleaved, with ratios")
+    parser.add_argument("models", metavar="MODEL", nargs="+", help=f"{_ANY}; ratios are to the first")
+    parser.add_argument("--markdown", metavar="FILE", help="write the tables as Markdown")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"timing rounds; 8 are the fewest that can name a winner (default: {ROUNDS})")
+    options.add_data(parser, required=False)
+    options.add_common(parser)
+    parser.set_defaults(run=_benchmark, data="sample")
 
 
 def _corpus(args: argparse.Namespace) -> Corpus:
@@ -35,10 +74,10 @@ def _corpus(args: argparse.Namespace) -> Corpus:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    from affineur.pipeline import load
+    from affineur.pipeline import load_any
 
     corpus = _corpus(args)
-    evaluation = evaluate(load(args.model, args.device), corpus, options.split_list(args.types))
+    evaluation = evaluate(load_any(args.model, args.device), corpus, options.split_list(args.types))
     total, interval = evaluation.total, evaluation.interval()
     show.lines(
         [
@@ -55,26 +94,47 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 
 def _compare(args: argparse.Namespace) -> int:
-    from pathlib import Path
-
-    from affineur.artifact import write_text
-    from affineur.errors import ParameterError
-    from affineur.pipeline import candidate, peak_rss, report_html
+    from affineur.pipeline import candidate, peak_rss
 
     if args.rounds < 1:
         raise ParameterError(f"--rounds {args.rounds} is impossible, expected at least 1")
+    if not 0 <= args.margin < 1:
+        raise ParameterError(f"--margin {args.margin:g} is outside [0, 1): it is a fraction, 0.005 is half a point of F1")
+    models = args.models
+    if args.baseline is not None:
+        models = [args.baseline, *(model for model in models if model != args.baseline)]
     corpus = _corpus(args)
-    candidates = [candidate(model, args.device) for model in args.models]
+    candidates = [candidate(model, args.device) for model in models]
     names = [c.name for c in candidates]
     if len(set(names)) < len(names):  # two folders of one name: show them as they were typed
-        candidates = [candidate(model, args.device, model) for model in args.models]
-    by_name = dict(zip([c.name for c in candidates], args.models, strict=True))
-    found = compare(candidates, corpus, options.split_list(args.types), args.rounds, lambda name: peak_rss(by_name[name], corpus, args.device))
+        candidates = [replace(c, name=model) for c, model in zip(candidates, models, strict=True)]
+    by_name = dict(zip([c.name for c in candidates], models, strict=True))
+    found = compare(
+        candidates,
+        corpus,
+        options.split_list(args.types),
+        args.rounds,
+        lambda name: peak_rss(by_name[name], corpus, args.device),
+        margin=args.margin,
+    )
     show.table(COLUMNS, comparison_cells(found))
     show.lines(footnotes(found))
     show.to_json(found.as_dict(), args.json)
     if args.markdown:
         write_text(Path(args.markdown), markdown(found))
     if args.html:
-        write_text(Path(args.html), report_html(found, "compare"))
+        write_text(Path(args.html), report_html(Report("compare", found)))
+    return 0
+
+
+def _benchmark(args: argparse.Namespace) -> int:
+    from affineur.pipeline import benchmark_models
+
+    found = benchmark_models(args.models, _corpus(args), args.rounds, args.threads, args.device)
+    show.table(BENCHMARK_COLUMNS, benchmark_cells(found))
+    show.table(*batching_cells(found))
+    show.lines(benchmark_notes(found))
+    show.to_json(found.as_dict(), args.json)
+    if args.markdown:
+        write_text(Path(args.markdown), benchmark_markdown(found))
     return 0

@@ -7,12 +7,16 @@ from affineur.compress.magnitude import METHODS, PruningInfo, check_pruning, pru
 from affineur.compress.mask import KeepZeros, Mask
 from affineur.compress.models import load_encoder, load_model, pick_device
 from affineur.compress.pruning import cast, prune
-from affineur.compress.recovery import recover
+from affineur.compress.recovery import GUIDE, recover
 from affineur.compress.stage import recipe_digest
 from affineur.compress.tagger import TorchTagger, load_tagger, quantize_dynamic, serialized_size
+from affineur.compress.teacher_logits import cache_folder
 from affineur.compress.training import SoftTargets, TrainSettings
+from affineur.compress.wanda import CALIBRATION_SENTENCES, input_norms
 
 __all__ = [
+    "CALIBRATION_SENTENCES",
+    "GUIDE",
     "METHODS",
     "KeepZeros",
     "Mask",
@@ -20,11 +24,13 @@ __all__ = [
     "SoftTargets",
     "TorchTagger",
     "TrainSettings",
+    "cache_folder",
     "cast",
     "check_pruning",
     "choose_layers",
     "distill",
     "encoder_layers",
+    "input_norms",
     "keep_layers",
     "load_encoder",
     "load_model",

@@ -1,6 +1,7 @@
-"""Magnitude pruning: exactly the k smallest weights become zero, in place, whatever the size of the model.
+"""Pruning: exactly the k smallest weights become zero, in place, whatever the size of the model.
 
-Global magnitude ranks all weights in scope together (Han et al. 2015; guide §2), layerwise ranks each matrix alone.
+Global magnitude ranks all weights in scope together (Han et al. 2015; guide §2), layerwise ranks each matrix alone, and
+wanda each output row alone, by what its weights are multiplied with too (:mod:`affineur.compress.wanda`).
 The k-th smallest magnitude is found by radix selection on the bits: IEEE 754 numbers without their sign order as
 integers, so two histograms of 16 bits each find it exactly, without sorting and without a second copy.
 """
@@ -16,12 +17,14 @@ import torch
 from torch import nn
 
 from affineur.artifact import EXCLUDED, Matrix, in_scope
+from affineur.compress.wanda import zero_rows
 from affineur.errors import ModelError, ParameterError, did_you_mean
 
-METHODS = ("magnitude", "layerwise")
+METHODS = ("magnitude", "layerwise", "wanda")
 _CHUNK = 1 << 16  # weights looked at together: they and what is made of them stay in the processor's cache
 _BUCKETS = 1 << 16
 _INFINITE = 0x7F80  # upper half of the bits of infinity; NaNs lie above
+_NOT_FINITE = "the model has weights that are not finite numbers, so they cannot be ranked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class PruningInfo:
     """What pruning did; :meth:`as_dict` is ``pruning_info.json``.
 
     Args:
-        method: ``magnitude`` or ``layerwise``.
+        method: ``magnitude``, ``layerwise`` or ``wanda``.
         scope: ``attention+ffn``, ``attention`` or ``ffn``.
         requested: Requested sparsity in scope.
         max_layer_sparsity: Cap on the sparsity of one encoder layer, or ``None``.
@@ -48,6 +51,7 @@ class PruningInfo:
         parameters: Parameters of the whole model.
         zeros_in_model: Zeros in the whole model, out of scope too.
         matrices: What became of each matrix in scope.
+        calibration: ``name``, ``digest`` and ``sentences`` of the text that ``wanda`` was calibrated on, or ``None``.
     """
 
     method: str
@@ -58,6 +62,7 @@ class PruningInfo:
     parameters: int
     zeros_in_model: int
     matrices: tuple[MatrixZeros, ...]
+    calibration: dict[str, Any] | None = None
 
     @property
     def weights(self) -> int:
@@ -85,6 +90,7 @@ class PruningInfo:
             "achieved_sparsity": self.achieved,
             "sparsity_of_model": self.zeros_in_model / self.parameters,
             "max_layer_sparsity": self.max_layer_sparsity,
+            "calibration": self.calibration,
             "threshold": max(m.threshold for m in self.matrices),
             "weights_in_scope": self.weights,
             "zeros_in_scope": self.zeros,
@@ -121,36 +127,47 @@ def prune_model(
     method: str = "magnitude",
     scope: str = "attention+ffn",
     max_layer_sparsity: float | None = None,
+    activations: Mapping[str, torch.Tensor] | None = None,
 ) -> PruningInfo:
     """Set the smallest weights in scope to zero, in place, keeping dtype and device.
 
-    Exactly ``round(sparsity × weights in scope)`` weights are zero afterwards, those that were zero before
-    included (a model, or with ``layerwise`` a matrix, that already has more keeps them all). Ties at the threshold go by layer, matrix and position.
+    Exactly ``round(sparsity × weights in scope)`` weights are zero afterwards, those that were zero before included (a
+    model, or with ``layerwise`` a matrix, or with ``wanda`` an output row, that already has more keeps them all). Ties at
+    the threshold go by layer, matrix and position.
 
     Args:
         model: The model.
         sparsity: Zeros ÷ weights in scope, in [0, 1).
-        method: ``magnitude`` ranks all weights in scope together, ``layerwise`` each matrix alone.
+        method: ``magnitude`` ranks all weights in scope together, ``layerwise`` each matrix alone, ``wanda`` each output
+            row alone by magnitude times the norm of the input. Matrices share the zeros in proportion to their size, and the
+            rows of a matrix alike, by largest remainder.
         scope: ``attention+ffn``, ``attention`` or ``ffn``.
         max_layer_sparsity: No encoder layer loses more than this share of its weights in scope (one weight more where
             whole weights allow the sparsity in no other way); what one may not lose the others do. Global ranking
             otherwise over-prunes layers whose weights are small.
+        activations: For ``wanda``, and for it alone: by tensor name the norm of each input feature, shape
+            ``(in_features,)`` (see :func:`~affineur.compress.wanda.input_norms`).
 
     Raises:
-        ParameterError: If a value is out of range, or the cap is below the sparsity.
+        ParameterError: If a value is out of range, the cap is below the sparsity, or the activations do not fit the method
+            or the model.
         ModelError: If a weight in scope is not a number.
     """
     check_pruning(sparsity, method, max_layer_sparsity)
     parameters = dict(model.named_parameters())
     matrices = in_scope(list(parameters), scope)
     weights = {m: parameters[m.name].detach() for m in matrices}
+    norms = _checked_norms(weights, method, activations)
     ranked = {m.name for m in matrices}
     thresholds: dict[Matrix, float] = {}
     with _one_thread():
         elsewhere = sum(_zeros(p.detach()) for name, p in parameters.items() if name not in ranked)
         before = {m: _zeros(w) for m, w in weights.items()}
+        if norms and not all(bool(torch.isfinite(part).all()) for w in weights.values() for part in _chunks(w)):
+            raise ModelError(_NOT_FINITE)
         for group, k in _quotas(weights, before, sparsity, method, max_layer_sparsity):
-            threshold = _zero_smallest([weights[m] for m in group], k)
+            # With norms a group is one matrix.
+            threshold = zero_rows(weights[group[0]], norms[group[0]], k) if norms else _zero_smallest([weights[m] for m in group], k)
             thresholds.update(dict.fromkeys(group, threshold))
         pruned = tuple(MatrixZeros(m, w.numel(), _zeros(w), w.numel() * w.element_size(), thresholds[m]) for m, w in weights.items())
     total = sum(p.numel() for p in parameters.values())
@@ -173,6 +190,27 @@ def check_pruning(sparsity: float, method: str, cap: float | None) -> None:
         raise ParameterError(f"sparsity {sparsity:g} cannot be reached when no layer may exceed {cap:g}")
 
 
+def _checked_norms(weights: Mapping[Matrix, torch.Tensor], method: str, activations: Mapping[str, torch.Tensor] | None) -> dict[Matrix, torch.Tensor]:
+    """Return the input norms of each matrix for ``wanda``, none for any other method."""
+    if method != "wanda":
+        if activations is not None:
+            raise ParameterError(f"activations are for method 'wanda', but the method is '{method}'; leave them out")
+        return {}
+    if activations is None:
+        raise ParameterError("method 'wanda' needs activations, the norms of each matrix's inputs; compute them with input_norms")
+    found: dict[Matrix, torch.Tensor] = {}
+    for matrix, weight in weights.items():
+        norms = activations.get(matrix.name)
+        if norms is None:
+            raise ParameterError(f"the activations lack {matrix.name}; compute them with input_norms for the same model and scope")
+        if tuple(norms.shape) != tuple(weight.shape[1:]):
+            raise ParameterError(f"the activations of {matrix.name} have the shape {tuple(norms.shape)}, expected {tuple(weight.shape[1:])}")
+        if not bool((torch.isfinite(norms) & (norms >= 0)).all()):
+            raise ParameterError(f"the activations of {matrix.name} must be finite norms, not negative")
+        found[matrix] = norms.double()
+    return found
+
+
 @contextmanager
 def _one_thread() -> Iterator[None]:
     """Let torch use one thread: on chunks this small, waiting for the others costs more than they bring."""
@@ -189,7 +227,7 @@ def _quotas(
 ) -> list[tuple[list[Matrix], int]]:
     """Split the matrices into groups ranked together, and say how many weights each group loses."""
     total = round(sparsity * sum(w.numel() for w in weights.values()))
-    if method == "layerwise":
+    if method != "magnitude":
         return [([m], k) for m, k in zip(weights, _shares([w.numel() for w in weights.values()], total), strict=True)]
     if cap is None:
         return [(list(weights), total)]
@@ -269,7 +307,7 @@ def _kth_smallest(weights: list[torch.Tensor], k: int) -> tuple[int, int]:
     """
     high = _histogram(weights, lambda bits: bits >> 16)
     if int(high[_INFINITE:].sum()):
-        raise ModelError("the model has weights that are not finite numbers, so they cannot be ranked")
+        raise ModelError(_NOT_FINITE)
     bucket, before = _bucket_of(high, k)
     low = _histogram(weights, lambda bits: (bits & 0xFFFF)[(bits >> 16) == bucket])
     rest, below = _bucket_of(low, k - before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -10,6 +11,9 @@ from affineur.artifact import open_folder
 from affineur.compress.magnitude import PruningInfo, check_pruning, prune_model
 from affineur.compress.models import load_model
 from affineur.compress.stage import Stage
+from affineur.compress.tagger import load_tagger
+from affineur.compress.wanda import CALIBRATION_SENTENCES, input_norms
+from affineur.entities import Corpus
 from affineur.errors import ParameterError
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -22,6 +26,7 @@ def prune(
     method: str = "magnitude",
     scope: str = "attention+ffn",
     max_layer_sparsity: float | None = None,
+    calibration: Corpus | None = None,
 ) -> PruningInfo | None:
     """Prune a model folder and write the result with ``pruning_info.json``; the dtype stays as it was.
 
@@ -29,25 +34,39 @@ def prune(
         model: Folder of the model.
         out: Folder to write to.
         sparsity: Zeros ÷ weights in scope, in [0, 1).
-        method: ``magnitude`` or ``layerwise`` (see :func:`~affineur.compress.magnitude.prune_model`).
+        method: ``magnitude``, ``layerwise`` or ``wanda`` (see :func:`~affineur.compress.magnitude.prune_model`).
         scope: ``attention+ffn``, ``attention`` or ``ffn``.
         max_layer_sparsity: Cap on the sparsity of one encoder layer.
+        calibration: Text for ``wanda``, and for it alone. The words of its first 256 sentences are read, its labels never:
+            they may be of any types.
 
     Returns:
         What pruning did, or ``None`` where ``out`` already held this result.
 
     Raises:
-        ParameterError: If a value is out of range.
+        ParameterError: If a value is out of range, or there is calibration text without ``wanda`` or the other way round.
+        DataError: If the tokenizer makes no piece of the calibration text.
         ModelError: If the model cannot be used.
     """
     check_pruning(sparsity, method, max_layer_sparsity)
+    if (calibration is not None) != (method == "wanda"):
+        if calibration is None:
+            raise ParameterError(
+                "method 'wanda' needs text to calibrate on: affineur prune --method wanda [--calibration DATA], or calibration=CORPUS in Python"
+            )
+        raise ParameterError(f"calibration text is for method 'wanda', but the method is '{method}'; leave it out, or say --method wanda")
+    text = calibration.head(CALIBRATION_SENTENCES) if calibration is not None else None
     folder = open_folder(model)
     parameters = {"sparsity": sparsity, "method": method, "scope": scope, "max_layer_sparsity": max_layer_sparsity}
-    stage = Stage("prune", Path(out), folder, parameters)
+    stage = Stage("prune", Path(out), folder, parameters, {"calibration": text} if text else {})
     if stage.finished():
         return None
+    # Half precision is calibrated in float32 and pruned as it is, so the model is loaded once for each, one after the other.
+    norms = input_norms(load_tagger(folder.path), [s.words for s in text], scope) if text else None
     network = load_model(folder, dtype="auto")
-    info = prune_model(network, sparsity, method, scope, max_layer_sparsity)
+    info = prune_model(network, sparsity, method, scope, max_layer_sparsity, norms)
+    if text:
+        info = replace(info, calibration={"name": text.name, "digest": text.digest, "sentences": len(text)})
     stage.write(network, extra={"pruning_info.json": info.as_dict()})
     return info
 

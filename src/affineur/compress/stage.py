@@ -17,16 +17,21 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from affineur.artifact import (
+    CARD,
     Manifest,
     ModelFolder,
     Parent,
+    card_text,
+    describe,
     disk_errors,
     new_folder,
+    read_card,
     read_manifest,
     refuse_to_lose,
     verify,
     write_json,
     write_manifest,
+    write_text,
 )
 from affineur.compress.encoded import check_types
 from affineur.compress.models import save_model
@@ -120,7 +125,9 @@ class Stage:
         extra: Mapping[str, Any] | None = None,
         check: Callable[[Path], None] | None = None,
     ) -> Path:
-        """Write the artifact: model, tokenizer, extra JSON files, manifest; all of it or nothing.
+        """Write the artifact: model, tokenizer, extra JSON files, model card, manifest; all of it or nothing.
+
+        Of the source's card only license, language and the like are read; its text is about another model.
 
         Args:
             model: The result.
@@ -137,23 +144,56 @@ class Stage:
                 write_json(folder / name, value)
             if check is not None:
                 check(folder)
-            write_manifest(folder, self._manifest(scores or {}))
+            manifest = self._manifest(scores or {})
+            self._write_card(folder, manifest)
+            write_manifest(folder, manifest)
         report(f"{self.name}: wrote {self.out}")
         return self.out
 
+    def _write_card(self, folder: Path, manifest: Manifest) -> None:
+        try:
+            info = describe(folder)
+        except ModelError as error:  # hours of training are not thrown away for want of a card
+            report(f"{self.name}: no {CARD} is written ({error})")
+            return
+        write_text(folder / CARD, card_text(info, manifest, None, read_card(self.source.path), self.out.resolve().name))
+
     def _manifest(self, scores: dict[str, Any]) -> Manifest:
         before = read_manifest(self.source.path)
-        parent = Parent(before.stage if before else "given", self.source.digest(), self.source.path.name)
+        weights = any(self.source.path.glob("*.safetensors"))
+        parent = Parent(
+            before.stage if before else "given" if weights else "configuration",
+            self.source.digest(),
+            _model_name(self.source.path, before),
+            before.parameters if before else {},
+            before.data if before else {},
+        )
+        parameters = self.parameters
+        if self.teacher:
+            taught = _model_name(self.teacher.path, read_manifest(self.teacher.path))
+            parameters = parameters | {"teacher": taught, "teacher_digest": self.teacher.digest()}
         return Manifest(
             kind="transformers",
             stage=self.name,
-            parameters=self.parameters,
+            parameters=parameters,
             parents=[parent, *(before.parents if before else [])],
             data={role: {"name": corpus.name, "digest": corpus.digest, "sentences": len(corpus)} for role, corpus in self.data.items()},
             key=self.key,
             recipe=recipe_digest.get(),
             scores=scores,
         )
+
+
+def _model_name(path: Path, manifest: Manifest | None) -> str:
+    """Name a model by its id on the Hub where it was fetched from there, otherwise by its folder."""
+    source = str(manifest.parameters.get("source", "")) if manifest and manifest.stage == "download" else ""
+    if source.startswith("hub:"):
+        return source.removeprefix("hub:")
+    path = path.absolute()
+    # In the Hub's cache the folder's own name is a commit: models--owner--name/snapshots/commit.
+    if path.parent.name == "snapshots" and path.parent.parent.name.startswith("models--"):
+        return path.parent.parent.name.removeprefix("models--").replace("--", "/")
+    return path.name
 
 
 @contextmanager

@@ -39,6 +39,10 @@ class TorchTagger:
         """Labels in the order of the outputs."""
         return self._labels
 
+    def whole(self) -> TorchTagger:
+        """Return the same model as a tagger that takes up to 256 windows as one batch, whatever their length."""
+        return TorchTagger(self.model, self.encoder, self._labels, budget=1 << 40)
+
     def tag(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
         """Return the likeliest label of each word; a word the tokenizer drops is ``O``."""
         return [best_labels(logits, self._labels)[0] for logits in self.logits(sentences)]

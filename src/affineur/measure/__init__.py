@@ -1,23 +1,61 @@
-"""Counts, scores, intervals, speed, memory and the comparison table. numpy only; knows no model but as a tagger."""
+"""Counts, scores, intervals, speed, memory, comparison, budgets, gates. numpy only; knows no model but as a tagger."""
 
+from affineur.measure.analysis import Analysis, Confusion, Disagreement, agreement, analyze
+from affineur.measure.benchmark import Benchmark, Birth, Facts, benchmark, percentiles, speed_in_words
 from affineur.measure.bootstrap import Difference, Interval, by_document, f1_difference, f1_interval
-from affineur.measure.comparison import Candidate, Comparison, Row, compare
+from affineur.measure.budget import Budget, Curve, Point, sparsest
+from affineur.measure.comparison import MARGIN, Candidate, Comparison, Row, TypeRow, compare, in_words
 from affineur.measure.counts import Counts, count_sentence, total
-from affineur.measure.evaluation import Evaluation, evaluate, scored_types
-from affineur.measure.speed import Throughput, throughput
-from affineur.measure.tables import COLUMNS, comparison_cells, evaluation_cells, footnotes, markdown, markdown_table, megabytes
+from affineur.measure.evaluation import Evaluation, common_scheme, evaluate, model_types, scored_types
+from affineur.measure.speed import Ratio, Throughput, median_ratio, throughput
+from affineur.measure.tables import (
+    BENCHMARK_COLUMNS,
+    COLUMNS,
+    batching_cells,
+    benchmark_cells,
+    benchmark_markdown,
+    benchmark_notes,
+    comparison_cells,
+    evaluation_cells,
+    footnotes,
+    markdown,
+    markdown_table,
+    megabytes,
+    rate,
+)
 
 __all__ = [
+    "BENCHMARK_COLUMNS",
     "COLUMNS",
+    "MARGIN",
+    "Analysis",
+    "Benchmark",
+    "Birth",
+    "Budget",
     "Candidate",
     "Comparison",
+    "Confusion",
     "Counts",
+    "Curve",
     "Difference",
+    "Disagreement",
     "Evaluation",
+    "Facts",
     "Interval",
+    "Point",
+    "Ratio",
     "Row",
     "Throughput",
+    "TypeRow",
+    "agreement",
+    "analyze",
+    "batching_cells",
+    "benchmark",
+    "benchmark_cells",
+    "benchmark_markdown",
+    "benchmark_notes",
     "by_document",
+    "common_scheme",
     "compare",
     "comparison_cells",
     "count_sentence",
@@ -26,10 +64,17 @@ __all__ = [
     "f1_difference",
     "f1_interval",
     "footnotes",
+    "in_words",
     "markdown",
     "markdown_table",
+    "median_ratio",
     "megabytes",
+    "model_types",
+    "percentiles",
+    "rate",
     "scored_types",
+    "sparsest",
+    "speed_in_words",
     "throughput",
     "total",
 ]

@@ -7,12 +7,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from affineur.artifact import describe_machine, environment
-from affineur.entities import Corpus, Tagger
+from affineur.entities import Corpus, Scheme, Tagger
 from affineur.errors import ParameterError
-from affineur.measure.evaluation import Evaluation, evaluate
+from affineur.measure.bootstrap import Difference
+from affineur.measure.evaluation import Evaluation, common_scheme, evaluate, model_types
 from affineur.measure.speed import ROUNDS, throughput
 from affineur.progress import report
 
+#: F1 one is ready to lose: half a point, as the guide's own "84–85 %" leaves open.
+MARGIN = 0.005
 _SPEED_SENTENCES = 512
 
 
@@ -38,8 +41,27 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class TypeRow:
+    """One type's scores of one model. ``drop`` is the baseline's F1 minus this one's, paired over the same sentences."""
+
+    f1: float
+    f1_low: float
+    f1_high: float
+    precision: float
+    recall: float
+    support: int
+    drop: float
+    drop_low: float
+    drop_high: float
+    p_value: float
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the table. Differences are to the first row, paired over the same sentences; speedup likewise."""
+    """One row of the table. Differences are to the first row, paired over the same sentences; speedup likewise.
+
+    ``verdict`` says in plain words what the interval of the difference allows to say.
+    """
 
     model: str
     layers: int
@@ -48,6 +70,8 @@ class Row:
     f1: float
     f1_low: float
     f1_high: float
+    precision: float
+    recall: float
     accuracy: float
     sentences_per_second: float
     speedup: float
@@ -56,13 +80,29 @@ class Row:
     drop_low: float
     drop_high: float
     p_value: float
+    verdict: str
     parameters: int | None
-    per_type: dict[str, float]
+    per_type: dict[str, TypeRow]
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The table and what it was measured on."""
+    """The table and what it was measured on.
+
+    Args:
+        rows: One a model, the baseline first.
+        data: Name of the corpus.
+        data_digest: Its digest.
+        sentences: Its sentences.
+        words: Its words.
+        types: The types scored.
+        left_out: Types of the data or of some model that not every model knows, left out for all.
+        scheme: The scheme every model was scored in.
+        merged: Scored gold mentions that merged with a neighbor in that scheme.
+        bootstrap_over: ``sentences`` or ``documents``.
+        margin: F1 one is ready to lose, for the verdicts.
+        machine: What it was measured on.
+    """
 
     rows: tuple[Row, ...]
     data: str
@@ -70,8 +110,11 @@ class Comparison:
     sentences: int
     words: int
     types: tuple[str, ...]
+    left_out: tuple[str, ...]
     scheme: str
     merged: int
+    bootstrap_over: str
+    margin: float
     machine: dict[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
@@ -83,8 +126,11 @@ class Comparison:
             "sentences": self.sentences,
             "words": self.words,
             "types": list(self.types),
+            "types_left_out": list(self.left_out),
             "scheme": self.scheme,
             "merged_gold_mentions": self.merged,
+            "bootstrap_over": self.bootstrap_over,
+            "margin": self.margin,
             "machine": self.machine,
         }
 
@@ -95,33 +141,41 @@ def compare(
     types: Sequence[str] | None = None,
     rounds: int = ROUNDS,
     peak_rss: Callable[[str], int | None] | None = None,
-    scored: Callable[[Candidate], Evaluation] | None = None,
+    scored: Callable[[Candidate, Sequence[str] | None, Scheme], Evaluation] | None = None,
+    margin: float = MARGIN,
 ) -> Comparison:
     """Measure models on the same sentences; the first is the baseline.
+
+    All models are scored in one scheme, the coarsest of theirs and the data's, and on the types all of them know.
 
     Args:
         candidates: The models.
         corpus: Gold data.
-        types: Types to score, or ``None`` for all.
+        types: Types to score, or ``None`` for all that every model knows.
         rounds: Timing rounds.
         peak_rss: Gives the peak memory of a fresh process that loads the model of this name and tags with it.
         scored: Gives a candidate's scores, where the caller keeps them; by default they are computed here.
+        margin: F1 one is ready to lose, for the verdicts.
 
     Raises:
-        ParameterError: If there is nothing to compare, or two models share a name.
+        ParameterError: If there is nothing to compare, two models share a name, or share no type.
+        DataError: If the data has a type no model knows.
     """
     names = [c.name for c in candidates]
     if not candidates or len(set(names)) < len(names):
         raise ParameterError("give at least one model, each of them once")
+    types, left_out = _shared_types(candidates, corpus, types)
+    scheme = common_scheme([c.tagger for c in candidates], corpus)
     evaluations = []
     for candidate in candidates:
         report(f"scoring {candidate.name}")
-        evaluations.append(scored(candidate) if scored else evaluate(candidate.tagger, corpus, types))
+        evaluations.append(scored(candidate, types, scheme) if scored else evaluate(candidate.tagger, corpus, types, scheme))
     sentences = [s.words for s in corpus.head(_SPEED_SENTENCES)]
     speeds = throughput([c.tagger for c in candidates], sentences, rounds)
+    first = evaluations[0]
     rows = []
     for candidate, evaluation, speed in zip(candidates, evaluations, speeds, strict=True):
-        interval, difference = evaluation.interval(), evaluation.minus(evaluations[0])
+        interval, difference = evaluation.interval(), evaluation.minus(first)
         if peak_rss is not None:
             report(f"peak memory of a fresh process: {candidate.name}")
         rows.append(
@@ -133,19 +187,18 @@ def compare(
                 f1=evaluation.total.f1,
                 f1_low=interval.low,
                 f1_high=interval.high,
+                precision=evaluation.total.precision,
+                recall=evaluation.total.recall,
                 accuracy=evaluation.accuracy,
                 sentences_per_second=speed.median,
                 speedup=speed.speedup(speeds[0]),
                 peak_rss_bytes=peak_rss(candidate.name) if peak_rss else None,
-                drop=-difference.value,
-                drop_low=-difference.high,
-                drop_high=-difference.low,
-                p_value=difference.p_value,
+                **_drop(difference),
+                verdict="" if evaluation is first else in_words(candidate.name, names[0], difference, margin),
                 parameters=candidate.parameters,
-                per_type={kind: evaluation.of_type(kind).f1 for kind in evaluation.types},
+                per_type={kind: _type_row(evaluation, first, kind) for kind in evaluation.types},
             )
         )
-    first = evaluations[0]
     return Comparison(
         tuple(rows),
         corpus.name,
@@ -153,7 +206,54 @@ def compare(
         first.sentences,
         first.words,
         first.types,
+        left_out,
         str(first.scheme),
         first.merged,
+        first.bootstrap_over,
+        margin,
         environment() | {"description": describe_machine()},
     )
+
+
+def in_words(model: str, baseline: str, difference: Difference, margin: float = MARGIN) -> str:
+    """Say what a paired interval allows to say, and nothing more.
+
+    Args:
+        model: Name of the model.
+        baseline: Name of the baseline.
+        difference: F1 of the model minus F1 of the baseline, with its 95 % interval.
+        margin: F1 one is ready to lose.
+    """
+    low, high, ready = difference.low * 100, difference.high * 100, f"{margin * 100:g} points"
+    if difference.value == low == high == 0:
+        return f"{model} finds exactly what {baseline} finds"
+    if low > 0:
+        return f"{model} is better than {baseline} by {low:.2f} to {high:.2f} points (95 %)"
+    worse = f", though worse by {-high:.2f} to {-low:.2f}" if high < 0 else ""
+    if difference.not_worse_than(margin):
+        return f"{model} is not worse than {baseline} by more than {ready} (95 %){worse}"
+    if high < 0:
+        return f"{model} is worse than {baseline} by {-high:.2f} to {-low:.2f} points (95 %)"
+    return f"{model} cannot be told from {baseline}, nor shown to lose less than {ready}: up to {-low:.2f} are possible (95 %)"
+
+
+def _shared_types(candidates: Sequence[Candidate], corpus: Corpus, types: Sequence[str] | None) -> tuple[Sequence[str] | None, tuple[str, ...]]:
+    """Choose the types every model knows, and say which are left out; what only the data knows stays an error of scoring."""
+    known = [set(model_types(c.tagger)) for c in candidates]
+    shared, some = set.intersection(*known), set.union(*known)
+    if types is not None or shared == some:
+        return types, ()
+    if not shared:
+        whose = "; ".join(f"{c.name} knows {', '.join(sorted(k))}" for c, k in zip(candidates, known, strict=True))
+        raise ParameterError(f"these models share no type: {whose}")
+    return sorted(shared | (set(corpus.types) - some)), tuple(sorted(some - shared))
+
+
+def _type_row(evaluation: Evaluation, baseline: Evaluation, kind: str) -> TypeRow:
+    counts, interval = evaluation.of_type(kind), evaluation.interval(kind)
+    return TypeRow(counts.f1, interval.low, interval.high, counts.precision, counts.recall, counts.gold, **_drop(evaluation.minus(baseline, kind)))
+
+
+def _drop(difference: Difference) -> dict[str, float]:
+    """Turn a difference around: a drop is positive where F1 was lost."""
+    return {"drop": 0.0 - difference.value, "drop_low": 0.0 - difference.high, "drop_high": 0.0 - difference.low, "p_value": difference.p_value}

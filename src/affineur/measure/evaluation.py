@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from affineur.entities import (
     Corpus,
     Scheme,
+    Sentence,
     Tagger,
     chunks,
     coarser,
@@ -78,22 +80,33 @@ class Evaluation:
         """Counts of one type."""
         return total(self.counts[:, self.types.index(kind)])
 
-    def interval(self, kind: str | None = None) -> Interval:
-        """F1 with its 95 % interval, of one type or of all."""
-        return f1_interval(self._units(kind))
+    def interval(self, kind: str | None = None, confidence: float = 0.95) -> Interval:
+        """F1 with its interval, of one type or of all."""
+        return f1_interval(self._units(kind), confidence)
 
-    def minus(self, baseline: Evaluation, kind: str | None = None) -> Difference:
-        """F1 difference to a baseline on the same sentences, paired."""
+    def minus(self, baseline: Evaluation, kind: str | None = None, confidence: float = 0.95) -> Difference:
+        """F1 difference to a baseline on the same sentences, paired.
+
+        Raises:
+            ParameterError: If the two were not scored on the same sentences and types, in the same scheme.
+        """
         if self.data_digest != baseline.data_digest:
             raise ParameterError(f"{self.corpus} and {baseline.corpus} are not the same sentences, so they cannot be paired")
         if self.types != baseline.types:
             ours, theirs = ", ".join(self.types), ", ".join(baseline.types)
             raise ParameterError(f"one model was scored on {ours}, the other on {theirs}; restrict both to what they share with --types")
-        return f1_difference(self._units(kind), baseline._units(kind))
+        if self.scheme is not baseline.scheme:
+            raise ParameterError(f"one model was scored in {self.scheme}, the other in {baseline.scheme}, so they cannot be paired")
+        return f1_difference(self._units(kind), baseline._units(kind), confidence)
 
     def _units(self, kind: str | None) -> IntArray:
         counts = self.counts.sum(axis=1) if kind is None else self.counts[:, self.types.index(kind)]
         return by_document(counts, self.documents) if self.documents is not None and self._by_document else counts
+
+    @property
+    def bootstrap_over(self) -> str:
+        """``documents`` or ``sentences``: what the bootstrap draws."""
+        return "documents" if self._by_document else "sentences"
 
     @property
     def _by_document(self) -> bool:
@@ -119,7 +132,7 @@ class Evaluation:
             "scheme": str(self.scheme),
             "merged_gold_mentions": self.merged,
             "repaired_tags": self.repaired,
-            "bootstrap_over": "documents" if self._by_document else "sentences",
+            "bootstrap_over": self.bootstrap_over,
             "data": self.corpus,
             "data_digest": self.data_digest,
         }
@@ -136,7 +149,17 @@ class Evaluation:
         }
 
 
-def evaluate(tagger: Tagger, corpus: Corpus, types: Sequence[str] | None = None) -> Evaluation:
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A sentence with gold and predicted tags side by side, both in the scheme they are compared in and of the types scored."""
+
+    sentence: Sentence
+    gold: list[str]
+    predicted: list[str]
+    repaired: int
+
+
+def evaluate(tagger: Tagger, corpus: Corpus, types: Sequence[str] | None = None, scheme: Scheme | None = None) -> Evaluation:
     """Score a tagger on labelled sentences.
 
     Model and data may use different schemes: both sides are projected to the coarser one. Only predictions are
@@ -146,34 +169,26 @@ def evaluate(tagger: Tagger, corpus: Corpus, types: Sequence[str] | None = None)
         tagger: The model.
         corpus: The gold data.
         types: Types to score, on both sides; ``None`` scores every type the model or the data knows.
+        scheme: A scheme coarser still, so that several models are compared in one; ``None`` for the coarser of the two.
 
     Raises:
         DataError: If the data has types the model does not know.
         ParameterError: If ``types`` names a type that neither knows.
     """
-    model_tags = {label: with_prefix(label) for label in tagger.labels}
-    model_types = types_of(model_tags.values())
-    scored = scored_types(model_types, corpus, types)
-    model_scheme = detect(model_tags.values())
-    scheme = coarser(model_scheme, corpus.scheme)
+    scored = scored_types(model_types(tagger), corpus, types)
+    scheme = common_scheme([tagger], corpus, scheme)
     counts: list[IntArray] = []
     documents: list[int] = []
     words = right = merged = repaired = 0
-    for chunk in chunks(iter(corpus), _CHUNK):
-        for sentence, raw in zip(chunk, tagger.tag([s.words for s in chunk]), strict=True):
-            if len(raw) != len(sentence.words):
-                raise ValueError(f"the tagger gave {len(raw)} tags for {len(sentence.words)} words")
-            valid, changed = repair([model_tags.get(tag) or with_prefix(tag) for tag in raw], model_scheme)
-            predicted = _restrict(project(valid, model_scheme, scheme), scored)
-            gold_mentions = [mention for mention in to_mentions(sentence.tags, corpus.scheme) if mention.type in scored]
-            gold = _restrict(project(sentence.tags, corpus.scheme, scheme), scored)
-            counts.append(count_sentence(to_mentions(gold, scheme), to_mentions(predicted, scheme), scored))
-            merged += merged_by_io(gold_mentions) if scheme is Scheme.IO else 0
-            repaired += changed
-            words += len(gold)
-            right += sum(a == b for a, b in zip(gold, predicted, strict=True))
-            documents.append(-1 if sentence.document is None else sentence.document)
-        report("scoring sentences", len(counts), len(corpus))
+    for judged in judge(tagger, corpus, scored, scheme):
+        gold, predicted, sentence = judged.gold, judged.predicted, judged.sentence
+        counts.append(count_sentence(to_mentions(gold, scheme), to_mentions(predicted, scheme), scored))
+        if scheme is Scheme.IO:
+            merged += merged_by_io([mention for mention in to_mentions(sentence.tags, corpus.scheme) if mention.type in scored])
+        repaired += judged.repaired
+        words += len(gold)
+        right += sum(a == b for a, b in zip(gold, predicted, strict=True))
+        documents.append(-1 if sentence.document is None else sentence.document)
     return Evaluation(
         types=tuple(scored),
         counts=np.stack(counts) if scored else np.zeros((len(counts), 0, 3), dtype=np.int64),
@@ -188,24 +203,58 @@ def evaluate(tagger: Tagger, corpus: Corpus, types: Sequence[str] | None = None)
     )
 
 
-def scored_types(model_types: Sequence[str], corpus: Corpus, types: Sequence[str] | None) -> tuple[str, ...]:
+def judge(tagger: Tagger, corpus: Corpus, types: Sequence[str], scheme: Scheme) -> Iterator[Judged]:
+    """Tag a corpus, chunk by chunk, and put gold and prediction side by side.
+
+    Args:
+        tagger: The model.
+        corpus: The gold data.
+        types: Types that count; all others become ``O`` on both sides.
+        scheme: The scheme both sides are projected to.
+    """
+    model_tags = {label: with_prefix(label) for label in tagger.labels}
+    model_scheme = detect(model_tags.values())
+    done = 0
+    for chunk in chunks(iter(corpus), _CHUNK):
+        for sentence, raw in zip(chunk, tagger.tag([s.words for s in chunk]), strict=True):
+            if len(raw) != len(sentence.words):
+                raise ValueError(f"the tagger gave {len(raw)} tags for {len(sentence.words)} words")
+            valid, changed = repair([model_tags.get(tag) or with_prefix(tag) for tag in raw], model_scheme)
+            predicted = _restrict(project(valid, model_scheme, scheme), types)
+            yield Judged(sentence, _restrict(project(sentence.tags, corpus.scheme, scheme), types), predicted, changed)
+        done += len(chunk)
+        report("scoring sentences", done, len(corpus))
+
+
+def model_types(tagger: Tagger) -> tuple[str, ...]:
+    """Return the types a model knows, sorted."""
+    return types_of(with_prefix(label) for label in tagger.labels)
+
+
+def common_scheme(taggers: Sequence[Tagger], corpus: Corpus, at_most: Scheme | None = None) -> Scheme:
+    """Return the coarsest of the schemes of some models, the data and ``at_most``."""
+    schemes = [detect(with_prefix(label) for label in tagger.labels) for tagger in taggers]
+    return reduce(coarser, [*schemes, *([at_most] if at_most else [])], corpus.scheme)
+
+
+def scored_types(known_to_model: Sequence[str], corpus: Corpus, types: Sequence[str] | None) -> tuple[str, ...]:
     """Decide which types are scored.
 
     Raises:
         DataError: If the data has types the model does not know and ``types`` does not leave them out.
         ParameterError: If ``types`` names a type that neither side knows.
     """
-    known = sorted({*model_types, *corpus.types})
+    known = sorted({*known_to_model, *corpus.types})
     if types is not None and not types:
         raise ParameterError(f"no type is left to score; model and data know {', '.join(known)}")
     if types is not None:
         if unknown := sorted(set(types) - set(known)):
             raise ParameterError(f"no type {', '.join(unknown)} here; model and data know {', '.join(known)}")
         known = sorted(set(types))
-    if foreign := sorted(set(known) - set(model_types)):
+    if foreign := sorted(set(known) - set(known_to_model)):
         raise DataError(
-            f"the data has types {', '.join(corpus.types)}, the model knows {', '.join(model_types)}; "
-            f"rename with --label-map {foreign[0]}={model_types[0] if model_types else 'O'} (or =O to drop it), or restrict with --types",
+            f"the data has types {', '.join(corpus.types)}, the model knows {', '.join(known_to_model)}; "
+            f"rename with --label-map {foreign[0]}={known_to_model[0] if known_to_model else 'O'} (or =O to drop it), or restrict with --types",
             corpus.name,
         )
     return tuple(known)

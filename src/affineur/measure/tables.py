@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from affineur.measure.benchmark import CONFIDENCE, Benchmark, Measured
 from affineur.measure.comparison import Comparison, Row
 from affineur.measure.evaluation import Evaluation
+from affineur.measure.speed import SAME
 
 COLUMNS = ("Model", "Layers", "Sparsity", "Size", "F1", "95 %", "ΔF1 (95 %)", "Accuracy", "Sentences/s", "Speed", "Memory")
 
@@ -16,6 +18,11 @@ def megabytes(size: int | None) -> str:
     if size is None:
         return "–"
     return f"{size / 1e6:.1f} MB" if size < 1e8 else f"{size / 1e6:.0f} MB"
+
+
+def rate(per_second: float) -> str:
+    """Write a rate, with a decimal below 10."""
+    return f"{per_second:.0f}" if per_second >= 10 else f"{per_second:.1f}"
 
 
 def comparison_cells(comparison: Comparison) -> list[list[str]]:
@@ -33,7 +40,7 @@ def _cells(row: Row, first: bool) -> list[str]:
         f"{row.f1_low * 100:.1f}–{row.f1_high * 100:.1f}",
         "–" if first else f"{-row.drop * 100:+.2f} ({-row.drop_high * 100:+.2f} … {-row.drop_low * 100:+.2f})",
         f"{row.accuracy:.2%}",
-        f"{row.sentences_per_second:.0f}" if row.sentences_per_second >= 10 else f"{row.sentences_per_second:.1f}",
+        rate(row.sentences_per_second),
         "1.00×" if first else f"{row.speedup:.2f}×",
         megabytes(row.peak_rss_bytes),
     ]
@@ -45,10 +52,14 @@ def footnotes(comparison: Comparison) -> list[str]:
         f"{comparison.sentences:,} sentences, {comparison.words:,} words of {comparison.data}; "
         f"types {', '.join(comparison.types)}; mentions compared in {comparison.scheme}."
     ]
+    if comparison.left_out:
+        notes.append(f"Left out, since not every model knows them: {', '.join(comparison.left_out)}.")
     if comparison.merged:
         notes.append(f"{comparison.merged} gold mentions touch another of their type and merge with it in {comparison.scheme}.")
+    notes += [f"{row.verdict}." for row in comparison.rows if row.verdict]
     notes += [
-        "F1: mentions, micro, exact span and type; 95 % bootstrap interval. ΔF1: points against the first row, paired over the same sentences.",
+        f"F1: mentions, micro, exact span and type; 95 % bootstrap interval over {comparison.bootstrap_over}. "
+        "ΔF1: points against the first row, paired over the same sentences.",
         "Sparsity: zeros ÷ attention and feed-forward weights. Size: weights. Speed: median ratio over interleaved rounds. "
         "Memory: peak resident set of a fresh process.",
         str(comparison.machine["description"]) + ".",
@@ -83,3 +94,58 @@ def evaluation_cells(evaluation: Evaluation) -> list[list[str]]:
 
     rows = [cells(kind, evaluation.of_type(kind), evaluation.interval(kind)) for kind in evaluation.types]
     return [*rows, cells("all", evaluation.total, evaluation.interval())]
+
+
+_MEMORY = "tagging up to 128 sentences the model's own way"
+BENCHMARK_COLUMNS = (
+    *("Model", "Size", "Embeddings / encoder / head", "Parameters", "Not zero", "Load", "p50", "p95", "p99"),
+    *("Sentences/s", "Words/s", f"Speed ({CONFIDENCE:.0%})", "Memory"),
+)
+
+
+def benchmark_cells(benchmark: Benchmark) -> list[list[str]]:
+    """Return the cells of the benchmark's table, row by row, under :data:`BENCHMARK_COLUMNS`."""
+    return [_benchmark_cells(model, place == 0) for place, model in enumerate(benchmark.models)]
+
+
+def _benchmark_cells(model: Measured, first: bool) -> list[str]:
+    own, facts = model.timings[0], model.facts
+    return [
+        model.model,
+        megabytes(facts.size_bytes),
+        " / ".join(megabytes(size).removesuffix(" MB") for size in facts.parts.values()) + " MB" if facts.parts else "–",
+        "–" if facts.parameters is None else f"{facts.parameters:,}",
+        "–" if facts.nonzero is None else f"{facts.nonzero:,}",
+        f"{model.birth.load_seconds:.2f} s",
+        *(f"{value:.1f} ms" for value in (model.p50_ms, model.p95_ms, model.p99_ms)),
+        rate(own.sentences_per_second),
+        rate(own.words_per_second),
+        "1.00×" if first else f"{own.ratio.value:.2f}× ({own.ratio.low:.2f}–{own.ratio.high:.2f})",
+        megabytes(model.birth.peak_rss_bytes),
+    ]
+
+
+def batching_cells(benchmark: Benchmark) -> tuple[tuple[str, ...], list[list[str]]]:
+    """Return columns and cells of sentences per second by batching: naive batches as they come, sorted ones by length."""
+    columns = ("Sentences/s", *(str(timing.batching) for timing in benchmark.models[0].timings))
+    return columns, [[m.model, *(rate(t.sentences_per_second) for t in m.timings)] for m in benchmark.models]
+
+
+def benchmark_notes(benchmark: Benchmark) -> list[str]:
+    """Say in plain lines what the benchmark's figures are, and who won where that can be told."""
+    threads = sorted({m.birth.threads for m in benchmark.models})
+    return [
+        *benchmark.verdicts(),
+        f"Each model in a process of its own, in turn, {benchmark.rounds} rounds of {benchmark.timed} sentences of {benchmark.data}, and "
+        f"{benchmark.singles} one by one (p50, p95, p99). Speed: median of the ratios to the first row round by round; a winner only where "
+        f"their {CONFIDENCE:.0%} interval leaves 1 ± {SAME:.0%}.",
+        f"Size: weights. Load: in a fresh process, files as the system had them in its cache. Memory: peak resident set after {_MEMORY}. "
+        f"Threads: {', '.join(map(str, threads))}, on processors {', '.join(map(str, benchmark.cpus)) or 'not pinned'}. Energy: not measured.",
+        str(benchmark.machine["description"]) + ".",
+    ]
+
+
+def benchmark_markdown(benchmark: Benchmark) -> str:
+    """Write the benchmark as GitHub-flavored Markdown."""
+    notes = "\n".join(f"- {note}" for note in benchmark_notes(benchmark))
+    return markdown_table(BENCHMARK_COLUMNS, benchmark_cells(benchmark)) + "\n" + markdown_table(*batching_cells(benchmark)) + "\n" + notes + "\n"

@@ -1,24 +1,79 @@
-"""From what a user types for a model to something that tags: a folder, a Hub id, ``sample``, ``torch-int8:PATH``."""
+"""From what a user types for a model to something that tags.
+
+A folder, a Hub id, ``sample`` (the embedded teacher); ``torch-int8:`` and one of these (the guide's §3B, in memory);
+``guide:`` and one of these (the guide's §6: unsorted batches of 32, torch fp32); ``spacy:`` and a pipeline's name.
+"""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
+import hashlib
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from affineur.artifact import describe, open_folder
 from affineur.compress import TorchTagger, load_tagger, serialized_size
-from affineur.entities import Corpus
-from affineur.measure import Candidate
+from affineur.entities import Tagger
+from affineur.errors import ModelError
+from affineur.measure import Candidate, Facts
+from affineur.pipeline.peers import SpacyTagger
+from affineur.runtime import FixedBatches
 from affineur.transfer import resolve_model
 
-INT8 = "torch-int8:"
-_MEMORY_SENTENCES = 128
+INT8, GUIDE, SPACY = "torch-int8:", "guide:", "spacy:"
+_GUIDE_BATCH = 32
+
+
+class Batched(Tagger, Protocol):
+    """A tagger with a way of its own to make batches, which can be put aside."""
+
+    def whole(self) -> Tagger:
+        """Return the same model as a tagger that takes what it is given as one batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What a user typed for a model, taken apart: a prefix that says how to run it, or none, and the rest."""
+
+    prefix: str
+    rest: str
+
+    @classmethod
+    def parse(cls, text: str | Path) -> Reference:
+        """Take apart what a user typed."""
+        typed = str(text)
+        prefix = next((p for p in (INT8, GUIDE, SPACY) if typed.startswith(p)), "")
+        return cls(prefix, typed.removeprefix(prefix))
+
+    @property
+    def kind(self) -> str:
+        """``transformers``, ``torch-int8``, ``guide`` or ``spacy``."""
+        return self.prefix.removesuffix(":") or "transformers"
+
+    @property
+    def name(self) -> str:
+        """A short name: the last part of a path, a Hub id whole, the prefix before it."""
+        return self.prefix + (Path(self.rest).resolve().name if Path(self.rest).is_dir() else self.rest)
+
+    def folder(self) -> Path:
+        """Return the folder of the model, fetched from the Hub if need be.
+
+        Raises:
+            ModelError: If it is a peer, which has none.
+            TransferError: If it had to come from the Hub and did not.
+        """
+        if self.prefix == SPACY:
+            raise ModelError(f"{self.name} is a spaCy pipeline: it can be measured (evaluate, compare, benchmark, check), nothing else")
+        return resolve_model(self.rest)
+
+
+def model_name(reference: str | Path) -> str:
+    """Return a short name for a model as the user typed it."""
+    return Reference.parse(reference).name
 
 
 def load(reference: str | Path, device: str = "cpu") -> TorchTagger:
-    """Load a model, ready to ``predict``, ``predict_batch`` and be scored.
+    """Load a model of ours, ready to ``predict``, ``predict_batch`` and be scored.
 
     Args:
         reference: A folder, a Hub id, ``sample`` for the embedded teacher, or ``torch-int8:`` and one of these.
@@ -28,50 +83,64 @@ def load(reference: str | Path, device: str = "cpu") -> TorchTagger:
         ModelError: If it is not a usable model.
         TransferError: If it had to come from the Hub and did not.
     """
-    text = str(reference)
-    int8 = text.startswith(INT8)
-    return load_tagger(resolve_model(text.removeprefix(INT8)), device, int8)
+    parsed = Reference.parse(reference)
+    return load_tagger(parsed.folder(), device, parsed.prefix == INT8)
+
+
+def load_any(reference: str | Path, device: str = "cpu") -> Batched:
+    """Load a model of ours or a peer, to be scored and timed.
+
+    Args:
+        reference: What :func:`load` takes, or ``guide:`` and one of these, or ``spacy:`` and a pipeline.
+        device: A torch device.
+
+    Raises:
+        ModelError: If it is not a usable model.
+        TransferError: If it had to come from the Hub and did not.
+        MissingExtraError: If a peer's library is not installed.
+    """
+    parsed = Reference.parse(reference)
+    if parsed.prefix == SPACY:
+        return SpacyTagger(parsed.rest)
+    tagger = load(reference, device)
+    return FixedBatches(tagger.whole(), _GUIDE_BATCH) if parsed.prefix == GUIDE else tagger
+
+
+def facts(reference: str | Path, tagger: Tagger | None = None) -> Facts:
+    """Say what is known of a model without running it.
+
+    A model quantized in memory keeps the sparsity of the folder it came from; its size is its serialized bytes where
+    ``tagger`` is given, and 0 otherwise.
+    """
+    parsed = Reference.parse(reference)
+    if parsed.prefix == SPACY:
+        peer = tagger if isinstance(tagger, SpacyTagger) else SpacyTagger(parsed.rest)
+        return Facts(parsed.kind, 0, 0.0, peer.size_bytes, peer.parameters, None)
+    info = describe(parsed.folder())
+    if parsed.prefix == INT8:
+        size = serialized_size(tagger.model) if isinstance(tagger, TorchTagger) else 0
+        return Facts(parsed.kind, info.folder.layers, info.sparsity, size, info.parameters, info.nonzero)
+    return Facts(parsed.kind, info.folder.layers, info.sparsity, info.folder.size_bytes, info.parameters, info.nonzero, info.parts)
 
 
 def candidate(reference: str | Path, device: str = "cpu", name: str | None = None) -> Candidate:
-    """Load a model to compare, with what its folder says of it.
-
-    A model quantized in memory keeps the sparsity of the folder it came from; its size is its serialized bytes.
-    """
-    text = str(reference)
-    tagger = load(text, device)
-    info = describe(resolve_model(text.removeprefix(INT8)))
-    size = serialized_size(tagger.model) if text.startswith(INT8) else info.folder.size_bytes
-    return Candidate(name or _short(text), tagger, info.folder.layers, info.sparsity, size, info.parameters)
+    """Load a model to compare, with what its folder says of it."""
+    tagger = load_any(reference, device)
+    known = facts(reference, tagger)
+    return Candidate(name or model_name(reference), tagger, known.layers, known.sparsity, known.size_bytes, known.parameters)
 
 
 def model_digest(reference: str | Path) -> str:
-    """Digest of the folder behind a reference, marked where it is quantized in memory."""
-    text = str(reference)
-    prefix = INT8 if text.startswith(INT8) else ""
-    return prefix + open_folder(resolve_model(text.removeprefix(INT8))).digest()
+    """Digest of what decides a model's tags: the folder behind a reference, and how it is run."""
+    parsed = Reference.parse(reference)
+    if parsed.prefix == SPACY:
+        import importlib.metadata
 
-
-def peak_rss(reference: str | Path, corpus: Corpus, device: str = "cpu") -> int | None:
-    """Peak resident memory, in bytes, of a fresh process that loads a model and tags up to 128 sentences with it.
-
-    Returns:
-        The bytes, or ``None`` where the system does not tell.
-    """
-    words = [list(s.words) for s in corpus.head(_MEMORY_SENTENCES)]
-    process = subprocess.run(
-        [sys.executable, "-m", "affineur.pipeline.fresh", str(reference), device],
-        input=json.dumps(words),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    last = process.stdout.strip().splitlines()[-1:] or [""]
-    return int(last[0]) if process.returncode == 0 and last[0].isdigit() and int(last[0]) else None
-
-
-def _short(text: str) -> str:
-    """Shorten a path to its last part; keep a Hub id and the prefix."""
-    prefix = INT8 if text.startswith(INT8) else ""
-    bare = text.removeprefix(INT8)
-    return prefix + (Path(bare).resolve().name if Path(bare).is_dir() else bare)
+        versions = [importlib.metadata.version("spacy")]
+        folder = Path(parsed.rest)
+        if folder.is_dir():
+            versions += [hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.rglob("*")) if p.is_file()]
+        else:
+            versions.append(importlib.metadata.version(parsed.rest))
+        return f"{parsed.prefix}{parsed.rest} {' '.join(versions)}"
+    return parsed.prefix + open_folder(parsed.folder()).digest()

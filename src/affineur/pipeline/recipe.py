@@ -11,7 +11,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from affineur.compress import SoftTargets, TrainSettings
-from affineur.errors import RecipeError, did_you_mean, one_line
+from affineur.errors import ParameterError, RecipeError, did_you_mean, one_line
+from affineur.measure import MARGIN
+from affineur.measure.gate import Bars, parse_bars
 
 RowName = Literal["teacher", "teacher_fp32", "teacher_fp16", "student", "pruned", "recovered", "torch-int8"]
 _ROW_OF = {"student": "distill", "pruned": "prune", "recovered": "recover"}
@@ -61,10 +63,10 @@ class DistillSection(_Learning):
 
 
 class PruneSection(_Section):
-    """``prune``: the smallest weights become zero."""
+    """``prune``: the smallest weights become zero; ``wanda`` is calibrated on the recipe's train."""
 
     sparsity: Annotated[float, Field(ge=0, lt=1)] = 0.15
-    method: Literal["magnitude", "layerwise"] = "magnitude"
+    method: Literal["magnitude", "layerwise", "wanda"] = "magnitude"
     scope: Literal["attention+ffn", "attention", "ffn"] = "attention+ffn"
     max_layer_sparsity: Annotated[float, Field(gt=0, le=1)] | None = None
 
@@ -96,6 +98,22 @@ class CompareSection(_Section):
     rows: Annotated[list[RowName], Field(min_length=1)] = ["teacher_fp32", "teacher_fp16", "student", "pruned", "recovered", "torch-int8"]
     rounds: Annotated[int, Field(ge=1)] = 5
     memory: bool = True
+    margin: _Share = MARGIN
+
+
+class SweepSection(_Section):
+    """``sweep``: what sparsity costs the model before it is pruned, on dev; a curve for the report, no model."""
+
+    points: Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=1)] = [0.15, 0.3, 0.45, 0.6, 0.75, 0.9]
+    methods: Annotated[list[Literal["magnitude", "layerwise", "wanda"]], Field(min_length=1)] = ["magnitude"]
+    max_drop: _Share = 0.01
+
+
+class BenchmarkSection(_Section):
+    """``benchmark``: speed and memory in fresh processes; by default of the first row and the last two."""
+
+    rows: Annotated[list[RowName], Field(min_length=1)] | None = None
+    rounds: Annotated[int, Field(ge=1)] = 15
 
 
 class Recipe(_Section):
@@ -110,7 +128,15 @@ class Recipe(_Section):
     distill: DistillSection | None = None
     prune: PruneSection | None = None
     recover: RecoverSection | None = None
+    sweep: SweepSection | None = None
     compare: CompareSection = CompareSection()
+    benchmark: BenchmarkSection | None = None
+    check: dict[str, Any] | None = None
+
+    @property
+    def bars(self) -> Bars | None:
+        """The bars of ``check``, for the last model the recipe makes."""
+        return parse_bars(self.check, "check") if self.check is not None else None
 
     @property
     def digest(self) -> str:
@@ -152,6 +178,10 @@ def read_recipe(path: Path | str, changes: dict[str, Any] | None = None) -> Reci
     made = {"teacher", "teacher_fp32", "teacher_fp16"} | {row for row, section in _ROW_OF.items() if getattr(recipe, section)}
     if not made & set(recipe.compare.rows) or len(set(recipe.compare.rows)) < len(recipe.compare.rows):
         raise RecipeError(f"{path}: compare.rows names no model this recipe makes, or one twice (it makes {', '.join(sorted(made))})")
+    try:
+        _ = recipe.bars
+    except (ParameterError, RecipeError) as error:
+        raise RecipeError(f"{path}: {error}") from None
     return recipe
 
 
@@ -178,6 +208,8 @@ def _section_at(steps: list[str]) -> type[BaseModel]:
         "prune": PruneSection,
         "recover": RecoverSection,
         "data": DataSection,
+        "sweep": SweepSection,
         "compare": CompareSection,
+        "benchmark": BenchmarkSection,
     }
     return sections.get(steps[0], Recipe) if steps else Recipe

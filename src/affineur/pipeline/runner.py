@@ -5,50 +5,25 @@
     runs/NAME/recipe.yaml                                what was asked for
     runs/NAME/models/student_11L, student_11L_pruned, …  one artifact a stage
     runs/NAME/scores/                                    per-sentence counts, by model and data digest
-    runs/NAME/compare.json, compare.md, report.html      the table
+    runs/NAME/compare.json, report.html, …               the results (see ``results``)
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import hashlib
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from affineur.artifact import open_folder, write_json, write_text
+from affineur.artifact import open_folder, write_text
 from affineur.compress import cast, distill, prune, recipe_digest, recover, train
-from affineur.entities import Corpus, Scheme
-from affineur.errors import ParameterError
-from affineur.measure import Comparison, compare, comparison_cells, footnotes, markdown
-from affineur.pipeline.models import INT8, candidate, load, model_digest, peak_rss
+from affineur.entities import Scheme
+from affineur.pipeline.locking import alone
+from affineur.pipeline.models import load, model_digest
 from affineur.pipeline.recipe import Recipe
-from affineur.pipeline.report import report_html
+from affineur.pipeline.results import Run, write_results
 from affineur.pipeline.scores import ScoreBook
 from affineur.progress import report
 from affineur.transfer import DataOptions, Splits, load_splits, resolve_model
-
-
-@dataclass(slots=True)
-class Run:
-    """What a run made, and where.
-
-    Args:
-        folder: ``runs/NAME``.
-        models: Folder of each row of the table, by row name.
-        notes: What was decided on the way, such as that recovery was not needed.
-        table: Content of ``compare.json``.
-    """
-
-    folder: Path
-    models: dict[str, Path] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    table: dict[str, Any] = field(default_factory=dict)
 
 
 def run(recipe: Recipe, runs: Path | str = "runs", device: str = "cpu", cache: Path | None = None) -> Run:
@@ -67,16 +42,16 @@ def run(recipe: Recipe, runs: Path | str = "runs", device: str = "cpu", cache: P
     splits = open_data(recipe)
     test = splits.get("test")
     teacher = resolve_model(recipe.teacher)
-    with _alone(folder):
+    with alone(folder, "give the recipe another name"):
         made = Run(folder)
         write_text(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(exclude_none=True), sort_keys=False, allow_unicode=True))
-        scores = ScoreBook(folder / "scores", recipe.types)
+        scores = ScoreBook(folder / "scores")
         token = recipe_digest.set(recipe.digest)
         try:
             _make_models(recipe, made, teacher, splits, scores, device, cache)
         finally:
             recipe_digest.reset(token)
-        _compare(recipe, made, test, scores, device)
+        write_results(recipe, made, splits, test, scores, device)
     return made
 
 
@@ -125,7 +100,8 @@ def _make_models(recipe: Recipe, made: Run, teacher: Path, splits: Splits, score
     if recipe.prune:
         section = recipe.prune
         target = folder / f"{name}_pruned"
-        prune(current, target, section.sparsity, section.method, section.scope, section.max_layer_sparsity)
+        text = splits.get("train") if section.method == "wanda" else None
+        prune(current, target, section.sparsity, section.method, section.scope, section.max_layer_sparsity, text)
         current = made.models["pruned"] = target
     if recipe.recover and _needs_recovery(recipe, made, current, splits, scores, device):
         made.models["recovered"] = recover(
@@ -148,71 +124,10 @@ def _needs_recovery(recipe: Recipe, made: Run, model: Path, splits: Splits, scor
     bar = recipe.recover.if_f1_below if recipe.recover else None
     if bar is None:
         return True
-    f1 = scores.evaluate(model_digest(model), lambda: load(model, device), splits.get("dev")).total.f1
+    f1 = scores.evaluate(model_digest(model), lambda: load(model, device), splits.get("dev"), recipe.types).total.f1
     if f1 < bar:
         made.notes.append(f"dev F1 {f1:.4f} is below {bar:g}, so the model was fine-tuned")
     else:
         made.notes.append(f"dev F1 {f1:.4f} reaches {bar:g}, so no recovery was needed")
     report(made.notes[-1])
     return f1 < bar
-
-
-def _compare(recipe: Recipe, made: Run, test: Corpus, scores: ScoreBook, device: str) -> None:
-    references = {row: f"{INT8 if row == 'torch-int8' else ''}{made.models[row]}" for row in recipe.compare.rows if row in made.models}
-    names = {row: _row_name(row, made.models[row]) for row in references}
-    decides = [recipe.digest, test.digest, *(f"{names[row]} {model_digest(ref)}" for row, ref in references.items())]
-    key = hashlib.sha256("\n".join(decides).encode()).hexdigest()
-    target = made.folder / "compare.json"
-    made.table = _read(target)
-    if made.table.get("key") == key and (made.folder / "compare.md").is_file() and (made.folder / "report.html").is_file():
-        report(f"compare: {target} is up to date")
-        return
-    candidates = [candidate(ref, device, names[row]) for row, ref in references.items()]
-    by_name = {names[row]: ref for row, ref in references.items()}
-    table = compare(
-        candidates,
-        test,
-        recipe.types,
-        recipe.compare.rounds,
-        (lambda name: peak_rss(by_name[name], test, device)) if recipe.compare.memory else None,
-        lambda c: scores.evaluate(model_digest(by_name[c.name]), lambda: c.tagger, test),
-    )
-    write_results(table, made.folder, {"key": key, "recipe": recipe.digest, "notes": made.notes})
-    made.table = _read(target)
-
-
-def write_results(table: Comparison, folder: Path, more: dict[str, Any]) -> None:
-    """Write ``compare.md``, ``report.html`` and, last, ``compare.json``."""
-    write_text(folder / "compare.md", markdown(table))
-    write_text(folder / "report.html", report_html(table, folder.name))
-    write_json(folder / "compare.json", table.as_dict() | {"cells": comparison_cells(table), "footnotes": footnotes(table)} | more)
-
-
-def _row_name(row: str, path: Path) -> str:
-    if row in ("teacher_fp32", "teacher_fp16"):
-        return f"teacher ({row.removeprefix('teacher_')})"
-    return f"{INT8}{path.name}" if row == "torch-int8" else "teacher" if row == "teacher" else path.name
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text("utf-8"))
-        return value if isinstance(value, dict) else {}
-    except (OSError, ValueError):
-        return {}
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep a second process out of the same run."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
-    except OSError as error:
-        raise ParameterError(f"{folder} cannot be written ({error.strerror})") from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ParameterError(f"another process is running in {folder}; wait for it, or give the recipe another name") from None
-        yield

@@ -21,26 +21,29 @@ class ScoreBook:
 
     Args:
         folder: Where they are kept.
-        types: The types scored, or ``None`` for all.
     """
 
-    def __init__(self, folder: Path, types: Sequence[str] | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._types = list(types) if types is not None else None
 
-    def evaluate(self, digest: str, tagger: Callable[[], Tagger], corpus: Corpus) -> Evaluation:
+    def evaluate(
+        self, digest: str, tagger: Callable[[], Tagger], corpus: Corpus, types: Sequence[str] | None = None, scheme: Scheme | None = None
+    ) -> Evaluation:
         """Return the evaluation of a model on a corpus, computing it at most once.
 
         Args:
             digest: Digest of the model.
             tagger: Loads it, when it is needed.
             corpus: The corpus.
+            types: The types scored, or ``None`` for all.
+            scheme: A coarser scheme to score in (see :func:`~affineur.measure.evaluate`).
         """
-        key = hashlib.sha256(json.dumps(["1", digest, corpus.digest, corpus.has_documents, self._types]).encode()).hexdigest()
+        decides = ["2", digest, corpus.digest, corpus.has_documents, None if types is None else sorted(types), scheme and str(scheme)]
+        key = hashlib.sha256(json.dumps(decides).encode()).hexdigest()
         path = self._folder / f"{key}.npz"
         with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # absent or damaged: scored again
             return _read(path, corpus)
-        evaluation = evaluate(tagger(), corpus, self._types)
+        evaluation = evaluate(tagger(), corpus, types, scheme)
         self._folder.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(f".{os.getpid()}.part")
         with part.open("wb") as file:

@@ -1,6 +1,6 @@
 """Text in, entities out, without torch: words, windows, token-budget batches, prediction over any engine."""
 
-from affineur.runtime.batches import DEFAULT_BUDGET, plan_batches
+from affineur.runtime.batches import DEFAULT_BUDGET, FixedBatches, plan_batches
 from affineur.runtime.prediction import Logits, LogitsTagger, best_labels, predict_batch
 from affineur.runtime.windows import Encoder, Window, max_positions
 from affineur.runtime.words import split_words
@@ -8,6 +8,7 @@ from affineur.runtime.words import split_words
 __all__ = [
     "DEFAULT_BUDGET",
     "Encoder",
+    "FixedBatches",
     "Logits",
     "LogitsTagger",
     "Window",

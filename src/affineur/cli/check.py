@@ -1,0 +1,59 @@
+"""The command that decides: check."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from affineur.cli import options, show
+
+_MISSED = 3
+
+
+def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command of this module."""
+    parser = commands.add_parser("check", help="the deployment checklist as a gate: exit status 3 where a bar is missed")
+    parser.add_argument("model", metavar="MODEL", help="a folder, a Hub id, 'sample', or torch-int8: and one of these")
+    parser.add_argument(
+        "--bars",
+        metavar="BARS.yaml",
+        type=Path,
+        required=True,
+        help="what has to be reached, one 'bar: limit' a line; bars/guide.yaml holds the guide's own and an example of each",
+    )
+    parser.add_argument("--baseline", metavar="MODEL", help="what max_drop is measured against")
+    parser.add_argument("--parent", metavar="MODEL", help="whose tags min_agreement compares with (default: what torch-int8: names, or the baseline)")
+    options.add_types(parser)
+    parser.add_argument("--junit", metavar="FILE", type=Path, help="write JUnit XML, a test case a bar, for CI")
+    parser.add_argument("--summary", metavar="FILE", type=Path, help="append a Markdown table, such as to $GITHUB_STEP_SUMMARY")
+    options.add_data(parser)
+    options.add_common(parser)
+    parser.set_defaults(run=_check)
+
+
+def _check(args: argparse.Namespace) -> int:
+    from affineur.artifact import write_text
+    from affineur.measure.gate import gate_lines, junit_xml, read_bars, summary_markdown
+    from affineur.pipeline.check import check
+    from affineur.transfer import load_corpus
+
+    bars = read_bars(args.bars)
+    corpus = load_corpus(args.data, "test", options.data_options(args))
+    gate = check(args.model, bars, corpus, args.baseline, args.parent, options.split_list(args.types), args.device)
+    show.lines(gate_lines(gate))
+    show.to_json(gate.as_dict(), args.json)
+    if args.junit:
+        write_text(args.junit, junit_xml(gate))
+    if args.summary:
+        _append(args.summary, summary_markdown(gate))
+    return 0 if gate.passed else _MISSED
+
+
+def _append(path: Path, text: str) -> None:
+    """Add to a file that other steps write too; one write, so that theirs and ours stay whole."""
+    from affineur.artifact import disk_errors
+
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8", newline="\n") as file:
+            file.write(("\n" if file.tell() else "") + text)

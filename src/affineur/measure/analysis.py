@@ -1,0 +1,179 @@
+"""Where a model fails, and where it differs from another: confusion between types, and the sentences that differ most."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from affineur.entities import Corpus, Mention, Scheme, Tagger, to_mentions
+from affineur.measure.counts import IntArray
+from affineur.measure.evaluation import Judged, judge
+
+#: As many differing sentences as a person reads.
+MOST = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """What became of each gold mention, and of what each invented mention was made.
+
+    A gold mention is *right* where span and type are predicted exactly. Otherwise it is compared with the predicted
+    mention that overlaps it most: of its type, the *boundary* is wrong; of another type, it is *confused*; without
+    any, it is *missed*. A predicted mention that overlaps no gold mention is *invented*.
+
+    Args:
+        types: The types.
+        confused: Shape ``(types, types)``: gold type by predicted type; the diagonal counts mentions that are right.
+        boundary: Shape ``(types,)``: right type, wrong span.
+        missed: Shape ``(types,)``.
+        invented: Shape ``(types,)``, by predicted type.
+    """
+
+    types: tuple[str, ...]
+    confused: IntArray
+    boundary: IntArray
+    missed: IntArray
+    invented: IntArray
+
+    @classmethod
+    def empty(cls, types: Sequence[str]) -> Confusion:
+        """Start with no mention."""
+        many = len(types)
+        return cls(tuple(types), np.zeros((many, many), np.int64), np.zeros(many, np.int64), np.zeros(many, np.int64), np.zeros(many, np.int64))
+
+    def add(self, gold: Sequence[Mention], predicted: Sequence[Mention]) -> None:
+        """Count the mentions of one sentence."""
+        place = {kind: i for i, kind in enumerate(self.types)}
+        exact = set(predicted)
+        for mention in gold:
+            row = place[mention.type]
+            over = max(predicted, key=lambda other: (_overlap(mention, other), other.type == mention.type), default=None)
+            if mention in exact:
+                self.confused[row, row] += 1
+            elif over is None or not _overlap(mention, over):
+                self.missed[row] += 1
+            elif over.type == mention.type:
+                self.boundary[row] += 1
+            else:
+                self.confused[row, place[over.type]] += 1
+        for mention in predicted:
+            if not any(_overlap(mention, other) for other in gold):
+                self.invented[place[mention.type]] += 1
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return stable keys: one entry a gold type."""
+        return {
+            kind: {
+                "right": int(self.confused[i, i]),
+                "boundary": int(self.boundary[i]),
+                "missed": int(self.missed[i]),
+                "confused_with": {other: int(self.confused[i, j]) for j, other in enumerate(self.types) if j != i},
+                "invented": int(self.invented[i]),
+            }
+            for i, kind in enumerate(self.types)
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """A sentence two models tag differently.
+
+    Args:
+        number: Its place in the corpus, from 1.
+        words: Its words.
+        gold: Its gold mentions.
+        baseline: Mentions the baseline predicts.
+        model: Mentions the model predicts.
+        words_apart: Words whose tags differ between the two.
+    """
+
+    number: int
+    words: tuple[str, ...]
+    gold: tuple[Mention, ...]
+    baseline: tuple[Mention, ...]
+    model: tuple[Mention, ...]
+    words_apart: int
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """Errors of a model and of its baseline on the same sentences.
+
+    Args:
+        model: Name of the model.
+        baseline: Name of the baseline.
+        confusion: Errors of the model.
+        baseline_confusion: Errors of the baseline.
+        agreement: Share of words both give the same tag.
+        sentences_apart: Sentences the two tag differently.
+        disagreements: Those that differ most, the most different first.
+    """
+
+    model: str
+    baseline: str
+    confusion: Confusion
+    baseline_confusion: Confusion
+    agreement: float
+    sentences_apart: int
+    disagreements: tuple[Disagreement, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the stable keys of ``errors.json``."""
+        return {
+            "model": self.model,
+            "baseline": self.baseline,
+            "errors": self.confusion.as_dict(),
+            "baseline_errors": self.baseline_confusion.as_dict(),
+            "agreement": self.agreement,
+            "sentences_apart": self.sentences_apart,
+            "disagreements": [asdict(one) for one in self.disagreements],
+        }
+
+
+def analyze(
+    model: tuple[str, Tagger], baseline: tuple[str, Tagger], corpus: Corpus, types: Sequence[str], scheme: Scheme, most: int = MOST
+) -> Analysis:
+    """Tag a corpus with two models and say where each fails and where they differ. Keeps ``most`` sentences in memory.
+
+    Args:
+        model: Name and tagger of the model.
+        baseline: Name and tagger of what it is compared with.
+        corpus: Gold data.
+        types: Types that count.
+        scheme: The scheme all are compared in.
+        most: Differing sentences to keep.
+    """
+    ours, theirs = Confusion.empty(types), Confusion.empty(types)
+    kept: list[tuple[int, int, Disagreement]] = []
+    apart = same = 0
+    both = zip(judge(model[1], corpus, types, scheme), judge(baseline[1], corpus, types, scheme), strict=True)
+    for number, (mine, other) in enumerate(both, 1):
+        gold, predicted, before = (tuple(to_mentions(tags, scheme)) for tags in (mine.gold, mine.predicted, other.predicted))
+        ours.add(gold, predicted)
+        theirs.add(gold, before)
+        differing = _apart(mine, other)
+        same += len(mine.gold) - differing
+        if differing:
+            apart += 1
+            # The number breaks ties in favor of the earlier sentence, so that the choice is the same every time.
+            entry = (differing, -number, Disagreement(number, mine.sentence.words, gold, before, predicted, differing))
+            (heapq.heappush if len(kept) < most else heapq.heappushpop)(kept, entry)
+    ordered = tuple(entry[2] for entry in sorted(kept, key=lambda entry: (-entry[0], -entry[1])))
+    return Analysis(model[0], baseline[0], ours, theirs, same / corpus.words, apart, ordered)
+
+
+def agreement(model: Tagger, parent: Tagger, corpus: Corpus, types: Sequence[str], scheme: Scheme) -> float:
+    """Return the share of words two models give the same tag, in [0, 1]."""
+    return analyze(("", model), ("", parent), corpus, types, scheme, most=0).agreement
+
+
+def _apart(mine: Judged, other: Judged) -> int:
+    return sum(a != b for a, b in zip(mine.predicted, other.predicted, strict=True))
+
+
+def _overlap(first: Mention, second: Mention) -> int:
+    return max(0, min(first.end, second.end) - max(first.start, second.start))

@@ -1,0 +1,149 @@
+"""A budget of F1, points of a sparsity curve, and whether each is shown to be inside the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from affineur.errors import ParameterError
+from affineur.measure.evaluation import Evaluation
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One model of a curve, scored on the split that was searched.
+
+    Args:
+        method: How it was pruned.
+        asked: The sparsity asked for.
+        sparsity: Zeros ÷ weights in scope, as achieved: whole weights, and zeros that were there before.
+        recovered: Whether it was fine-tuned after pruning.
+        f1: F1 of all types.
+        f1_low: Lower end of its interval.
+        f1_high: Upper end.
+        drop: F1 of the baseline minus F1, positive where F1 was lost.
+        drop_low: Lower end of the paired interval.
+        drop_high: Upper end: what may have been lost.
+        p_value: Of no difference to the baseline.
+        inside: Whether the interval, not only the point, is inside the budget.
+    """
+
+    method: str
+    asked: float
+    sparsity: float
+    recovered: bool
+    f1: float
+    f1_low: float
+    f1_high: float
+    drop: float
+    drop_low: float
+    drop_high: float
+    p_value: float
+    inside: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return stable keys."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What F1 may be lost: a floor, or a drop from a baseline, or both.
+
+    Args:
+        min_f1: The lower end of the interval of F1 must reach this.
+        max_drop: The upper end of the paired interval of the drop must not exceed this.
+        confidence: Mass inside the intervals.
+
+    Raises:
+        ParameterError: If neither is given, or a value is out of range.
+    """
+
+    min_f1: float | None = None
+    max_drop: float | None = None
+    confidence: float = 0.95
+
+    def __post_init__(self) -> None:
+        if self.min_f1 is None and self.max_drop is None:
+            raise ParameterError("a budget needs --min-f1 (such as 0.845) or --max-drop (such as 0.01)")
+        if self.min_f1 is not None and not 0 < self.min_f1 < 1:
+            raise ParameterError(f"--min-f1 {self.min_f1:g} is outside (0, 1): F1 is a fraction here, for example 0.845")
+        if self.max_drop is not None and not 0 <= self.max_drop < 1:
+            raise ParameterError(f"--max-drop {self.max_drop:g} is outside [0, 1): it is a fraction, 0.01 is one point of F1")
+        if not 0.5 <= self.confidence < 1:
+            raise ParameterError(f"--confidence {self.confidence:g} is outside [0.5, 1), expected for example 0.95")
+
+    def point(self, evaluation: Evaluation, baseline: Evaluation, method: str, asked: float, sparsity: float, recovered: bool = False) -> Point:
+        """Judge one model.
+
+        Args:
+            evaluation: Its scores.
+            baseline: Scores of the baseline on the same sentences.
+            method: How it was pruned.
+            asked: The sparsity asked for.
+            sparsity: The sparsity achieved.
+            recovered: Whether it was fine-tuned after pruning.
+        """
+        interval = evaluation.interval(confidence=self.confidence)
+        difference = evaluation.minus(baseline, confidence=self.confidence)
+        inside = (self.min_f1 is None or interval.low >= self.min_f1) and (self.max_drop is None or -difference.low <= self.max_drop)
+        drop, low, high = 0.0 - difference.value, 0.0 - difference.high, 0.0 - difference.low
+        return Point(method, asked, sparsity, recovered, interval.value, interval.low, interval.high, drop, low, high, difference.p_value, inside)
+
+    def allows(self, point: Point) -> bool:
+        """Say whether the estimate itself, whatever its interval, is inside the budget."""
+        return (self.min_f1 is None or point.f1 >= self.min_f1) and (self.max_drop is None or point.drop <= self.max_drop)
+
+    def __str__(self) -> str:
+        """Say the budget in words."""
+        parts = [f"F1 of at least {self.min_f1:.2%}"] if self.min_f1 is not None else []
+        parts += [f"a drop of at most {self.max_drop * 100:g} points"] if self.max_drop is not None else []
+        return " and ".join(parts) + f" with {self.confidence:.0%} confidence"
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """F1 over sparsity on the split that was searched.
+
+    Args:
+        model: Name of the model that was pruned.
+        data: Name of the split.
+        sentences: Its sentences.
+        baseline: Name of the baseline.
+        baseline_f1: F1 of the baseline.
+        budget: The budget, or ``None`` where the curve is drawn for its own sake.
+        points: The points, by method, recovery and sparsity.
+    """
+
+    model: str
+    data: str
+    sentences: int
+    baseline: str
+    baseline_f1: float
+    budget: Budget | None
+    points: tuple[Point, ...]
+
+    @property
+    def best(self) -> Point | None:
+        """The sparsest point inside the budget; of equals the one that loses less."""
+        return sparsest(point for point in self.points if point.inside) if self.budget else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return stable keys."""
+        return {
+            "model": self.model,
+            "data": self.data,
+            "sentences": self.sentences,
+            "baseline": self.baseline,
+            "baseline_f1": self.baseline_f1,
+            "min_f1": self.budget.min_f1 if self.budget else None,
+            "max_drop": self.budget.max_drop if self.budget else None,
+            "confidence": self.budget.confidence if self.budget else 0.95,
+            "points": [point.as_dict() for point in self.points],
+        }
+
+
+def sparsest(points: Iterable[Point]) -> Point | None:
+    """Return the sparsest of some points; of equals the one that loses less."""
+    return max(points, key=lambda point: (point.sparsity, -point.drop), default=None)

@@ -1,0 +1,491 @@
+"""The deployment checklist (guide §6) as a gate: bars, what was measured, and which bar was missed."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import yaml
+
+from affineur.errors import RecipeError, did_you_mean, one_line
+from affineur.measure.bootstrap import FEWEST
+from affineur.measure.evaluation import Evaluation
+from affineur.measure.tables import markdown_table
+
+# A share is a ratio of integers, a drop the difference of two: what floating point adds to a limit reached exactly.
+_ROUNDING = 1e-12
+
+
+_NONE = "–"  # shown where there is no figure
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """What a limit may be, and how it is shown: times ``scale``, with at least ``digits`` decimals and the suffix."""
+
+    expected: str
+    scale: float
+    suffix: str
+    digits: int
+    least: float = 0.0
+    most: float = 1e18  # beyond lie infinity and slips of the keyboard
+
+
+_SHARE = _Unit("a share from 0 to 1", 100, "%", 2, most=1.0)
+_POINTS = _Unit("a share from 0 to 1 (0.01 is one point of F1)", 100, " points", 2, most=1.0)
+_BYTES = _Unit("a number of bytes, 0 or more", 1e-6, " MB", 1)
+_MILLISECONDS = _Unit("milliseconds, 0 or more", 1, " ms", 1)
+_RATE = _Unit("a number, 0 or more", 1, " sentences/s", 1)
+_CONFIDENCE = _Unit("at least 0.5 and less than 1, such as 0.95", 1, "", 2, 0.5, math.nextafter(1, 0))
+
+_UNITS = {
+    "min_f1": _SHARE,
+    "min_f1_low": _SHARE,
+    "min_accuracy": _SHARE,
+    "max_drop": _POINTS,
+    "max_size_bytes": _BYTES,
+    "max_p50_ms": _MILLISECONDS,
+    "max_p95_ms": _MILLISECONDS,
+    "max_p99_ms": _MILLISECONDS,
+    "max_peak_rss_bytes": _BYTES,
+    "min_sentences_per_second": _RATE,
+    "min_agreement": _SHARE,
+}
+#: Every bar, as a user may write it.
+BARS = ("min_f1", "min_f1_low", "min_f1_TYPE", "min_accuracy", "max_drop", "max_drop_TYPE", *list(_UNITS)[4:])
+_TYPED = ("min_f1", "max_drop")
+_SCORES = {"min_f1", "min_f1_low", "min_accuracy", "max_drop"}
+_UNDER_LOAD = {"max_p50_ms", "max_p95_ms", "max_p99_ms", "max_peak_rss_bytes", "min_sentences_per_second"}
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """What a model has to reach.
+
+    Args:
+        limits: Name and limit of each bar, in the order of the file. Shares are in [0, 1], sizes in bytes, latencies
+            in milliseconds. ``min_f1_low`` is the lower end of the interval of F1, never a type called ``low``.
+        confidence: Mass inside the intervals that ``min_f1_low`` and ``max_drop`` are held against.
+        where: Where they were written, for messages.
+
+    Raises:
+        RecipeError: If there is no bar, one is unknown (the nearest name is given), or a limit is impossible.
+    """
+
+    limits: tuple[tuple[str, float], ...]
+    confidence: float = 0.95
+    where: str = "bars"
+
+    def __post_init__(self) -> None:
+        if not self.limits:
+            raise RecipeError(f"{self.where}: no bar is set, expected at least one, such as min_f1: 0.84")
+        for name, value in self.limits:
+            if split_bar(name) is None:
+                near = did_you_mean(name, [*_UNITS, "confidence"])
+                raise RecipeError(f"{self.where}: unknown bar '{_short(name)}'{near} (known: {', '.join(BARS)}, confidence)")
+            _refuse(name, value, _unit_of(name), self.where)
+        _refuse("confidence", self.confidence, _CONFIDENCE, self.where)
+
+    @property
+    def needs_scores(self) -> bool:
+        """Whether the model has to be scored."""
+        return bool(self._metrics & _SCORES)
+
+    @property
+    def needs_baseline(self) -> bool:
+        """Whether a baseline has to be scored on the same sentences."""
+        return "max_drop" in self._metrics
+
+    @property
+    def needs_agreement(self) -> bool:
+        """Whether the model's tags have to be compared with its parent's."""
+        return "min_agreement" in self._metrics
+
+    @property
+    def needs_load(self) -> bool:
+        """Whether latency, throughput or memory have to be measured under load."""
+        return bool(self._metrics & _UNDER_LOAD)
+
+    @property
+    def _metrics(self) -> set[str]:
+        return {metric for name, _ in self.limits for metric, _ in [split_bar(name) or ("", None)]}
+
+    def refuse_unknown_types(self, types: Sequence[str]) -> None:
+        """Check the types that bars name.
+
+        Args:
+            types: The types that are scored.
+
+        Raises:
+            RecipeError: If a bar names another (the nearest name is given).
+        """
+        for name, _ in self.limits:
+            metric, kind = split_bar(name) or ("", None)
+            if kind is None or kind in types:
+                continue
+            alike = [known for known in types if known.casefold() == kind.casefold()]
+            near = f"; did you mean '{metric}_{alike[0]}'?" if alike else did_you_mean(name, [*_UNITS, *(f"{metric}_{known}" for known in types)])
+            known = ", ".join(types) or "none"
+            raise RecipeError(f"{self.where}: '{_short(name)}' names a type '{_short(kind)}', but the types scored are {known}{near}")
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """What was measured of one model; ``None`` where it was not.
+
+    Args:
+        evaluation: Its scores.
+        baseline: Scores of the baseline on the same sentences, in the same scheme; of all types both know.
+        size_bytes: Bytes of its weights.
+        p50_ms: Median time of one sentence, in milliseconds.
+        p95_ms: 95th percentile.
+        p99_ms: 99th percentile.
+        peak_rss_bytes: Peak resident memory under load, in bytes.
+        sentences_per_second: Throughput under load.
+        agreement: Share of words with the tag the parent gives, in [0, 1].
+        parent: Name of that parent.
+    """
+
+    evaluation: Evaluation | None = None
+    baseline: Evaluation | None = None
+    size_bytes: int | None = None
+    p50_ms: float | None = None
+    p95_ms: float | None = None
+    p99_ms: float | None = None
+    peak_rss_bytes: int | None = None
+    sentences_per_second: float | None = None
+    agreement: float | None = None
+    parent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One bar, judged.
+
+    Args:
+        bar: Its name, such as ``min_f1`` or ``max_p95_ms``.
+        limit: What had to be reached, or not exceeded.
+        measured: The figure, or ``None`` where it could not be measured; that is a miss.
+        passed: Whether the bar was reached.
+        detail: What stands behind the figure, such as its interval.
+    """
+
+    bar: str
+    limit: float
+    measured: float | None
+    passed: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """All bars of one model, judged.
+
+    Args:
+        model: Name of the model.
+        data: Name of the corpus.
+        baseline: Name of the baseline, where a bar needed one.
+        verdicts: One a bar, in the order of the file.
+    """
+
+    model: str
+    data: str
+    baseline: str | None
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every bar was reached."""
+        return all(verdict.passed for verdict in self.verdicts)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the stable keys of ``check --json``."""
+        return {
+            "model": self.model,
+            "data": self.data,
+            "baseline": self.baseline,
+            "passed": self.passed,
+            "bars": [asdict(verdict) for verdict in self.verdicts],
+        }
+
+    def __str__(self) -> str:
+        """Say in one line how many bars were reached, and which were not."""
+        missed = [_plain(verdict.bar) for verdict in self.verdicts if not verdict.passed]
+        many = len(self.verdicts)
+        return f"missed: {len(missed)} of {many} bars ({', '.join(missed)})" if missed else f"passed: {many} of {many} bars"
+
+
+def read_bars(path: Path | str) -> Bars:
+    """Read bars from a flat YAML file.
+
+    Args:
+        path: The file.
+
+    Raises:
+        RecipeError: If it is not there, not YAML, holds a key twice, or anything :func:`parse_bars` refuses.
+    """
+    try:
+        text = Path(path).read_text("utf-8")
+    except OSError as error:
+        raise RecipeError(f"{path} cannot be read ({error.strerror}), expected bars in YAML, such as min_f1: 0.84") from None
+    except ValueError as error:
+        raise RecipeError(f"{path} is not YAML ({one_line(error)})") from None
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        raw = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:  # also an impossible date, a number without end, deep nesting
+        raise RecipeError(f"{path} is not YAML ({one_line(error)})") from None
+    # The loader keeps the last of two equal keys in silence, and a bar would be gone.
+    seen: set[str] = set()
+    for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+        if isinstance(key, yaml.ScalarNode) and key.value in seen:
+            raise RecipeError(f"{path}:{key.start_mark.line + 1}: the bar '{_short(key.value)}' is there twice")
+        seen.add(str(key.value))
+    return parse_bars(raw, str(path))
+
+
+def parse_bars(raw: object, where: str) -> Bars:
+    """Check bars that were read from YAML, or stand in a recipe.
+
+    Args:
+        raw: A mapping from bars to limits; ``confidence`` may stand beside them.
+        where: Where they were written, for messages.
+
+    Raises:
+        RecipeError: If it is no mapping, or anything :class:`Bars` refuses.
+    """
+    if not isinstance(raw, Mapping):
+        found = "is empty" if raw is None else "is not a mapping"
+        raise RecipeError(f"{where} {found}, expected bars such as min_f1: 0.84")
+    limits = tuple((str(name), value) for name, value in raw.items() if name != "confidence")
+    return Bars(limits, raw.get("confidence", 0.95), where)
+
+
+def split_bar(name: str) -> tuple[str, str | None] | None:
+    """Split a bar into its metric and its type: ``min_f1_PER`` into ``min_f1`` and ``PER``; ``None`` for an unknown one."""
+    if name in _UNITS:
+        return name, None
+    for metric in _TYPED:
+        if name.startswith(f"{metric}_") and name.removeprefix(f"{metric}_").strip():
+            return metric, name.removeprefix(f"{metric}_")
+    return None
+
+
+def judge(bars: Bars, measures: Measures, model: str, data: str, baseline: str | None = None) -> Gate:
+    """Hold what was measured against the bars. A limit reached exactly is reached; what was not measured is missed.
+
+    Args:
+        bars: The bars.
+        measures: What was measured.
+        model: Name of the model.
+        data: Name of the corpus.
+        baseline: Name of the baseline.
+
+    Raises:
+        RecipeError: If a bar names a type that was not scored.
+        ParameterError: If the baseline was not scored on the same sentences, in the same scheme.
+    """
+    if measures.evaluation is not None:
+        bars.refuse_unknown_types(measures.evaluation.types)
+    verdicts = []
+    for name, limit in bars.limits:
+        metric, kind = split_bar(name) or ("", None)
+        measured, detail = _measured(metric, kind, measures, bars.confidence, baseline)
+        if measured is not None and not math.isfinite(measured):
+            measured, detail = None, "the figure is not a number"
+        slack = _ROUNDING if _unit_of(name).most == 1 else 0.0  # shares only: bytes are integers, and nothing is subtracted from a clock
+        reached = measured is not None and (measured >= limit - slack if name.startswith("min_") else measured <= limit + slack)
+        verdicts.append(Verdict(name, limit, measured, reached, detail))
+    return Gate(model, data, baseline, tuple(verdicts))
+
+
+def gate_cells(gate: Gate) -> list[list[str]]:
+    """Return rows ``pass or MISS, bar, measured, comparator, limit, detail``, one a bar, free of line breaks and control characters."""
+    return [["pass" if one.passed else "MISS", _plain(one.bar), *_figures(one), _plain(one.detail)] for one in gate.verdicts]
+
+
+def gate_lines(gate: Gate) -> list[str]:
+    """Write the gate for a terminal: what was checked, a line a bar, and the outcome."""
+    cells = gate_cells(gate)
+    wide = [max(len(row[column]) for row in cells) for column in range(5)]
+    against = f", against {_plain(gate.baseline)}" if gate.baseline else ""
+    lines = [f"{_plain(gate.model)} on {_plain(gate.data)}{against}"]
+    for state, bar, measured, sign, limit, detail in cells:
+        lines.append(f"{state}  {bar:<{wide[1]}}  {measured:>{wide[2]}} {sign} {limit:<{wide[4]}}  {detail}".rstrip())
+    return [*lines, str(gate)]
+
+
+def junit_xml(gate: Gate) -> str:
+    """Write the gate as JUnit XML: one test case a bar, a failure with the reason where it was missed."""
+    missed = sum(not verdict.passed for verdict in gate.verdicts)
+    counts = {"tests": str(len(gate.verdicts)), "failures": str(missed), "errors": "0", "skipped": "0", "time": "0"}
+    root = ElementTree.Element("testsuites", {"name": "affineur check", **counts})
+    suite = ElementTree.SubElement(root, "testsuite", {"name": f"affineur check {_plain(gate.model)}", **counts})
+    properties = ElementTree.SubElement(suite, "properties")
+    for key, value in (("model", gate.model), ("data", gate.data), ("baseline", gate.baseline)):
+        if value is not None:
+            ElementTree.SubElement(properties, "property", name=key, value=_plain(value))
+    for state, bar, measured, sign, limit, detail in gate_cells(gate):
+        case = ElementTree.SubElement(suite, "testcase", classname=_plain(gate.model), name=bar, time="0")
+        said = f"{bar}: " + (f"not measured, expected {sign} {limit}" if measured == _NONE else f"{measured} {sign} {limit}")
+        if state == "MISS":
+            ElementTree.SubElement(case, "failure", message=said, type="missed").text = f"{said}; {detail}"
+        else:
+            ElementTree.SubElement(case, "system-out").text = f"{said}; {detail}"
+    ElementTree.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def summary_markdown(gate: Gate) -> str:
+    """Write the gate as GitHub-flavored Markdown, such as a job summary shows."""
+    rows = [
+        [_literal(bar), f"**{state}**" if state == "MISS" else state, _literal(f"{measured} {sign} {limit}"), _literal(detail)]
+        for state, bar, measured, sign, limit, detail in gate_cells(gate)
+    ]
+    against = f", against {_literal(_plain(gate.baseline))}" if gate.baseline else ""
+    return (
+        f"### affineur check: {_literal(str(gate))}\n\n{_literal(_plain(gate.model))} on {_literal(_plain(gate.data))}{against}\n\n"
+        + markdown_table(("Bar", "", "Measured", "Behind it"), rows)
+    )
+
+
+def _measured(metric: str, kind: str | None, measures: Measures, confidence: float, baseline: str | None) -> tuple[float | None, str]:
+    """Return the figure of one bar and what stands behind it; ``None`` and the reason where there is none."""
+    ours = measures.evaluation
+    if metric in _SCORES:
+        if ours is None:
+            return None, "not measured: the model was not scored"
+        if metric == "max_drop":
+            return _drop(ours, measures.baseline, kind, confidence, baseline or "the baseline")
+        if metric == "min_accuracy":
+            return (ours.accuracy, f"{ours.words_right:,} of {ours.words:,} words in {ours.scheme}") if ours.words else (None, "the data has no word")
+        return _f1(ours, kind, confidence, lower_end=metric == "min_f1_low")
+    figure: float | None = getattr(measures, metric.partition("_")[2])  # the bar without its min_ or max_
+    if figure is not None:
+        behind = {
+            "max_size_bytes": "weights",
+            "min_agreement": f"words with the tag {measures.parent or 'the parent'} gives",
+            "max_peak_rss_bytes": "resident set of a fresh process under load",
+            "min_sentences_per_second": "in batches, in a fresh process",
+        }
+        return figure, behind.get(metric, "one sentence after another, in a fresh process")
+    if metric == "max_peak_rss_bytes" and measures.p50_ms is not None:
+        return None, "this system does not tell the peak memory of a process"
+    return None, "not measured"
+
+
+def _f1(ours: Evaluation, kind: str | None, confidence: float, lower_end: bool) -> tuple[float | None, str]:
+    if reason := _no_gold(ours, kind):
+        return None, reason
+    counts = ours.total if kind is None else ours.of_type(kind)
+    behind = f"{counts.gold:,} gold mentions in {ours.scheme}"
+    if few := _too_few(ours):
+        return (None, few) if lower_end else (counts.f1, f"{behind}; {few}")
+    interval = ours.interval(kind, confidence)
+    ends = f"{_level(confidence)}: {interval.low:.2%} to {interval.high:.2%}"
+    return (interval.low, f"F1 {counts.f1:.2%}, {ends}; {behind}") if lower_end else (counts.f1, f"{ends}; {behind}")
+
+
+def _drop(ours: Evaluation, theirs: Evaluation | None, kind: str | None, confidence: float, name: str) -> tuple[float | None, str]:
+    """Upper end of the paired interval of what was lost, over the types both know."""
+    if theirs is None:
+        return None, "not measured: no baseline"
+    shared = tuple(known for known in ours.types if known in theirs.types)
+    if kind is not None and kind not in shared:
+        return None, f"{name} does not know {kind}"
+    if not shared:
+        return None, f"no type in common with {name}"
+    mine, other = _only(ours, shared), _only(theirs, shared)
+    if reason := _no_gold(mine, kind) or _too_few(mine):
+        return None, reason
+    difference = mine.minus(other, kind, confidence)
+    drop, low, high = (0.0 - part for part in (difference.value, difference.high, difference.low))
+    left_out = f"; over {', '.join(shared)}" if kind is None and shared != ours.types else ""
+    return high, f"upper end; drop {drop * 100:.2f} points, {_level(confidence)}: {low * 100:.2f} to {high * 100:.2f}, in {mine.scheme}{left_out}"
+
+
+def _no_gold(ours: Evaluation, kind: str | None) -> str:
+    """Say why F1 is not defined: without a gold mention it would be 0, or whatever was invented."""
+    if (ours.total if kind is None else ours.of_type(kind)).gold:
+        return ""
+    return f"no gold mention{f' of {kind}' if kind is not None else ''} in {ours.corpus}"
+
+
+def _too_few(ours: Evaluation) -> str:
+    """Say why there is no interval: of one sentence it would have no width, and promise what nobody knows."""
+    return f"too few sentences for an interval ({ours.sentences}, needs {FEWEST})" if ours.sentences < FEWEST else ""
+
+
+def _only(evaluation: Evaluation, types: tuple[str, ...]) -> Evaluation:
+    """Keep the counts of some types; each type is counted by itself, whatever the others are."""
+    if evaluation.types == types:
+        return evaluation
+    return replace(evaluation, types=types, counts=evaluation.counts[:, [evaluation.types.index(kind) for kind in types]])
+
+
+def _unit_of(name: str) -> _Unit:
+    return _UNITS[(split_bar(name) or (name, None))[0]]
+
+
+def _figures(verdict: Verdict) -> tuple[str, str, str]:
+    """Write figure, comparator and limit, so exactly that the comparison can be seen to be true."""
+    unit, least = _unit_of(verdict.bar), verdict.bar.startswith("min_")
+    for digits in range(unit.digits, 10):
+        limit = f"{verdict.limit * unit.scale:.{digits}f}"
+        measured = _NONE if verdict.measured is None else f"{verdict.measured * unit.scale:.{digits}f}"
+        if math.isclose(float(limit), verdict.limit * unit.scale, rel_tol=1e-12) and (verdict.passed or measured != limit):
+            break
+    if verdict.passed or measured == _NONE:
+        return measured if measured == _NONE else measured + unit.suffix, "≥" if least else "≤", limit + unit.suffix
+    return measured + unit.suffix, "<" if least else ">", limit + unit.suffix
+
+
+def _refuse(name: str, value: object, unit: _Unit, where: str) -> None:
+    """Refuse what is no number, or none of this unit."""
+    hint = ""
+    if isinstance(value, str):
+        found, hint = f"'{_short(value)}'", _meant(value)
+    elif isinstance(value, bool) or not isinstance(value, (int, float)):
+        found = {bool: "true or false", list: "a list", dict: "a mapping", type(None): "empty"}.get(type(value), f"a {type(value).__name__}")
+    elif unit.least <= value <= unit.most:  # NaN is not
+        return
+    else:
+        found = f"{value:g}" if isinstance(value, float) or abs(value) < 1e18 else "beyond any bar"
+        hint = f"; write {value / 100:.15g}" if unit.most <= 1 and 1 < value <= 100 else ""
+    raise RecipeError(f"{where}: '{_short(name)}' is {found}, expected {unit.expected}{hint}")
+
+
+def _meant(text: str) -> str:
+    """Suggest the number behind ``84 %``, ``0,84`` or ``1e3``, which YAML reads as text."""
+    bare = text.strip().replace(",", ".")
+    if not re.fullmatch(r"[0-9.]{1,15}(e[0-9]{1,2})?\s*%?", bare):
+        return ""
+    try:
+        number = float(bare.rstrip("% ")) / (100 if bare.endswith("%") else 1)
+    except ValueError:
+        return ""
+    shown = f"{number:.15g}"
+    return "" if "e" in shown else f"; write {shown}"
+
+
+def _level(confidence: float) -> str:
+    return f"{confidence * 100:g} %"
+
+
+def _short(text: str) -> str:
+    return one_line(ValueError(_plain(text)), 60)
+
+
+def _plain(text: str) -> str:
+    """Fold white space and replace what no terminal, line of a log or XML 1.0 can carry."""
+    return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _literal(text: str) -> str:
+    """Escape what Markdown would read as markup; pipes are left to the table, so that a backslash before one is already doubled."""
+    return re.sub(r"[\\`*~\[\]]|<(?=[A-Za-z/!?])|&(?=[#A-Za-z])|(?<!\w)_|_(?!\w)", r"\\\g<0>", text)

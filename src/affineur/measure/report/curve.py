@@ -1,0 +1,178 @@
+"""F1 over sparsity, one picture for every model that was searched, methods and recovery told apart by line and marker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from affineur.measure.budget import Curve, Point, sparsest
+from affineur.measure.report.frame import frame, tick_percent
+from affineur.measure.report.markup import Html, el, figure, join, said, svg, table
+from affineur.measure.report.scales import Axis, axis
+from affineur.measure.report.words import counted, percent, points, shortened
+
+_WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 440, 52.0, 426.0, 24.0, 270.0
+_DASHES = ("none", "7 4", "2 4", "10 3 2 3", "4 2", "1 3")
+
+
+@dataclass(frozen=True, slots=True)
+class _Series:
+    """Points of one method, fine-tuned after pruning or not, by rising sparsity."""
+
+    method: str
+    recovered: bool
+    place: int
+    points: tuple[Point, ...]
+
+    def __str__(self) -> str:
+        return f"{self.method}, recovered" if self.recovered else self.method
+
+
+def curves(found: Sequence[Curve]) -> Html:
+    """Draw all curves, those of one model and one split together."""
+    groups: dict[tuple[str, str, str], list[Curve]] = {}
+    for curve in found:
+        if curve.points:
+            groups.setdefault((curve.model, curve.data, curve.baseline), []).append(curve)
+    return join(_group(group) for group in groups.values())
+
+
+def _group(group: Sequence[Curve]) -> Html:
+    first = group[0]
+    budgets = {str(curve.budget): curve for curve in group if curve.budget}
+    best = sparsest(point for curve in group for point in [curve.best] if point is not None)
+    listed = _series(group)
+    caption = [
+        f"{first.model}, F1 on {first.data} ({counted(first.sentences, 'sentence')}). ",
+        f"Further right is sparser, higher is better. Shaded: {_level(group)} interval. ",
+        "Each method has its own line and marker; a filled marker was fine-tuned after pruning, a hollow one was not. "
+        if any(one.recovered for one in listed)
+        else "Each method has its own line and marker. " * (len(listed) > 1),
+    ]
+    if budgets:
+        caption.append(f"The budget is {'; '.join(budgets)}: a point is inside only where its whole interval is. ")
+        caption.append(
+            f"Ringed: the sparsest point inside it, {percent(best.sparsity)} by {best.method}{' and recovery' if best.recovered else ''}, "
+            f"F1 {percent(best.f1, 2)}, {points(-best.drop)} points."
+            if best
+            else "No point is inside it."
+        )
+    drawn = _picture(group, listed, best, list(budgets.values()))
+    return join([figure([drawn], "".join(caption), "panels single"), _table(group, listed, bool(budgets))])
+
+
+def _level(group: Sequence[Curve]) -> str:
+    """Name the mass inside the intervals, which a budget may set."""
+    budget = next((curve.budget for curve in group if curve.budget), None)
+    return f"{(budget.confidence if budget else 0.95) * 100:g} %"
+
+
+def _series(group: Sequence[Curve]) -> list[_Series]:
+    methods: dict[str, dict[bool, list[Point]]] = {}
+    for curve in group:
+        for point in curve.points:
+            methods.setdefault(point.method, {}).setdefault(point.recovered, []).append(point)
+    return [
+        _Series(method, recovered, place, tuple(sorted(some, key=lambda point: point.sparsity)))
+        for place, (method, by_recovery) in enumerate(methods.items())
+        for recovered, some in sorted(by_recovery.items())
+    ]
+
+
+def _picture(group: Sequence[Curve], listed: Sequence[_Series], best: Point | None, budgets: Sequence[Curve]) -> Html:
+    first, known = group[0], [point for one in listed for point in one.points]
+    floors = sorted({floor for curve in budgets for floor in _floors(curve)})
+    across = axis([point.sparsity for point in known], _LEFT, _RIGHT, least=0.05, zero=True, most=1.0)
+    heights = [end for point in known for end in (point.f1_low, point.f1_high)] + [first.baseline_f1, *(value for value, _ in floors)]
+    up = axis(heights, _BOTTOM, _TOP, least=0.02, most=1.0)
+    parts = frame(across, up, "sparsity: zeros ÷ weights in scope", lambda tick: tick_percent(across, tick))
+    parts += [_band(one, across, up) for one in listed if len(one.points) > 1]
+    levels = [("level", "none", first.baseline_f1, f"{shortened(first.baseline, 30)}, {percent(first.baseline_f1)}")]
+    levels += [("budget", _DASHES[2 - place % 2], value, words) for place, (value, words) in enumerate(floors)]
+    parts += [el("line", class_=kind, stroke_dasharray=dash, x1=across.start, x2=across.end, y1=up(v), y2=up(v)) for kind, dash, v, _ in levels]
+    for one in listed:
+        parts += _drawn(one, across, up)
+    if best is not None:
+        parts.append(el("circle", class_="ring", cx=across(best.sparsity), cy=up(best.f1), r=11))
+    # Beneath the picture nothing can cover a curve.
+    top = _BOTTOM + 58
+    for place, one in enumerate(listed):
+        y = top + place * 20
+        parts += [_path(one, f"M{_LEFT:g} {y:g}h40"), _mark(one, _LEFT + 20, y), said(_LEFT + 50, y + 4, shortened(str(one), 40))]
+    for place, (kind, dash, _, words) in enumerate(levels, len(listed)):
+        y = top + place * 20
+        parts += [el("line", class_=kind, stroke_dasharray=dash, x1=_LEFT, x2=_LEFT + 40, y1=y, y2=y), said(_LEFT + 50, y + 4, words)]
+    label = "F1 over sparsity: " + "; ".join(
+        f"{one}: " + ", ".join(f"{percent(p.sparsity, 0)} {percent(p.f1)}" for p in one.points) for one in listed
+    )
+    return svg(_WIDTH, top + (len(listed) + len(levels)) * 20 - 8, label, *parts)
+
+
+def _floors(curve: Curve) -> list[tuple[float, str]]:
+    """Return the F1 below which a budget is spent, with its name."""
+    budget, found = curve.budget, []
+    if budget is not None and budget.min_f1 is not None:
+        found.append((budget.min_f1, f"budget: F1 of at least {budget.min_f1 * 100:g}%"))
+    if budget is not None and budget.max_drop is not None:
+        found.append((curve.baseline_f1 - budget.max_drop, f"budget: {budget.max_drop * 100:g} points below {shortened(curve.baseline, 16)}"))
+    return found
+
+
+def _band(one: _Series, across: Axis, up: Axis) -> Html:
+    upper = " ".join(f"{across(p.sparsity):.1f} {up(p.f1_high):.1f}" for p in one.points)
+    lower = " ".join(f"{across(p.sparsity):.1f} {up(p.f1_low):.1f}" for p in reversed(one.points))
+    return el("path", class_=f"band {_color(one)}", d=f"M{upper} {lower}z")
+
+
+def _drawn(one: _Series, across: Axis, up: Axis) -> list[Html]:
+    places = [(across(point.sparsity), up(point.f1)) for point in one.points]
+    parts = [_path(one, "M" + " ".join(f"{x:.1f} {y:.1f}" for x, y in places))] if len(places) > 1 else []
+    if len(places) == 1:  # a band needs two points
+        only = one.points[0]
+        parts.append(el("line", class_="whisker", x1=places[0][0], x2=places[0][0], y1=up(only.f1_low), y2=up(only.f1_high)))
+    return [*parts, *(_mark(one, x, y) for x, y in places)]
+
+
+def _path(one: _Series, d: str) -> Html:
+    return el("path", class_=f"curve {_color(one)}", stroke_dasharray=_DASHES[one.place % len(_DASHES)], d=d)
+
+
+def _color(one: _Series) -> str:
+    return f"s{one.place % len(_DASHES)}"
+
+
+def _mark(one: _Series, x: float, y: float) -> Html:
+    """Draw a marker of the method's shape, filled where the point was recovered."""
+    class_ = f"point {_color(one)}{' filled' if one.recovered else ''}"
+    shape = ("", "M{l} {t}h9v9h-9z", "M{x} {t}l5.5 9.5h-11z", "M{x} {t}l5.5 5.5l-5.5 5.5l-5.5 -5.5z", "M{l} {t}h9l-4.5 9.5z")[one.place % 5]
+    if not shape:
+        return el("circle", class_=class_, cx=x, cy=y, r=4.5)
+    return el("path", class_=class_, d=shape.format(x=f"{x:.1f}", l=f"{x - 4.5:.1f}", t=f"{y - 5:.1f}"))
+
+
+def _table(group: Sequence[Curve], listed: Sequence[_Series], judged: bool) -> Html:
+    first, level = group[0], _level(group)
+    columns = [
+        "Method",
+        "Recovered",
+        "Sparsity",
+        "F1",
+        level,
+        f"Lost against {first.baseline}, points ({level})",
+        *(["Inside the budget"] if judged else []),
+    ]
+    rows = [
+        [
+            one.method,
+            "yes" if one.recovered else "no",
+            percent(point.sparsity, 2),
+            percent(point.f1, 2),
+            f"{point.f1_low * 100:.1f}–{point.f1_high * 100:.1f}",
+            f"{points(point.drop)} ({points(point.drop_low)} … {points(point.drop_high)})",
+            *([("yes" if point.inside else "no")] if judged else []),
+        ]
+        for one in listed
+        for point in one.points
+    ]
+    inner = table(f"Every point of the curve of {first.model}", columns, rows)
+    return el("details", el("summary", f"The figures of the curve of {first.model}"), inner)

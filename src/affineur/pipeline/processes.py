@@ -1,0 +1,185 @@
+"""Models in processes of their own, for figures no other model's memory or threads can blur."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any
+
+from affineur.entities import Corpus
+from affineur.errors import ModelError, ParameterError
+from affineur.measure import Birth, Facts, percentiles
+from affineur.measure.benchmark import OWN, SINGLE, Batching
+from affineur.pipeline.models import INT8, facts, model_name
+from affineur.progress import report
+
+_MEMORY_SENTENCES = 128
+_SENTENCES = 512
+_LOAD_SENTENCES = 200
+
+
+class ModelProcess:
+    """A fresh process with one model (see ``worker``); a context manager that ends it.
+
+    Args:
+        reference: What the user typed for the model.
+        sentences: Words of the sentences to time.
+        device: A torch device.
+        name: What to call it; by default its short name.
+
+    Raises:
+        ModelError: If the model cannot be used, or the process died.
+    """
+
+    def __init__(self, reference: str, sentences: Sequence[Sequence[str]], device: str = "cpu", name: str | None = None) -> None:
+        self._reference = reference
+        self.name = name or model_name(reference)
+        start = time.perf_counter()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "affineur.pipeline.worker", reference, device],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            encoding="utf-8",
+        )
+        try:
+            ready = self._ask({"sentences": [list(words) for words in sentences]})
+            self.birth = Birth(time.perf_counter() - start, float(ready["load_seconds"]), None, int(ready["threads"]))
+            self.run(range(min(len(sentences), _MEMORY_SENTENCES)), OWN)
+            self.birth = replace(self.birth, peak_rss_bytes=self.peak_rss())
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def facts(self) -> Facts:
+        """What is known of the model; its serialized size where it was built in memory."""
+        known = facts(self._reference)
+        return replace(known, size_bytes=int(self._ask({"size": True})["bytes"])) if self._reference.startswith(INT8) else known
+
+    def run(self, sentences: Sequence[int], batching: Batching) -> list[float]:
+        """Tag sentences, given by their indices; return the seconds of each call."""
+        asked = {"run": list(sentences), "size": batching.size, "by_length": batching.by_length}
+        return [float(second) for second in self._ask(asked)["seconds"]]
+
+    def peak_rss(self) -> int | None:
+        """Peak resident memory of the process so far, in bytes, or ``None`` where the system does not tell."""
+        return int(self._ask({"peak": True})["bytes"]) or None
+
+    def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(json.dumps(question) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            code = self._process.wait()
+            why = f"killed by signal {-code}, perhaps out of memory" if code < 0 else f"it ended with status {code}"
+            raise ModelError(f"the process that measures {self.name} died ({why}); try: affineur predict {self._reference} 'Marie vit à Paris.'")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise ModelError(answer["error"])
+        return answer
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):  # an unsent question to a process that is gone
+                    pipe.close()
+
+    def __enter__(self) -> ModelProcess:
+        """Return itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """End the process."""
+        self.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A model under load: sentence after sentence in a fresh process, without a pause.
+
+    Args:
+        p50_ms: Median latency of one sentence.
+        p95_ms: 95th percentile.
+        p99_ms: 99th percentile.
+        sentences_per_second: In the model's own batches.
+        peak_rss_bytes: Peak resident memory after all of it, or ``None`` where the system does not tell.
+    """
+
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    sentences_per_second: float
+    peak_rss_bytes: int | None
+
+
+def under_load(reference: str, corpus: Corpus, device: str = "cpu") -> Load:
+    """Measure latency, throughput and memory of one model in a fresh process fed up to 512 sentences of a corpus.
+
+    Args:
+        reference: The model.
+        corpus: Where the sentences come from; its labels are not read.
+        device: A torch device.
+
+    Raises:
+        ModelError: If the model cannot be used.
+    """
+    sentences = sample_of(corpus)
+    report(f"under load: {model_name(reference)}")
+    with ModelProcess(reference, sentences, device) as process:
+        every = range(len(sentences))
+        singles = process.run(every[:_LOAD_SENTENCES], SINGLE)
+        whole = process.run(every, OWN)
+        return Load(*percentiles(singles), len(sentences) / sum(whole), process.peak_rss())
+
+
+def peak_rss(reference: str, corpus: Corpus, device: str = "cpu") -> int | None:
+    """Peak resident memory, in bytes, of a fresh process that loads a model and tags up to 128 sentences with it.
+
+    Returns:
+        The bytes, or ``None`` where the system does not tell or the process fails.
+    """
+    try:
+        with ModelProcess(reference, [s.words for s in corpus.head(_MEMORY_SENTENCES)], device) as process:
+            return process.birth.peak_rss_bytes
+    except ModelError:
+        return None
+
+
+def sample_of(corpus: Corpus, most: int = _SENTENCES) -> list[tuple[str, ...]]:
+    """Choose up to ``most`` sentences evenly over a corpus: its head is often all of one kind."""
+    step = max(1, -(-len(corpus) // most))
+    return [sentence.words for place, sentence in enumerate(corpus) if place % step == 0]
+
+
+def pin(threads: int | None) -> tuple[int, ...]:
+    """Keep this process and its children to as many processors as there are threads; return which.
+
+    Raises:
+        ParameterError: If there are more threads than usable processors: they would wait for each other.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return ()
+    usable = sorted(os.sched_getaffinity(0))
+    if threads is not None and threads > len(usable):
+        raise ParameterError(f"--threads {threads}, but this machine lets us use {len(usable)} processors; figures would mean nothing")
+    if threads is not None and threads < len(usable):
+        os.sched_setaffinity(0, usable[:threads])
+        return tuple(usable[:threads])
+    return tuple(usable)
