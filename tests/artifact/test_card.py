@@ -37,7 +37,8 @@ from affineur.artifact import (
     write_card,
     write_manifest,
 )
-from affineur.artifact import card as module
+from affineur.artifact.card import files as module
+from affineur.artifact.card.names import is_id
 from affineur.errors import ModelError, ParameterError
 from affineur.progress import listening
 
@@ -349,7 +350,7 @@ def test_relations_in_the_hubs_words(stage: str, parents: list[Parent], wanted: 
 def test_ids_are_what_transfer_takes_for_ids(text: str) -> None:
     from affineur.transfer.hub import looks_like_id
 
-    assert module._is_id(text) == looks_like_id(text)
+    assert is_id(text) == looks_like_id(text)
 
 
 # ---- how to reproduce

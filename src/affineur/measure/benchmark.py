@@ -197,7 +197,9 @@ class Benchmark:
         }
 
 
-def benchmark(subjects: Sequence[Subject], words: Sequence[int], data: str, rounds: int = ROUNDS, cpus: Sequence[int] = ()) -> Benchmark:
+def benchmark(
+    subjects: Sequence[Subject], words: Sequence[int], data: str, rounds: int = ROUNDS, cpus: Sequence[int] = (), shapes: bool = True
+) -> Benchmark:
     """Time models in turn, first to last and then last to first, so that drift and neighbors are fair to all.
 
     Args:
@@ -206,6 +208,7 @@ def benchmark(subjects: Sequence[Subject], words: Sequence[int], data: str, roun
         data: Name of the corpus.
         rounds: Rounds of the figures a winner is declared on; 8 are the fewest that can tell at 99 %.
         cpus: Processors the models are kept to.
+        shapes: Whether batches of fixed sizes are timed too, naive and sorted; no winner is declared on them.
 
     Raises:
         ParameterError: If there is no model, or no round.
@@ -216,7 +219,7 @@ def benchmark(subjects: Sequence[Subject], words: Sequence[int], data: str, roun
     chosen = _spread(len(words), max(_FEWEST, min(_MOST, int(_PASS_SECONDS / slowest))))
     timings: list[list[Timing]] = [[] for _ in subjects]
     spreads: list[float] = []
-    for batching in _BATCHINGS:
+    for batching in _BATCHINGS if shapes else (OWN,):
         seconds = _in_turn(subjects, [(chosen, batching)] * (rounds if batching == OWN else min(rounds, _SIDE_ROUNDS)), f"timing, {batching}")
         speeds = [[len(chosen) / sum(each) for each in rows] for rows in seconds]
         spreads = spreads or [_iqr(rows) for rows in speeds]

@@ -7,7 +7,7 @@ give way to Student's. Hesterberg takes n - 1 degrees of freedom, right where al
 nothing here (no mention; nothing that two models did differently), so the degrees are what Satterthwaite 1946 (Biometrics
 Bulletin 2: 110-114) takes from the variance of an estimated variance, about twice the number of sentences that count.
 BCa (Efron 1987) was tried: it straightens the tails of one F1, but the intervals of paired differences, too narrow
-already, it makes narrower still. ``benchmarks/coverage.py`` prints how often the truth is inside. Where fewer than about
+already, it makes narrower still. ``benchmarks/intervals.py`` prints how often the truth is inside. Where fewer than about
 ten sentences have an error, or differ, no resampling makes up for what the sample lacks: read such intervals with care.
 
 The p-value inverts the interval: it is the level at which the interval's end is at zero. Both tell one story.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from affineur.entities import Corpus, Scheme, Tagger
 from affineur.errors import ParameterError
 from affineur.measure.bootstrap import Difference
 from affineur.measure.evaluation import Evaluation, common_scheme, evaluate, model_types
-from affineur.measure.speed import ROUNDS, throughput
+from affineur.measure.speed import ROUNDS, Ratio, throughput
 from affineur.progress import report
 
 #: F1 one is ready to lose: half a point, as the guide's own "84–85 %" leaves open.
@@ -60,6 +61,7 @@ class TypeRow:
 class Row:
     """One row of the table. Differences are to the first row, paired over the same sentences; speedup likewise.
 
+    ``speedup_low`` and ``speedup_high`` are the ends of its 99 % interval: 0 and ``None`` where there were too few rounds.
     ``verdict`` says in plain words what the interval of the difference allows to say.
     """
 
@@ -75,6 +77,8 @@ class Row:
     accuracy: float
     sentences_per_second: float
     speedup: float
+    speedup_low: float
+    speedup_high: float | None
     peak_rss_bytes: int | None
     drop: float
     drop_low: float
@@ -83,6 +87,11 @@ class Row:
     verdict: str
     parameters: int | None
     per_type: dict[str, TypeRow]
+
+    @property
+    def speed(self) -> Ratio:
+        """The speedup as a ratio with its interval, which says whether there is a winner."""
+        return Ratio(self.speedup, self.speedup_low, math.inf if self.speedup_high is None else self.speedup_high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +200,7 @@ def compare(
                 recall=evaluation.total.recall,
                 accuracy=evaluation.accuracy,
                 sentences_per_second=speed.median,
-                speedup=speed.speedup(speeds[0]),
+                **_speedup(speed.ratio(speeds[0])),
                 peak_rss_bytes=peak_rss(candidate.name) if peak_rss else None,
                 **_drop(difference),
                 verdict="" if evaluation is first else in_words(candidate.name, names[0], difference, margin),
@@ -252,6 +261,11 @@ def _shared_types(candidates: Sequence[Candidate], corpus: Corpus, types: Sequen
 def _type_row(evaluation: Evaluation, baseline: Evaluation, kind: str) -> TypeRow:
     counts, interval = evaluation.of_type(kind), evaluation.interval(kind)
     return TypeRow(counts.f1, interval.low, interval.high, counts.precision, counts.recall, counts.gold, **_drop(evaluation.minus(baseline, kind)))
+
+
+def _speedup(ratio: Ratio) -> dict[str, Any]:
+    """JSON has no infinity: an interval that tells nothing has no upper end."""
+    return {"speedup": ratio.value, "speedup_low": ratio.low, "speedup_high": None if math.isinf(ratio.high) else ratio.high}
 
 
 def _drop(difference: Difference) -> dict[str, float]:

@@ -41,9 +41,14 @@ def _cells(row: Row, first: bool) -> list[str]:
         "–" if first else f"{-row.drop * 100:+.2f} ({-row.drop_high * 100:+.2f} … {-row.drop_low * 100:+.2f})",
         f"{row.accuracy:.2%}",
         rate(row.sentences_per_second),
-        "1.00×" if first else f"{row.speedup:.2f}×",
+        "1.00×" if first else _times(row),
         megabytes(row.peak_rss_bytes),
     ]
+
+
+def _times(row: Row) -> str:
+    interval = "" if row.speedup_high is None else f" ({row.speedup_low:.2f}–{row.speedup_high:.2f})"
+    return f"{row.speedup:.2f}×{interval}"
 
 
 def footnotes(comparison: Comparison) -> list[str]:
@@ -60,7 +65,8 @@ def footnotes(comparison: Comparison) -> list[str]:
     notes += [
         f"F1: mentions, micro, exact span and type; 95 % bootstrap interval over {comparison.bootstrap_over}. "
         "ΔF1: points against the first row, paired over the same sentences.",
-        "Sparsity: zeros ÷ attention and feed-forward weights. Size: weights. Speed: median ratio over interleaved rounds. "
+        "Sparsity: zeros ÷ attention and feed-forward weights. Size: weights. Speed: median ratio over interleaved rounds, with its "
+        f"{CONFIDENCE:.0%} interval where there are enough of them; within 1 ± {SAME:.0%} no difference. "
         "Memory: peak resident set of a fresh process.",
         str(comparison.machine["description"]) + ".",
     ]

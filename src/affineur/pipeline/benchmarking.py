@@ -13,7 +13,9 @@ from affineur.pipeline.processes import ModelProcess, pin, sample_of
 from affineur.progress import report
 
 
-def benchmark_models(references: Sequence[str], corpus: Corpus, rounds: int = ROUNDS, threads: int | None = None, device: str = "cpu") -> Benchmark:
+def benchmark_models(
+    references: Sequence[str], corpus: Corpus, rounds: int = ROUNDS, threads: int | None = None, device: str = "cpu", shapes: bool = True
+) -> Benchmark:
     """Benchmark models; the first is what the others are compared with. The same model may be named twice.
 
     Args:
@@ -22,6 +24,7 @@ def benchmark_models(references: Sequence[str], corpus: Corpus, rounds: int = RO
         rounds: Timing rounds.
         threads: Threads of each engine, pinned to as many processors; ``None`` for one a usable processor.
         device: A torch device.
+        shapes: Whether batches of fixed sizes are timed too.
 
     Raises:
         ModelError: If a model cannot be used.
@@ -37,4 +40,4 @@ def benchmark_models(references: Sequence[str], corpus: Corpus, rounds: int = RO
         for reference, name in zip(references, names, strict=True):
             report(f"loading {name} in a process of its own")
             processes.append(stack.enter_context(ModelProcess(reference, sentences, device, name)))
-        return benchmark(processes, [len(words) for words in sentences], corpus.name, rounds, cpus)
+        return benchmark(processes, [len(words) for words in sentences], corpus.name, rounds, cpus, shapes)

@@ -96,7 +96,7 @@ class CompareSection(_Section):
     """``compare``: the rows of the table, the baseline first; rows whose stage is not in the recipe are left out."""
 
     rows: Annotated[list[RowName], Field(min_length=1)] = ["teacher_fp32", "teacher_fp16", "student", "pruned", "recovered", "torch-int8"]
-    rounds: Annotated[int, Field(ge=1)] = 5
+    rounds: Annotated[int, Field(ge=1)] = 9
     memory: bool = True
     margin: _Share = MARGIN
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -72,7 +72,7 @@ def find_sources(reference: str | Path, options: DataOptions) -> dict[str, Open]
     if path.is_file():
         return {WHOLE: partial(_open_file, path, options)}
     if text == "sample" and not path.is_dir():
-        path = sample.data()
+        return {split: partial(_open_sample, split, opened) for split, opened in _folder(sample.data(), text, DataOptions()).items()}
     if path.is_dir():
         return _folder(path, text, options)
     name = text.removeprefix(PREFIX)
@@ -81,6 +81,11 @@ def find_sources(reference: str | Path, options: DataOptions) -> dict[str, Open]
         raise DataError("no such file or folder, and not a Hub id such as owner/name", path)
     found = snapshot(name, "dataset", _HUB_PATTERNS)
     return _data_set(found.folder, name, options)
+
+
+def _open_sample(split: str, opened: Open) -> Corpus:
+    """Call the embedded data by the name the user typed, not by where the package lies."""
+    return replace(opened(), name=f"sample/{split}")
 
 
 def _open_file(path: Path, options: DataOptions) -> Corpus:

@@ -11,7 +11,18 @@ from affineur.measure.report.contents import Report
 from affineur.measure.report.failures import Kind, errors, example
 from affineur.measure.report.markup import Html, el, join
 from affineur.measure.report.sentences import excerpt
-from affineur.measure.report.words import bytes_apart, counted, listed, memory_change, percent, points, shortened, size_change, speed_change
+from affineur.measure.report.words import (
+    bytes_apart,
+    counted,
+    listed,
+    memory_change,
+    percent,
+    points,
+    shortened,
+    size_change,
+    speed_change,
+    speed_interval,
+)
 
 #: A sparsity that rounds to 0.0 % is none: trained weights have a few zeros by chance.
 SPARSE = 0.0005
@@ -56,7 +67,7 @@ def verdict(report: Report) -> str:
         return f"{row.model} scores F1 {percent(row.f1, 2)} ({_interval(row.f1_low, row.f1_high)}){bars}."
     return (
         f"{row.model} scores F1 {percent(row.f1, 2)} against {percent(first.f1, 2)} for {first.model}: {_difference(row)}{_unsure(row)}; "
-        f"{size_change(row.size_bytes, first.size_bytes)}, {speed_change(row.speedup)}{bars}."
+        f"{size_change(row.size_bytes, first.size_bytes)}, {speed_change(row.speed)}{bars}."
     )
 
 
@@ -132,13 +143,13 @@ def _of_hundred(share: float) -> str:
 
 def _cost(report: Report) -> Answer:
     row, first = report.row, report.baseline
-    size, speed = size_change(row.size_bytes, first.size_bytes), speed_change(row.speedup)
-    both = "neither smaller nor faster" if (size, speed) == ("the same size", "the same speed") else f"{size}, {speed}"
+    size, speed = size_change(row.size_bytes, first.size_bytes), speed_change(row.speed)
+    both = "neither smaller nor faster" if size == "the same size" and speed in ("the same speed", "not clearly faster") else f"{size}, {speed}"
     now, before = bytes_apart(row.size_bytes, first.size_bytes)
     tiles = [
         _tile("F1", *_f1_figures(row, first)),
         _tile("Size", size, _instead(now, before), _instead(f"{row.layers} layers", f"{first.layers} layers")),
-        _tile("Speed", speed, f"{row.speedup:.2f}× the sentences per second", "timed in turn on one machine"),
+        _tile("Speed", speed, f"{row.speedup:.2f}× the sentences per second", speed_interval(row.speed)),
         _tile("Memory", memory_change(row.peak_rss_bytes, first.peak_rss_bytes), *_memory(row, first)),
     ]
     zeros = zeros_note(report)

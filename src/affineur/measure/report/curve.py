@@ -64,7 +64,7 @@ def _group(group: Sequence[Curve]) -> Html:
 def _level(group: Sequence[Curve]) -> str:
     """Name the mass inside the intervals, which a budget may set."""
     budget = next((curve.budget for curve in group if curve.budget), None)
-    return f"{(budget.confidence if budget else 0.95) * 100:g} %"
+    return f"{(budget.confidence if budget else 0.95) * 100:g}\u00a0%"
 
 
 def _series(group: Sequence[Curve]) -> list[_Series]:

@@ -78,7 +78,7 @@ def _anchor(scale: Axis, tick: float) -> str:
 def _table(report: Report) -> Html:
     row, first, alone = report.row, report.baseline, report.alone
     columns = ["Type", "Gold mentions", f"F1 of {row.model}", "95 %", "Precision", "Recall"]
-    columns += [] if alone else [f"F1 of {first.model}", "Difference in points (95 %)"]
+    columns += [] if alone else [f"F1 of {first.model}", "Difference in points (95\u00a0%)"]
     lines = []
     for kind in report.comparison.types:
         ours, theirs = row.per_type[kind], first.per_type[kind]

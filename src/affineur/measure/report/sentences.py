@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from affineur.entities import Mention
 from affineur.measure.analysis import Analysis, Disagreement
-from affineur.measure.report.markup import Html, el, hidden, join
+from affineur.measure.report.markup import Html, breakable, el, hidden, join
 from affineur.measure.report.words import counted
 
 _STYLES = 6
@@ -62,6 +62,6 @@ def _three_lines(one: Disagreement, analysis: Analysis, types: Sequence[str]) ->
     for name, mentions in ((analysis.baseline, one.baseline), (analysis.model, one.model)):
         right = len(set(mentions) & set(one.gold))
         tally = f"{right} of {len(one.gold)} right, {len(set(mentions)) - right} wrong" if one.gold else f"{len(set(mentions))} wrong"
-        lines += [el("dt", name, " ", el("small", tally)), el("dd", highlighted(one.words, mentions, types, one.gold))]
+        lines += [el("dt", breakable(name), " ", el("small", tally)), el("dd", highlighted(one.words, mentions, types, one.gold))]
     about = f"Sentence {one.number} of the data: {counted(one.words_apart, 'word')} tagged differently"
     return el("li", el("p", about, class_="note"), el("dl", *lines))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Sequence
 
-from affineur.measure.speed import SAME
+from affineur.measure.speed import SAME, Ratio
 from affineur.measure.tables import megabytes
+
+_ROUNDING = 1e-9  # what floating point adds to a ratio exactly at the border
 
 
 def percent(share: float, digits: int = 1) -> str:
@@ -37,23 +40,32 @@ def size_change(now: float, before: float, less: str = "smaller", more: str = "l
 
 
 def _whole(share: float) -> str:
-    return f"{share * 100:.0f}%" if 0.01 <= share < 0.995 else f"{share * 100:.1f}%"
+    return f"{share * 100:.0f}%" if 0.01 <= share < 0.995 or share > 1 else f"{share * 100:.1f}%"
 
 
-def speed_change(ratio: float) -> str:
-    """Say how much faster; within three percent nothing is."""
-    if abs(ratio - 1) <= SAME:
+def speed_change(ratio: Ratio) -> str:
+    """Say how much faster; within three percent nothing is, and nothing is surely faster that the interval does not show to be."""
+    if abs(ratio.value - 1) <= SAME + _ROUNDING:
         return "the same speed"
-    if ratio < 1:
-        return f"{_whole(1 - ratio)} slower"
-    return f"{ratio:.1f}× as fast" if ratio >= 1.5 else f"{_whole(ratio - 1)} faster"
+    if ratio.value < 1:
+        words = f"{_whole(1 - ratio.value)} slower"
+    else:
+        words = f"{ratio.value:.1f}× as fast" if ratio.value >= 1.5 else f"{_whole(ratio.value - 1)} faster"
+    if math.isinf(ratio.high):
+        return f"about {words}"
+    return words if ratio.winner() in ("faster", "slower") else f"not clearly {'faster' if ratio.value > 1 else 'slower'}"
+
+
+def speed_interval(ratio: Ratio) -> str:
+    """Say how sure a ratio of speeds is."""
+    return "too few rounds for an interval" if math.isinf(ratio.high) else f"99 %: {ratio.low:.2f} to {ratio.high:.2f}, timed in turn"
 
 
 def memory_change(now: int | None, before: int | None) -> str:
     """Compare two peaks of memory; within three percent they are the same."""
     if now is None or before is None:
         return "not measured"
-    if before and abs(now / before - 1) <= SAME:
+    if before and abs(now / before - 1) <= SAME + _ROUNDING:
         return "the same"
     return size_change(now, before, "less", "more", "the same")
 

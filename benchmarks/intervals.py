@@ -9,7 +9,7 @@ where at least 20 sentences differ, hold the truth in 93 to 97 % of the sets; wi
 have p < .05. Where few sets differ in 20 sentences up to five times as many are drawn; a line that finds fewer than half of
 those asked for is printed, not judged.
 
-    python benchmarks/coverage.py [--sets 1000] [--sentences 200,2000] [--draws 2000] [--seed 0]
+    python benchmarks/intervals.py [--sets 1000] [--sentences 200,2000] [--draws 2000] [--seed 0]
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ def main() -> int:
     parser.add_argument("--draws", type=int, default=2000, help="bootstrap draws of each interval")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    return guarded(lambda: 0 if coverage(args) else 1, "coverage.py", quiet=True)
+    return guarded(lambda: 0 if coverage(args) else 1, "intervals.py", quiet=True)
 
 
 if __name__ == "__main__":

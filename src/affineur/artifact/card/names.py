@@ -1,0 +1,29 @@
+"""Names in the front matter: ids of the Hub, and one name or several."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from affineur.artifact.card.markdown import folded
+
+# transfer.hub has the same rule, but this room may not import it.
+_HUB_ID = re.compile(r"(?:\b[\w\-.]{1,96}\b/)?\b[\w\-.]{1,96}\b", re.ASCII)
+
+
+def is_id(name: str) -> bool:
+    return bool(_HUB_ID.fullmatch(name)) and "--" not in name and ".." not in name and not name.endswith(".git")
+
+
+def names_in(value: Any) -> str | list[str] | None:
+    """Return a name or a list of names, or ``None`` for anything else."""
+    if isinstance(value, str):
+        return folded(value) or None
+    if isinstance(value, list):
+        return [folded(name) for name in value if isinstance(name, str) and name.strip()] or None
+    return None
+
+
+def listed(value: Any) -> list[str]:
+    found = names_in(value)
+    return [] if found is None else [found] if isinstance(found, str) else found

@@ -1,0 +1,231 @@
+"""The sections of a card, for readers."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+from affineur.artifact.card.contents import Carried, Measured
+from affineur.artifact.card.markdown import bullets, code_span, ends, fenced, folded, literal, megabytes, short_name, table
+from affineur.artifact.card.names import listed
+from affineur.artifact.info import ModelInfo
+from affineur.artifact.manifest import Manifest, Parent
+from affineur.artifact.writing import MANIFEST
+
+#: By this sentence a card of ours is seen to have a parent that names limits.
+PARENT_LIMITS = "names limits of its own; they hold here too, so see that card."
+_TRAINING = ("epochs", "learning_rate", "batch_size", "weight_decay", "warmup", "seed")
+_SOFT = ("soft_weight", "temperature", "hidden_weight")
+# Parameters of each command of the command line; every one is an option of the same name.
+_OPTIONS: dict[str, tuple[str, ...]] = {
+    "train": (*_TRAINING, "label_smoothing", "patience", "replace_mentions"),
+    "distill": ("layers", "keep", *_TRAINING, *_SOFT),
+    "prune": ("sparsity", "method", "scope", "max_layer_sparsity"),
+    "recover": (*_TRAINING, *_SOFT),
+}
+_NOT_OPTIONS = ("labels", "from_weights", "teacher", "teacher_digest")
+
+
+def summary(info: ModelInfo, name: str) -> str:
+    architecture = (info.folder.config.get("architectures") or ["unknown architecture"])[0]
+    whole = 1 - info.nonzero / info.parameters if info.parameters else 0.0
+    return (
+        f"# {literal(name)}\n\nA token classifier for named entities: {literal(architecture)}, {info.folder.layers} encoder layers, "
+        f"{info.parameters:,} parameters, {megabytes(info.folder.size_bytes)} of weights ({', '.join(info.dtypes)}). "
+        f"Sparsity: {info.sparsity:.2%} of the attention and feed-forward weights are zero, {whole:.2%} of the whole model. "
+        f"Made with Affineur; `{MANIFEST}` beside this card has every parameter and digest."
+    )
+
+
+def lineage(info: ModelInfo, manifest: Manifest, name: str, base: str | list[str] | None) -> str:
+    lines = [f"{code_span(name)}: {literal(manifest.stage)}, digest `{info.folder.digest()[:12]}`"]
+    lines += [f"from {code_span(p.name)}: {literal(p.stage)}, digest {code_span(p.digest[:12])}" for p in manifest.parents]
+    text = "## Lineage\n\n" + "\n".join(f"{place}. {line}" for place, line in enumerate(lines, 1))
+    if manifest.recipe:
+        text += f"\n\nMade by a recipe with the digest {code_span(manifest.recipe[:12])}."
+    if isinstance(base, str) and "/" not in base and manifest.parents and base == manifest.parents[-1].name:
+        text += f"\n\n`base_model` above is the name of a folder: put the id of {code_span(base)} on the Hub there, if it has one."
+    return text
+
+
+def use(info: ModelInfo, name: str) -> str:
+    literal = json.dumps(name)
+    # Byte-level tokenizers cut a word as after a space only if told so; ModernBERT's has no option for it.
+    kind = info.folder.config.get("model_type")
+    prefix = ", add_prefix_space=True" if kind in ("roberta", "deberta") else ""
+    given = '[" " + word for word in words]' if kind == "modernbert" else "words"
+    plain = f"""import torch
+from transformers import AutoModelForTokenClassification, AutoTokenizer
+
+name = {literal}  # this folder, or its id on the Hub
+tokenizer = AutoTokenizer.from_pretrained(name{prefix})
+model = AutoModelForTokenClassification.from_pretrained(name).float().eval()
+words = ["Marie", "Curie", ",", "Paris"]
+batch = tokenizer({given}, is_split_into_words=True, return_tensors="pt")
+with torch.no_grad():
+    best = model(**batch).logits[0].argmax(-1).tolist()
+labels = {{}}
+for piece, word in enumerate(batch.word_ids()):
+    if word is not None:  # the first piece of a word decides
+        labels.setdefault(word, model.config.id2label[best[piece]])
+print([(word, labels.get(i, "O")) for i, word in enumerate(words)])"""
+    ours = f"""import affineur  # pip install 'affineur[compress]'
+
+for entity in affineur.load({literal}).predict("Marie Curie, Paris"):
+    print(entity.entity_group, entity.word, entity.start, entity.end, round(entity.score, 2))"""
+    return "\n\n".join(
+        ["## Use", "With transformers alone:", fenced(plain, "python"), "With Affineur, on running text of any length:", fenced(ours, "python")]
+    )
+
+
+def scores(manifest: Manifest, measured: Measured | None, name: str) -> str:
+    parts = ["## Scores"]
+    if measured is None:
+        parts.append(f"Not measured yet: {code_span(f'affineur evaluate {shlex.quote(name)} --data DATA --card')}")
+    else:
+        parts.append(
+            f"**F1 {measured.f1:.2%}** (95 % interval {ends(measured.f1_low, measured.f1_high)}), precision {measured.precision:.2%}, "
+            f"recall {measured.recall:.2%}, word accuracy {measured.accuracy:.2%}, on {measured.sentences:,} sentences, {measured.words:,} words of "
+            f"{code_span(short_name(measured.data))} ({literal(measured.split)}; digest over words and tags {code_span(measured.data_digest[:12])}). "
+            "F1 counts mentions, micro, exact span and type; the interval is a bootstrap over sentences, or documents where the data has them."
+        )
+        if measured.drop is not None:
+            interval = ""
+            if measured.drop_low is not None and measured.drop_high is not None:
+                interval = f" (95 % interval {measured.drop_low * 100:+.2f} to {measured.drop_high * 100:+.2f}, paired over the same sentences)"
+            parts.append(f"F1 lost against {code_span(measured.baseline or 'the baseline')}: {measured.drop * 100:+.2f} points{interval}.")
+        if measured.per_type:
+            columns = ("Type", "F1", "95 %", "Precision", "Recall", "Gold mentions")
+            parts.append(table(columns, [_type_row(kind, scores) for kind, scores in measured.per_type.items()]))
+        if measured.columns and measured.cells:
+            parts.append("Compared with others, in one run on one machine:")
+            parts.append(table(measured.columns, measured.cells))
+        parts.append(bullets(map(literal, [*measured.footnotes, *measured.notes])))
+    dev = manifest.scores.get("dev_f1")
+    dev = [f1 for f1 in dev if isinstance(f1, float)] if isinstance(dev, list) else []
+    if dev:
+        last = max(dev) if manifest.parameters.get("keep_best") else dev[-1]
+        parts.append(f"On dev data, while it was made: F1 {last:.2%}. Decisions may have been made on that data: it is no test score.")
+    return "\n\n".join(part for part in parts if part)
+
+
+def _type_row(kind: str, scores: Mapping[str, Any]) -> list[str]:
+    support = scores.get("support")
+    if support == 0:
+        return [kind, "no gold mention", "–", "–", "–", "0"]
+    low, high = scores.get("f1_low"), scores.get("f1_high")
+    percents = [f"{scores[key]:.2%}" if isinstance(scores.get(key), float | int) else "–" for key in ("f1", "precision", "recall")]
+    interval = ends(low, high) if low is not None and high is not None else "–"
+    return [kind, percents[0], interval, *percents[1:], "–" if support is None else f"{support:,}"]
+
+
+def limits(info: ModelInfo, manifest: Manifest, measured: Measured | None, carried: Carried) -> str:
+    corpora = [data["train"] for data in (manifest.data, *(parent.data for parent in manifest.parents)) if isinstance(data.get("train"), dict)]
+    trained = list(dict.fromkeys(code_span(short_name(str(corpus.get("name", "data")))) for corpus in corpora))
+    unknown = "What it learned from is not recorded here; see the cards of the models it comes from"
+    domain = f"It learned from {', '.join(trained)}" if trained else unknown
+    if trained and manifest.parents and manifest.parents[-1].stage != "configuration":
+        domain += f", after whatever {code_span(_top(manifest))} had learned from"
+    lines = [f"{domain}. Text of another language, period or kind may score far lower: measure it on yours."]
+    lines.append(
+        f"The scores above are those of {code_span(short_name(measured.data))} alone." if measured else "Nobody has measured it on held-out text yet."
+    )
+    lines.append(f"It knows {len(info.folder.labels)} labels, flat and without nesting; everything else is `O`.")
+    if info.sparsity >= 0.001:  # half precision alone rounds a few weights to zero
+        lines.append("Zeros are stored like any weight: in this dense file they make the model neither smaller nor faster.")
+    if {"F16", "BF16"} & set(info.dtypes):
+        lines.append("Weights are stored in half precision; use them in float32, as the code above does.")
+    if carried.limits:
+        lines.append(f"The card of {code_span(_top(manifest))} {PARENT_LIMITS}")
+    return "## Limits\n\n" + bullets(lines)
+
+
+def _top(manifest: Manifest) -> str:
+    return manifest.parents[-1].name if manifest.parents else "the model it comes from"
+
+
+def reproduce(manifest: Manifest, measured: Measured | None, name: str) -> str:
+    commands: list[str] = []
+    remarks: list[str] = []
+    chain = [Parent(manifest.stage, "", name, manifest.parameters, manifest.data), *manifest.parents]
+    for step, source in reversed(list(pairwise(chain))):
+        commands.append(_command(step, source.name))
+        if roles := [_corpus(role, entry) for role, entry in step.data.items() if isinstance(entry, dict)]:
+            remarks.append(f"`DATA` of {literal(step.stage)}: {', '.join(roles)}.")
+        if "teacher" in step.parameters:
+            teacher = step.parameters
+            remarks.append(f"Teacher: {code_span(str(teacher['teacher']))}, digest {code_span(str(teacher.get('teacher_digest', ''))[:12])}.")
+    if not commands:
+        commands.append(f"# {folded(manifest.stage)}: how the model was made before is not recorded here")
+    if measured:
+        commands += measured.commands
+    return "\n\n".join(["## Reproduce", fenced("\n".join(map(folded, commands)), "bash"), bullets(dict.fromkeys(remarks))]).rstrip()
+
+
+def _corpus(role: str, entry: Mapping[str, Any]) -> str:
+    sentences = f"{entry['sentences']:,} sentences, " if isinstance(entry.get("sentences"), int) else ""
+    return (
+        f"{literal(role)} {code_span(short_name(str(entry.get('name', 'data'))))} ({sentences}digest {code_span(str(entry.get('digest', ''))[:12])})"
+    )
+
+
+def _command(step: Parent, source: str) -> str:
+    """Write the command line of a stage, with what it has no option for in a comment."""
+    parameters = dict(step.parameters)
+    if step.stage == "cast":
+        call = f"from affineur import cast; cast({source!r}, {step.name!r}, {str(parameters.get('dtype'))!r})"
+        return f"python -c {shlex.quote(call)}"
+    if step.stage not in _OPTIONS:
+        return f"# {step.stage}: {source} → {step.name}, parameters {json.dumps(parameters, ensure_ascii=False, default=str)}"
+    words = ["affineur", step.stage, source]
+    for key in _OPTIONS[step.stage]:
+        if (value := parameters.pop(key, None)) is not None:
+            words += [f"--{key.replace('_', '-')}", str(value)]
+    if "teacher" in parameters:
+        words += ["--teacher", str(parameters["teacher"])]
+    prefixes = {str(label)[:2] for label in parameters.get("labels") or ()}
+    if step.stage == "train" and "B-" in prefixes:
+        words += ["--tags", "BIOES" if "S-" in prefixes else "BIO"]
+    if step.data:
+        words += ["--calibration" if "calibration" in step.data else "--data", "DATA"]
+    # train keeps the best epoch by itself wherever it has dev data
+    best = bool(parameters.pop("keep_best", False))
+    more = {key: value for key, value in parameters.items() if value and key not in _NOT_OPTIONS}
+    more |= {"keep_best": best} if best != (step.stage == "train" and "dev" in step.data) else {}
+    said = ", ".join(f"{key}={value}" for key, value in more.items())
+    return shlex.join([*words, "-o", step.name]) + (f" # in Python or a recipe, also: {said}" if said else "")
+
+
+def license_terms(carried: Carried) -> str:
+    known = listed(carried.metadata.get("license"))
+    if not known:
+        return (
+            "## License\n\nNot known: no card of a model this one comes from names a license. Their terms hold all the same, and those of the data: "
+            "find them, and add `license` to the metadata above before you share this model."
+        )
+    text = f"## License\n\n{', '.join(map(code_span, known))}"
+    if name := carried.metadata.get("license_name"):
+        text += f" ({', '.join(map(literal, listed(name)))})"
+    text += ", as the card of the model it comes from says. Whether the data it learned from since allows this was not checked."
+    links = listed(carried.metadata.get("license_link"))
+    if any("://" not in link for link in links):
+        text += f" `license_link` names a file beside that card ({', '.join(map(code_span, links))}), which is not copied here: add it."
+    return text
+
+
+def environment(manifest: Manifest) -> str:
+    found = manifest.environment
+    libraries = found.get("libraries")
+    listed = ", ".join(f"{name} {number}" for name, number in libraries.items()) if isinstance(libraries, dict) else ""
+    flags = " ".join(map(str, found.get("cpu_flags") or ()))
+    machine = ", ".join(
+        str(part)
+        for part in (found.get("cpu"), f"{found['cores']} cores" if "cores" in found else None, flags, found.get("system"))
+        if part is not None and part != ""
+    )
+    python = f"Python {found['python']}" if "python" in found else ""
+    said = "; ".join(part for part in (python, listed, machine) if part)
+    return f"## Environment\n\n{literal(said)}." if said else ""
