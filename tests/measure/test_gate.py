@@ -17,21 +17,21 @@ from hypothesis import strategies as st
 
 from affineur.entities import Scheme
 from affineur.errors import ParameterError, RecipeError
-from affineur.measure import Evaluation, evaluate
-from affineur.measure.gate import (
-    BARS,
+from affineur.measure import (
     Bars,
+    Evaluation,
     Gate,
     Measures,
     Verdict,
-    gate_cells,
+    evaluate,
     gate_lines,
-    judge,
     junit_xml,
     parse_bars,
     read_bars,
     summary_markdown,
 )
+from affineur.measure.bars import BARS
+from affineur.measure.gate import gate_cells, judge
 
 from .conftest import corpus_of, labels_of, tagger_of
 

@@ -9,8 +9,7 @@ import pytest
 
 from affineur.entities import Corpus, Scheme, Sentence, Tagger
 from affineur.errors import DataError, ModelError, ParameterError, RecipeError
-from affineur.measure import Candidate, Evaluation, evaluate
-from affineur.measure.gate import parse_bars
+from affineur.measure import Candidate, Evaluation, evaluate, parse_bars
 from affineur.pipeline import models, processes
 from affineur.pipeline.check import check
 from affineur.pipeline.processes import Load

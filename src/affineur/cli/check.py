@@ -33,7 +33,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def _check(args: argparse.Namespace) -> int:
     from affineur.artifact import write_text
-    from affineur.measure.gate import gate_lines, junit_xml, read_bars, summary_markdown
+    from affineur.measure import gate_lines, junit_xml, read_bars, summary_markdown
     from affineur.pipeline.check import check
     from affineur.transfer import load_corpus
 

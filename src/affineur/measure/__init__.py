@@ -1,12 +1,14 @@
 """Counts, scores, intervals, speed, memory, comparison, budgets, gates. numpy only; knows no model but as a tagger."""
 
 from affineur.measure.analysis import Analysis, Confusion, Disagreement, agreement, analyze
+from affineur.measure.bars import Bars, parse_bars, read_bars
 from affineur.measure.benchmark import Benchmark, Birth, Facts, benchmark, percentiles, speed_in_words
 from affineur.measure.bootstrap import Difference, Interval, by_document, f1_difference, f1_interval
 from affineur.measure.budget import Budget, Curve, Point, sparsest
 from affineur.measure.comparison import MARGIN, Candidate, Comparison, Row, TypeRow, compare, in_words
 from affineur.measure.counts import Counts, count_sentence, total
 from affineur.measure.evaluation import Evaluation, common_scheme, evaluate, model_types, scored_types
+from affineur.measure.gate import Gate, Measures, Verdict, gate_lines, junit_xml, summary_markdown
 from affineur.measure.speed import Ratio, Throughput, median_ratio, throughput
 from affineur.measure.tables import (
     BENCHMARK_COLUMNS,
@@ -29,6 +31,7 @@ __all__ = [
     "COLUMNS",
     "MARGIN",
     "Analysis",
+    "Bars",
     "Benchmark",
     "Birth",
     "Budget",
@@ -41,12 +44,15 @@ __all__ = [
     "Disagreement",
     "Evaluation",
     "Facts",
+    "Gate",
     "Interval",
+    "Measures",
     "Point",
     "Ratio",
     "Row",
     "Throughput",
     "TypeRow",
+    "Verdict",
     "agreement",
     "analyze",
     "batching_cells",
@@ -64,17 +70,22 @@ __all__ = [
     "f1_difference",
     "f1_interval",
     "footnotes",
+    "gate_lines",
     "in_words",
+    "junit_xml",
     "markdown",
     "markdown_table",
     "median_ratio",
     "megabytes",
     "model_types",
+    "parse_bars",
     "percentiles",
     "rate",
+    "read_bars",
     "scored_types",
     "sparsest",
     "speed_in_words",
+    "summary_markdown",
     "throughput",
     "total",
 ]

@@ -1,137 +1,21 @@
-"""The deployment checklist (guide §6) as a gate: bars, what was measured, and which bar was missed."""
+"""The deployment checklist (guide §6) as a gate: what was measured against the bars, and which bar was missed."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import yaml
-
-from affineur.errors import RecipeError, did_you_mean, one_line
+from affineur.measure.bars import SCORES, Bars, plain, split_bar, unit_of
 from affineur.measure.bootstrap import FEWEST
 from affineur.measure.evaluation import Evaluation
 from affineur.measure.tables import markdown_table
 
 # A share is a ratio of integers, a drop the difference of two: what floating point adds to a limit reached exactly.
 _ROUNDING = 1e-12
-
-
 _NONE = "–"  # shown where there is no figure
-
-
-@dataclass(frozen=True, slots=True)
-class _Unit:
-    """What a limit may be, and how it is shown: times ``scale``, with at least ``digits`` decimals and the suffix."""
-
-    expected: str
-    scale: float
-    suffix: str
-    digits: int
-    least: float = 0.0
-    most: float = 1e18  # beyond lie infinity and slips of the keyboard
-
-
-_SHARE = _Unit("a share from 0 to 1", 100, "%", 2, most=1.0)
-_POINTS = _Unit("a share from 0 to 1 (0.01 is one point of F1)", 100, " points", 2, most=1.0)
-_BYTES = _Unit("a number of bytes, 0 or more", 1e-6, " MB", 1)
-_MILLISECONDS = _Unit("milliseconds, 0 or more", 1, " ms", 1)
-_RATE = _Unit("a number, 0 or more", 1, " sentences/s", 1)
-_CONFIDENCE = _Unit("at least 0.5 and less than 1, such as 0.95", 1, "", 2, 0.5, math.nextafter(1, 0))
-
-_UNITS = {
-    "min_f1": _SHARE,
-    "min_f1_low": _SHARE,
-    "min_accuracy": _SHARE,
-    "max_drop": _POINTS,
-    "max_size_bytes": _BYTES,
-    "max_p50_ms": _MILLISECONDS,
-    "max_p95_ms": _MILLISECONDS,
-    "max_p99_ms": _MILLISECONDS,
-    "max_peak_rss_bytes": _BYTES,
-    "min_sentences_per_second": _RATE,
-    "min_agreement": _SHARE,
-}
-#: Every bar, as a user may write it.
-BARS = ("min_f1", "min_f1_low", "min_f1_TYPE", "min_accuracy", "max_drop", "max_drop_TYPE", *list(_UNITS)[4:])
-_TYPED = ("min_f1", "max_drop")
-_SCORES = {"min_f1", "min_f1_low", "min_accuracy", "max_drop"}
-_UNDER_LOAD = {"max_p50_ms", "max_p95_ms", "max_p99_ms", "max_peak_rss_bytes", "min_sentences_per_second"}
-
-
-@dataclass(frozen=True, slots=True)
-class Bars:
-    """What a model has to reach.
-
-    Args:
-        limits: Name and limit of each bar, in the order of the file. Shares are in [0, 1], sizes in bytes, latencies
-            in milliseconds. ``min_f1_low`` is the lower end of the interval of F1, never a type called ``low``.
-        confidence: Mass inside the intervals that ``min_f1_low`` and ``max_drop`` are held against.
-        where: Where they were written, for messages.
-
-    Raises:
-        RecipeError: If there is no bar, one is unknown (the nearest name is given), or a limit is impossible.
-    """
-
-    limits: tuple[tuple[str, float], ...]
-    confidence: float = 0.95
-    where: str = "bars"
-
-    def __post_init__(self) -> None:
-        if not self.limits:
-            raise RecipeError(f"{self.where}: no bar is set, expected at least one, such as min_f1: 0.84")
-        for name, value in self.limits:
-            if split_bar(name) is None:
-                near = did_you_mean(name, [*_UNITS, "confidence"])
-                raise RecipeError(f"{self.where}: unknown bar '{_short(name)}'{near} (known: {', '.join(BARS)}, confidence)")
-            _refuse(name, value, _unit_of(name), self.where)
-        _refuse("confidence", self.confidence, _CONFIDENCE, self.where)
-
-    @property
-    def needs_scores(self) -> bool:
-        """Whether the model has to be scored."""
-        return bool(self._metrics & _SCORES)
-
-    @property
-    def needs_baseline(self) -> bool:
-        """Whether a baseline has to be scored on the same sentences."""
-        return "max_drop" in self._metrics
-
-    @property
-    def needs_agreement(self) -> bool:
-        """Whether the model's tags have to be compared with its parent's."""
-        return "min_agreement" in self._metrics
-
-    @property
-    def needs_load(self) -> bool:
-        """Whether latency, throughput or memory have to be measured under load."""
-        return bool(self._metrics & _UNDER_LOAD)
-
-    @property
-    def _metrics(self) -> set[str]:
-        return {metric for name, _ in self.limits for metric, _ in [split_bar(name) or ("", None)]}
-
-    def refuse_unknown_types(self, types: Sequence[str]) -> None:
-        """Check the types that bars name.
-
-        Args:
-            types: The types that are scored.
-
-        Raises:
-            RecipeError: If a bar names another (the nearest name is given).
-        """
-        for name, _ in self.limits:
-            metric, kind = split_bar(name) or ("", None)
-            if kind is None or kind in types:
-                continue
-            alike = [known for known in types if known.casefold() == kind.casefold()]
-            near = f"; did you mean '{metric}_{alike[0]}'?" if alike else did_you_mean(name, [*_UNITS, *(f"{metric}_{known}" for known in types)])
-            known = ", ".join(types) or "none"
-            raise RecipeError(f"{self.where}: '{_short(name)}' names a type '{_short(kind)}', but the types scored are {known}{near}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,65 +99,9 @@ class Gate:
 
     def __str__(self) -> str:
         """Say in one line how many bars were reached, and which were not."""
-        missed = [_plain(verdict.bar) for verdict in self.verdicts if not verdict.passed]
+        missed = [plain(verdict.bar) for verdict in self.verdicts if not verdict.passed]
         many = len(self.verdicts)
         return f"missed: {len(missed)} of {many} bars ({', '.join(missed)})" if missed else f"passed: {many} of {many} bars"
-
-
-def read_bars(path: Path | str) -> Bars:
-    """Read bars from a flat YAML file.
-
-    Args:
-        path: The file.
-
-    Raises:
-        RecipeError: If it is not there, not YAML, holds a key twice, or anything :func:`parse_bars` refuses.
-    """
-    try:
-        text = Path(path).read_text("utf-8")
-    except OSError as error:
-        raise RecipeError(f"{path} cannot be read ({error.strerror}), expected bars in YAML, such as min_f1: 0.84") from None
-    except ValueError as error:
-        raise RecipeError(f"{path} is not YAML ({one_line(error)})") from None
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        raw = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:  # also an impossible date, a number without end, deep nesting
-        raise RecipeError(f"{path} is not YAML ({one_line(error)})") from None
-    # The loader keeps the last of two equal keys in silence, and a bar would be gone.
-    seen: set[str] = set()
-    for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
-        if isinstance(key, yaml.ScalarNode) and key.value in seen:
-            raise RecipeError(f"{path}:{key.start_mark.line + 1}: the bar '{_short(key.value)}' is there twice")
-        seen.add(str(key.value))
-    return parse_bars(raw, str(path))
-
-
-def parse_bars(raw: object, where: str) -> Bars:
-    """Check bars that were read from YAML, or stand in a recipe.
-
-    Args:
-        raw: A mapping from bars to limits; ``confidence`` may stand beside them.
-        where: Where they were written, for messages.
-
-    Raises:
-        RecipeError: If it is no mapping, or anything :class:`Bars` refuses.
-    """
-    if not isinstance(raw, Mapping):
-        found = "is empty" if raw is None else "is not a mapping"
-        raise RecipeError(f"{where} {found}, expected bars such as min_f1: 0.84")
-    limits = tuple((str(name), value) for name, value in raw.items() if name != "confidence")
-    return Bars(limits, raw.get("confidence", 0.95), where)
-
-
-def split_bar(name: str) -> tuple[str, str | None] | None:
-    """Split a bar into its metric and its type: ``min_f1_PER`` into ``min_f1`` and ``PER``; ``None`` for an unknown one."""
-    if name in _UNITS:
-        return name, None
-    for metric in _TYPED:
-        if name.startswith(f"{metric}_") and name.removeprefix(f"{metric}_").strip():
-            return metric, name.removeprefix(f"{metric}_")
-    return None
 
 
 def judge(bars: Bars, measures: Measures, model: str, data: str, baseline: str | None = None) -> Gate:
@@ -298,7 +126,7 @@ def judge(bars: Bars, measures: Measures, model: str, data: str, baseline: str |
         measured, detail = _measured(metric, kind, measures, bars.confidence, baseline)
         if measured is not None and not math.isfinite(measured):
             measured, detail = None, "the figure is not a number"
-        slack = _ROUNDING if _unit_of(name).most == 1 else 0.0  # shares only: bytes are integers, and nothing is subtracted from a clock
+        slack = _ROUNDING if unit_of(name).most == 1 else 0.0  # shares only: bytes are integers, and nothing is subtracted from a clock
         reached = measured is not None and (measured >= limit - slack if name.startswith("min_") else measured <= limit + slack)
         verdicts.append(Verdict(name, limit, measured, reached, detail))
     return Gate(model, data, baseline, tuple(verdicts))
@@ -306,15 +134,15 @@ def judge(bars: Bars, measures: Measures, model: str, data: str, baseline: str |
 
 def gate_cells(gate: Gate) -> list[list[str]]:
     """Return rows ``pass or MISS, bar, measured, comparator, limit, detail``, one a bar, free of line breaks and control characters."""
-    return [["pass" if one.passed else "MISS", _plain(one.bar), *_figures(one), _plain(one.detail)] for one in gate.verdicts]
+    return [["pass" if one.passed else "MISS", plain(one.bar), *_figures(one), plain(one.detail)] for one in gate.verdicts]
 
 
 def gate_lines(gate: Gate) -> list[str]:
     """Write the gate for a terminal: what was checked, a line a bar, and the outcome."""
     cells = gate_cells(gate)
     wide = [max(len(row[column]) for row in cells) for column in range(5)]
-    against = f", against {_plain(gate.baseline)}" if gate.baseline else ""
-    lines = [f"{_plain(gate.model)} on {_plain(gate.data)}{against}"]
+    against = f", against {plain(gate.baseline)}" if gate.baseline else ""
+    lines = [f"{plain(gate.model)} on {plain(gate.data)}{against}"]
     for state, bar, measured, sign, limit, detail in cells:
         lines.append(f"{state}  {bar:<{wide[1]}}  {measured:>{wide[2]}} {sign} {limit:<{wide[4]}}  {detail}".rstrip())
     return [*lines, str(gate)]
@@ -325,13 +153,13 @@ def junit_xml(gate: Gate) -> str:
     missed = sum(not verdict.passed for verdict in gate.verdicts)
     counts = {"tests": str(len(gate.verdicts)), "failures": str(missed), "errors": "0", "skipped": "0", "time": "0"}
     root = ElementTree.Element("testsuites", {"name": "affineur check", **counts})
-    suite = ElementTree.SubElement(root, "testsuite", {"name": f"affineur check {_plain(gate.model)}", **counts})
+    suite = ElementTree.SubElement(root, "testsuite", {"name": f"affineur check {plain(gate.model)}", **counts})
     properties = ElementTree.SubElement(suite, "properties")
     for key, value in (("model", gate.model), ("data", gate.data), ("baseline", gate.baseline)):
         if value is not None:
-            ElementTree.SubElement(properties, "property", name=key, value=_plain(value))
+            ElementTree.SubElement(properties, "property", name=key, value=plain(value))
     for state, bar, measured, sign, limit, detail in gate_cells(gate):
-        case = ElementTree.SubElement(suite, "testcase", classname=_plain(gate.model), name=bar, time="0")
+        case = ElementTree.SubElement(suite, "testcase", classname=plain(gate.model), name=bar, time="0")
         said = f"{bar}: " + (f"not measured, expected {sign} {limit}" if measured == _NONE else f"{measured} {sign} {limit}")
         if state == "MISS":
             ElementTree.SubElement(case, "failure", message=said, type="missed").text = f"{said}; {detail}"
@@ -347,9 +175,9 @@ def summary_markdown(gate: Gate) -> str:
         [_literal(bar), f"**{state}**" if state == "MISS" else state, _literal(f"{measured} {sign} {limit}"), _literal(detail)]
         for state, bar, measured, sign, limit, detail in gate_cells(gate)
     ]
-    against = f", against {_literal(_plain(gate.baseline))}" if gate.baseline else ""
+    against = f", against {_literal(plain(gate.baseline))}" if gate.baseline else ""
     return (
-        f"### affineur check: {_literal(str(gate))}\n\n{_literal(_plain(gate.model))} on {_literal(_plain(gate.data))}{against}\n\n"
+        f"### affineur check: {_literal(str(gate))}\n\n{_literal(plain(gate.model))} on {_literal(plain(gate.data))}{against}\n\n"
         + markdown_table(("Bar", "", "Measured", "Behind it"), rows)
     )
 
@@ -357,7 +185,7 @@ def summary_markdown(gate: Gate) -> str:
 def _measured(metric: str, kind: str | None, measures: Measures, confidence: float, baseline: str | None) -> tuple[float | None, str]:
     """Return the figure of one bar and what stands behind it; ``None`` and the reason where there is none."""
     ours = measures.evaluation
-    if metric in _SCORES:
+    if metric in SCORES:
         if ours is None:
             return None, "not measured: the model was not scored"
         if metric == "max_drop":
@@ -428,13 +256,9 @@ def _only(evaluation: Evaluation, types: tuple[str, ...]) -> Evaluation:
     return replace(evaluation, types=types, counts=evaluation.counts[:, [evaluation.types.index(kind) for kind in types]])
 
 
-def _unit_of(name: str) -> _Unit:
-    return _UNITS[(split_bar(name) or (name, None))[0]]
-
-
 def _figures(verdict: Verdict) -> tuple[str, str, str]:
     """Write figure, comparator and limit, so exactly that the comparison can be seen to be true."""
-    unit, least = _unit_of(verdict.bar), verdict.bar.startswith("min_")
+    unit, least = unit_of(verdict.bar), verdict.bar.startswith("min_")
     for digits in range(unit.digits, 10):
         limit = f"{verdict.limit * unit.scale:.{digits}f}"
         measured = _NONE if verdict.measured is None else f"{verdict.measured * unit.scale:.{digits}f}"
@@ -445,45 +269,8 @@ def _figures(verdict: Verdict) -> tuple[str, str, str]:
     return measured + unit.suffix, "<" if least else ">", limit + unit.suffix
 
 
-def _refuse(name: str, value: object, unit: _Unit, where: str) -> None:
-    """Refuse what is no number, or none of this unit."""
-    hint = ""
-    if isinstance(value, str):
-        found, hint = f"'{_short(value)}'", _meant(value)
-    elif isinstance(value, bool) or not isinstance(value, (int, float)):
-        found = {bool: "true or false", list: "a list", dict: "a mapping", type(None): "empty"}.get(type(value), f"a {type(value).__name__}")
-    elif unit.least <= value <= unit.most:  # NaN is not
-        return
-    else:
-        found = f"{value:g}" if isinstance(value, float) or abs(value) < 1e18 else "beyond any bar"
-        hint = f"; write {value / 100:.15g}" if unit.most <= 1 and 1 < value <= 100 else ""
-    raise RecipeError(f"{where}: '{_short(name)}' is {found}, expected {unit.expected}{hint}")
-
-
-def _meant(text: str) -> str:
-    """Suggest the number behind ``84 %``, ``0,84`` or ``1e3``, which YAML reads as text."""
-    bare = text.strip().replace(",", ".")
-    if not re.fullmatch(r"[0-9.]{1,15}(e[0-9]{1,2})?\s*%?", bare):
-        return ""
-    try:
-        number = float(bare.rstrip("% ")) / (100 if bare.endswith("%") else 1)
-    except ValueError:
-        return ""
-    shown = f"{number:.15g}"
-    return "" if "e" in shown else f"; write {shown}"
-
-
 def _level(confidence: float) -> str:
     return f"{confidence * 100:g} %"
-
-
-def _short(text: str) -> str:
-    return one_line(ValueError(_plain(text)), 60)
-
-
-def _plain(text: str) -> str:
-    """Fold white space and replace what no terminal, line of a log or XML 1.0 can carry."""
-    return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _literal(text: str) -> str:

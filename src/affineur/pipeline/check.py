@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from affineur.entities import Corpus, Scheme, Tagger
 from affineur.errors import ParameterError
-from affineur.measure import Candidate, Evaluation, agreement, common_scheme, evaluate, model_types, scored_types
-from affineur.measure.gate import Bars, Gate, Measures, judge
+from affineur.measure import Bars, Candidate, Evaluation, Gate, Measures, agreement, common_scheme, evaluate, model_types, scored_types
+from affineur.measure.gate import judge
 from affineur.pipeline import models, processes
 from affineur.progress import report
 

@@ -12,8 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from affineur.compress import SoftTargets, TrainSettings
 from affineur.errors import ParameterError, RecipeError, did_you_mean, one_line
-from affineur.measure import MARGIN
-from affineur.measure.gate import Bars, parse_bars
+from affineur.measure import MARGIN, Bars, parse_bars
 
 RowName = Literal["teacher", "teacher_fp32", "teacher_fp16", "student", "pruned", "recovered", "torch-int8"]
 _ROW_OF = {"student": "distill", "pruned": "prune", "recovered": "recover"}

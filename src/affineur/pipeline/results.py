@@ -34,6 +34,7 @@ from affineur.measure import (
     Comparison,
     Curve,
     Evaluation,
+    Gate,
     Row,
     analyze,
     benchmark_cells,
@@ -42,9 +43,9 @@ from affineur.measure import (
     compare,
     comparison_cells,
     footnotes,
+    gate_lines,
     markdown,
 )
-from affineur.measure.gate import Gate, gate_lines
 from affineur.measure.report import Report, report_html
 from affineur.pipeline.benchmarking import benchmark_models
 from affineur.pipeline.check import check

@@ -16,6 +16,7 @@ _TRAINED = ("train", "distill", "recover")
 
 
 def front_matter(manifest: Manifest, measured: Measured | None, carried: Carried, name: str, base: str | list[str] | None) -> dict[str, Any]:
+    """Build the front matter, in the order it is written; what is not known is left out."""
     given = dict(carried.metadata)
     tags = ["affineur", "token-classification", "ner", *(tag for stage, tag in _TAGS.items() if stage in stages(manifest))]
     found = {key: given.pop(key, None) for key in ("license", "license_name", "license_link", "language")}
@@ -37,16 +38,16 @@ def _model_index(measured: Measured, name: str) -> list[dict[str, Any]]:
         ("recall", measured.recall, "Recall (mentions, micro)"),
         ("accuracy", measured.accuracy, "Accuracy (words)"),
     ]
-    listed: list[dict[str, Any]] = [
+    figures: list[dict[str, Any]] = [
         {"type": kind, "value": round(float(value), 6), "name": said} for kind, value, said in metrics if math.isfinite(value)
     ]
-    if listed and listed[0]["type"] == "f1":
-        listed[0]["args"] = {"f1_low": round(float(measured.f1_low), 6), "f1_high": round(float(measured.f1_high), 6), "confidence": 0.95}
+    if figures and figures[0]["type"] == "f1":
+        figures[0]["args"] = {"f1_low": round(float(measured.f1_low), 6), "f1_high": round(float(measured.f1_high), 6), "confidence": 0.95}
     shown = folded(short_name(measured.data)) or "data"
     # The Hub refuses a type that could not be the id of a data set.
     kind = measured.dataset_id if measured.dataset_id and is_id(measured.dataset_id) else re.sub(r"[^A-Za-z0-9_-]+", "-", shown).strip("-") or "data"
     dataset = {"name": shown, "type": kind, "split": folded(measured.split) or "test", "args": {"sha256": folded(measured.data_digest)}}
-    return [{"name": name, "results": [{"task": {"type": "token-classification", "name": "NER"}, "dataset": dataset, "metrics": listed}]}]
+    return [{"name": name, "results": [{"task": {"type": "token-classification", "name": "NER"}, "dataset": dataset, "metrics": figures}]}]
 
 
 def base_model(manifest: Manifest, carried: Carried) -> str | list[str] | None:
@@ -81,4 +82,5 @@ def _relation(manifest: Manifest, base: str | list[str] | None) -> str | None:
 
 
 def stages(manifest: Manifest) -> list[str]:
+    """Name the stages of a model and its ancestors, its own first."""
     return [manifest.stage, *(parent.stage for parent in manifest.parents)]

@@ -14,6 +14,7 @@ def folded(text: str) -> str:
 
 
 def encodable(text: str) -> str:
+    """Replace lone surrogates, which UTF-8 cannot carry."""
     return text.encode("utf-8", "replace").decode()
 
 
@@ -31,15 +32,18 @@ def code_span(text: str) -> str:
 
 
 def fenced(code: str, language: str) -> str:
+    """Write a block of code that may hold backticks."""
     ticks = "`" * max(3, 1 + max(map(len, re.findall("`+", code)), default=0))
     return f"{ticks}{language}\n{code}\n{ticks}"
 
 
 def bullets(lines: Iterable[str]) -> str:
+    """Write a list."""
     return "\n".join(f"- {line}" for line in lines)
 
 
 def table(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+    """Write a table; the first column is left-aligned, the others right-aligned."""
     rows = [["---", *["---:"] * (len(columns) - 1)], *([*map(literal, row[: len(columns)])] for row in cells)]
     return "\n".join("| " + " | ".join(row) + " |" for row in [[*map(literal, columns)], *rows])
 
@@ -50,8 +54,10 @@ def short_name(name: str) -> str:
 
 
 def ends(low: float, high: float) -> str:
+    """Write an interval of shares as percents."""
     return f"{low * 100:.1f}–{high * 100:.1f}"
 
 
 def megabytes(size: int) -> str:
+    """Write bytes as megabytes (10⁶ bytes), with a decimal below 100."""
     return f"{size / 1e6:.1f} MB" if size < 1e8 else f"{size / 1e6:.0f} MB"

@@ -12,6 +12,7 @@ _HUB_ID = re.compile(r"(?:\b[\w\-.]{1,96}\b/)?\b[\w\-.]{1,96}\b", re.ASCII)
 
 
 def is_id(name: str) -> bool:
+    """Say whether a name could be a Hub id, ``owner/name`` or ``name``."""
     return bool(_HUB_ID.fullmatch(name)) and "--" not in name and ".." not in name and not name.endswith(".git")
 
 
@@ -25,5 +26,6 @@ def names_in(value: Any) -> str | list[str] | None:
 
 
 def listed(value: Any) -> list[str]:
+    """Return the names as a list, empty where there are none."""
     found = names_in(value)
     return [] if found is None else [found] if isinstance(found, str) else found

@@ -30,6 +30,7 @@ _NOT_OPTIONS = ("labels", "from_weights", "teacher", "teacher_digest")
 
 
 def summary(info: ModelInfo, name: str) -> str:
+    """Say what the model is: the title and a paragraph."""
     architecture = (info.folder.config.get("architectures") or ["unknown architecture"])[0]
     whole = 1 - info.nonzero / info.parameters if info.parameters else 0.0
     return (
@@ -41,6 +42,7 @@ def summary(info: ModelInfo, name: str) -> str:
 
 
 def lineage(info: ModelInfo, manifest: Manifest, name: str, base: str | list[str] | None) -> str:
+    """Write the chain up to the teacher."""
     lines = [f"{code_span(name)}: {literal(manifest.stage)}, digest `{info.folder.digest()[:12]}`"]
     lines += [f"from {code_span(p.name)}: {literal(p.stage)}, digest {code_span(p.digest[:12])}" for p in manifest.parents]
     text = "## Lineage\n\n" + "\n".join(f"{place}. {line}" for place, line in enumerate(lines, 1))
@@ -52,7 +54,8 @@ def lineage(info: ModelInfo, manifest: Manifest, name: str, base: str | list[str
 
 
 def use(info: ModelInfo, name: str) -> str:
-    literal = json.dumps(name)
+    """Show how it is used, with transformers alone and with Affineur."""
+    quoted = json.dumps(name)
     # Byte-level tokenizers cut a word as after a space only if told so; ModernBERT's has no option for it.
     kind = info.folder.config.get("model_type")
     prefix = ", add_prefix_space=True" if kind in ("roberta", "deberta") else ""
@@ -60,7 +63,7 @@ def use(info: ModelInfo, name: str) -> str:
     plain = f"""import torch
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
-name = {literal}  # this folder, or its id on the Hub
+name = {quoted}  # this folder, or its id on the Hub
 tokenizer = AutoTokenizer.from_pretrained(name{prefix})
 model = AutoModelForTokenClassification.from_pretrained(name).float().eval()
 words = ["Marie", "Curie", ",", "Paris"]
@@ -74,7 +77,7 @@ for piece, word in enumerate(batch.word_ids()):
 print([(word, labels.get(i, "O")) for i, word in enumerate(words)])"""
     ours = f"""import affineur  # pip install 'affineur[compress]'
 
-for entity in affineur.load({literal}).predict("Marie Curie, Paris"):
+for entity in affineur.load({quoted}).predict("Marie Curie, Paris"):
     print(entity.entity_group, entity.word, entity.start, entity.end, round(entity.score, 2))"""
     return "\n\n".join(
         ["## Use", "With transformers alone:", fenced(plain, "python"), "With Affineur, on running text of any length:", fenced(ours, "python")]
@@ -82,6 +85,7 @@ for entity in affineur.load({literal}).predict("Marie Curie, Paris"):
 
 
 def scores(manifest: Manifest, measured: Measured | None, name: str) -> str:
+    """Write what was measured, or how to measure it."""
     parts = ["## Scores"]
     if measured is None:
         parts.append(f"Not measured yet: {code_span(f'affineur evaluate {shlex.quote(name)} --data DATA --card')}")
@@ -123,6 +127,7 @@ def _type_row(kind: str, scores: Mapping[str, Any]) -> list[str]:
 
 
 def limits(info: ModelInfo, manifest: Manifest, measured: Measured | None, carried: Carried) -> str:
+    """Say what it cannot do, and what nobody knows of it."""
     corpora = [data["train"] for data in (manifest.data, *(parent.data for parent in manifest.parents)) if isinstance(data.get("train"), dict)]
     trained = list(dict.fromkeys(code_span(short_name(str(corpus.get("name", "data")))) for corpus in corpora))
     unknown = "What it learned from is not recorded here; see the cards of the models it comes from"
@@ -148,6 +153,7 @@ def _top(manifest: Manifest) -> str:
 
 
 def reproduce(manifest: Manifest, measured: Measured | None, name: str) -> str:
+    """Write the commands that made the model, and those that give its scores again."""
     commands: list[str] = []
     remarks: list[str] = []
     chain = [Parent(manifest.stage, "", name, manifest.parameters, manifest.data), *manifest.parents]
@@ -200,6 +206,7 @@ def _command(step: Parent, source: str) -> str:
 
 
 def license_terms(carried: Carried) -> str:
+    """Say under which license it comes, as far as it is known."""
     known = listed(carried.metadata.get("license"))
     if not known:
         return (
@@ -217,6 +224,7 @@ def license_terms(carried: Carried) -> str:
 
 
 def environment(manifest: Manifest) -> str:
+    """Say on what it was made."""
     found = manifest.environment
     libraries = found.get("libraries")
     listed = ", ".join(f"{name} {number}" for name, number in libraries.items()) if isinstance(libraries, dict) else ""

@@ -43,4 +43,5 @@ def card_text(info: ModelInfo, manifest: Manifest, measured: Measured | None = N
 
 
 def body_digest(body: str) -> str:
+    """Digest the text below the front matter: by it an edited card is told from ours."""
     return hashlib.sha256(body.encode()).hexdigest()[:16]

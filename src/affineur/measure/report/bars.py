@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from affineur.measure.gate import Gate, gate_cells, split_bar
+from affineur.measure.bars import split_bar
+from affineur.measure.gate import Gate, gate_cells
 from affineur.measure.report.markup import Html, el, join
 from affineur.measure.report.words import counted
 

@@ -57,7 +57,7 @@ def _line(report: Report, row: Row, one: Row | TypeRow, scale: Axis, top: float)
     y = top + 24
     strong = "strong" if row is report.row else ""
     return [
-        said(12, top + 14, shortened(row.model, 28), strong),
+        said(12, top + 14, shortened(row.model, 30), strong),
         said(_WIDTH - 12, top + 14, f"{percent(one.f1)} ({one.f1_low * 100:.1f}–{one.f1_high * 100:.1f})", strong, "end"),
         el("line", class_="whisker", x1=scale(one.f1_low), x2=scale(one.f1_high), y1=y, y2=y),
         marker(report, row, scale(one.f1), y),

@@ -79,7 +79,7 @@ def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[str]], f
         foot: A last row set apart.
         class_: Its class.
     """
-    head = el("thead", el("tr", *(el("th", column, scope="col") for column in columns)))
+    head = el("thead", el("tr", *(el("th", column if isinstance(column, Html) else breakable(column), scope="col") for column in columns)))
     body = el("tbody", *(_row(row) for row in rows))
     last = [el("tfoot", _row(foot))] if foot else []
     whole = el("table", el("caption", el("span", caption)), head, body, *last, class_=class_)

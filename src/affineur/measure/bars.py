@@ -1,0 +1,222 @@
+"""The bars a model has to reach: which there are, what their limits may be, and reading them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from affineur.errors import RecipeError, did_you_mean, one_line
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What a limit may be, and how it is shown: times ``scale``, with at least ``digits`` decimals and the suffix."""
+
+    expected: str
+    scale: float
+    suffix: str
+    digits: int
+    least: float = 0.0
+    most: float = 1e18  # beyond lie infinity and slips of the keyboard
+
+
+_SHARE = Unit("a share from 0 to 1", 100, "%", 2, most=1.0)
+_POINTS = Unit("a share from 0 to 1 (0.01 is one point of F1)", 100, " points", 2, most=1.0)
+_BYTES = Unit("a number of bytes, 0 or more", 1e-6, " MB", 1)
+_MILLISECONDS = Unit("milliseconds, 0 or more", 1, " ms", 1)
+_RATE = Unit("a number, 0 or more", 1, " sentences/s", 1)
+_CONFIDENCE = Unit("at least 0.5 and less than 1, such as 0.95", 1, "", 2, 0.5, math.nextafter(1, 0))
+
+_UNITS = {
+    "min_f1": _SHARE,
+    "min_f1_low": _SHARE,
+    "min_accuracy": _SHARE,
+    "max_drop": _POINTS,
+    "max_size_bytes": _BYTES,
+    "max_p50_ms": _MILLISECONDS,
+    "max_p95_ms": _MILLISECONDS,
+    "max_p99_ms": _MILLISECONDS,
+    "max_peak_rss_bytes": _BYTES,
+    "min_sentences_per_second": _RATE,
+    "min_agreement": _SHARE,
+}
+#: Every bar, as a user may write it.
+BARS = ("min_f1", "min_f1_low", "min_f1_TYPE", "min_accuracy", "max_drop", "max_drop_TYPE", *list(_UNITS)[4:])
+_TYPED = ("min_f1", "max_drop")
+#: Bars the model has to be scored for.
+SCORES = {"min_f1", "min_f1_low", "min_accuracy", "max_drop"}
+_UNDER_LOAD = {"max_p50_ms", "max_p95_ms", "max_p99_ms", "max_peak_rss_bytes", "min_sentences_per_second"}
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """What a model has to reach.
+
+    Args:
+        limits: Name and limit of each bar, in the order of the file. Shares are in [0, 1], sizes in bytes, latencies
+            in milliseconds. ``min_f1_low`` is the lower end of the interval of F1, never a type called ``low``.
+        confidence: Mass inside the intervals that ``min_f1_low`` and ``max_drop`` are held against.
+        where: Where they were written, for messages.
+
+    Raises:
+        RecipeError: If there is no bar, one is unknown (the nearest name is given), or a limit is impossible.
+    """
+
+    limits: tuple[tuple[str, float], ...]
+    confidence: float = 0.95
+    where: str = "bars"
+
+    def __post_init__(self) -> None:
+        if not self.limits:
+            raise RecipeError(f"{self.where}: no bar is set, expected at least one, such as min_f1: 0.84")
+        for name, value in self.limits:
+            if split_bar(name) is None:
+                near = did_you_mean(name, [*_UNITS, "confidence"])
+                raise RecipeError(f"{self.where}: unknown bar '{_short(name)}'{near} (known: {', '.join(BARS)}, confidence)")
+            _refuse(name, value, unit_of(name), self.where)
+        _refuse("confidence", self.confidence, _CONFIDENCE, self.where)
+
+    @property
+    def needs_scores(self) -> bool:
+        """Whether the model has to be scored."""
+        return bool(self._metrics & SCORES)
+
+    @property
+    def needs_baseline(self) -> bool:
+        """Whether a baseline has to be scored on the same sentences."""
+        return "max_drop" in self._metrics
+
+    @property
+    def needs_agreement(self) -> bool:
+        """Whether the model's tags have to be compared with its parent's."""
+        return "min_agreement" in self._metrics
+
+    @property
+    def needs_load(self) -> bool:
+        """Whether latency, throughput or memory have to be measured under load."""
+        return bool(self._metrics & _UNDER_LOAD)
+
+    @property
+    def _metrics(self) -> set[str]:
+        return {metric for name, _ in self.limits for metric, _ in [split_bar(name) or ("", None)]}
+
+    def refuse_unknown_types(self, types: Sequence[str]) -> None:
+        """Check the types that bars name.
+
+        Args:
+            types: The types that are scored.
+
+        Raises:
+            RecipeError: If a bar names another (the nearest name is given).
+        """
+        for name, _ in self.limits:
+            metric, kind = split_bar(name) or ("", None)
+            if kind is None or kind in types:
+                continue
+            alike = [known for known in types if known.casefold() == kind.casefold()]
+            near = f"; did you mean '{metric}_{alike[0]}'?" if alike else did_you_mean(name, [*_UNITS, *(f"{metric}_{known}" for known in types)])
+            known = ", ".join(types) or "none"
+            raise RecipeError(f"{self.where}: '{_short(name)}' names a type '{_short(kind)}', but the types scored are {known}{near}")
+
+
+def read_bars(path: Path | str) -> Bars:
+    """Read bars from a flat YAML file.
+
+    Args:
+        path: The file.
+
+    Raises:
+        RecipeError: If it is not there, not YAML, holds a key twice, or anything :func:`parse_bars` refuses.
+    """
+    try:
+        text = Path(path).read_text("utf-8")
+    except OSError as error:
+        raise RecipeError(f"{path} cannot be read ({error.strerror}), expected bars in YAML, such as min_f1: 0.84") from None
+    except ValueError as error:
+        raise RecipeError(f"{path} is not YAML ({one_line(error)})") from None
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        raw = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:  # also an impossible date, a number without end, deep nesting
+        raise RecipeError(f"{path} is not YAML ({one_line(error)})") from None
+    # The loader keeps the last of two equal keys in silence, and a bar would be gone.
+    seen: set[str] = set()
+    for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+        if isinstance(key, yaml.ScalarNode) and key.value in seen:
+            raise RecipeError(f"{path}:{key.start_mark.line + 1}: the bar '{_short(key.value)}' is there twice")
+        seen.add(str(key.value))
+    return parse_bars(raw, str(path))
+
+
+def parse_bars(raw: object, where: str) -> Bars:
+    """Check bars that were read from YAML, or stand in a recipe.
+
+    Args:
+        raw: A mapping from bars to limits; ``confidence`` may stand beside them.
+        where: Where they were written, for messages.
+
+    Raises:
+        RecipeError: If it is no mapping, or anything :class:`Bars` refuses.
+    """
+    if not isinstance(raw, Mapping):
+        found = "is empty" if raw is None else "is not a mapping"
+        raise RecipeError(f"{where} {found}, expected bars such as min_f1: 0.84")
+    limits = tuple((str(name), value) for name, value in raw.items() if name != "confidence")
+    return Bars(limits, raw.get("confidence", 0.95), where)
+
+
+def split_bar(name: str) -> tuple[str, str | None] | None:
+    """Split a bar into its metric and its type: ``min_f1_PER`` into ``min_f1`` and ``PER``; ``None`` for an unknown one."""
+    if name in _UNITS:
+        return name, None
+    for metric in _TYPED:
+        if name.startswith(f"{metric}_") and name.removeprefix(f"{metric}_").strip():
+            return metric, name.removeprefix(f"{metric}_")
+    return None
+
+
+def unit_of(name: str) -> Unit:
+    """Return the unit of a bar that is known."""
+    return _UNITS[(split_bar(name) or (name, None))[0]]
+
+
+def _refuse(name: str, value: object, unit: Unit, where: str) -> None:
+    """Refuse what is no number, or none of this unit."""
+    hint = ""
+    if isinstance(value, str):
+        found, hint = f"'{_short(value)}'", _meant(value)
+    elif isinstance(value, bool) or not isinstance(value, (int, float)):
+        found = {bool: "true or false", list: "a list", dict: "a mapping", type(None): "empty"}.get(type(value), f"a {type(value).__name__}")
+    elif unit.least <= value <= unit.most:  # NaN is not
+        return
+    else:
+        found = f"{value:g}" if isinstance(value, float) or abs(value) < 1e18 else "beyond any bar"
+        hint = f"; write {value / 100:.15g}" if unit.most <= 1 and 1 < value <= 100 else ""
+    raise RecipeError(f"{where}: '{_short(name)}' is {found}, expected {unit.expected}{hint}")
+
+
+def _meant(text: str) -> str:
+    """Suggest the number behind ``84 %``, ``0,84`` or ``1e3``, which YAML reads as text."""
+    bare = text.strip().replace(",", ".")
+    if not re.fullmatch(r"[0-9.]{1,15}(e[0-9]{1,2})?\s*%?", bare):
+        return ""
+    try:
+        number = float(bare.rstrip("% ")) / (100 if bare.endswith("%") else 1)
+    except ValueError:
+        return ""
+    shown = f"{number:.15g}"
+    return "" if "e" in shown else f"; write {shown}"
+
+
+def _short(text: str) -> str:
+    return one_line(ValueError(plain(text)), 60)
+
+
+def plain(text: str) -> str:
+    """Fold white space and replace what no terminal, line of a log or XML 1.0 can carry."""
+    return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
