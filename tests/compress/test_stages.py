@@ -526,6 +526,11 @@ def _bad_labels(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config | {"id2label": {"a": "O"}}))
 
 
+def _no_outside(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"id2label": {str(i): f"LABEL_{i}" for i in range(5)}}))
+
+
 def _only_pickles(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
 
@@ -562,6 +567,7 @@ def _gone(folder: Path) -> None:
         (_no_config, "no config.json"),
         (_gone, "no config.json"),
         (_bad_labels, "no usable id2label"),
+        (_no_outside, "labels LABEL_0, .*none of them O.*config.json's id2label"),
         (_only_pickles, "only as pytorch_model.bin, a pickle"),
         (_truncated, "not a readable safetensors file"),
         (_another_architecture, "lacks"),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import random
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,7 +18,18 @@ import pytest
 import yaml
 
 from affineur.artifact import open_folder, read_manifest, verify
+from affineur.cli.main import build_parser, main
+from affineur.measure import read_bars
 from affineur.pipeline import read_recipe, run
+from affineur.progress import listening
+
+MORE = {
+    "compare": {"rounds": 1, "memory": False, "rows": ["teacher", "student", "pruned", "torch-int8"]},
+    "sweep": {"points": [0.1, 0.6], "max_drop": 0.5},
+    "benchmark": {"rounds": 1, "rows": ["teacher", "pruned"]},
+    "check": {"min_f1": 0.0, "max_drop": 1, "max_size_bytes": 100_000_000},
+}
+MISSED = {"min_f1": 1.0, "max_size_bytes": 100_000_000}
 
 
 @pytest.fixture
@@ -56,13 +70,92 @@ def test_run_ends_in_the_table_and_a_second_run_does_nothing(recipe: Path, tmp_p
         "student_1L_pruned_finetuned",
         "torch-int8:student_1L_pruned",
     ]
-    assert {"compare.json", "compare.md", "report.html", "recipe.yaml"} <= {p.name for p in made.folder.iterdir()}
+    files = {p.name for p in made.folder.iterdir()}
+    assert {"compare.json", "compare.md", "errors.json", "report.html", "recipe.yaml"} <= files
+    assert not {"sweep.json", "benchmark.json", "check.json", "bars.yaml"} & files, "what the recipe does not ask for"
+    assert made.passed, "no bar, none missed"
     pruned, tuned = made.table["rows"][3:5]
     assert pruned["sparsity"] == pytest.approx(0.2, abs=1e-4)
     assert tuned["sparsity"] >= pruned["sparsity"]
     stamps = {p: p.stat().st_mtime_ns for p in made.folder.rglob("*") if p.is_file() and p.name not in (".lock", "recipe.yaml")}
     run(read_recipe(recipe), tmp_path / "runs")
     assert {p: p.stat().st_mtime_ns for p in stamps} == stamps
+    errors = (made.folder / "errors.json").read_text()
+    (made.folder / "errors.json").unlink()
+    assert not [line for line in _said(recipe, tmp_path / "runs") if line.startswith("compare: ")], "a result that is gone is made again"
+    assert (made.folder / "errors.json").read_text() == errors
+
+
+def _said(recipe: Path, runs: Path, **changes: object) -> list[str]:
+    """Run a recipe and return what it reports on the way."""
+    lines: list[str] = []
+    with listening(lambda what, *_: lines.append(what)):
+        run(read_recipe(recipe, changes), runs)
+    return lines
+
+
+def test_every_section_writes_its_file_and_its_command(recipe: Path, tmp_path: Path) -> None:
+    changes = MORE | {"recover": None}
+    made = run(read_recipe(recipe, changes), tmp_path / "runs")
+    assert made.passed
+    sweep, benchmark, check, errors, compared = (
+        json.loads((made.folder / f"{name}.json").read_text()) for name in ("sweep", "benchmark", "check", "errors", "compare")
+    )
+    assert [point["sparsity"] for point in sweep["curves"][0]["points"]] == pytest.approx([0.1, 0.6], abs=0.01)
+    assert len(benchmark["models"]) == 2
+    assert check["passed"]
+    assert check["lines"][-1] == "passed: 3 of 3 bars"
+    assert [bar["bar"] for bar in check["bars"]] == list(MORE["check"])
+    assert errors
+    assert {"sweep.json", "benchmark.json", "check.json", "errors.json", "report.html"} <= set(compared["files"])
+    assert dict(read_bars(made.folder / "bars.yaml").limits) == MORE["check"]
+    assert made.table == compared
+    assert made.gate == check
+
+    # each model that was made has its scores in its card; the teacher, which was given, is left alone
+    by_name = {row["model"]: row for row in compared["rows"]}
+    for row in ("student", "pruned"):
+        manifest = verify(made.models[row])
+        assert manifest is not None
+        assert manifest.scores["measured"]["f1"] == by_name[made.models[row].name]["f1"]
+        assert f"**F1 {by_name[made.models[row].name]['f1']:.2%}**" in (made.models[row] / "README.md").read_text("utf-8")
+    assert not (made.models["teacher"] / "README.md").exists()
+
+    # what the report and the cards say to type is what the command line takes
+    page = (made.folder / "report.html").read_text("utf-8")
+    commands = [html.unescape(found) for found in re.findall(r"<code>(affineur [^<]*)</code>", page)]
+    assert {shlex.split(command)[1] for command in commands} >= {"run", "compare", "evaluate", "benchmark", "check", "sweep"}
+    card = (made.models["pruned"] / "README.md").read_text("utf-8").partition("## Reproduce")[2]
+    commands += [line for line in card.splitlines() if line.startswith("affineur ")]
+    for command in commands:
+        args = build_parser().parse_args(shlex.split(command, comments=True)[1:])
+        assert callable(args.run)
+    by_command = {shlex.split(command)[1]: shlex.split(command)[1:] for command in commands}
+    assert main([*by_command["check"], "-q"]) == 0
+    assert main([*by_command["evaluate"], "-q", "--json", str(tmp_path / "e.json")]) == 0
+    assert json.loads((tmp_path / "e.json").read_text())["f1"] == compared["rows"][-1]["f1"]
+
+    stamps = {p: p.stat().st_mtime_ns for p in made.folder.rglob("*") if p.is_file() and p.name not in (".lock", "recipe.yaml")}
+    assert f"compare: {made.folder / 'compare.json'} is up to date" in _said(recipe, tmp_path / "runs", **changes)
+    assert {p: p.stat().st_mtime_ns for p in stamps} == stamps
+
+
+def test_a_missed_bar_is_no_success_and_everything_is_written(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    changes = {"check": MISSED, "recover": None, "compare": MORE["compare"]}
+    made = run(read_recipe(recipe, changes), tmp_path / "runs")
+    assert not made.passed
+    assert json.loads((made.folder / "check.json").read_text())["passed"] is False
+    assert (made.folder / "report.html").is_file()
+    assert not run(read_recipe(recipe, changes), tmp_path / "runs").passed, "up to date, and still missed"
+    changed = tmp_path / "changed.yaml"
+    changed.write_text(yaml.safe_dump({key: value for key, value in (yaml.safe_load(recipe.read_text()) | changes).items() if value is not None}))
+    capsys.readouterr()
+    assert main(["run", str(changed), "--runs", str(tmp_path / "runs"), "-q"]) == 3
+    said = capsys.readouterr().out
+    assert "MISS  min_f1" in said
+    assert "missed: 1 of 2 bars (min_f1)" in said
+    # without bars nothing is missed, and the old gate is no longer told
+    assert run(read_recipe(recipe, changes | {"check": None}), tmp_path / "runs").passed
 
 
 def test_changing_one_stage_redoes_it_and_what_follows_only(recipe: Path, tmp_path: Path) -> None:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affineur.runtime import DEFAULT_BUDGET, plan_batches
+from affineur.errors import ParameterError
+from affineur.runtime import DEFAULT_BUDGET, FixedBatches, plan_batches
 
 
 @settings(deadline=None)
@@ -38,3 +41,45 @@ def test_nothing_to_plan() -> None:
 def test_the_default_budget(length: int, sequences: int) -> None:
     assert DEFAULT_BUDGET == 1024
     assert max(map(len, plan_batches([length] * 1000))) == sequences
+
+
+class Seen:
+    """Tags each word with itself, and remembers the batches."""
+
+    labels = ("O", "I-PER")
+
+    def __init__(self) -> None:
+        self.batches: list[list[list[str]]] = []
+
+    def tag(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
+        self.batches.append([list(words) for words in sentences])
+        return [[f"tag of {word}" for word in words] for words in sentences]
+
+
+def _sentences(lengths: Sequence[int]) -> list[list[str]]:
+    return [[f"{number}.{i}" for i in range(length)] for number, length in enumerate(lengths)]
+
+
+@given(st.lists(st.integers(0, 9), max_size=40), st.integers(1, 12), st.booleans())
+def test_any_fixed_batches(lengths: list[int], size: int, by_length: bool) -> None:
+    seen, sentences = Seen(), _sentences(lengths)
+    assert FixedBatches(seen, size, by_length).tag(sentences) == Seen().tag(sentences), "same tags, in input order"
+    order = [words for batch in seen.batches for words in batch]
+    assert order == (sorted(sentences, key=len) if by_length else sentences)  # sorted is stable: equal lengths keep their order
+    full, rest = divmod(len(lengths), size)
+    assert [len(batch) for batch in seen.batches] == [size] * full + [rest] * bool(rest)
+
+
+def test_fixed_batches_stand_for_their_tagger() -> None:
+    seen = Seen()
+    batched = FixedBatches(seen, 32)
+    assert batched.labels == seen.labels
+    assert batched.whole() is seen
+    assert batched.tag([]) == []
+    assert seen.batches == []
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_batches_of_nothing(size: int) -> None:
+    with pytest.raises(ParameterError, match=f"batches of {size} sentences"):
+        FixedBatches(Seen(), size)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from affineur.artifact import Manifest, open_folder, read_manifest, write_manifest
+from affineur.artifact import Manifest, open_folder, read_card, read_manifest, verify, write_manifest
 from affineur.errors import AffineurError, ModelError, ParameterError, TransferError
 from affineur.progress import listening
 from affineur.transfer import download
@@ -57,11 +57,13 @@ def test_folder_file_url_and_http_give_the_same(artifact: Path, serve_folder: Se
 
 
 def test_a_plain_folder_over_http(model: Path, serve_folder: Serve, target: Path) -> None:
-    (model / "README.md").write_text("not asked for", "utf-8")
+    (model / "notes.md").write_text("not asked for", "utf-8")
+    (model / "README.md").write_text("---\nlicense: mit\n---\n", "utf-8")
     seen: list[tuple[str, int | None, int | None]] = []
     with listening(lambda *what: seen.append(what)):
         download(f"{serve_folder(model).url}/m", target, digest(model).upper())
-    assert sorted(p.name for p in target.iterdir()) == ["affineur.json", "config.json", "model.safetensors", "tokenizer.json"]
+    assert sorted(p.name for p in target.iterdir()) == ["README.md", "affineur.json", "config.json", "model.safetensors", "tokenizer.json"]
+    assert read_card(target).metadata == {"license": "mit"}
     manifest = read_manifest(target)
     assert manifest is not None
     assert manifest.stage == "download"
@@ -138,6 +140,16 @@ def test_a_listed_file_that_is_not_there(artifact: Path, serve_folder: Serve, ta
     with pytest.raises(TransferError, match=r"a%20note\.txt could not be fetched"):
         download(str(artifact), target)
     assert_nothing_left(target)
+
+
+def test_a_listed_card_that_is_gone_is_no_error(artifact: Path, serve_folder: Serve, target: Path) -> None:
+    (artifact / "README.md").write_text("# Tiny\n", "utf-8")
+    write_manifest(artifact, Manifest("transformers", "prune"))
+    (artifact / "README.md").unlink()
+    for source in (str(artifact), f"{serve_folder(artifact).url}/m"):
+        download(source, target)
+        assert verify(target) is not None
+        assert not (target / "README.md").exists()
 
 
 @pytest.mark.parametrize("name", ["../evil", "/etc/evil", "a/../../evil", "..\\evil", "c:evil", "nul\0", "", "."])

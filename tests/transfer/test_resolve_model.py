@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from affineur.artifact import Manifest, open_folder, write_manifest
+from affineur.artifact import Manifest, open_folder, read_card, verify, write_manifest
 from affineur.errors import MissingExtraError, ModelError
 from affineur.transfer import resolve_model
 from affineur.transfer.hub import looks_like_id
@@ -26,9 +26,10 @@ print(resolve_model({!r}))
 def our_hub(tmp_path: Path) -> Iterator[Callable[[Path], Server]]:
     """A Hub with one model, ``owner/tiny``, that has pickles and checkpoints lying about."""
     folder = build_model(tmp_path / "repo")
-    for name in ("pytorch_model.bin", "training_args.bin", "optimizer.pt", "README.md", "checkpoint-5/model.safetensors"):
+    for name in ("pytorch_model.bin", "training_args.bin", "optimizer.pt", "notes.md", "checkpoint-5/model.safetensors"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(b"never to be fetched")
+    (folder / "README.md").write_text("---\nlicense: cc-by-nc-sa-4.0\n---\n\n# Tiny\n", "utf-8")
     with hub({"models/owner/tiny": folder}) as server:
         yield server
 
@@ -76,8 +77,9 @@ def test_fetches_what_may_be_read_and_then_works_offline(our_hub: Server, tmp_pa
     first = run(RESOLVE.format("owner/tiny"), tmp_path / "home", our_hub.url)
     folder = Path(first.stdout.strip())
     assert open_folder(folder).labels == ("O", "I-LOC", "I-PER"), first.stderr
-    assert {p.name for p in folder.iterdir()} == {"config.json", "tokenizer.json", "model.safetensors"}
-    assert not [r for r in our_hub.requests if "resolve" in r and not r.endswith((".json", "/model.safetensors"))]
+    assert {p.name for p in folder.iterdir()} == {"config.json", "tokenizer.json", "model.safetensors", "README.md"}
+    assert read_card(folder).metadata["license"] == "cc-by-nc-sa-4.0", "it goes on into the cards of what is made of it"
+    assert not [r for r in our_hub.requests if "resolve" in r and not r.endswith((".json", "/model.safetensors", "/README.md"))]
     assert not [r for r in our_hub.requests if "checkpoint-5" in r]
 
     for endpoint, environment in ((NOWHERE, {}), (our_hub.url, {"HF_HUB_OFFLINE": "1"})):
@@ -103,6 +105,19 @@ def test_files_that_the_manifest_lists_come_too(tmp_path: Path) -> None:
         out = run(RESOLVE.format("owner/tiny"), tmp_path / "home", server.url)
         assert (Path(out.stdout.strip()) / "probe [1].json").is_file(), out
         assert run(RESOLVE.format("owner/tiny"), tmp_path / "home", NOWHERE).stdout == out.stdout
+
+
+def test_a_listed_card_that_is_gone_is_no_error(tmp_path: Path) -> None:
+    folder = build_model(tmp_path / "repo")
+    (folder / "README.md").write_text("# Tiny\n", "utf-8")
+    write_manifest(folder, Manifest("transformers", "prune"))
+    (folder / "README.md").unlink()
+    with hub({"models/owner/tiny": folder}) as server:
+        out = run(RESOLVE.format("owner/tiny"), tmp_path / "home", server.url)
+        assert verify(Path(out.stdout.strip())) is not None, out
+        asked = len(server.requests)
+        assert run(RESOLVE.format("owner/tiny"), tmp_path / "home", NOWHERE).stdout == out.stdout
+    assert len(server.requests) == asked
 
 
 def test_weights_only_as_pickles_are_refused_by_name(tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
-from affineur.artifact import write_text
+from affineur import sample
+from affineur.artifact import CARD, MANIFEST, Measured, read_manifest, write_card, write_text
 from affineur.cli import options, show
 from affineur.entities import Corpus
 from affineur.errors import ParameterError
@@ -14,6 +16,7 @@ from affineur.measure import (
     BENCHMARK_COLUMNS,
     COLUMNS,
     MARGIN,
+    Evaluation,
     batching_cells,
     benchmark_cells,
     benchmark_markdown,
@@ -36,6 +39,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     """Add the commands of this module."""
     parser = commands.add_parser("evaluate", help="F1, accuracy, per type, with intervals")
     parser.add_argument("model", metavar="MODEL", help=_ANY)
+    parser.add_argument("--card", action="store_true", help="write the scores into the model card, README.md, of a folder that Affineur made")
     options.add_types(parser)
     options.add_data(parser)
     options.add_common(parser)
@@ -76,6 +80,7 @@ def _corpus(args: argparse.Namespace) -> Corpus:
 def _evaluate(args: argparse.Namespace) -> int:
     from affineur.pipeline import load_any
 
+    folder = _folder_of_card(args) if args.card else None
     corpus = _corpus(args)
     evaluation = evaluate(load_any(args.model, args.device), corpus, options.split_list(args.types))
     total, interval = evaluation.total, evaluation.interval()
@@ -90,7 +95,55 @@ def _evaluate(args: argparse.Namespace) -> int:
     )
     show.table(("Type", "Precision", "Recall", "F1", "95 %", "Gold mentions"), evaluation_cells(evaluation))
     show.to_json({"model": args.model, **evaluation.as_dict()}, args.json)
+    if folder:
+        measured = Measured.of(evaluation.as_dict(), commands=[_again(args)], split=_split(args.data), notes=[_scored(evaluation)])
+        if write_card(folder, measured):
+            show.lines([f"written into {folder / CARD} and {folder / MANIFEST}"])
+        else:
+            show.lines([f"written into {folder / MANIFEST} alone: {folder / CARD} was written or edited by hand and is left as it is"])
     return 0
+
+
+def _folder_of_card(args: argparse.Namespace) -> Path:
+    """Find the artifact whose card will have the scores, before the long work begins.
+
+    Raises:
+        ParameterError: If the model has no card of ours.
+    """
+    from affineur.pipeline.models import SPACY, Reference
+
+    model = Reference.parse(args.model)
+    if model.prefix == SPACY:
+        raise ParameterError(f"--card: {args.model} is a spaCy pipeline, not a folder of Affineur's, so it has no card to write; leave --card out")
+    if model.prefix:
+        command = shlex.join(["affineur", "evaluate", model.rest, "--data", args.data, "--card"])
+        raise ParameterError(f"--card: {args.model} runs {model.rest} another way than its folder does, and a card is that folder's; type: {command}")
+    folder = model.folder()
+    if folder.resolve() == sample.teacher().resolve():
+        raise ParameterError("--card: the sample is part of Affineur and is not changed; leave --card out, or give a model made from it")
+    if read_manifest(folder) is None:
+        raise ParameterError(f"--card: {folder} has no {MANIFEST}, so Affineur did not make it; leave --card out and write its {CARD} by hand")
+    if (folder / MANIFEST).is_symlink():
+        raise ParameterError(f"--card: {folder} lies in the Hub's cache, which is not ours to change; give the folder of a copy, or leave --card out")
+    return folder
+
+
+def _scored(evaluation: Evaluation) -> str:
+    merged = f", {evaluation.merged:,} touching gold mentions merged" if evaluation.merged else ""
+    return f"Types {', '.join(evaluation.types)}; mentions compared in {evaluation.scheme}{merged}."
+
+
+def _again(args: argparse.Namespace) -> str:
+    """Return the command line that gives the figures again: what decides them, as it was typed."""
+    decides = ("types", "word_column", "tag_column", "scheme", "tag_names", "label_map", "device")
+    defaults = {"word_column": 0, "tag_column": -1, "device": "cpu"}
+    given = {name: getattr(args, name) for name in decides if getattr(args, name) != defaults.get(name)}
+    return shlex.join(["affineur", "evaluate", args.model, "--data", args.data, *(f"--{name.replace('_', '-')}={v}" for name, v in given.items())])
+
+
+def _split(data: str) -> str:
+    """Name the part of the data that is scored: a file is all of itself, of anything else it is test."""
+    return "all" if Path(data).expanduser().is_file() else "test"
 
 
 def _compare(args: argparse.Namespace) -> int:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
+from affineur.artifact import write_text
 from affineur.cli import options, show
 from affineur.errors import ParameterError
 from affineur.measure import Budget
-from affineur.transfer import load_corpus, load_splits, resolve_model
+from affineur.transfer import DataOptions, load_corpus, load_splits, resolve_model
 
 _METHODS = "magnitude, layerwise, wanda"
 
@@ -28,7 +30,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     group.add_argument("--scope", default="attention+ffn", help="attention+ffn, attention or ffn (default: attention+ffn)")
     group.add_argument("--points", metavar="S,S,…", help="try these sparsities only (default: a coarse scan, then bisection)")
     group.add_argument("--tolerance", type=float, default=0.01, help="bisection stops at steps of this size (default: 0.01)")
-    group.add_argument("--calibration", metavar="DATA", help="text for wanda; labels are not read (default: train of --data)")
+    group.add_argument("--calibration", metavar="DATA", help="text for wanda, as --data elsewhere; labels are not read (default: train of --data)")
     group.add_argument("--recover", action="store_true", help="fine-tune each point under its mask, by the options below")
     group.add_argument("--teacher", metavar="T", help="learn soft labels from this model too when recovering")
     group.add_argument("--svg", metavar="FILE", type=Path, help="write the curve as a picture")
@@ -44,33 +46,28 @@ def _sweep(args: argparse.Namespace) -> int:
     budget = Budget(args.min_f1, args.max_drop, args.confidence)
     if args.teacher and not args.recover:
         raise ParameterError("--teacher says what to learn from when recovering; add --recover")
-    from affineur.compress import METHODS
+    from affineur.compress import GUIDE, METHODS
     from affineur.pipeline import Plan, Recovery, sweep
-    from affineur.pipeline.sweep import SWEEP_COLUMNS, sweep_cells
+    from affineur.pipeline.sweep import SWEEP_COLUMNS, picture, sweep_cells, sweep_lines
 
+    soft = options.soft_of(args)
+    if not args.teacher and soft != type(soft)():
+        raise ParameterError("--soft-weight, --temperature and --hidden-weight say what to learn from a teacher; name one with --teacher")
+    if not args.recover and options.settings_of(args) != replace(GUIDE, seed=args.seed):
+        raise ParameterError("--epochs, --learning-rate, --batch-size, --weight-decay and --warmup say how to recover; add --recover")
     teacher = resolve_model(args.teacher) if args.teacher else None
-    recovery = Recovery(options.settings_of(args), teacher, options.soft_of(args) if teacher else None) if args.recover else None
+    recovery = Recovery(options.settings_of(args), teacher, soft if teacher else None) if args.recover else None
     methods = METHODS if args.method == "all" else tuple(options.split_list(args.method) or ())
     plan = Plan(budget, methods, _points(args.points), args.tolerance, args.scope, recovery)
+    if args.calibration and "wanda" not in plan.methods:
+        raise ParameterError(f"--calibration is for --method wanda, but the method is {args.method}; leave it out, or say --method wanda")
     data = load_splits(args.data, options.data_options(args))
-    calibration = load_corpus(args.calibration, "train") if args.calibration else None
+    calibration = load_corpus(args.calibration, "train", DataOptions(dev_share=0.0)) if args.calibration else None
     found = sweep(args.model, args.output, data, plan, args.baseline, calibration, options.split_list(args.types), args.device)
     show.table(SWEEP_COLUMNS, [cells for curve in found.curves for cells in sweep_cells(curve)])
-    first = found.curves[0]
-    lines = [f"Searched on {first.data}, {first.sentences:,} sentences; baseline {first.baseline}, F1 {first.baseline_f1:.2%}; budget: {budget}."]
-    if found.chosen is None:
-        near = found.nearest
-        figures = f"F1 {near.f1:.2%} ({near.f1_low:.2%} to {near.f1_high:.2%}), may lose up to {near.drop_high * 100:.2f} points"
-        lines.append(
-            f"No sparsity is shown to be inside the budget. The best point, {near.method} at {near.sparsity:.2%}: {figures}. Nothing was written."
-        )
-    else:
-        best = found.chosen
-        lines.append(
-            f"Chosen: {best.method} at {best.sparsity:.2%}, inside on the split that was searched: may lose up to {best.drop_high * 100:.2f} points."
-        )
-        lines += [str(found.confirmation), f"written to {found.out}, with the evidence in affineur.json and sweep.json"]
-    show.lines(lines)
+    show.lines(sweep_lines(found))
+    if args.svg:
+        write_text(args.svg, picture(found.curves))
     show.to_json(found.as_dict(), args.json)
     return 0 if found.confirmation and found.confirmation.state != "disagrees" else 3
 

@@ -85,6 +85,11 @@ def _open_base(path: Path, types: tuple[str, ...], scheme: Scheme) -> tuple[Mode
     """Look at a base: its configuration with the labels it will have, and whether it has weights."""
     config = read_config(path)
     labels = labels_of(config, path) if is_token_classifier(config) and "id2label" in config else labels_for(types, scheme)
+    if "O" not in labels:  # said here: after hours of training nothing could open the result
+        raise ModelError(
+            f"{path} is a token classifier with the labels {', '.join(labels)}, none of them O, and training would keep them; "
+            "name them in its config.json's id2label, as in O, I-PER, I-LOC, or take the model it was made from"
+        )
     has_weights = any(p.suffix == ".safetensors" for p in path.iterdir())
     folder = ModelFolder(path, config, labels)
     require_tokenizer(path)

@@ -211,10 +211,10 @@ def benchmark(
         shapes: Whether batches of fixed sizes are timed too, naive and sorted; no winner is declared on them.
 
     Raises:
-        ParameterError: If there is no model, or no round.
+        ParameterError: If there is no model, no sentence, or no round.
     """
-    if not subjects or rounds < 1:
-        raise ParameterError("a benchmark needs at least one model and one round")
+    if not subjects or not words or rounds < 1:
+        raise ParameterError("a benchmark needs at least one model, one sentence and one round")
     slowest = max(_warm(subject, len(words)) for subject in subjects)
     chosen = _spread(len(words), max(_FEWEST, min(_MOST, int(_PASS_SECONDS / slowest))))
     timings: list[list[Timing]] = [[] for _ in subjects]
@@ -229,7 +229,8 @@ def benchmark(
             timings[place].append(Timing(batching, speed, speed * each_words, median_ratio(rows, speeds[0], CONFIDENCE)))
     single = max(statistics.median(subject.run(chosen[: _BLOCK[0]], SINGLE)) for subject in subjects)
     block = max(_BLOCK[0], min(_BLOCK[1], int(_PASS_SECONDS / max(single, 1e-6))))
-    blocks = [[(block * turn + i) % len(words) for i in range(block)] for turn in range(rounds)]
+    # Each block goes through the whole corpus, a sentence further every round.
+    blocks = [[(i * len(words) // block + turn) % len(words) for i in range(block)] for turn in range(rounds)]
     alone = _in_turn(subjects, [(part, SINGLE) for part in blocks], "timing, one by one")
     middles = [[statistics.median(part) for part in rows] for rows in alone]
     measured = []
@@ -315,6 +316,8 @@ def _ratio_dict(ratio: Ratio) -> dict[str, Any]:
 
 def speed_in_words(ratio: Ratio) -> str:
     """Say what an interval of a speed ratio allows to say."""
+    if math.isinf(ratio.high):
+        return f"no winner, {ratio.value:.2f}×: too few rounds for an interval at {CONFIDENCE:.0%}"
     interval = f"{ratio.value:.2f}× ({ratio.low:.2f}–{ratio.high:.2f}, {CONFIDENCE:.0%})"
     return {
         "faster": f"faster, {interval}",

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from affineur.errors import ParameterError
+from affineur.measure.bootstrap import FEWEST
 from affineur.measure.evaluation import Evaluation
 
 
@@ -26,7 +27,7 @@ class Point:
         drop_low: Lower end of the paired interval.
         drop_high: Upper end: what may have been lost.
         p_value: Of no difference to the baseline.
-        inside: Whether the interval, not only the point, is inside the budget.
+        inside: Whether the interval, not only the point, is inside the budget, and enough sentences stand behind it.
     """
 
     method: str
@@ -77,6 +78,9 @@ class Budget:
     def point(self, evaluation: Evaluation, baseline: Evaluation, method: str, asked: float, sparsity: float, recovered: bool = False) -> Point:
         """Judge one model.
 
+        On fewer than :data:`~affineur.measure.bootstrap.FEWEST` sentences no point is inside: their intervals may well
+        have no width, and that shows how little was looked at, not that nothing was lost.
+
         Args:
             evaluation: Its scores.
             baseline: Scores of the baseline on the same sentences.
@@ -87,7 +91,8 @@ class Budget:
         """
         interval = evaluation.interval(confidence=self.confidence)
         difference = evaluation.minus(baseline, confidence=self.confidence)
-        inside = (self.min_f1 is None or interval.low >= self.min_f1) and (self.max_drop is None or -difference.low <= self.max_drop)
+        kept = (self.min_f1 is None or interval.low >= self.min_f1) and (self.max_drop is None or -difference.low <= self.max_drop)
+        inside = kept and evaluation.sentences >= FEWEST
         drop, low, high = 0.0 - difference.value, 0.0 - difference.high, 0.0 - difference.low
         return Point(method, asked, sparsity, recovered, interval.value, interval.low, interval.high, drop, low, high, difference.p_value, inside)
 
@@ -97,9 +102,11 @@ class Budget:
 
     def __str__(self) -> str:
         """Say the budget in words."""
-        parts = [f"F1 of at least {self.min_f1:.2%}"] if self.min_f1 is not None else []
-        parts += [f"a drop of at most {self.max_drop * 100:g} points"] if self.max_drop is not None else []
-        return " and ".join(parts) + f" with {self.confidence:.0%} confidence"
+        parts = [f"F1 of at least {self.min_f1 * 100:g}%"] if self.min_f1 is not None else []
+        if self.max_drop is not None:
+            lost = f"{self.max_drop * 100:g}"
+            parts.append(f"a drop of at most {lost} point{'' if lost == '1' else 's'}")
+        return " and ".join(parts) + f" with {self.confidence * 100:g}% confidence"
 
 
 @dataclass(frozen=True, slots=True)

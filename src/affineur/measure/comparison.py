@@ -235,7 +235,7 @@ def in_words(model: str, baseline: str, difference: Difference, margin: float = 
     """
     low, high, ready = difference.low * 100, difference.high * 100, f"{margin * 100:g} points"
     if difference.value == low == high == 0:
-        return f"{model} finds exactly what {baseline} finds"
+        return f"{model} has exactly the F1 of {baseline}, whatever sentences are drawn"
     if low > 0:
         return f"{model} is better than {baseline} by {low:.2f} to {high:.2f} points (95 %)"
     worse = f", though worse by {-high:.2f} to {-low:.2f}" if high < 0 else ""

@@ -38,7 +38,7 @@ def _cells(row: Row, first: bool) -> list[str]:
         megabytes(row.size_bytes),
         f"{row.f1:.2%}",
         f"{row.f1_low * 100:.1f}–{row.f1_high * 100:.1f}",
-        "–" if first else f"{-row.drop * 100:+.2f} ({-row.drop_high * 100:+.2f} … {-row.drop_low * 100:+.2f})",
+        "–" if first else f"{-row.drop * 100:+z.2f} ({-row.drop_high * 100:+z.2f} … {-row.drop_low * 100:+z.2f})",
         f"{row.accuracy:.2%}",
         rate(row.sentences_per_second),
         "1.00×" if first else _times(row),

@@ -6,10 +6,11 @@ import contextlib
 from collections.abc import Sequence
 
 from affineur.entities import Corpus
+from affineur.errors import ParameterError
 from affineur.measure import Benchmark, benchmark
 from affineur.measure.benchmark import ROUNDS
 from affineur.pipeline.models import model_name
-from affineur.pipeline.processes import ModelProcess, pin, sample_of
+from affineur.pipeline.processes import ModelProcess, pinned, sample_of
 from affineur.progress import report
 
 
@@ -30,14 +31,20 @@ def benchmark_models(
         ModelError: If a model cannot be used.
         ParameterError: If there is no model or no round, or there are more threads than processors.
     """
-    cpus = pin(threads)
-    sentences = sample_of(corpus)
-    names = [model_name(reference) for reference in references]
-    if len(set(names)) < len(names):  # two folders of one name, or one model twice: show them as typed, numbered where that is the same too
-        names = [r if references.count(r) == 1 else f"{model_name(r)} #{references[: i + 1].count(r)}" for i, r in enumerate(references)]
+    if not references or rounds < 1:
+        raise ParameterError(f"a benchmark needs at least one model and one round, here are {len(references)} and {rounds}")
     with contextlib.ExitStack() as stack:
+        cpus = stack.enter_context(pinned(threads))
+        sentences = sample_of(corpus)
         processes = []
-        for reference, name in zip(references, names, strict=True):
+        for reference, name in zip(references, _names(references), strict=True):
             report(f"loading {name} in a process of its own")
-            processes.append(stack.enter_context(ModelProcess(reference, sentences, device, name)))
+            processes.append(stack.enter_context(ModelProcess(reference, sentences, device, name, threads)))
         return benchmark(processes, [len(words) for words in sentences], corpus.name, rounds, cpus, shapes)
+
+
+def _names(references: Sequence[str]) -> list[str]:
+    """Name each model once: two folders of one name as they were typed, one model named twice with a number."""
+    shown = {reference: model_name(reference) for reference in references}
+    shown = {r: r if list(shown.values()).count(name) > 1 else name for r, name in shown.items()}
+    return [shown[r] if references.count(r) == 1 else f"{shown[r]} #{references[: i + 1].count(r)}" for i, r in enumerate(references)]

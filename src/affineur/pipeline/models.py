@@ -136,11 +136,16 @@ def model_digest(reference: str | Path) -> str:
     if parsed.prefix == SPACY:
         import importlib.metadata
 
-        versions = [importlib.metadata.version("spacy")]
         folder = Path(parsed.rest)
-        if folder.is_dir():
-            versions += [hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.rglob("*")) if p.is_file()]
-        else:
-            versions.append(importlib.metadata.version(parsed.rest))
+        try:
+            versions = [importlib.metadata.version("spacy")]
+            if folder.is_dir():
+                versions += [hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.rglob("*")) if p.is_file()]
+            else:
+                versions.append(importlib.metadata.version(parsed.rest))
+        except importlib.metadata.PackageNotFoundError as error:
+            raise ModelError(
+                f"{parsed.name} cannot be told from another: no package {error.name} is installed; type: pip install {error.name}"
+            ) from None
         return f"{parsed.prefix}{parsed.rest} {' '.join(versions)}"
     return parsed.prefix + open_folder(parsed.folder()).digest()

@@ -8,6 +8,9 @@ from typing import Any
 
 from affineur.errors import MissingExtraError, ModelError, one_line
 
+#: Factories of embeddings that recognizers listen to. One that is missing is silently all zeros to its listeners.
+_SHARED = ("tok2vec", "transformer", "curated_transformer")
+
 
 class SpacyTagger:
     """Tags words with the named-entity recognizer of a spaCy pipeline; only what it needs is loaded.
@@ -36,7 +39,8 @@ class SpacyTagger:
         """Return one BIO tag for each word."""
         from spacy.tokens import Doc
 
-        docs = [Doc(self._nlp.vocab, words=list(words)) for words in sentences]
+        # Lone surrogates, which spaCy cannot take, become question marks, as they do for our models.
+        docs = [Doc(self._nlp.vocab, words=[word.encode("utf-8", "replace").decode("utf-8") for word in words]) for words in sentences]
         piped = self._nlp.pipe(docs, batch_size=max(1, min(len(docs), 256)))
         return [[f"{token.ent_iob_}-{token.ent_type_}" if token.ent_type_ else "O" for token in doc] for doc in piped]
 
@@ -45,11 +49,16 @@ class SpacyTagger:
         return self
 
     @property
+    def threads(self) -> int | None:
+        """Threads of its engine: 1, for spaCy's own kernels know no more; ``None`` where it embeds with torch."""
+        return None if any("transformer" in self._nlp.get_pipe_meta(name).factory for name in self._nlp.pipe_names) else 1
+
+    @property
     def size_bytes(self) -> int:
-        """Bytes on disk of what is loaded: components in use, vocabulary with vectors, tokenizer."""
+        """Bytes on disk of what is loaded: components in use, vocabulary with vectors, tokenizer, configuration."""
         folder: Path = self._nlp.path
-        unused = {part.name for part in folder.iterdir() if part.is_dir()} - {*self._nlp.pipe_names, "vocab"}
-        return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file() and p.relative_to(folder).parts[0] not in unused)
+        used = {*self._nlp.pipe_names, "vocab", "tokenizer", "config.cfg", "meta.json"}
+        return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file() and p.relative_to(folder).parts[0] in used)
 
     @property
     def parameters(self) -> int:
@@ -71,9 +80,12 @@ def _load(name: str) -> Any:
         pipes = spacy.util.load_config(folder / "config.cfg")["components"]
         # Some recognizers listen to a shared embedding; the others carry their own and need nothing else.
         listens = "Listener" in str(pipes["ner"]["model"]["tok2vec"]["@architectures"])
-        needed = {"ner", *(("tok2vec", "transformer") if listens else ())}
-        return spacy.load(folder, exclude=[pipe for pipe in pipes if pipe not in needed])
-    except (OSError, KeyError, ValueError, ImportError) as error:
+        needed = {"ner", *(pipe for pipe in pipes if listens and pipes[pipe].get("factory") in _SHARED)}
+        nlp = spacy.load(folder, exclude=[pipe for pipe in pipes if pipe not in needed])
+        for pipe in nlp.disabled:  # by the pipeline's own configuration; then it would find nothing
+            nlp.enable_pipe(pipe)
+        return nlp
+    except Exception as error:  # a damaged pipeline makes spaCy fail in many ways
         raise ModelError(
             f"spacy:{name} is not an installed spaCy pipeline with an entity recognizer ({one_line(error, 120)}); type: pip install {name}"
         ) from None

@@ -8,8 +8,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -17,12 +18,14 @@ from affineur.entities import Corpus
 from affineur.errors import ModelError, ParameterError
 from affineur.measure import Birth, Facts, percentiles
 from affineur.measure.benchmark import OWN, SINGLE, Batching
-from affineur.pipeline.models import INT8, facts, model_name
+from affineur.pipeline.models import INT8, SPACY, facts, model_name
 from affineur.progress import report
 
 _MEMORY_SENTENCES = 128
 _SENTENCES = 512
 _LOAD_SENTENCES = 200
+_WORKER = Path(__file__).with_name("worker.py")
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class ModelProcess:
@@ -33,17 +36,21 @@ class ModelProcess:
         sentences: Words of the sentences to time.
         device: A torch device.
         name: What to call it; by default its short name.
+        threads: Threads of its engine; ``None`` for what the environment says.
 
     Raises:
         ModelError: If the model cannot be used, or the process died.
     """
 
-    def __init__(self, reference: str, sentences: Sequence[Sequence[str]], device: str = "cpu", name: str | None = None) -> None:
+    def __init__(
+        self, reference: str, sentences: Sequence[Sequence[str]], device: str = "cpu", name: str | None = None, threads: int | None = None
+    ) -> None:
         self._reference = reference
         self.name = name or model_name(reference)
         start = time.perf_counter()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "affineur.pipeline.worker", reference, device],
+            [sys.executable, "-P", str(_WORKER), reference, device],  # -P: a torch.py where the user stands is not torch
+            env=os.environ | (dict.fromkeys(_THREADS, str(threads)) if threads else {}),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -83,10 +90,15 @@ class ModelProcess:
             line = self._process.stdout.readline()
         except BrokenPipeError:
             line = ""
-        if not line:
+        if not line.endswith("\n"):  # nothing, or the half of an answer
             code = self._process.wait()
             why = f"killed by signal {-code}, perhaps out of memory" if code < 0 else f"it ended with status {code}"
-            raise ModelError(f"the process that measures {self.name} died ({why}); try: affineur predict {self._reference} 'Marie vit à Paris.'")
+            alone = (
+                f"evaluate {self._reference} --data sample"
+                if self._reference.startswith(SPACY)
+                else f"predict {self._reference} 'Marie vit à Paris.'"
+            )
+            raise ModelError(f"the process that measures {self.name} died ({why}); try: affineur {alone}")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise ModelError(answer["error"])
@@ -168,18 +180,23 @@ def sample_of(corpus: Corpus, most: int = _SENTENCES) -> list[tuple[str, ...]]:
     return [sentence.words for place, sentence in enumerate(corpus) if place % step == 0]
 
 
-def pin(threads: int | None) -> tuple[int, ...]:
-    """Keep this process and its children to as many processors as there are threads; return which.
+@contextlib.contextmanager
+def pinned(threads: int | None) -> Iterator[tuple[int, ...]]:
+    """Keep processes started inside to as many processors as there are threads; gives which, none where the system cannot.
 
     Raises:
-        ParameterError: If there are more threads than usable processors: they would wait for each other.
+        ParameterError: If there is no thread, or more of them than usable processors: they would wait for each other.
     """
+    if threads is not None and threads < 1:
+        raise ParameterError(f"--threads {threads} is impossible, expected at least 1")
     if not hasattr(os, "sched_getaffinity"):
-        return ()
+        yield ()
+        return
     usable = sorted(os.sched_getaffinity(0))
     if threads is not None and threads > len(usable):
         raise ParameterError(f"--threads {threads}, but this machine lets us use {len(usable)} processors; figures would mean nothing")
-    if threads is not None and threads < len(usable):
-        os.sched_setaffinity(0, usable[:threads])
-        return tuple(usable[:threads])
-    return tuple(usable)
+    os.sched_setaffinity(0, usable[:threads])
+    try:
+        yield tuple(usable[:threads])
+    finally:
+        os.sched_setaffinity(0, usable)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -138,18 +138,24 @@ class _Results:
 
     def benchmark(self) -> Benchmark | None:
         section = self.recipe.benchmark
+        return benchmark_models(self.timed, self.test, section.rounds, device=self.device) if section else None
+
+    @property
+    def timed(self) -> list[str]:
+        """The models of ``benchmark``: those it names, or the baseline and the last two."""
+        section = self.recipe.benchmark
         if section is None:
-            return None
+            return []
         rows = section.rows or list(dict.fromkeys([self.first, *list(self.references)[-2:]]))
-        chosen = [self.references[row] for row in rows if row in self.references]
-        return benchmark_models(chosen, self.test, section.rounds, device=self.device)
+        return [self.references[row] for row in rows if row in self.references]
 
     def check(self) -> Gate | None:
         bars = self.recipe.bars
         if bars is None:
             return None
         model, baseline = self.references[self.last], self.references[self.first]
-        return check(model, bars, self.test, baseline, None, self.recipe.types, self.device, self.score)
+        judged = check(model, bars, self.test, baseline, None, self.recipe.types, self.device, self.score)
+        return replace(judged, model=self.names[self.last], baseline=judged.baseline and self.names[self.first])  # as the table calls them
 
     def analyze(self, candidates: dict[RowName, Candidate], table: Comparison) -> Analysis:
         model, baseline = candidates[self.last], candidates[self.first]
@@ -161,12 +167,14 @@ class _Results:
         """Return what gives each figure of the report again: what it gives, and the command."""
         folder, data = self.made.folder, _data_options(self.recipe.data_section)
         types = ["--types", ",".join(self.recipe.types)] if self.recipe.types else []
-        models = list(self.references.values())
+        models, compared = list(self.references.values()), self.recipe.compare
+        margin = ["--margin", f"{compared.margin:g}"]
+        rounds = ["--rounds", str(self.recipe.benchmark.rounds)] if self.recipe.benchmark else []
         found = [
             ("everything here, from the recipe", ["run", str(folder / "recipe.yaml"), "--runs", str(folder.parent)]),
-            ("the table, the intervals, speed and memory", ["compare", *models, *data, *types]),
+            ("the table, the intervals, speed and memory", ["compare", *models, *data, *types, *margin, "--rounds", str(compared.rounds)]),
             ("one model's scores by type", ["evaluate", models[-1], *data, *types]),
-            ("latency, throughput and load time", ["benchmark", *models, *data]),
+            ("latency, throughput and load time", ["benchmark", *(self.timed or models), *data, *rounds]),
         ]
         if self.recipe.check:
             baseline = ["--baseline", self.references[self.first]]
@@ -234,7 +242,7 @@ def write_results(recipe: Recipe, made: Run, splits: Splits, test: Corpus, score
     write_text(folder / "report.html", report_html(page))
     write_text(folder / "compare.md", markdown(table))
     _write_cards(results, table)
-    more = {"key": key, "recipe": recipe.digest, "notes": made.notes, "files": ["compare.md", "report.html", *files]}
+    more = {"key": key, "recipe": recipe.digest, "notes": made.notes, "files": ["compare.md", "report.html", *(["bars.yaml"] if gate else []), *files]}
     # Last, since its key says that all the rest is there.
     write_json(folder / "compare.json", table.as_dict() | {"cells": comparison_cells(table), "footnotes": footnotes(table)} | more)
     made.table = _read(folder / "compare.json")

@@ -2,21 +2,29 @@
 
 ::
 
-    {"sentences": [[word, …], …]}                                   → {"threads": n, "load_seconds": s}, or {"error": text}
+    {"sentences": [[word, …], …]}                                   → {"threads": n, "load_seconds": s}
     {"run": [index, …], "size": null or n, "by_length": true/false} → {"seconds": [of each call]}
     {"peak": true}                                                  → {"bytes": peak resident memory, 0 if unknown}
     {"size": true}                                                  → {"bytes": of a model built in memory, serialized}
+
+Each answer may be ``{"error": text}`` instead. It is run as a script, not with ``-m``: that would import the whole
+package first, which is too late to keep a library's chatter out of the answers, and would count in a peer's memory.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import json
 import os
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
+
+_SPACY = "spacy:"
 
 
 def main() -> None:
@@ -25,33 +33,58 @@ def main() -> None:
     # Whatever a library prints must not come between the answers.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
+    sys.path.append(str(Path(__file__).parents[2]))  # where this package is, if it is not installed
     reference, device = sys.argv[1:3]
     sentences: list[list[str]] = json.loads(sys.stdin.readline())["sentences"]
-    try:
-        tagger, ready = _ready(reference, device)
-    except Exception as error:
-        from affineur.errors import AffineurError
-
-        if not isinstance(error, AffineurError):
-            raise
-        print(json.dumps({"error": str(error)}), file=answers)
+    held: list[Any] = []
+    if not _told(answers, reference, lambda: _ready(reference, device, held)):
         return
-    print(json.dumps(ready), file=answers)
     for line in sys.stdin:
-        print(json.dumps(_answer(tagger, sentences, json.loads(line))), file=answers)
+        asked = json.loads(line)
+        _told(answers, reference, lambda asked=asked: _answer(held[0], sentences, asked))  # type: ignore[misc]
 
 
-def _ready(reference: str, device: str) -> tuple[Any, dict[str, Any]]:
-    from affineur.pipeline.models import load_any
+def _told(answers: TextIO, reference: str, answer: Callable[[], dict[str, Any]]) -> bool:
+    """Write an answer, or why there is none; say whether there was one."""
+    try:
+        said = answer()
+    except Exception as error:
+        from affineur.errors import AffineurError, one_line
 
+        why = str(error) if isinstance(error, AffineurError) else f"{reference} fails in a fresh process ({type(error).__name__}: {one_line(error)})"
+        said = {"error": why}
+    print(json.dumps(said), file=answers)
+    return "error" not in said
+
+
+def _ready(reference: str, device: str, held: list[Any]) -> dict[str, Any]:
+    load = _loader(reference)
     start = time.perf_counter()
-    tagger = load_any(reference, device)
-    return tagger, {"load_seconds": time.perf_counter() - start, "threads": _threads()}
+    tagger = load(device)
+    seconds = time.perf_counter() - start
+    held.append(tagger)
+    return {"load_seconds": seconds, "threads": _threads(tagger)}
 
 
-def _threads() -> int:
+def _loader(reference: str) -> Callable[[str], Any]:
+    """Import what a model needs, so that loading it is all that is timed."""
+    if not reference.startswith(_SPACY):
+        from affineur.pipeline.models import load_any
+
+        return lambda device: load_any(reference, device)
+    with contextlib.suppress(ImportError):  # said better when it is loaded
+        import spacy  # noqa: F401
+    # By its file: the package would bring torch and transformers, 0.2 GB that are not the peer's.
+    spec: Any = importlib.util.spec_from_file_location("affineur_peers", Path(__file__).with_name("peers.py"))
+    peers = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(peers)
+    return lambda _: peers.SpacyTagger(reference.removeprefix(_SPACY))
+
+
+def _threads(tagger: Any) -> int:
+    own: int | None = getattr(tagger, "threads", None)
     torch: Any = sys.modules.get("torch")
-    return int(torch.get_num_threads()) if torch is not None else int(os.environ.get("OMP_NUM_THREADS", "0")) or len(os.sched_getaffinity(0))
+    return own or (int(torch.get_num_threads()) if torch is not None else 1)
 
 
 def _answer(tagger: Any, sentences: list[list[str]], asked: dict[str, Any]) -> dict[str, Any]:

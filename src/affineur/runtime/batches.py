@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from affineur.entities import Tagger
+from affineur.errors import ParameterError
 
 #: Padded tokens in one batch. On two cores larger batches gain nothing and cost memory (``benchmarks/batching.py``).
 DEFAULT_BUDGET = 1024
@@ -40,9 +41,14 @@ class FixedBatches:
         tagger: Takes what it is given as one batch.
         size: Sentences in a batch.
         by_length: Whether sentences are sorted by length first.
+
+    Raises:
+        ParameterError: If ``size`` is less than 1.
     """
 
     def __init__(self, tagger: Tagger, size: int, by_length: bool = False) -> None:
+        if size < 1:
+            raise ParameterError(f"batches of {size} sentences are impossible, expected at least 1")
         self._tagger, self._size, self._by_length = tagger, size, by_length
 
     @property

@@ -11,7 +11,7 @@ from urllib.error import HTTPError
 from urllib.parse import quote, urlsplit
 from urllib.request import Request, urlopen
 
-from affineur.artifact import MANIFEST, Manifest, file_digest, new_folder, open_folder, read_manifest, verify, write_manifest
+from affineur.artifact import CARD, MANIFEST, Manifest, file_digest, new_folder, open_folder, read_manifest, verify, write_manifest
 from affineur.artifact.tensors import INDEX, WEIGHTS
 from affineur.errors import ModelError, ParameterError, TransferError, one_line
 from affineur.progress import report
@@ -27,7 +27,7 @@ def download(source: str, destination: Path, sha256: str | None = None) -> Path:
     """Copy a model to ``destination``, all of it or nothing.
 
     With ``affineur.json`` at the source, the files it lists are fetched and their digests checked; without, the
-    files that ``save_pretrained`` writes. Either way the result is opened before it is put in place.
+    files that ``save_pretrained`` writes and the model card. Either way the result is opened before it is put in place.
 
     Args:
         source: A local folder, a ``file://``, ``http://`` or ``https://`` URL of one, or a Hub id (``hub:owner/name``).
@@ -75,7 +75,7 @@ def _base(source: str) -> str:
 def _fetch_model(base: str, source: str, folder: Path) -> None:
     if _fetch(base, MANIFEST, folder, required=False):
         for name in manifest_files(folder, source):
-            _fetch(base, name, folder)
+            _fetch(base, name, folder, required=name != CARD)  # people edit a card, and may take it away
         return
     _fetch(base, CONFIG, folder)
     if not _fetch(base, WEIGHTS, folder, required=False):

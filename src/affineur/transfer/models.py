@@ -7,6 +7,7 @@ from glob import escape
 from pathlib import Path
 
 from affineur import sample
+from affineur.artifact import CARD
 from affineur.artifact.tensors import INDEX, WEIGHTS, is_pickle
 from affineur.errors import ModelError
 from affineur.transfer.hub import PREFIX, Snapshot, looks_like_id, snapshot
@@ -16,8 +17,8 @@ from affineur.transfer.names import MODEL_PATTERNS, manifest_files
 def resolve_model(reference: str | Path, revision: str | None = None) -> Path:
     """Return the folder a reference stands for, fetching it from the Hub if it is an id and not a folder here.
 
-    Only files that Affineur may read are fetched: configuration, tokenizer, safetensors and what ``affineur.json``
-    lists; pickles never.
+    Only files that Affineur may read are fetched: configuration, tokenizer, safetensors, the model card and what
+    ``affineur.json`` lists; pickles never.
 
     Args:
         reference: A folder, ``sample`` for the embedded teacher, a Hub id (``owner/name``), or
@@ -42,7 +43,8 @@ def resolve_model(reference: str | Path, revision: str | None = None) -> Path:
         raise ModelError(f"{path} is not there, expected a model folder or a Hub id such as owner/name")
     found = snapshot(name, "model", MODEL_PATTERNS, revision)
     _refuse_pickles(name, found)
-    if missing := [file for file in manifest_files(found.folder, name) if not (found.folder / file).is_file()]:
+    # a card that is listed and gone is no reason to ask again: it decides nothing
+    if missing := [file for file in manifest_files(found.folder, name) if file != CARD and not (found.folder / file).is_file()]:
         # the folder's name is its commit: the rest must not come from a later one
         snapshot(name, "model", map(escape, missing), found.folder.name)
     return found.folder

@@ -6,14 +6,14 @@ import json
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from affineur.artifact import MANIFEST, TOKENIZER_FILES, read_manifest
+from affineur.artifact import CARD, MANIFEST, TOKENIZER_FILES, read_manifest
 from affineur.artifact.tensors import INDEX, WEIGHTS, is_pickle
 from affineur.errors import ModelError
 
 CONFIG = "config.json"
 
-#: Files a model folder may have beside its configuration and its weights.
-OPTIONAL = (*TOKENIZER_FILES, "pruning_info.json", "generation_config.json")
+#: Files a model folder may have beside its configuration and its weights. The card says under which license it comes.
+OPTIONAL = (*TOKENIZER_FILES, CARD, "pruning_info.json", "generation_config.json")
 
 #: What is fetched of a Hub model, as glob patterns. A ``*`` also matches ``/`` there: a plain ``*.safetensors``
 #: would bring the weights of every checkpoint folder too.

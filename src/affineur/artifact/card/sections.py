@@ -99,8 +99,8 @@ def scores(manifest: Manifest, measured: Measured | None, name: str) -> str:
         if measured.drop is not None:
             interval = ""
             if measured.drop_low is not None and measured.drop_high is not None:
-                interval = f" (95 % interval {measured.drop_low * 100:+.2f} to {measured.drop_high * 100:+.2f}, paired over the same sentences)"
-            parts.append(f"F1 lost against {code_span(measured.baseline or 'the baseline')}: {measured.drop * 100:+.2f} points{interval}.")
+                interval = f" (95 % interval {measured.drop_low * 100:+z.2f} to {measured.drop_high * 100:+z.2f}, paired over the same sentences)"
+            parts.append(f"F1 lost against {code_span(measured.baseline or 'the baseline')}: {measured.drop * 100:+z.2f} points{interval}.")
         if measured.per_type:
             columns = ("Type", "F1", "95 %", "Precision", "Recall", "Gold mentions")
             parts.append(table(columns, [_type_row(kind, scores) for kind, scores in measured.per_type.items()]))

@@ -1,0 +1,351 @@
+"""Models in processes of their own: what they measure, and how they die.
+
+A process that holds one of our models takes seconds to import torch, so few are started. What happens on the wire is
+tested with a made-up ``spacy`` that does what the words it is given say.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from affineur.entities import Corpus, Sentence
+from affineur.errors import ModelError, ParameterError
+from affineur.measure.benchmark import OWN, SINGLE, Batching
+from affineur.pipeline import processes
+from affineur.pipeline.processes import ModelProcess, peak_rss, pinned, sample_of, under_load
+
+WORDS = [
+    ["Marie", "vit", "à", "Paris", "."],
+    ["👩‍👩‍👧", "Élodie", "e\u0301te\u0301", "\u200b", "\x00", "\u2028", "北京"],
+    ["seul", "\ud83d", "\udc80é", '"', "\\", "\n"],
+    [],
+    ["long"] * 300,
+]
+
+_FAKE = """
+import os, signal, stat, sys
+from pathlib import Path
+print("a library says hello")
+os.write(1, b"and so does its C part\\n")
+
+class util:
+    get_package_path = staticmethod(lambda name: Path(__file__).parent)
+    load_config = staticmethod(lambda path: {"components": {"ner": {"model": {"tok2vec": {"@architectures": "own"}}}}})
+
+class Token:
+    ent_iob_, ent_type_ = "O", ""
+
+class Meta:
+    factory = "ner"
+
+class Pipeline:
+    vocab, disabled, pipe_names, labels = None, [], ["ner"], ("PER",)
+
+    def get_pipe(self, name):
+        return self
+
+    def get_pipe_meta(self, name):
+        return Meta
+
+    def pipe(self, docs, batch_size):
+        print("tagging now")
+        for doc in docs:
+            if "exit" in doc:
+                os._exit(7)
+            if "kill" in doc:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if "raise" in doc:
+                raise RuntimeError("two\\nlines")
+            if "half" in doc:
+                mine = [fd for fd in range(3, 20) if _is_pipe(fd)]
+                os.write(mine[0], b'{"seconds": [0.')
+                os._exit(0)
+            yield [Token] * len(doc)
+
+def _is_pipe(fd):
+    try:
+        return stat.S_ISFIFO(os.fstat(fd).st_mode)
+    except OSError:
+        return False
+
+def load(folder, exclude):
+    print("loading now")
+    if Path(folder).name == "broken":
+        raise ZeroDivisionError("too\\nbad")
+    return Pipeline()
+"""
+#: The first 128 sentences are tagged when a process comes up; what must not happen then stands behind them.
+CALM = [["calme"]] * 128
+TRAPS = {name: 128 + place for place, name in enumerate(("exit", "kill", "raise", "half"))}
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[str]]:
+    """The processes that were started."""
+    seen: list[subprocess.Popen[str]] = []
+
+    class Watched(subprocess.Popen):  # type: ignore[type-arg]
+        def __init__(self, *args: Any, **more: Any) -> None:
+            super().__init__(*args, **more)
+            seen.append(self)
+
+    monkeypatch.setattr(processes.subprocess, "Popen", Watched)
+    return seen
+
+
+@pytest.fixture
+def chatty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
+    """A made-up spaCy for fresh processes that prints whenever it can; returns sentences for it."""
+    package = tmp_path / "fakes" / "spacy"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(textwrap.dedent(_FAKE))
+    (package / "tokens.py").write_text("def Doc(vocab, words):\n    return words\n")
+    monkeypatch.setenv("PYTHONPATH", str(package.parent))
+    return [*CALM, *([name] for name in TRAPS)]
+
+
+def gone(pid: int) -> bool:
+    return not Path(f"/proc/{pid}").exists()
+
+
+@pytest.fixture(scope="module")
+def camembert(shared_model) -> Iterator[ModelProcess]:
+    with ModelProcess(str(shared_model("camembert")), WORDS) as process:
+        yield process
+    assert gone(process._process.pid)
+
+
+def test_a_model_of_ours_comes_up_and_says_how(camembert: ModelProcess) -> None:
+    birth = camembert.birth
+    assert camembert.name == "camembert"
+    assert 0 < birth.load_seconds < birth.start_seconds < 120
+    assert birth.threads == int(os.environ["OMP_NUM_THREADS"])
+    assert birth.peak_rss_bytes is not None
+    assert 50e6 < birth.peak_rss_bytes < 5e9
+
+
+def test_one_second_a_call(camembert: ModelProcess) -> None:
+    assert len(camembert.run([0, 1, 2, 0], SINGLE)) == 4
+    assert len(camembert.run(range(5), OWN)) == 1
+    assert len(camembert.run([0] * 20, Batching(8))) == 1
+    assert len(camembert.run([0] * 20, Batching(8, by_length=True))) == 1
+    assert camembert.run([], SINGLE) == []
+    assert all(0 < second < 60 for second in camembert.run(range(5), SINGLE))
+    short, long = (min(camembert.run([sentence] * 8, SINGLE)) for sentence in (0, 4))
+    assert long > short, "300 words take longer than five"
+
+
+def test_its_peak_never_falls(camembert: ModelProcess) -> None:
+    before = camembert.peak_rss()
+    camembert.run([4] * 50, Batching(32))
+    after = camembert.peak_rss()
+    assert before is not None
+    assert after is not None
+    assert before <= after < 5e9
+
+
+def test_an_impossible_question_is_an_error_and_the_process_lives_on(camembert: ModelProcess) -> None:
+    with pytest.raises(ModelError, match=r"camembert fails in a fresh process \(IndexError: list index out of range\)"):
+        camembert.run([99], OWN)
+    assert len(camembert.run([0], OWN)) == 1
+
+
+def test_its_facts(camembert: ModelProcess, shared_model) -> None:
+    facts = camembert.facts
+    assert (facts.kind, facts.layers) == ("transformers", 3)
+    weights = load_file(shared_model("camembert") / "model.safetensors")
+    assert sum(facts.parts.values()) == sum(w.nbytes for w in weights.values())
+
+
+def test_weights_that_are_not_numbers_are_said_to_be_so(tiny_model, started: list[subprocess.Popen[str]]) -> None:
+    folder = tiny_model()
+    weights = load_file(folder / "model.safetensors")
+    weights["classifier.weight"][:] = float("nan")
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match=r"^the model's outputs are not numbers \(NaN or infinite\); its weights are damaged$"):
+        ModelProcess(str(folder), WORDS)
+    assert [p.returncode is not None and gone(p.pid) for p in started] == [True]
+
+
+def test_a_bad_model_is_the_same_line_as_anywhere(tmp_path: Path, started: list[subprocess.Popen[str]]) -> None:
+    from affineur.pipeline import load
+
+    with pytest.raises(ModelError) as here:
+        load(tmp_path)
+    with pytest.raises(ModelError) as there:
+        ModelProcess(str(tmp_path), WORDS)
+    assert str(there.value) == str(here.value)
+    assert "\n" not in str(there.value)
+    assert [p.returncode is not None and gone(p.pid) for p in started] == [True]
+
+
+def test_what_a_library_prints_does_not_come_between_the_answers(chatty: list[list[str]]) -> None:
+    with ModelProcess("spacy:fake", chatty) as process:
+        for many in (1, 3, 5):
+            assert len(process.run(range(many), SINGLE)) == many
+        assert process.birth.threads == 1
+        assert process.birth.peak_rss_bytes is not None
+        assert process.birth.peak_rss_bytes < 150e6, "torch is none of a peer's memory"
+
+
+@pytest.mark.parametrize(
+    ("trap", "why"), [("exit", "it ended with status 7"), ("kill", "killed by signal 9, perhaps out of memory"), ("half", "it ended with status 0")]
+)
+def test_a_process_that_dies_at_work(trap: str, why: str, chatty: list[list[str]], started: list[subprocess.Popen[str]]) -> None:
+    with ModelProcess("spacy:fake", chatty, name="a fake") as process:
+        with pytest.raises(ModelError) as error:
+            process.run([TRAPS[trap]], OWN)
+        assert str(error.value) == f"the process that measures a fake died ({why}); try: affineur evaluate spacy:fake --data sample"
+        assert gone(started[0].pid), "no zombie"
+        with pytest.raises(ModelError, match="died"):
+            process.run([0], OWN)
+    process.close()  # once more does no harm
+
+
+def test_a_process_killed_from_outside(chatty: list[list[str]], started: list[subprocess.Popen[str]]) -> None:
+    with ModelProcess("spacy:fake", chatty) as process:
+        os.kill(started[0].pid, signal.SIGKILL)
+        with pytest.raises(ModelError, match=r"the process that measures spacy:fake died \(killed by signal 9"):
+            process.run(range(100), SINGLE)
+    assert gone(started[0].pid)
+
+
+def test_an_error_at_work_is_one_line(chatty: list[list[str]]) -> None:
+    with ModelProcess("spacy:fake", chatty) as process:
+        with pytest.raises(ModelError, match=r"^spacy:fake fails in a fresh process \(RuntimeError: two lines\)$"):
+            process.run([TRAPS["raise"]], OWN)
+        assert len(process.run([0], OWN)) == 1
+
+
+def test_an_error_while_loading_is_one_line(chatty: list[list[str]], tmp_path: Path, started: list[subprocess.Popen[str]]) -> None:
+    (tmp_path / "broken").mkdir()
+    with pytest.raises(ModelError, match=r"broken is not an installed spaCy pipeline with an entity recognizer \(too bad\)"):
+        ModelProcess(f"spacy:{tmp_path / 'broken'}", chatty)
+    assert gone(started[0].pid)
+
+
+def test_death_at_birth_names_our_own_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, started: list[subprocess.Popen[str]]) -> None:
+    script = tmp_path / "worker.py"
+    script.write_text("raise SystemExit(4)\n")
+    monkeypatch.setattr(processes, "_WORKER", script)
+    with pytest.raises(ModelError) as error:
+        ModelProcess("some/model", [["x" * 1_000_000]])  # more than a pipe holds: nobody reads it
+    assert (
+        str(error.value)
+        == "the process that measures some/model died (it ended with status 4); try: affineur predict some/model 'Marie vit à Paris.'"
+    )
+    assert gone(started[0].pid)
+
+
+def test_files_where_the_user_stands_are_not_imported(chatty: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "stand").mkdir()
+    for name in ("json", "tokenizers", "affineur"):
+        (tmp_path / "stand" / f"{name}.py").write_text("raise SystemExit(9)\n")
+    monkeypatch.chdir(tmp_path / "stand")
+    with ModelProcess("spacy:fake", chatty) as process:
+        assert len(process.run([0], OWN)) == 1
+
+
+def test_the_end_of_the_parent_is_the_end_of_the_process(chatty: list[list[str]], started: list[subprocess.Popen[str]]) -> None:
+    with ModelProcess("spacy:fake", chatty):
+        assert started[0].stdin is not None
+        started[0].stdin.close()  # what the system does when the parent dies
+        assert started[0].wait(timeout=20) == 0
+
+
+def test_load_and_peak_of_one_model(chatty: list[list[str]], started: list[subprocess.Popen[str]]) -> None:
+    corpus = _corpus(CALM)
+    load = under_load("spacy:fake", corpus)
+    assert 0 <= load.p50_ms <= load.p95_ms <= load.p99_ms < 1000
+    assert load.sentences_per_second > 0
+    peak = peak_rss("spacy:fake", corpus)
+    assert peak is not None
+    assert 5e6 < peak < 150e6
+    assert peak_rss("spacy:fake", _corpus([["exit"]])) is None, "a process that dies has no peak"
+    assert [gone(p.pid) for p in started] == [True] * 3
+
+
+def test_threads_reach_the_process(started: list[subprocess.Popen[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "worker.py"
+    script.write_text(
+        textwrap.dedent("""
+            import json, os, sys
+            sys.stdin.readline()
+            print(json.dumps({"threads": os.environ["OMP_NUM_THREADS"], "load_seconds": 1}), flush=True)
+            for line in sys.stdin:
+                print(json.dumps({"seconds": [1.0], "bytes": 0}), flush=True)
+        """)
+    )
+    monkeypatch.setattr(processes, "_WORKER", script)
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    for threads, wanted in ((2, 2), (None, 5)):
+        with ModelProcess("m", [["a"]], threads=threads) as process:
+            assert process.birth.threads == wanted
+            assert process.birth.peak_rss_bytes is None, "0 is unknown"
+
+
+def _corpus(words: list[list[str]]) -> Corpus:
+    return Corpus.scan("words", lambda: (Sentence(tuple(each), ("O",) * len(each), None) for each in words))
+
+
+@pytest.mark.parametrize(("sentences", "most"), [(1, 512), (512, 512), (513, 512), (1025, 512), (10, 3), (10, 10), (7, 1)])
+def test_a_sample_is_spread_over_the_corpus(sentences: int, most: int) -> None:
+    chosen = [int(words[0]) for words in sample_of(_corpus([[str(i)] for i in range(sentences)]), most)]
+    assert most / 2 < len(chosen) <= most or len(chosen) == sentences
+    assert chosen == sorted(set(chosen))
+    gaps = {b - a for a, b in zip(chosen, chosen[1:], strict=False)}
+    assert len(gaps) <= 1
+    assert sentences - chosen[-1] <= max(gaps, default=sentences)
+
+
+needs_affinity = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system cannot pin processes")
+
+
+@needs_affinity
+def test_processes_started_while_pinned_are_pinned_and_the_next_are_not() -> None:
+    code = "import json, os; print(json.dumps(sorted(os.sched_getaffinity(0))))"
+
+    def seen() -> list[int]:
+        found: list[int] = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout)
+        return found
+
+    every = sorted(os.sched_getaffinity(0))
+    with pinned(1) as cpus:
+        assert list(cpus) == every[:1] == seen()
+    assert sorted(os.sched_getaffinity(0)) == every == seen()
+    with pytest.raises(KeyError), pinned(1):
+        raise KeyError
+    with pinned(None) as cpus:
+        assert list(cpus) == every == sorted(os.sched_getaffinity(0))
+    with pinned(len(every)) as cpus:
+        assert list(cpus) == every
+
+
+@needs_affinity
+def test_more_threads_than_processors() -> None:
+    usable = len(os.sched_getaffinity(0))
+    with pytest.raises(ParameterError, match=f"--threads {usable + 1}, but this machine lets us use {usable} processors"), pinned(usable + 1):
+        pass
+
+
+@pytest.mark.parametrize("threads", [0, -3])
+def test_no_threads(threads: int) -> None:
+    with pytest.raises(ParameterError, match=f"--threads {threads} is impossible"), pinned(threads):
+        pass
+
+
+def test_a_system_that_cannot_pin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    with pinned(64) as cpus:
+        assert cpus == ()
