@@ -12,6 +12,7 @@ from torch import nn
 from transformers import AutoModelForTokenClassification
 
 from affineur.artifact import SCOPES, Manifest, Parent, describe, in_scope, layer_of, matrix_of, open_folder, write_manifest
+from affineur.artifact.scope import PARTS, part_of
 from affineur.errors import ModelError, ParameterError
 
 BERT = {
@@ -179,3 +180,73 @@ def test_description_of_shards_is_that_of_the_whole(tiny_model, tmp_path: Path) 
 def test_description_of_no_model(tmp_path: Path) -> None:
     with pytest.raises(ModelError):
         describe(tmp_path)
+
+
+#: Which module of each family's model is which part: written by hand, not taken from the code.
+PART_MODULES = {
+    "camembert": ("roberta.embeddings", "roberta.encoder", "classifier"),
+    "roberta": ("roberta.embeddings", "roberta.encoder", "classifier"),
+    "bert": ("bert.embeddings", "bert.encoder", "classifier"),
+    "distilbert": ("distilbert.embeddings", "distilbert.transformer", "classifier"),
+    "xlm-roberta": ("roberta.embeddings", "roberta.encoder", "classifier"),
+    "electra": ("electra.embeddings", "electra.encoder", "classifier"),
+    "deberta-v2": ("deberta.embeddings", "deberta.encoder", "classifier"),
+    "modernbert": ("model.embeddings", "model.layers", "classifier"),
+}
+#: What stands outside these three: ELECTRA widens its embeddings, ModernBERT has a last norm and a head of two layers.
+ELSEWHERE = {
+    "electra.embeddings_project": "embeddings",
+    "model.final_norm": "encoder",
+    "head": "head",
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("family", EXPECTED)
+def test_parts_sum_to_the_bytes_of_every_tensor(family: str, dtype: str, shared_model) -> None:
+    folder = shared_model(family, dtype=dtype)
+    weights = load_file(folder / "model.safetensors")
+    where = dict(zip(PART_MODULES[family], PARTS, strict=True)) | ELSEWHERE
+    wanted = dict.fromkeys(PARTS, 0)
+    for name, weight in weights.items():
+        (part,) = {part for module, part in where.items() if name.startswith(f"{module}.")}
+        assert part_of(name) == part, name
+        wanted[part] += weight.numel() * weight.element_size()
+    info = describe(folder)
+    assert info.parts == wanted
+    assert list(info.parts) == ["embeddings", "encoder", "head"]
+    assert all(info.parts.values())
+    assert sum(info.parts.values()) == sum(w.numel() * w.element_size() for w in weights.values())
+    assert 0 < info.folder.size_bytes - sum(info.parts.values()) < 20_000, "a file also has a header"
+    assert info.as_dict()["size_by_part"] == wanted
+
+
+def test_parts_of_shards_are_those_of_the_whole(tiny_model, tmp_path: Path) -> None:
+    folder = tiny_model()
+    AutoModelForTokenClassification.from_pretrained(folder).save_pretrained(tmp_path, max_shard_size="50KB")
+    (tmp_path / "tokenizer.json").write_bytes((folder / "tokenizer.json").read_bytes())
+    assert describe(tmp_path).parts == describe(folder).parts
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("roberta.embeddings.word_embeddings.weight", "embeddings"),
+        ("bert.embeddings.LayerNorm.bias", "embeddings"),
+        ("electra.embeddings_project.weight", "embeddings"),
+        ("model.embeddings.tok_embeddings.weight", "embeddings"),
+        ("roberta.encoder.layer.11.output.LayerNorm.bias", "encoder"),
+        ("deberta.encoder.rel_embeddings.weight", "encoder"),
+        ("deberta.encoder.LayerNorm.weight", "encoder"),
+        ("distilbert.transformer.layer.0.ffn.lin1.weight", "encoder"),
+        ("model.layers.3.mlp.Wi.weight", "encoder"),
+        ("model.final_norm.weight", "encoder"),
+        ("model.layers.0.embeddings.weight", "encoder"),  # what is in a layer is the encoder's, whatever its name
+        ("classifier.bias", "head"),
+        ("head.dense.weight", "head"),
+        ("roberta.pooler.dense.weight", "head"),
+        ("lm_head.layer_norm.weight", "head"),
+    ],
+)
+def test_the_part_of_any_tensor(name: str, part: str) -> None:
+    assert part_of(name) == part

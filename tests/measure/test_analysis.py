@@ -207,6 +207,18 @@ def test_models_of_different_schemes_are_compared_in_one() -> None:
 def test_the_json_of_an_analysis() -> None:
     found, _ = _run(9, 50, 3)
     said = json.loads(json.dumps(found.as_dict(), allow_nan=False))
-    assert list(said) == ["model", "baseline", "errors", "baseline_errors", "agreement", "sentences_apart", "disagreements"]
+    assert list(said) == ["model", "baseline", "errors", "baseline_errors", "agreement", "sentences_apart", "better", "worse", "disagreements"]
     assert len(said["disagreements"]) == 3
     assert set(said["disagreements"][0]) == {"number", "words", "gold", "baseline", "model", "words_apart"}
+
+
+def test_better_and_worse_sentences_by_their_errors() -> None:
+    found, (gold, ours, theirs) = _run(11, 120, 5)
+
+    def wrong(tags: list[str], truth: list[str]) -> int:
+        seen, wanted = to_mentions(tags, Scheme.IO), to_mentions(truth, Scheme.IO)
+        return sum(m not in wanted for m in seen) + sum(m not in seen for m in wanted)
+
+    pairs = [(wrong(a, g), wrong(b, g)) for a, b, g in zip(ours, theirs, gold, strict=True)]
+    assert (found.better, found.worse) == (sum(a < b for a, b in pairs), sum(a > b for a, b in pairs))
+    assert 0 < found.better + found.worse <= found.sentences_apart

@@ -326,12 +326,22 @@ def test_markdown_has_a_cell_for_each_column_even_with_a_bar_in_a_name(found: Co
     assert [line for line in lines if line.startswith("- ")] == [f"- {note}" for note in footnotes(found)]
 
 
+def test_steps_are_to_the_row_above(candidates: Sequence[Candidate], corpus: Corpus, found: Comparison) -> None:
+    first, second, third = found.rows
+    assert (first.step, second.step) == (None, None)  # the first has none above it, the second's is its difference to the baseline
+    oracle = evaluate(candidates[2].tagger, corpus).minus(evaluate(candidates[1].tagger, corpus))
+    assert third.step is not None
+    assert (third.step.above, third.step.drop, third.step.p_value) == ("same", -oracle.value, oracle.p_value)
+    assert (third.step.drop_low, third.step.drop_high) == (-oracle.high, -oracle.low)
+
+
 def test_footnotes(found: Comparison) -> None:
     notes = footnotes(found)
     assert notes[0] == f"60 sentences, {found.words} words of gold; types LOC, MISC, ORG, PER; mentions compared in BIO."
     assert notes[-1] == found.machine["description"] + "."
     assert notes[1:3] == [f"{row.verdict}." for row in found.rows[1:]]
-    assert "95 % bootstrap interval over sentences." in notes[3]
+    assert notes[3].startswith("Each against the row above it: a|b -")
+    assert "95 % bootstrap interval over sentences." in notes[4]
     assert not [note for note in notes if "Left out" in note]
     assert not [note for note in notes if "merge" in note]
     assert "3 gold mentions touch another of their type and merge with it in IO." in footnotes(replace(found, merged=3, scheme="IO"))

@@ -5,7 +5,7 @@ from affineur.measure.bars import Bars, parse_bars, read_bars
 from affineur.measure.benchmark import Benchmark, Birth, Facts, benchmark, percentiles, speed_in_words
 from affineur.measure.bootstrap import Difference, Interval, by_document, f1_difference, f1_interval
 from affineur.measure.budget import Budget, Curve, Point, sparsest
-from affineur.measure.comparison import MARGIN, Candidate, Comparison, Row, TypeRow, compare, in_words
+from affineur.measure.comparison import MARGIN, Candidate, Comparison, Row, Step, TypeRow, compare, in_words
 from affineur.measure.counts import Counts, count_sentence, total
 from affineur.measure.evaluation import Evaluation, common_scheme, evaluate, model_types, scored_types
 from affineur.measure.gate import Gate, Measures, Verdict, gate_lines, junit_xml, summary_markdown
@@ -50,6 +50,7 @@ __all__ = [
     "Point",
     "Ratio",
     "Row",
+    "Step",
     "Throughput",
     "TypeRow",
     "Verdict",

@@ -110,6 +110,8 @@ class Analysis:
         baseline_confusion: Errors of the baseline.
         agreement: Share of words both give the same tag.
         sentences_apart: Sentences the two tag differently.
+        better: Those of them in which the model makes fewer errors (mentions missed or wrong) than the baseline.
+        worse: Those in which it makes more.
         disagreements: Those that differ most, the most different first.
     """
 
@@ -119,6 +121,8 @@ class Analysis:
     baseline_confusion: Confusion
     agreement: float
     sentences_apart: int
+    better: int
+    worse: int
     disagreements: tuple[Disagreement, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -130,6 +134,8 @@ class Analysis:
             "baseline_errors": self.baseline_confusion.as_dict(),
             "agreement": self.agreement,
             "sentences_apart": self.sentences_apart,
+            "better": self.better,
+            "worse": self.worse,
             "disagreements": [asdict(one) for one in self.disagreements],
         }
 
@@ -149,7 +155,7 @@ def analyze(
     """
     ours, theirs = Confusion.empty(types), Confusion.empty(types)
     kept: list[tuple[int, int, Disagreement]] = []
-    apart = same = 0
+    apart = same = better = worse = 0
     both = zip(judge(model[1], corpus, types, scheme), judge(baseline[1], corpus, types, scheme), strict=True)
     for number, (mine, other) in enumerate(both, 1):
         gold, predicted, before = (tuple(to_mentions(tags, scheme)) for tags in (mine.gold, mine.predicted, other.predicted))
@@ -159,11 +165,14 @@ def analyze(
         same += len(mine.gold) - differing
         if differing:
             apart += 1
+            errors, before_errors = _errors(gold, predicted), _errors(gold, before)
+            better += errors < before_errors
+            worse += errors > before_errors
             # The number breaks ties in favor of the earlier sentence, so that the choice is the same every time.
             entry = (differing, -number, Disagreement(number, mine.sentence.words, gold, before, predicted, differing))
             (heapq.heappush if len(kept) < most else heapq.heappushpop)(kept, entry)
     ordered = tuple(entry[2] for entry in sorted(kept, key=lambda entry: (-entry[0], -entry[1])))
-    return Analysis(model[0], baseline[0], ours, theirs, same / corpus.words, apart, ordered)
+    return Analysis(model[0], baseline[0], ours, theirs, same / corpus.words, apart, better, worse, ordered)
 
 
 def agreement(model: Tagger, parent: Tagger, corpus: Corpus, types: Sequence[str], scheme: Scheme) -> float:
@@ -173,6 +182,11 @@ def agreement(model: Tagger, parent: Tagger, corpus: Corpus, types: Sequence[str
 
 def _apart(mine: Judged, other: Judged) -> int:
     return sum(a != b for a, b in zip(mine.predicted, other.predicted, strict=True))
+
+
+def _errors(gold: Sequence[Mention], predicted: Sequence[Mention]) -> int:
+    """Count gold mentions that are not predicted and predicted ones that are not gold."""
+    return len(set(gold) ^ set(predicted))
 
 
 def _overlap(first: Mention, second: Mention) -> int:

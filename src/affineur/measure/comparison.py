@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import date
 from typing import Any
 
 from affineur.artifact import describe_machine, environment
@@ -58,11 +59,23 @@ class TypeRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """What one step cost: the F1 of the row above minus this one's, paired over the same sentences."""
+
+    above: str
+    drop: float
+    drop_low: float
+    drop_high: float
+    p_value: float
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One row of the table. Differences are to the first row, paired over the same sentences; speedup likewise.
 
     ``speedup_low`` and ``speedup_high`` are the ends of its 99 % interval: 0 and ``None`` where there were too few rounds.
-    ``verdict`` says in plain words what the interval of the difference allows to say.
+    ``verdict`` says in plain words what the interval of the difference allows to say. ``step`` is the difference to the
+    row above, from the third row on.
     """
 
     model: str
@@ -85,6 +98,7 @@ class Row:
     drop_high: float
     p_value: float
     verdict: str
+    step: Step | None
     parameters: int | None
     per_type: dict[str, TypeRow]
 
@@ -183,7 +197,7 @@ def compare(
     speeds = throughput([c.tagger for c in candidates], sentences, rounds)
     first = evaluations[0]
     rows = []
-    for candidate, evaluation, speed in zip(candidates, evaluations, speeds, strict=True):
+    for place, (candidate, evaluation, speed) in enumerate(zip(candidates, evaluations, speeds, strict=True)):
         interval, difference = evaluation.interval(), evaluation.minus(first)
         if peak_rss is not None:
             report(f"peak memory of a fresh process: {candidate.name}")
@@ -204,6 +218,7 @@ def compare(
                 peak_rss_bytes=peak_rss(candidate.name) if peak_rss else None,
                 **_drop(difference),
                 verdict="" if evaluation is first else in_words(candidate.name, names[0], difference, margin),
+                step=Step(names[place - 1], **_drop(evaluation.minus(evaluations[place - 1]))) if place > 1 else None,
                 parameters=candidate.parameters,
                 per_type={kind: _type_row(evaluation, first, kind) for kind in evaluation.types},
             )
@@ -220,7 +235,7 @@ def compare(
         first.merged,
         first.bootstrap_over,
         margin,
-        environment() | {"description": describe_machine()},
+        environment() | {"description": describe_machine(), "date": date.today().isoformat()},
     )
 
 

@@ -234,7 +234,7 @@ def _drop(ours: Evaluation, theirs: Evaluation | None, kind: str | None, confide
     difference = mine.minus(other, kind, confidence)
     drop, low, high = (0.0 - part for part in (difference.value, difference.high, difference.low))
     left_out = f"; over {', '.join(shared)}" if kind is None and shared != ours.types else ""
-    return high, f"upper end; drop {drop * 100:.2f} points, {_level(confidence)}: {low * 100:.2f} to {high * 100:.2f}, in {mine.scheme}{left_out}"
+    return high, f"upper end; drop {drop * 100:z.2f} points, {_level(confidence)}: {low * 100:z.2f} to {high * 100:z.2f}, in {mine.scheme}{left_out}"
 
 
 def _no_gold(ours: Evaluation, kind: str | None) -> str:
@@ -261,7 +261,7 @@ def _figures(verdict: Verdict) -> tuple[str, str, str]:
     unit, least = unit_of(verdict.bar), verdict.bar.startswith("min_")
     for digits in range(unit.digits, 10):
         limit = f"{verdict.limit * unit.scale:.{digits}f}"
-        measured = _NONE if verdict.measured is None else f"{verdict.measured * unit.scale:.{digits}f}"
+        measured = _NONE if verdict.measured is None else f"{verdict.measured * unit.scale:z.{digits}f}"
         if math.isclose(float(limit), verdict.limit * unit.scale, rel_tol=1e-12) and (verdict.passed or measured != limit):
             break
     if verdict.passed or measured == _NONE:

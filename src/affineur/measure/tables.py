@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from affineur.measure.benchmark import CONFIDENCE, Benchmark, Measured
-from affineur.measure.comparison import Comparison, Row
+from affineur.measure.comparison import Comparison, Row, Step
 from affineur.measure.evaluation import Evaluation
 from affineur.measure.speed import SAME
 
@@ -38,12 +38,17 @@ def _cells(row: Row, first: bool) -> list[str]:
         megabytes(row.size_bytes),
         f"{row.f1:.2%}",
         f"{row.f1_low * 100:.1f}–{row.f1_high * 100:.1f}",
-        "–" if first else f"{-row.drop * 100:+z.2f} ({-row.drop_high * 100:+z.2f} … {-row.drop_low * 100:+z.2f})",
+        "–" if first else _change(row),
         f"{row.accuracy:.2%}",
         rate(row.sentences_per_second),
         "1.00×" if first else _times(row),
         megabytes(row.peak_rss_bytes),
     ]
+
+
+def _change(lost: Row | Step) -> str:
+    """Write a drop turned around: points of F1 won or lost, with their interval."""
+    return f"{-lost.drop * 100:+z.2f} ({-lost.drop_high * 100:+z.2f} … {-lost.drop_low * 100:+z.2f})"
 
 
 def _times(row: Row) -> str:
@@ -62,6 +67,8 @@ def footnotes(comparison: Comparison) -> list[str]:
     if comparison.merged:
         notes.append(f"{comparison.merged} gold mentions touch another of their type and merge with it in {comparison.scheme}.")
     notes += [f"{row.verdict}." for row in comparison.rows if row.verdict]
+    if steps := [f"{row.model} {_change(row.step)}" for row in comparison.rows if row.step]:
+        notes.append(f"Each against the row above it: {', '.join(steps)}.")
     notes += [
         f"F1: mentions, micro, exact span and type; 95 % bootstrap interval over {comparison.bootstrap_over}. "
         "ΔF1: points against the first row, paired over the same sentences.",

@@ -49,7 +49,7 @@ class ModelProcess:
         self.name = name or model_name(reference)
         start = time.perf_counter()
         self._process = subprocess.Popen(
-            [sys.executable, "-P", str(_WORKER), reference, device],  # -P: a torch.py where the user stands is not torch
+            [sys.executable, "-P", str(_WORKER), reference, device],  # -P: this folder's modules are no top-level ones
             env=os.environ | (dict.fromkeys(_THREADS, str(threads)) if threads else {}),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -173,7 +173,7 @@ class _Results:
         found = [
             ("everything here, from the recipe", ["run", str(folder / "recipe.yaml"), "--runs", str(folder.parent)]),
             ("the table, the intervals, speed and memory", ["compare", *models, *data, *types, *margin, "--rounds", str(compared.rounds)]),
-            ("one model's scores by type", ["evaluate", models[-1], *data, *types]),
+            ("one model's scores by type", ["evaluate", self.references[self.last], *data, *types]),
             ("latency, throughput and load time", ["benchmark", *(self.timed or models), *data, *rounds]),
         ]
         if self.recipe.check:
@@ -242,7 +242,12 @@ def write_results(recipe: Recipe, made: Run, splits: Splits, test: Corpus, score
     write_text(folder / "report.html", report_html(page))
     write_text(folder / "compare.md", markdown(table))
     _write_cards(results, table)
-    more = {"key": key, "recipe": recipe.digest, "notes": made.notes, "files": ["compare.md", "report.html", *(["bars.yaml"] if gate else []), *files]}
+    more = {
+        "key": key,
+        "recipe": recipe.digest,
+        "notes": made.notes,
+        "files": ["compare.md", "report.html", *(["bars.yaml"] if gate else []), *files],
+    }
     # Last, since its key says that all the rest is there.
     write_json(folder / "compare.json", table.as_dict() | {"cells": comparison_cells(table), "footnotes": footnotes(table)} | more)
     made.table = _read(folder / "compare.json")

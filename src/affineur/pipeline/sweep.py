@@ -290,8 +290,8 @@ def _copy(folder: Path, building: Path, but: str | None = None) -> None:
 def _measured(found: Sweep, confirmation: Confirmation, scored: Evaluation, baseline: Evaluation) -> Measured:
     """Say what the card says: the scores on the split the search never saw."""
     change = scored.minus(baseline)
-    states = {"confirmed": "shown to be inside it too", "agrees": "inside it by the estimate alone", "disagrees": "outside it"}
-    about = f"Chosen by `affineur sweep` on {found.curves[0].sentences:,} other sentences, within {found.plan.budget}"
+    states = {"confirmed": "shown to be inside", "agrees": "inside by its estimate alone", "disagrees": "outside by its estimate"}
+    about = f"Chosen by affineur sweep on {found.curves[0].sentences:,} other sentences, where it is shown to be inside {found.plan.budget}"
     return Measured.of(
         scored.as_dict(),
         split="test",
@@ -299,7 +299,7 @@ def _measured(found: Sweep, confirmation: Confirmation, scored: Evaluation, base
         drop=0.0 - change.value,
         drop_low=0.0 - change.high,
         drop_high=0.0 - change.low,
-        notes=[f"{about}; on those scored here it is {states[confirmation.state]}."],
+        notes=[f"{about}. On those scored here it is {states[confirmation.state]}."],
     )
 
 
