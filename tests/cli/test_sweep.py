@@ -16,41 +16,9 @@ from affineur.measure import Point
 from affineur.pipeline.points import Points
 
 KEYS = {"sparsity", "f1", "drop", "drop_low", "drop_high", "points"}
-MORE = {
-    *(
-        [
-            "method",
-            "asked",
-            "recovered",
-            "f1_low",
-            "f1_high",
-            "p_value",
-            "inside",
-            "sparsity_of_model",
-            "scope",
-            "model",
-            "data",
-            "data_digest",
-            "sentences",
-        ]
-    ),
-    *(
-        [
-            "baseline",
-            "baseline_f1",
-            "min_f1",
-            "max_drop",
-            "confidence",
-            "recovery",
-            "best_by_method",
-            "unpruned",
-            "nearest",
-            "confirmation",
-            "out",
-            "machine",
-        ]
-    ),
-}
+CHOSEN = {"method", "asked", "recovered", "f1_low", "f1_high", "p_value", "inside", "sparsity_of_model"}
+ABOUT = {"scope", "model", "data", "data_digest", "sentences", "baseline", "baseline_f1", "min_f1", "max_drop", "confidence"}
+MORE = CHOSEN | ABOUT | {"recovery", "best_by_method", "unpruned", "nearest", "confirmation", "out", "machine"}
 
 
 @pytest.fixture

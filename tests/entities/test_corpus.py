@@ -160,3 +160,13 @@ def test_an_unknown_type() -> None:
 def test_chunks() -> None:
     assert [[s.words[0] for s in chunk] for chunk in chunks(map(sentence, ["a/O", "b/O", "c/O"]), 2)] == [["a", "b"], ["c"]]
     assert list(chunks(iter(()), 2)) == []
+
+
+@pytest.mark.parametrize(("sentences", "most"), [(1, 512), (512, 512), (513, 512), (1025, 512), (10, 3), (10, 10), (7, 1)])
+def test_sentences_spread_over_the_corpus(sentences: int, most: int) -> None:
+    corpus = Corpus.scan("words", lambda: (Sentence((str(i),), ("O",)) for i in range(sentences)))
+    chosen = [int(sentence.words[0]) for sentence in corpus.spread(most)]
+    assert len(chosen) == min(sentences, most)
+    assert chosen == sorted(set(chosen))
+    gaps = [b - a for a, b in zip(chosen, [*chosen[1:], sentences], strict=True)]
+    assert max(gaps) - min(gaps) <= 1

@@ -21,6 +21,8 @@ from affineur.measure.benchmark import OWN, ROUNDS, SINGLE, Batching
 Drag = Callable[[float], float]
 Call = tuple[str, tuple[int, ...], Batching, list[float]]
 
+MACHINE = {"description": "a made-up machine"}
+
 
 class Machine:
     """A clock that only subjects move; ``drag`` says how much slower everything is at some moment."""
@@ -54,7 +56,7 @@ class Simulated:
 
 def measured(machine: Machine, *seconds: float, sentences: int = 512, rounds: int = ROUNDS, shapes: bool = False) -> Benchmark:
     subjects = [machine.subject(f"m{place}", each) for place, each in enumerate(seconds)]
-    return benchmark(subjects, [5] * sentences, "made up", rounds, (0, 1), shapes)
+    return benchmark(subjects, [5] * sentences, "made up", MACHINE, rounds, (0, 1), shapes)
 
 
 def test_speeds_and_ratios_of_a_steady_machine() -> None:
@@ -82,7 +84,7 @@ def test_speeds_and_ratios_of_a_steady_machine() -> None:
 def test_words_per_second_are_those_of_the_sentences_timed() -> None:
     machine = Machine()
     words = [1] * 50 + [9] * 50
-    found = benchmark([machine.subject("a", 0.044)], words, "made up", 8)
+    found = benchmark([machine.subject("a", 0.044)], words, "made up", MACHINE, 8)
     timed = machine.of("a", OWN)[-1][1]
     assert found.timed == len(timed) < 20
     assert found.words == 500
@@ -150,7 +152,7 @@ def test_percentiles_are_those_of_every_single_sentence() -> None:
     rng = random.Random(2)
     machine = Machine()
     subject = machine.subject("a", 0.01, lambda _: rng.lognormvariate(0, 0.7))
-    found = benchmark([subject], [3] * 100, "made up", 9, shapes=False)
+    found = benchmark([subject], [3] * 100, "made up", MACHINE, 9, shapes=False)
     spent = [second for call in machine.of("a", SINGLE)[1:] for second in call[3]]
     assert len(spent) == found.singles
     wanted = [float(np.percentile(spent, q)) * 1e3 for q in (50, 95, 99)]
@@ -227,7 +229,7 @@ def test_an_unsteady_machine_is_said_to_be_one() -> None:
     rng = random.Random(4)
     machine = Machine()
     steady, shaky = machine.subject("steady", 0.01), machine.subject("shaky", 0.01, lambda _: rng.choice((0.7, 1.3)))
-    found = benchmark([steady, shaky], [5] * 100, "made up", shapes=False)
+    found = benchmark([steady, shaky], [5] * 100, "made up", MACHINE, shapes=False)
     said = found.verdicts()[-1]
     assert said.startswith("this machine was not steady: ")
     assert f"shaky {found.models[1].spread:.0%} (interquartile)" in said
@@ -252,7 +254,7 @@ def test_json_has_no_infinity_where_there_are_too_few_rounds(rounds: int) -> Non
 def test_the_keys_of_the_json() -> None:
     machine = Machine()
     nothing = machine.subject("unknown memory", 0.01, birth=Birth(1.0, 0.1, None, 1))
-    said = benchmark([machine.subject("a", 0.01), nothing], [5] * 20, "made up", 8, (3,)).as_dict()
+    said = benchmark([machine.subject("a", 0.01), nothing], [5] * 20, "made up", MACHINE, 8, (3,)).as_dict()
     json.dumps(said, allow_nan=False)
     wanted = "models verdicts data sentences words sentences_in_a_pass sentences_one_by_one rounds confidence same_within cpus machine"
     assert list(said) == wanted.split()
@@ -297,5 +299,5 @@ def test_nothing_to_time() -> None:
     some = [machine.subject("a", 0.01)]
     for subjects, words, rounds in (([], [5], 9), (some, [], 9), (some, [5], 0), (some, [5], -1)):
         with pytest.raises(ParameterError, match="at least one"):
-            benchmark(subjects, words, "made up", rounds)
+            benchmark(subjects, words, "made up", MACHINE, rounds)
     assert not machine.calls

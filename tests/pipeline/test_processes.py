@@ -13,7 +13,6 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from affineur.entities import Corpus, Sentence
 from affineur.errors import ModelError, ParameterError
 from affineur.measure.benchmark import OWN, SINGLE, Batching
 from affineur.pipeline import processes
-from affineur.pipeline.processes import ModelProcess, peak_rss, pinned, sample_of, under_load
+from affineur.pipeline.processes import ModelProcess, peak_rss, pinned, under_load
 
 WORDS = [
     ["Marie", "vit", "à", "Paris", "."],
@@ -295,16 +294,6 @@ def test_threads_reach_the_process(started: list[subprocess.Popen[str]], tmp_pat
 
 def _corpus(words: list[list[str]]) -> Corpus:
     return Corpus.scan("words", lambda: (Sentence(tuple(each), ("O",) * len(each), None) for each in words))
-
-
-@pytest.mark.parametrize(("sentences", "most"), [(1, 512), (512, 512), (513, 512), (1025, 512), (10, 3), (10, 10), (7, 1)])
-def test_a_sample_is_spread_over_the_corpus(sentences: int, most: int) -> None:
-    chosen = [int(words[0]) for words in sample_of(_corpus([[str(i)] for i in range(sentences)]), most)]
-    assert most / 2 < len(chosen) <= most or len(chosen) == sentences
-    assert chosen == sorted(set(chosen))
-    gaps = {b - a for a, b in pairwise(chosen)}
-    assert len(gaps) <= 1
-    assert sentences - chosen[-1] <= max(gaps, default=sentences)
 
 
 needs_affinity = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system cannot pin processes")

@@ -171,6 +171,19 @@ def test_zeros_that_were_there_count(method: str, trained: Path, data: Splits, t
     assert found.unpruned.sparsity == dense
 
 
+@pytest.mark.parametrize("method", ["magnitude", "layerwise", "wanda"])
+def test_every_point_is_what_prune_would_write(method: str, trained: Path, data: Splits, tmp_path: Path) -> None:
+    prune(trained, tmp_path / "sparse", 0.25)
+    half = cast(tmp_path / "sparse", tmp_path / "half", "float16")
+    for sparsity in (0.26, 0.55):
+        written = tmp_path / f"{sparsity}"
+        prune(half, written, sparsity, method, calibration=data.train if method == "wanda" else None)
+        f1, zeros = evaluate(load_tagger(written), data.get("dev")).total.f1, describe(written).sparsity
+        for _ in range(2):  # computed, and from kept scores
+            point = points_of(half, data, Plan(Budget(max_drop=0.5), (method,)), tmp_path).point(method, sparsity)
+            assert (point.f1, point.sparsity) == (f1, zeros)
+
+
 # ---- the search
 
 

@@ -107,6 +107,11 @@ class Corpus:
         source = self.source
         return Corpus.scan(f"{self.name} (first {count})", lambda: islice(source(), count), self.scheme)
 
+    def spread(self, count: int) -> list[Sentence]:
+        """Return up to ``count`` sentences, evenly over the corpus and in its order: its head is often all of one kind."""
+        many, most = self.sentences, min(count, self.sentences)
+        return [sentence for place, sentence in enumerate(self.source()) if place == 0 or place * most // many != (place - 1) * most // many]
+
     def split(self, every: int) -> tuple[Corpus, Corpus]:
         """Hold out one sentence in ``every``: return the rest and the held-out ones."""
         source = self.source

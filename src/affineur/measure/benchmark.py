@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from affineur.artifact import describe_machine, environment
 from affineur.errors import ParameterError
 from affineur.measure.speed import SAME, Ratio, median_ratio
 from affineur.progress import report
@@ -198,7 +197,13 @@ class Benchmark:
 
 
 def benchmark(
-    subjects: Sequence[Subject], words: Sequence[int], data: str, rounds: int = ROUNDS, cpus: Sequence[int] = (), shapes: bool = True
+    subjects: Sequence[Subject],
+    words: Sequence[int],
+    data: str,
+    machine: dict[str, Any],
+    rounds: int = ROUNDS,
+    cpus: Sequence[int] = (),
+    shapes: bool = True,
 ) -> Benchmark:
     """Time models in turn, first to last and then last to first, so that drift and neighbors are fair to all.
 
@@ -206,6 +211,7 @@ def benchmark(
         subjects: The models; ratios are to the first.
         words: Words of each sentence the subjects hold.
         data: Name of the corpus.
+        machine: What it is measured on.
         rounds: Rounds of the figures a winner is declared on; 8 are the fewest that can tell at 99 %.
         cpus: Processors the models are kept to.
         shapes: Whether batches of fixed sizes are timed too, naive and sorted; no winner is declared on them.
@@ -248,7 +254,7 @@ def benchmark(
         block * rounds,
         rounds,
         tuple(cpus),
-        environment() | {"description": describe_machine()},
+        machine,
     )
 
 

@@ -193,7 +193,7 @@ def compare(
     for candidate in candidates:
         report(f"scoring {candidate.name}")
         evaluations.append(scored(candidate, types, scheme) if scored else evaluate(candidate.tagger, corpus, types, scheme))
-    sentences = [s.words for s in corpus.head(_SPEED_SENTENCES)]
+    sentences = [s.words for s in corpus.spread(_SPEED_SENTENCES)]
     speeds = throughput([c.tagger for c in candidates], sentences, rounds)
     first = evaluations[0]
     rows = []

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from affineur.measure.benchmark import CONFIDENCE, Benchmark, Measured
 from affineur.measure.comparison import Comparison, Row, Step
 from affineur.measure.evaluation import Evaluation
-from affineur.measure.speed import SAME
+from affineur.measure.speed import SAME, Ratio
 
 COLUMNS = ("Model", "Layers", "Sparsity", "Size", "F1", "95 %", "ΔF1 (95 %)", "Accuracy", "Sentences/s", "Speed", "Memory")
 
@@ -41,7 +42,7 @@ def _cells(row: Row, first: bool) -> list[str]:
         "–" if first else _change(row),
         f"{row.accuracy:.2%}",
         rate(row.sentences_per_second),
-        "1.00×" if first else _times(row),
+        "1.00×" if first else _times(row.speed),
         megabytes(row.peak_rss_bytes),
     ]
 
@@ -51,9 +52,9 @@ def _change(lost: Row | Step) -> str:
     return f"{-lost.drop * 100:+z.2f} ({-lost.drop_high * 100:+z.2f} … {-lost.drop_low * 100:+z.2f})"
 
 
-def _times(row: Row) -> str:
-    interval = "" if row.speedup_high is None else f" ({row.speedup_low:.2f}–{row.speedup_high:.2f})"
-    return f"{row.speedup:.2f}×{interval}"
+def _times(ratio: Ratio) -> str:
+    interval = "" if math.isinf(ratio.high) else f" ({ratio.low:.2f}–{ratio.high:.2f})"
+    return f"{ratio.value:.2f}×{interval}"
 
 
 def footnotes(comparison: Comparison) -> list[str]:
@@ -133,7 +134,7 @@ def _benchmark_cells(model: Measured, first: bool) -> list[str]:
         *(f"{value:.1f} ms" for value in (model.p50_ms, model.p95_ms, model.p99_ms)),
         rate(own.sentences_per_second),
         rate(own.words_per_second),
-        "1.00×" if first else f"{own.ratio.value:.2f}× ({own.ratio.low:.2f}–{own.ratio.high:.2f})",
+        "1.00×" if first else _times(own.ratio),
         megabytes(model.birth.peak_rss_bytes),
     ]
 

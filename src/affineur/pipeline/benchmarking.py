@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 
+from affineur.artifact import describe_machine, environment
 from affineur.entities import Corpus
 from affineur.errors import ParameterError
 from affineur.measure import Benchmark, benchmark
 from affineur.measure.benchmark import ROUNDS
 from affineur.pipeline.models import model_name
-from affineur.pipeline.processes import ModelProcess, pinned, sample_of
+from affineur.pipeline.processes import SENTENCES, ModelProcess, pinned
 from affineur.progress import report
 
 
@@ -33,14 +34,15 @@ def benchmark_models(
     """
     if not references or rounds < 1:
         raise ParameterError(f"a benchmark needs at least one model and one round, here are {len(references)} and {rounds}")
+    machine = environment() | {"description": describe_machine()}  # before we are kept to some of its processors
     with contextlib.ExitStack() as stack:
         cpus = stack.enter_context(pinned(threads))
-        sentences = sample_of(corpus)
+        sentences = [s.words for s in corpus.spread(SENTENCES)]
         processes = []
         for reference, name in zip(references, _names(references), strict=True):
             report(f"loading {name} in a process of its own")
             processes.append(stack.enter_context(ModelProcess(reference, sentences, device, name, threads)))
-        return benchmark(processes, [len(words) for words in sentences], corpus.name, rounds, cpus, shapes)
+        return benchmark(processes, [len(words) for words in sentences], corpus.name, machine, rounds, cpus, shapes)
 
 
 def _names(references: Sequence[str]) -> list[str]:

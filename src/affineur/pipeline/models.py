@@ -16,8 +16,8 @@ from affineur.compress import TorchTagger, load_tagger, serialized_size
 from affineur.entities import Tagger
 from affineur.errors import ModelError
 from affineur.measure import Candidate, Facts
-from affineur.pipeline.peers import SpacyTagger
 from affineur.runtime import FixedBatches
+from affineur.runtime.peers import SpacyTagger
 from affineur.transfer import resolve_model
 
 INT8, GUIDE, SPACY = "torch-int8:", "guide:", "spacy:"

@@ -22,8 +22,10 @@ from affineur.pipeline.models import INT8, SPACY, facts, model_name
 from affineur.progress import report
 
 _MEMORY_SENTENCES = 128
-_SENTENCES = 512
-_LOAD_SENTENCES = 200
+#: Sentences a model in a process is given, evenly over the corpus.
+SENTENCES = 512
+_SINGLES = 256  # of them, one by one
+
 _WORKER = Path(__file__).with_name("worker.py")
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -152,11 +154,11 @@ def under_load(reference: str, corpus: Corpus, device: str = "cpu") -> Load:
     Raises:
         ModelError: If the model cannot be used.
     """
-    sentences = sample_of(corpus)
+    sentences = [s.words for s in corpus.spread(SENTENCES)]
     report(f"under load: {model_name(reference)}")
     with ModelProcess(reference, sentences, device) as process:
         every = range(len(sentences))
-        singles = process.run(every[:_LOAD_SENTENCES], SINGLE)
+        singles = process.run(every[:: -(-len(every) // _SINGLES)], SINGLE)
         whole = process.run(every, OWN)
         return Load(*percentiles(singles), len(sentences) / sum(whole), process.peak_rss())
 
@@ -172,12 +174,6 @@ def peak_rss(reference: str, corpus: Corpus, device: str = "cpu") -> int | None:
             return process.birth.peak_rss_bytes
     except ModelError:
         return None
-
-
-def sample_of(corpus: Corpus, most: int = _SENTENCES) -> list[tuple[str, ...]]:
-    """Choose up to ``most`` sentences evenly over a corpus: its head is often all of one kind."""
-    step = max(1, -(-len(corpus) // most))
-    return [sentence.words for place, sentence in enumerate(corpus) if place % step == 0]
 
 
 @contextlib.contextmanager

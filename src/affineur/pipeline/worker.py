@@ -14,7 +14,6 @@ package first, which is too late to keep a library's chatter out of the answers,
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 import sys
@@ -74,11 +73,9 @@ def _loader(reference: str) -> Callable[[str], Any]:
         return lambda device: load_any(reference, device)
     with contextlib.suppress(ImportError):  # said better when it is loaded
         import spacy  # noqa: F401
-    # By its file: the package would bring torch and transformers, 0.2 GB that are not the peer's.
-    spec: Any = importlib.util.spec_from_file_location("affineur_peers", Path(__file__).with_name("peers.py"))
-    peers = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(peers)
-    return lambda _: peers.SpacyTagger(reference.removeprefix(_SPACY))
+    from affineur.runtime.peers import SpacyTagger  # a room without torch, whose 0.2 GB are not the peer's
+
+    return lambda _: SpacyTagger(reference.removeprefix(_SPACY))
 
 
 def _threads(tagger: Any) -> int:

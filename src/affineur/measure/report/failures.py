@@ -40,6 +40,41 @@ def errors(confusion: Confusion) -> list[tuple[Kind, int]]:
     return sorted((pair for pair in found if pair[1]), key=lambda pair: -pair[1])
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How often a kind of error happened, measured by the gold mentions of its type.
+
+    Args:
+        kind: The kind.
+        count: How often.
+        gold: Gold mentions of the type; of an invented mention those of the predicted type.
+    """
+
+    kind: Kind
+    count: int
+    gold: int
+
+    @property
+    def share(self) -> float:
+        """Errors ÷ gold mentions; 0 of a type that has none."""
+        return self.count / self.gold if self.gold else 0.0
+
+
+def by_share(confusion: Confusion) -> list[Share]:
+    """List every kind of error that happened by its share of the gold mentions of its type, the largest first."""
+    gold = dict(zip(confusion.types, gold_mentions(confusion), strict=True))
+    found = [Share(kind, count, gold[kind.type]) for kind, count in errors(confusion)]
+    return sorted(found, key=lambda one: (-one.share, -one.count))
+
+
+def totals(confusion: Confusion) -> dict[str, int]:
+    """Count each kind of error over all types."""
+    found = {"missed": 0, "invented": 0, "boundary": 0, "confused": 0}
+    for kind, count in errors(confusion):
+        found[kind.name] += count
+    return found
+
+
 def gold_mentions(confusion: Confusion) -> list[int]:
     """Count the gold mentions of each type."""
     whole = confusion.confused.sum(axis=1) + confusion.boundary + confusion.missed

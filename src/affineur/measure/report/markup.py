@@ -69,7 +69,14 @@ def scrolling(content: str, label: str) -> Html:
     return el("div", content, class_="scroll", role="region", aria_label=label, tabindex="0")
 
 
-def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[str]], foot: Sequence[str] | None = None, class_: str | None = None) -> Html:
+def table(
+    caption: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    foot: Sequence[str] | None = None,
+    class_: str | None = None,
+    words: Sequence[str] = (),
+) -> Html:
     """Build a table whose first column heads its rows.
 
     Args:
@@ -78,20 +85,31 @@ def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[str]], f
         rows: Cells, the head of the row first; a cell that is a whole ``<td>`` stays as it is.
         foot: A last row set apart.
         class_: Its class.
+        words: The columns that hold words, not figures.
     """
-    head = el("thead", el("tr", *(el("th", column if isinstance(column, Html) else breakable(column), scope="col") for column in columns)))
-    body = el("tbody", *(_row(row) for row in rows))
-    last = [el("tfoot", _row(foot))] if foot else []
+    left = frozenset(place for place, column in enumerate(columns) if column in words)
+    heads = (el("th", _head(column), scope="col", class_="words" if place in left else None) for place, column in enumerate(columns))
+    head = el("thead", el("tr", *heads))
+    body = el("tbody", *(_row(row, left) for row in rows))
+    last = [el("tfoot", _row(foot, left))] if foot else []
     whole = el("table", el("caption", el("span", caption)), head, body, *last, class_=class_)
     return scrolling(whole, re.sub("<[^>]*>", "", caption) if isinstance(caption, Html) else caption)
 
 
-def _row(cells: Sequence[str]) -> Html:
+def _head(column: str) -> Html:
+    """Let the name of a model break in a head, but no unit such as ``Sentences/s``."""
+    return column if isinstance(column, Html) else Html(re.sub("(?<=[_-])(?=[^_-])", "<wbr>", markup(column)))
+
+
+def _row(cells: Sequence[str], left: frozenset[int] = frozenset()) -> Html:
     first, *others = cells
     return el(
         "tr",
         el("th", first if isinstance(first, Html) else breakable(first), scope="row"),
-        *(c if isinstance(c, Html) and c.startswith("<td") else el("td", c) for c in others),
+        *(
+            c if isinstance(c, Html) and c.startswith("<td") else el("td", c, class_="words" if place in left else None)
+            for place, c in enumerate(others, 1)
+        ),
     )
 
 
@@ -102,7 +120,9 @@ def figure(pictures: Sequence[str], caption: str, class_: str = "panels", below:
 
 def svg(width: float, height: float, label: str, *children: str) -> Html:
     """Build a picture. ``label`` says what it shows to who cannot see it."""
-    return el("svg", *children, xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {width:g} {height:g}", role="img", aria_label=label)
+    ratio = f"--ratio:{height / width:.3f}"  # a lone last panel takes the whole row, but not twice the height
+    view = f"0 0 {width:g} {height:g}"
+    return el("svg", *children, xmlns="http://www.w3.org/2000/svg", viewBox=view, role="img", aria_label=label, style=ratio)
 
 
 def said(x: float, y: float, text: str, class_: str = "", anchor: str | None = None) -> Html:

@@ -25,10 +25,11 @@ def lineage(report: Report) -> Html:
     info = report.models.get(report.row.model)
     if info is not None and info.manifest is not None:
         parts += [el("p", f"From the first model to {report.row.model}:"), _chain(report.row.model, info.manifest)]
-    columns = ["Model", "Made by", "From", "Parameters", "Not zero", "Size", "Types of number"]
+    columns = ["Model", "Made by", "From", "Parameters", "Not zero", "Size", "Numbers stored as"]
     rows = [_folder(row.model, report.models[row.model]) for row in report.comparison.rows if row.model in report.models]
     if rows:
-        parts.append(table("What the folders of the models say of themselves", columns, rows))
+        words = ("Made by", "From", "Numbers stored as")
+        parts.append(table("What the folders of the models say of themselves", columns, rows, words=words))
     return join(parts)
 
 
@@ -84,11 +85,11 @@ def commands(known: Sequence[tuple[str, str]]) -> Html:
 
 
 def _code(text: str) -> Html:
-    return el("pre", el("code", text.rstrip("\n")), tabindex="0")
+    return el("pre", el("code", text.rstrip("\n")))
 
 
 def _label(key: str) -> str:
-    return {"cpu": "CPU", "cpu_flags": "CPU instruction sets"}.get(key, key.replace("_", " ").capitalize())
+    return {"cpu": "CPU", "cpu_flags": "CPU instruction sets", "date": "Measured on"}.get(key, key.replace("_", " ").capitalize())
 
 
 def _plain(value: Any) -> str:

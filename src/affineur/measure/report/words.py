@@ -10,6 +10,10 @@ from affineur.measure.speed import SAME, Ratio
 from affineur.measure.tables import megabytes
 
 _ROUNDING = 1e-9  # what floating point adds to a ratio exactly at the border
+#: Peaks of memory nearer than this are the same: one process and the next differ by as much.
+_NOISE = 0.05
+#: What is said of a ratio whose interval names no winner.
+UNCLEAR = "not measured well enough to tell"
 
 
 def percent(share: float, digits: int = 1) -> str:
@@ -44,29 +48,38 @@ def _whole(share: float) -> str:
 
 
 def speed_change(ratio: Ratio) -> str:
-    """Say how much faster; within three percent nothing is, and nothing is surely faster that the interval does not show to be."""
-    if abs(ratio.value - 1) <= SAME + _ROUNDING:
-        return "the same speed"
-    if ratio.value < 1:
-        words = f"{_whole(1 - ratio.value)} slower"
-    else:
-        words = f"{ratio.value:.1f}× as fast" if ratio.value >= 1.5 else f"{_whole(ratio.value - 1)} faster"
+    """Say how much faster, as far as the interval says so; without one, say that it is an estimate."""
     if math.isinf(ratio.high):
-        return f"about {words}"
-    return words if ratio.winner() in ("faster", "slower") else f"not clearly {'faster' if ratio.value > 1 else 'slower'}"
+        return f"about {_faster(ratio.value)}"
+    winner = ratio.winner(SAME + _ROUNDING)
+    return UNCLEAR if winner == "unclear" else "the same speed" if winner == "same" else _faster(ratio.value)
+
+
+def _faster(ratio: float) -> str:
+    if abs(ratio - 1) <= SAME + _ROUNDING:
+        return "the same speed"
+    if ratio < 1:
+        return f"{_whole(1 - ratio)} slower"
+    return f"{ratio:.1f}× as fast" if ratio >= 1.5 else f"{_whole(ratio - 1)} faster"
+
+
+def speed_said(ratio: Ratio) -> str:
+    """Say the same inside a sentence."""
+    words = speed_change(ratio)
+    return f"speed {words}" if words == UNCLEAR else words
 
 
 def speed_interval(ratio: Ratio) -> str:
     """Say how sure a ratio of speeds is."""
-    return "too few rounds for an interval" if math.isinf(ratio.high) else f"99 %: {ratio.low:.2f} to {ratio.high:.2f}, timed in turn"
+    return "too few rounds for an interval" if math.isinf(ratio.high) else f"99 %: {ratio.low:.2f} to {ratio.high:.2f}"
 
 
 def memory_change(now: int | None, before: int | None) -> str:
-    """Compare two peaks of memory; within three percent they are the same."""
+    """Compare two peaks of memory; within five percent they are the same."""
     if now is None or before is None:
         return "not measured"
-    if before and abs(now / before - 1) <= SAME + _ROUNDING:
-        return "the same"
+    if before and abs(now / before - 1) <= _NOISE + _ROUNDING:
+        return "the same within noise"
     return size_change(now, before, "less", "more", "the same")
 
 

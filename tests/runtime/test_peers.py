@@ -13,7 +13,7 @@ import pytest
 from affineur.entities import Scheme, detect, repair
 from affineur.errors import MissingExtraError, ModelError
 from affineur.pipeline import load_any
-from affineur.pipeline.peers import SpacyTagger
+from affineur.runtime.peers import SpacyTagger
 
 spacy = pytest.importorskip("spacy", reason="spaCy is not installed: pip install 'affineur[peers]'")
 from spacy.tokens import Doc  # noqa: E402
