@@ -160,8 +160,6 @@ def _made(out: Path, args: argparse.Namespace) -> int:
 
 
 def _info(args: argparse.Namespace) -> int:
-    if args.model.startswith("torch-int8:"):
-        raise ParameterError("torch-int8: models exist in memory only; give the folder behind the prefix")
     found = describe(resolve_model(args.model))
     show.table(("Aspect", "Details"), _aspects(found), numbers=False)
     show.to_json(found.as_dict(), args.json)

@@ -30,7 +30,7 @@ from affineur.measure import (
 )
 from affineur.measure.benchmark import ROUNDS
 from affineur.measure.report import Report, report_html
-from affineur.transfer import load_corpus
+from affineur.transfer import SPACY, load_corpus
 
 _ANY = "a folder, a Hub id, 'sample', torch-int8: or guide: and one of these, or spacy: and a pipeline"
 
@@ -110,7 +110,7 @@ def _folder_of_card(args: argparse.Namespace) -> Path:
     Raises:
         ParameterError: If the model has no card of ours.
     """
-    from affineur.pipeline.models import SPACY, Reference
+    from affineur.pipeline.models import Reference
 
     model = Reference.parse(args.model)
     if model.prefix == SPACY:

@@ -3,7 +3,7 @@
 from affineur.pipeline import guide
 from affineur.pipeline.benchmarking import benchmark_models
 from affineur.pipeline.check import check
-from affineur.pipeline.models import INT8, candidate, load, load_any, model_digest, model_name
+from affineur.pipeline.models import candidate, load, load_any, model_digest, model_name
 from affineur.pipeline.points import Plan, Points, Recovery
 from affineur.pipeline.processes import Load, peak_rss, under_load
 from affineur.pipeline.recipe import Recipe, read_recipe
@@ -13,7 +13,6 @@ from affineur.pipeline.scores import ScoreBook
 from affineur.pipeline.sweep import Sweep, sweep
 
 __all__ = [
-    "INT8",
     "Load",
     "Plan",
     "Points",

@@ -18,9 +18,8 @@ from affineur.errors import ModelError
 from affineur.measure import Candidate, Facts
 from affineur.runtime import FixedBatches
 from affineur.runtime.peers import SpacyTagger
-from affineur.transfer import resolve_model
+from affineur.transfer import GUIDE, INT8, SPACY, resolve_model
 
-INT8, GUIDE, SPACY = "torch-int8:", "guide:", "spacy:"
 _GUIDE_BATCH = 32
 
 
@@ -62,9 +61,7 @@ class Reference:
             ModelError: If it is a peer, which has none.
             TransferError: If it had to come from the Hub and did not.
         """
-        if self.prefix == SPACY:
-            raise ModelError(f"{self.name} is a spaCy pipeline: it can be measured (evaluate, compare, benchmark, check), nothing else")
-        return resolve_model(self.rest)
+        return resolve_model(self.prefix + self.rest if self.prefix == SPACY else self.rest)
 
 
 def model_name(reference: str | Path) -> str:

@@ -18,8 +18,9 @@ from affineur.entities import Corpus
 from affineur.errors import ModelError, ParameterError
 from affineur.measure import Birth, Facts, percentiles
 from affineur.measure.benchmark import OWN, SINGLE, Batching
-from affineur.pipeline.models import INT8, SPACY, facts, model_name
+from affineur.pipeline.models import facts, model_name
 from affineur.progress import report
+from affineur.transfer import INT8, SPACY
 
 _MEMORY_SENTENCES = 128
 #: Sentences a model in a process is given, evenly over the corpus.

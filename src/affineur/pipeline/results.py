@@ -49,13 +49,13 @@ from affineur.measure import (
 from affineur.measure.report import Report, report_html
 from affineur.pipeline.benchmarking import benchmark_models
 from affineur.pipeline.check import check
-from affineur.pipeline.models import INT8, candidate, model_digest
+from affineur.pipeline.models import candidate, model_digest
 from affineur.pipeline.points import Plan, Points
 from affineur.pipeline.processes import peak_rss
 from affineur.pipeline.recipe import DataSection, Recipe, RowName
 from affineur.pipeline.scores import ScoreBook
 from affineur.progress import report
-from affineur.transfer import Splits
+from affineur.transfer import INT8, Splits
 
 _LAST = ("recovered", "pruned", "student")
 

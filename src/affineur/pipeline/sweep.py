@@ -41,11 +41,11 @@ from affineur.measure.bootstrap import FEWEST
 from affineur.measure.report.curve import curves as drawn
 from affineur.measure.report.markup import el, said
 from affineur.pipeline.locking import alone
-from affineur.pipeline.models import SPACY, Reference, model_name
+from affineur.pipeline.models import Reference, model_name
 from affineur.pipeline.points import Plan, Points, point_folder
 from affineur.pipeline.scores import ScoreBook
 from affineur.progress import report
-from affineur.transfer import Splits
+from affineur.transfer import SPACY, Splits
 
 State = Literal["confirmed", "agrees", "disagrees"]
 

@@ -13,6 +13,9 @@ from affineur.errors import ModelError
 from affineur.transfer.hub import PREFIX, Snapshot, looks_like_id, snapshot
 from affineur.transfer.names import MODEL_PATTERNS, manifest_files
 
+#: Ways to run a model, typed before its name. What has one can be measured; it is no folder.
+INT8, GUIDE, SPACY = "torch-int8:", "guide:", "spacy:"
+
 
 def resolve_model(reference: str | Path, revision: str | None = None) -> Path:
     """Return the folder a reference stands for, fetching it from the Hub if it is an id and not a folder here.
@@ -36,6 +39,9 @@ def resolve_model(reference: str | Path, revision: str | None = None) -> Path:
         return path
     if text == "sample":
         return sample.teacher()
+    if way := next((way for way in (INT8, GUIDE, SPACY) if text.startswith(way)), None):
+        instead = "" if way == SPACY else f"; here give {text.removeprefix(way)}"
+        raise ModelError(f"{text} is a model as it is run, to be measured (evaluate, compare, benchmark, check), not a folder{instead}")
     if path.exists():
         raise ModelError(f"{path} is a file, expected a model folder or a Hub id")
     name = text.removeprefix(PREFIX)

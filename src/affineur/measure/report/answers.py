@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from affineur.measure.bootstrap import FEWEST
-from affineur.measure.comparison import Row
+from affineur.measure.comparison import Row, TypeRow
+from affineur.measure.report.alternatives import better_line, errors_moved, same_for_less, steps
 from affineur.measure.report.bars import bar_list, outcome
 from affineur.measure.report.contents import Report
-from affineur.measure.report.failures import Kind, errors, example
+from affineur.measure.report.failures import Kind, Share, by_share, example, gold_mentions, totals
 from affineur.measure.report.markup import Html, el, join
 from affineur.measure.report.sentences import excerpt
 from affineur.measure.report.words import (
@@ -22,6 +23,7 @@ from affineur.measure.report.words import (
     size_change,
     speed_change,
     speed_interval,
+    speed_said,
 )
 
 #: A sparsity that rounds to 0.0 % is none: trained weights have a few zeros by chance.
@@ -38,12 +40,16 @@ class Answer:
         short: The answer in big type.
         detail: What stands behind it.
         tone: ``good``, ``bad`` or ``open``, for a color beside the words.
+        plain: What the answer means, in one sentence of large type.
+        basis: What that sentence was counted on.
     """
 
     question: str
     short: str
     detail: Html
     tone: str = "open"
+    plain: str = ""
+    basis: str = ""
 
 
 def answers(report: Report) -> list[Answer]:
@@ -62,12 +68,12 @@ def verdict(report: Report) -> str:
     if gate is not None and gate.verdicts:
         missed, many = sum(not v.passed for v in gate.verdicts), len(gate.verdicts)
         who = "" if gate.model == row.model else f"{gate.model} "
-        bars = f"; {who}misses {missed} of {counted(many, 'bar')}" if missed else f"; {who}reaches all of {counted(many, 'bar')}"
+        bars = f"; {who}misses {missed} of {counted(many, 'bar')}" if missed else f"; {who}meets {'its only bar' if many == 1 else f'all {many} bars'}"
     if report.alone:
         return f"{row.model} scores F1 {percent(row.f1, 2)} ({_interval(row.f1_low, row.f1_high)}){bars}."
     return (
         f"{row.model} scores F1 {percent(row.f1, 2)} against {percent(first.f1, 2)} for {first.model}: {_difference(row)}{_unsure(row)}; "
-        f"{size_change(row.size_bytes, first.size_bytes)}, {speed_change(row.speed)}{bars}."
+        f"{size_change(row.size_bytes, first.size_bytes)}, {speed_said(row.speed)}{bars}."
     )
 
 
@@ -96,17 +102,20 @@ def zeros_note(report: Report) -> str:
 
 def _good_enough(report: Report) -> Answer:
     question, row, gate = "Is it good enough?", report.row, report.gate
-    finds = _finds(report, row)
+    finds = _finds(row)
+    basis = f"F1 {percent(row.f1)}, on {counted(_gold(row), 'entity', 'entities')} in {counted(report.comparison.sentences, 'sentence')}" if finds else ""
+    better = [el("p", line, class_="other-row") for line in (better_line(report),) if line]
     if gate is not None and gate.verdicts:
-        return Answer(question, outcome(gate), join([bar_list(gate), finds]), "good" if gate.passed else "bad")
+        return Answer(question, outcome(gate), join([bar_list(report, gate), *better]), "good" if gate.passed else "bad", finds, basis)
     no_bar = el("p", "No bar was set, so this says how it compares; whether that is enough for your use is yours to judge.", class_="note")
     if report.alone:
         scores = el("p", f"{row.model} scores F1 {percent(row.f1, 2)}, {_interval(row.f1_low, row.f1_high)}.")
-        return Answer(question, "Open: no bar was set, and it is compared with nothing.", join([scores, finds]))
+        short = "Open: no bar was set, and it is compared with nothing."
+        return Answer(question, short, join([scores, *better]), plain=finds, basis=basis)
     short, tone = _compared(report)
     said = [el("p", f"{row.verdict}.")] if row.verdict else []
     question = f"Is it as good as {shortened(report.baseline.model, _NAME)}?"
-    return Answer(question, short, join([*said, finds, no_bar]), tone)
+    return Answer(question, short, join([*said, *better, no_bar]), tone, finds, basis)
 
 
 def _compared(report: Report) -> tuple[str, str]:
@@ -126,35 +135,42 @@ def _compared(report: Report) -> tuple[str, str]:
     return f"Not shown: up to {row.drop_high * 100:.2f} points of F1 may be lost.", "open"
 
 
-def _finds(report: Report, row: Row) -> Html:
+def _finds(row: Row) -> str:
     """Say what an F1 means in entities found and marks that are right."""
-    gold = sum(one.support for one in row.per_type.values())
-    if not gold:
-        return Html("")
-    correct = f", and {_of_hundred(row.precision)} it marks are right" if row.precision else ""
-    lead = f"It finds {_of_hundred(row.recall)} entities{correct}"
-    return el("p", f"{lead} (F1 {percent(row.f1)}, on {counted(gold, 'entity', 'entities')} in {counted(report.comparison.sentences, 'sentence')}).")
+    if not _gold(row):
+        return ""
+    found = _of_hundred(row.recall)
+    finds = {0: "none of the entities", 100: "every entity"}.get(found, f"{found} of every 100 entities")
+    right = _of_hundred(row.precision)
+    marks = {0: "", 100: "; all it marks are right"}.get(right, f"; of every 100 it marks, {right} are right and {100 - right} wrong")
+    return f"It finds {finds}{marks}."
 
 
-def _of_hundred(share: float) -> str:
+def _gold(row: Row) -> int:
+    return sum(one.support for one in row.per_type.values())
+
+
+def _of_hundred(share: float) -> int:
     # Rounding must not turn nearly all into all, nor a few into none.
-    return f"{99 if 0.99 < share < 1 else 1 if 0 < share < 0.01 else round(share * 100)} of every 100"
+    return 99 if 0.99 < share < 1 else 1 if 0 < share < 0.01 else round(share * 100)
 
 
 def _cost(report: Report) -> Answer:
     row, first = report.row, report.baseline
     size, speed = size_change(row.size_bytes, first.size_bytes), speed_change(row.speed)
-    both = "neither smaller nor faster" if size == "the same size" and speed in ("the same speed", "not clearly faster") else f"{size}, {speed}"
+    both = "neither smaller nor faster" if size == speed.replace("speed", "size") == "the same size" else f"{size}, {speed_said(row.speed)}"
     now, before = bytes_apart(row.size_bytes, first.size_bytes)
     tiles = [
         _tile("F1", *_f1_figures(row, first)),
         _tile("Size", size, _instead(now, before), _instead(f"{row.layers} layers", f"{first.layers} layers")),
-        _tile("Speed", speed, f"{row.speedup:.2f}× the sentences per second", speed_interval(row.speed)),
+        _tile("Speed", speed, f"{row.speedup:.2f}× the sentences a second", speed_interval(row.speed)),
         _tile("Memory", memory_change(row.peak_rss_bytes, first.peak_rss_bytes), *_memory(row, first)),
     ]
-    zeros = zeros_note(report)
-    detail = join([el("dl", *tiles, class_="tiles"), *([el("p", zeros)] if zeros else [])])
-    return Answer(f"What did it cost, what was gained, against {shortened(first.model, _NAME)}?", f"{_f1_change(row)}; {both}.", detail)
+    lines = [line for line in (same_for_less(report), *errors_moved(report), zeros_note(report)) if line]
+    parts = [el("dl", *tiles, class_="tiles"), *(el("p", line) for line in lines)]
+    if found := steps(report):
+        parts += [el("h3", "F1 step by step, each row against the one above it"), el("ul", *(el("li", line) for line in found), class_="steps")]
+    return Answer(f"What did it cost, what was gained, against {shortened(first.model, _NAME)}?", f"{_f1_change(row)}; {both}.", join(parts))
 
 
 def _memory(row: Row, first: Row) -> tuple[str, str]:
@@ -189,7 +205,8 @@ def _f1_change(row: Row) -> str:
 
 def _fails(report: Report) -> Answer | None:
     seen = sorted(((kind, one) for kind, one in report.row.per_type.items() if one.support), key=lambda pair: pair[1].f1)
-    lines = [_type_line(kind, one.f1, one.f1_low, one.f1_high, one.support) for kind, one in seen[:3]]
+    clearly = [(kind, one) for kind, one in seen if one.f1_high < report.row.f1]
+    lines = [_type_line(report, kind, one) for kind, one in clearly or seen[:2]]
     unseen = [kind for kind, one in report.row.per_type.items() if not one.support]
     if unseen:
         lines.append(el("li", f"{listed(unseen)}: no gold mention in this data, so nothing can be said."))
@@ -216,8 +233,11 @@ def _fails(report: Report) -> Answer | None:
     return Answer("Where does it fail?", short, join(parts))
 
 
-def _type_line(kind: str, f1: float, low: float, high: float, support: int) -> Html:
-    return el("li", el("strong", f"{kind}: F1 {percent(f1)}"), f" ({percent(low)} to {percent(high)}) on {counted(support, 'gold mention')}")
+def _type_line(report: Report, kind: str, one: TypeRow) -> Html:
+    other = None if report.alone else report.baseline.per_type.get(kind)
+    beside = f"; {report.baseline.model} has {percent(other.f1)}" if other is not None else ""
+    figures = f" (95\u00a0%: {percent(one.f1_low)} to {percent(one.f1_high)}) on {counted(one.support, 'gold mention')}{beside}"
+    return el("li", el("strong", f"{kind}: F1 {percent(one.f1)}"), figures)
 
 
 def _heading(report: Report) -> str:
@@ -226,40 +246,51 @@ def _heading(report: Report) -> str:
 
 
 def _kinds(report: Report) -> list[Html]:
-    """List the kinds of errors, the most frequent first, each with an example where one is kept."""
+    """List the kinds of errors, first the one that takes the largest share of a type, each with an example where one is kept."""
     if report.analysis is None:
         return []
-    found = errors(report.analysis.confusion)
-    lines: list[tuple[int, Html]] = []
-    for name, words in _KINDS.items():
-        these = [(kind, count) for kind, count in found if kind.name == name]
-        if these:
-            total, (kind, count) = sum(count for _, count in these), these[0]
-            often = f"most often {_which(kind)} ({count:,})" if len(these) > 1 else f"all of them {_which(kind)}"
-            text = [el("strong", f"{words}: {total:,}"), f", {often}"]
-            lines.append((total, el("li", el("p", *text), *_example(report, kind))))
-    return [line for _, line in sorted(lines, key=lambda pair: -pair[0])]
+    found = report.analysis.confusion
+    ranked, count, gold = by_share(found), totals(found), sum(gold_mentions(found))
+    lines = []
+    for name in dict.fromkeys(one.kind.name for one in ranked):
+        these = [one for one in ranked if one.kind.name == name]
+        of = "marks that touch no gold mention" if name == "invented" else f"of {counted(gold, 'gold mention')}"
+        text = [el("strong", f"{_KINDS[name]}: {count[name]:,}"), f" {of}, {'most of all' if len(these) > 1 else 'all of them'} {_worst(these[0])}"]
+        lines.append(el("li", el("p", *text), *_example(report, [one.kind for one in these])))
+    return lines
 
 
 _KINDS = {"missed": "Missed", "invented": "Invented", "boundary": "Wrong boundary", "confused": "Wrong type"}
+
+
+def _worst(one: Share) -> str:
+    kind = one.kind
+    if not one.gold:
+        return f"{_which(kind)} ({one.count:,}, and no gold mention of it)"
+    if kind.name == "invented":
+        return f"{_which(kind)} ({one.count:,}, beside {counted(one.gold, 'gold mention')} of it)"
+    return f"{_which(kind)} ({one.count:,} of {one.gold:,} {kind.type}, {percent(one.share, 0)})"
 
 
 def _which(kind: Kind) -> str:
     return kind.type if kind.taken_for is None else f"{kind.type} taken for {kind.taken_for}"
 
 
-def _example(report: Report, kind: Kind) -> list[Html]:
-    found = example(report.analysis, kind) if report.analysis else None
-    if found is None or report.analysis is None:
+def _example(report: Report, kinds: list[Kind]) -> list[Html]:
+    """Show the first of some kinds of which a sentence is kept: the gold mentions of a few words, and what the model marks there."""
+    if report.analysis is None:
+        return []
+    found = next((one for one in (example(report.analysis, kind) for kind in kinds) if one is not None), None)
+    if found is None:
         return []
     one, mention, instead = found
     types = report.analysis.confusion.types
-    around = [m for m in (mention, instead) if m is not None]
-    lines = []
-    for who, shown in (("should be", None if kind.name == "invented" else mention), ("it says", instead)):
-        if shown is not None:
-            # Both lines show the same words, or the eye compares sentences instead of marks.
-            lines.append(el("p", el("span", who, class_="who"), " ", excerpt(one, [shown], around, types, context=5)))
+    about = [m for m in (mention, instead) if m is not None]
+    # Both lines show the same words, or the eye compares sentences instead of marks.
+    lines = [
+        el("p", el("span", who, class_="who"), " ", excerpt(one, marks, about, types, context=5))
+        for who, marks in (("should be", one.gold), ("it says", one.model))
+    ]
     return [el("div", *lines, class_="example")]
 
 
