@@ -140,7 +140,10 @@ def check(page: str) -> Tree:
 
 
 def sections(tree: Tree) -> list[str]:
-    return [str(one["href"])[1:] for one in tree.all("a")][1:]
+    found = [str(one["id"]) for one in tree.all("h2") if "id" in one]
+    links = [str(one["href"])[1:] for one in tree.all("a")]
+    assert [link for link in links if link in found][-len(found) :] == found
+    return found
 
 
 def test_a_full_report_has_every_section_in_order(compared: Comparison) -> None:
@@ -214,7 +217,7 @@ def test_hostile_types_are_text() -> None:
 
 
 def test_a_type_without_gold_mention_has_no_score(compared: Comparison) -> None:
-    none = {"f1": 0.0, "f1_low": 0.0, "f1_high": 0.0, "precision": 0.0, "recall": 0.0, "support": 0}
+    none: dict[str, Any] = {"f1": 0.0, "f1_low": 0.0, "f1_high": 0.0, "precision": 0.0, "recall": 0.0, "support": 0}
     rows = tuple(replace(row, per_type=row.per_type | {"DATE": replace(row.per_type["PER"], **none)}) for row in compared.rows)
     tree = check(report_html(Report("x", replace(compared, rows=rows, types=(*TYPES, "DATE")))))
     assert "DATE: no gold mention in this data, so nothing can be said." in tree.words
@@ -225,7 +228,16 @@ def test_a_type_without_gold_mention_has_no_score(compared: Comparison) -> None:
 def odd(compared: Comparison) -> Iterator[Comparison]:
     first, last = compared.rows
     yield replace(compared, rows=(first,))
-    flat = {"f1": 0.5, "f1_low": 0.5, "f1_high": 0.5, "size_bytes": 1000, "speedup": 1.0, "drop": 0.0, "drop_low": 0.0, "drop_high": 0.0}
+    flat: dict[str, Any] = {
+        "f1": 0.5,
+        "f1_low": 0.5,
+        "f1_high": 0.5,
+        "size_bytes": 1000,
+        "speedup": 1.0,
+        "drop": 0.0,
+        "drop_low": 0.0,
+        "drop_high": 0.0,
+    }
     yield replace(compared, rows=tuple(replace(row, **flat, per_type={}) for row in compared.rows), types=())
     yield replace(compared, rows=tuple(replace(row, size_bytes=0, f1=0.0, f1_low=0.0, f1_high=0.0) for row in compared.rows))
     yield replace(compared, rows=tuple(replace(row, f1=1.0, f1_low=1.0, f1_high=1.0) for row in compared.rows))
@@ -265,12 +277,145 @@ def test_the_row_a_report_is_about(compared: Comparison) -> None:
 def test_disagreements_say_how_many_more_there_are(compared: Comparison) -> None:
     analysis = everything(compared)["analysis"]
     tree = check(report_html(Report("x", compared, analysis=replace(analysis, disagreements=analysis.disagreements[:3], sentences_apart=50))))
-    assert "The two tag 50 sentences differently. Shown are the 3 where most words differ, 47 more are not." in tree.words
+    assert "Of the 50 sentences tagged differently, student is better in" in tree.words
+    assert "Shown are the 3 where most words differ, 47 more are not." in tree.words
     assert tree.all("mark")
     alike = replace(analysis, disagreements=(), sentences_apart=0)
     assert "tag every sentence alike" in check(report_html(Report("x", compared, analysis=alike))).words
+    counts = replace(analysis, disagreements=(), sentences_apart=340, better=134, worse=139)
+    lead = "Of the 340 sentences tagged differently, student is better in 134, worse in 139 and level in 67, by the number of errors."
+    assert lead in check(report_html(Report("x", compared, analysis=counts))).words
     itself = replace(analysis, model="teacher", baseline="teacher")
     assert "sentences" not in sections(check(report_html(Report("x", compared, analysis=itself))))
+
+
+def test_most_disagreements_are_folded_away(compared: Comparison) -> None:
+    analysis = everything(compared)["analysis"]
+    assert len(analysis.disagreements) > 6
+    page = report_html(Report("x", compared, analysis=analysis))
+    shown, folded = page.split(f"<summary>The other {len(analysis.disagreements) - 5} sentences</summary>")
+    assert shown[shown.index('class="sentences"') :].count("Sentence ") == 5
+    assert folded.count("Sentence ") == len(analysis.disagreements) - 5
+    assert '<ol class="sentences" start="6">' in folded
+    few = replace(analysis, disagreements=analysis.disagreements[:5])
+    assert "The other" not in check(report_html(Report("x", compared, analysis=few))).words
+
+
+def test_the_head_says_when_on_what_and_what_it_finds(compared: Comparison) -> None:
+    dated = replace(compared, machine=compared.machine | {"date": "2026-11-23"})
+    tree = check(report_html(Report("x", dated)))
+    assert (
+        f"Finds {', '.join(TYPES)}; 11 layers. Measured on 2026-11-23, on 60 sentences and {compared.words} words of {compared.data}." in tree.words
+    )
+    assert tree.words.count("2026-11-23") == 1
+    bare = replace(compared, machine={key: value for key, value in compared.machine.items() if key != "date"})
+    assert "Measured on 60 sentences" in check(report_html(Report("x", bare))).words
+
+
+def test_the_machine_is_described_once_and_no_jargon_is_left(compared: Comparison) -> None:
+    given = everything(compared)
+    gate = Gate(
+        "student",
+        "gold",
+        "teacher",
+        (
+            Verdict("min_f1", 0.9, 0.8, False, "95 %: 1% to 2%; 9 gold mentions in BIO"),
+            Verdict("max_drop_LOC", 0.1, 0.05, True, "upper end; drop 2.00 points, 95 %: 1.00 to 5.00, in IO; over LOC"),
+            Verdict("max_peak_rss_bytes", 1e9, 5e8, True, "resident set of a fresh process under load"),
+        ),
+    )
+    words = check(report_html(Report("x", compared, **given | {"gate": gate}))).words
+    assert str(compared.machine["description"]) not in words
+    for jargon in ("in BIO", "in IO", "upper end", "resident set"):
+        assert jargon not in words
+    assert "9 gold mentions" in words
+    assert "peak of a fresh process under load" in words
+
+
+def test_a_type_stays_beside_its_last_word(compared: Comparison) -> None:
+    page = report_html(Report("x", compared, analysis=everything(compared)["analysis"]))
+    inside = re.findall("<mark[^>]*>(.*?)</mark>", page)
+    assert inside
+    assert all(re.fullmatch('[^<]*<span class="kept">[^ <]+ <small>.*</small></span>', one) for one in inside)
+
+
+def test_the_two_pictures_show_true_positions(compared: Comparison) -> None:
+    first, last = compared.rows
+    twin = replace(last, model="twin")
+    rows = (first, replace(last, speedup_low=0.9, speedup_high=2.0), replace(twin, speedup_low=0.9, speedup_high=2.0))
+    size, speed = _scatters(report_html(Report("x", replace(compared, rows=rows))))
+    for picture in (size, speed):
+        rings = re.findall('<circle class="(?:hollow|mark chosen)" cx="([^"]*)" cy="([^"]*)"', picture)
+        assert len(rings) == 2
+        assert len(set(rings)) == 1
+    assert len(re.findall('<line class="whisker thin"', size)) == 3
+    flat = re.findall('<line class="whisker thin" x1="([^"]*)" x2="([^"]*)" y1="([^"]*)" y2="([^"]*)"', speed)
+    assert len([one for one in flat if one[2] == one[3] and one[0] != one[1]]) == 2
+
+
+def _scatters(page: str) -> list[str]:
+    return [one for one in re.findall(r"<svg.*?</svg>", page, re.DOTALL) if " against F1: " in one]
+
+
+def test_a_stepped_line_needs_two_models(compared: Comparison) -> None:
+    first, last = compared.rows
+    scores: dict[str, Any] = {"f1_low": 0.1, "f1_high": 0.9}
+    none: dict[str, Any] = {"speedup_low": 0.0, "speedup_high": None}
+
+    def caption(*rows: Any) -> tuple[str, int]:
+        page = report_html(Report("x", replace(compared, rows=rows)))
+        check(page)
+        return page[page.index("By their estimates") :].split("</figcaption>")[0], sum('class="front"' in one for one in _scatters(page))
+
+    worse, better = replace(first, f1=0.5, **scores), replace(last, f1=0.6, size_bytes=1000, speedup=2.0, **scores, **none)
+    assert caption(worse, better) == ("By their estimates, student beats all others on size, on speed and on F1.", 0)
+    assert caption(worse, replace(better, speedup=1.0)) == (
+        "By their estimates, student beats all others on both size and F1; no other beats student on speed or F1.",
+        0,
+    )
+    said, lines = caption(replace(worse, f1=0.7), better)
+    assert lines == 2
+    assert said.count("the stepped line for") == 2
+
+
+def test_those_that_score_alike_share_a_line(compared: Comparison) -> None:
+    first, last = compared.rows
+    half = replace(first, model="half", size_bytes=5)
+    page = report_html(Report("x", replace(compared, rows=(first, half, last)), chosen="student"))
+    check(page)
+    panels = [one for one in re.findall(r"<svg.*?</svg>", page, re.DOTALL) if 'aria-label="F1 of' in one]
+    assert len(panels) == 1 + len(TYPES)
+    assert all(">teacher, half</text>" in one and ">half</text>" not in one for one in panels)
+    assert "Models with exactly the scores of the baseline share its line." in page
+    kind = next(iter(TYPES))
+    other = replace(half, per_type=half.per_type | {kind: replace(half.per_type[kind], f1_low=0.0)})
+    assert "share its line" not in report_html(Report("x", replace(compared, rows=(first, other, last)), chosen="student"))
+    assert "share its line" not in report_html(Report("x", replace(compared, rows=(first, half, last)), chosen="half"))
+
+
+def test_the_curve_says_its_split_and_what_its_budget_is_judged_by(compared: Comparison) -> None:
+    given = everything(compared)["curves"]
+    one = replace(given[0], budget=Budget(max_drop=0.01))
+    words = check(report_html(Report("x", compared, curves=(one,)))).words
+    assert "F1 over sparsity, on dev" in words
+    assert "budget: 1 point below teacher" in words
+    assert "magnitude: smallest weights first" in words
+    assert "For a drop that is the interval of the difference to teacher on the same sentences, not the shaded one" in words
+    assert "Difference to teacher, points (95\u00a0%)" in "".join(Tree(report_html(Report("x", compared, curves=(one,)))).text)
+    floor = replace(given[0], budget=Budget(min_f1=0.8))
+    assert "not the shaded one" not in check(report_html(Report("x", compared, curves=(floor,)))).words
+    page = report_html(Report("x", compared, curves=(replace(one, points=(point("magnitude", 1.0, 0.5), *one.points)),)))
+    picture = next(svg for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL) if "F1 over sparsity on dev" in svg)
+    width = float(re.findall(r'viewBox="0 0 (\S+)', picture)[0])
+    assert float(re.findall(r'<text x="([^"]*)"[^>]*>100%</text>', picture.split("sparsity: zeros")[0])[-1]) <= width - 20
+
+
+def test_columns_of_words_are_aligned_like_words(compared: Comparison) -> None:
+    page = report_html(Report("x", compared, models={"student": info()}))
+    for head in ("Made by", "From", "Numbers stored as"):
+        assert f'<th scope="col" class="words">{head}</th>' in page
+    assert page.count('<td class="words">') == 3
+    assert '<th scope="col">Sentences/s</th>' in page
 
 
 def luminance(color: str) -> float:

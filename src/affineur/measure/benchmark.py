@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -14,8 +14,8 @@ from affineur.errors import ParameterError
 from affineur.measure.speed import SAME, Ratio, median_ratio
 from affineur.progress import report
 
-#: Timing rounds of the figures a winner is declared on. 15 rounds leave out two on each side at 99 %.
-ROUNDS = 15
+#: Rounds of the figures a winner is declared on: one more than the fewest that give a 99 % interval.
+ROUNDS = 9
 CONFIDENCE = 0.99
 _SIDE_ROUNDS = 5  # of the fixed batch sizes, which show the shape and decide nothing
 _PASS_SECONDS = 0.7  # aim of one pass of the slowest model
@@ -204,8 +204,13 @@ def benchmark(
     rounds: int = ROUNDS,
     cpus: Sequence[int] = (),
     shapes: bool = True,
+    renew: Callable[[], None] | None = None,
 ) -> Benchmark:
     """Time models in turn, first to last and then last to first, so that drift and neighbors are fair to all.
+
+    The same model in two processes may differ by a fifth in speed for as long as both live: by where the system put
+    its memory and its threads. So every round ``renew``s the processes, and the interval, over rounds, knows that luck
+    (Kalibera and Jones 2013: repeat at the highest level that varies).
 
     Args:
         subjects: The models; ratios are to the first.
@@ -215,6 +220,7 @@ def benchmark(
         rounds: Rounds of the figures a winner is declared on; 8 are the fewest that can tell at 99 %.
         cpus: Processors the models are kept to.
         shapes: Whether batches of fixed sizes are timed too, naive and sorted; no winner is declared on them.
+        renew: Brings every model up afresh; called before each round but the first.
 
     Raises:
         ParameterError: If there is no model, no sentence, or no round.
@@ -223,21 +229,32 @@ def benchmark(
         raise ParameterError("a benchmark needs at least one model, one sentence and one round")
     slowest = max(_warm(subject, len(words)) for subject in subjects)
     chosen = _spread(len(words), max(_FEWEST, min(_MOST, int(_PASS_SECONDS / slowest))))
+    single = max(statistics.median(subject.run(chosen[: _BLOCK[0]], SINGLE)) for subject in subjects)
+    block = max(_BLOCK[0], min(_BLOCK[1], int(_PASS_SECONDS / max(single, 1e-6))))
+    seconds: dict[Batching, list[list[list[float]]]] = {batching: [[] for _ in subjects] for batching in (OWN, SINGLE)}
+    for turn in range(rounds):
+        if turn and renew is not None:
+            renew()
+        # Each block of single sentences goes through the whole corpus, a sentence further every round.
+        singles = [(i * len(words) // block + turn) % len(words) for i in range(block)]
+        for batching, sentences in ((OWN, chosen), (SINGLE, singles)):
+            _take_turns(subjects, turn, sentences, batching, seconds[batching])
+        report("timing", turn + 1, rounds)
+    for batching in _BATCHINGS[1:] if shapes else ():
+        seconds[batching] = [[] for _ in subjects]
+        for turn in range(min(rounds, _SIDE_ROUNDS)):
+            _take_turns(subjects, turn, chosen, batching, seconds[batching])
+        report(f"timing, {batching}", 1, 1)
+    alone = seconds.pop(SINGLE)
     timings: list[list[Timing]] = [[] for _ in subjects]
     spreads: list[float] = []
-    for batching in _BATCHINGS if shapes else (OWN,):
-        seconds = _in_turn(subjects, [(chosen, batching)] * (rounds if batching == OWN else min(rounds, _SIDE_ROUNDS)), f"timing, {batching}")
-        speeds = [[len(chosen) / sum(each) for each in rows] for rows in seconds]
+    for batching, taken in seconds.items():
+        speeds = [[len(chosen) / sum(each) for each in rows] for rows in taken]
         spreads = spreads or [_iqr(rows) for rows in speeds]
         for place, rows in enumerate(speeds):
             speed = statistics.median(rows)
             each_words = sum(words[i] for i in chosen) / len(chosen)
             timings[place].append(Timing(batching, speed, speed * each_words, median_ratio(rows, speeds[0], CONFIDENCE)))
-    single = max(statistics.median(subject.run(chosen[: _BLOCK[0]], SINGLE)) for subject in subjects)
-    block = max(_BLOCK[0], min(_BLOCK[1], int(_PASS_SECONDS / max(single, 1e-6))))
-    # Each block goes through the whole corpus, a sentence further every round.
-    blocks = [[(i * len(words) // block + turn) % len(words) for i in range(block)] for turn in range(rounds)]
-    alone = _in_turn(subjects, [(part, SINGLE) for part in blocks], "timing, one by one")
     middles = [[statistics.median(part) for part in rows] for rows in alone]
     measured = []
     for place, subject in enumerate(subjects):
@@ -277,15 +294,11 @@ def _spread(many: int, count: int) -> list[int]:
     return [place * many // count for place in range(count)]
 
 
-def _in_turn(subjects: Sequence[Subject], work: Sequence[tuple[list[int], Batching]], what: str) -> list[list[list[float]]]:
-    """Run each piece of work on every subject; return the seconds of each call, by subject and piece."""
-    seconds: list[list[list[float]]] = [[] for _ in subjects]
-    for turn, (sentences, batching) in enumerate(work):
-        order = range(len(subjects)) if turn % 2 == 0 else range(len(subjects) - 1, -1, -1)
-        for place in order:
-            seconds[place].append(subjects[place].run(sentences, batching))
-        report(what, turn + 1, len(work))
-    return seconds
+def _take_turns(subjects: Sequence[Subject], turn: int, sentences: Sequence[int], batching: Batching, seconds: list[list[list[float]]]) -> None:
+    """Run one piece of work on every subject, first to last or last to first; add the seconds of its calls to each subject's."""
+    order = range(len(subjects)) if turn % 2 == 0 else range(len(subjects) - 1, -1, -1)
+    for place in order:
+        seconds[place].append(subjects[place].run(sentences, batching))
 
 
 def _iqr(values: Sequence[float]) -> float:

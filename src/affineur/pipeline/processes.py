@@ -48,12 +48,21 @@ class ModelProcess:
     def __init__(
         self, reference: str, sentences: Sequence[Sequence[str]], device: str = "cpu", name: str | None = None, threads: int | None = None
     ) -> None:
-        self._reference = reference
+        self._reference, self._device, self._threads = reference, device, threads
+        self._sentences = [list(words) for words in sentences]
         self.name = name or model_name(reference)
+        self.birth = self._start()
+
+    def renew(self) -> None:
+        """Start afresh, in a new process; ``birth`` stays that of the first one, which started alone."""
+        self.close()
+        self._start()
+
+    def _start(self) -> Birth:
         start = time.perf_counter()
         self._process = subprocess.Popen(
-            [sys.executable, "-P", str(_WORKER), reference, device],  # -P: this folder's modules are no top-level ones
-            env=os.environ | (dict.fromkeys(_THREADS, str(threads)) if threads else {}),
+            [sys.executable, "-P", str(_WORKER), self._reference, self._device],  # -P: this folder's modules are no top-level ones
+            env=os.environ | (dict.fromkeys(_THREADS, str(self._threads)) if self._threads else {}),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -61,10 +70,10 @@ class ModelProcess:
             encoding="utf-8",
         )
         try:
-            ready = self._ask({"sentences": [list(words) for words in sentences]})
-            self.birth = Birth(time.perf_counter() - start, float(ready["load_seconds"]), None, int(ready["threads"]))
-            self.run(range(min(len(sentences), _MEMORY_SENTENCES)), OWN)
-            self.birth = replace(self.birth, peak_rss_bytes=self.peak_rss())
+            ready = self._ask({"sentences": self._sentences})
+            seconds = time.perf_counter() - start
+            self.run(range(min(len(self._sentences), _MEMORY_SENTENCES)), OWN)
+            return Birth(seconds, float(ready["load_seconds"]), self.peak_rss(), int(ready["threads"]))
         except BaseException:
             self.close()
             raise

@@ -75,7 +75,9 @@ def same_for_less(report: Report) -> str:
     times = row.size_bytes / other.size_bytes
     if times >= 1.05:
         return f"{what}, so this model is {times:.1f}× that."
-    return f"{what}, about as much as this model." if times > _CLEARLY_SMALLER else f"{what}; this model is {percent(1 - times, 0)} smaller than that."
+    if times > _CLEARLY_SMALLER:
+        return f"{what}, about as much as this model."
+    return f"{what}; this model is {percent(1 - times, 0)} smaller than that."
 
 
 def errors_moved(report: Report) -> list[str]:

@@ -29,6 +29,7 @@ from affineur.measure.report.words import (
 #: A sparsity that rounds to 0.0 % is none: trained weights have a few zeros by chance.
 SPARSE = 0.0005
 _NAME = 30  # columns of a name in big type
+_STEPS = 6  # lines that an answer holds without being buried under them
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,8 @@ def verdict(report: Report) -> str:
     if gate is not None and gate.verdicts:
         missed, many = sum(not v.passed for v in gate.verdicts), len(gate.verdicts)
         who = "" if gate.model == row.model else f"{gate.model} "
-        bars = f"; {who}misses {missed} of {counted(many, 'bar')}" if missed else f"; {who}meets {'its only bar' if many == 1 else f'all {many} bars'}"
+        met = "meets its only bar" if many == 1 else f"meets all {many} bars"
+        bars = f"; {who}" + (f"misses {missed} of {counted(many, 'bar')}" if missed else met)
     if report.alone:
         return f"{row.model} scores F1 {percent(row.f1, 2)} ({_interval(row.f1_low, row.f1_high)}){bars}."
     return (
@@ -103,7 +105,8 @@ def zeros_note(report: Report) -> str:
 def _good_enough(report: Report) -> Answer:
     question, row, gate = "Is it good enough?", report.row, report.gate
     finds = _finds(row)
-    basis = f"F1 {percent(row.f1)}, on {counted(_gold(row), 'entity', 'entities')} in {counted(report.comparison.sentences, 'sentence')}" if finds else ""
+    seen = f"{counted(_gold(row), 'entity', 'entities')} in {counted(report.comparison.sentences, 'sentence')}"
+    basis = f"F1 {percent(row.f1)}, on {seen}"
     better = [el("p", line, class_="other-row") for line in (better_line(report),) if line]
     if gate is not None and gate.verdicts:
         return Answer(question, outcome(gate), join([bar_list(report, gate), *better]), "good" if gate.passed else "bad", finds, basis)
@@ -142,7 +145,9 @@ def _finds(row: Row) -> str:
     found = _of_hundred(row.recall)
     finds = {0: "none of the entities", 100: "every entity"}.get(found, f"{found} of every 100 entities")
     right = _of_hundred(row.precision)
-    marks = {0: "", 100: "; all it marks are right"}.get(right, f"; of every 100 it marks, {right} are right and {100 - right} wrong")
+    marks = {0: "", 100: "; all it marks are right"}.get(
+        right, f"; of every 100 it marks, {right} {'is' if right == 1 else 'are'} right and {100 - right} wrong"
+    )
     return f"It finds {finds}{marks}."
 
 
@@ -158,7 +163,7 @@ def _of_hundred(share: float) -> int:
 def _cost(report: Report) -> Answer:
     row, first = report.row, report.baseline
     size, speed = size_change(row.size_bytes, first.size_bytes), speed_change(row.speed)
-    both = "neither smaller nor faster" if size == speed.replace("speed", "size") == "the same size" else f"{size}, {speed_said(row.speed)}"
+    both = "neither smaller nor faster" if (size, speed) == ("the same size", "the same speed") else f"{size}, {speed_said(row.speed)}"
     now, before = bytes_apart(row.size_bytes, first.size_bytes)
     tiles = [
         _tile("F1", *_f1_figures(row, first)),
@@ -169,7 +174,8 @@ def _cost(report: Report) -> Answer:
     lines = [line for line in (same_for_less(report), *errors_moved(report), zeros_note(report)) if line]
     parts = [el("dl", *tiles, class_="tiles"), *(el("p", line) for line in lines)]
     if found := steps(report):
-        parts += [el("h3", "F1 step by step, each row against the one above it"), el("ul", *(el("li", line) for line in found), class_="steps")]
+        about, lines_of = "F1 step by step, each row against the one above it", el("ul", *(el("li", line) for line in found))
+        parts += [el("h3", about), lines_of] if len(found) <= _STEPS else [el("details", el("summary", about), lines_of)]
     return Answer(f"What did it cost, what was gained, against {shortened(first.model, _NAME)}?", f"{_f1_change(row)}; {both}.", join(parts))
 
 

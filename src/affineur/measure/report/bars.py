@@ -66,10 +66,11 @@ def bar_list(report: Report, gate: Gate) -> Html:
         both = el("span", sign, class_="brief", aria_hidden="true"), el("span", state, class_="word")
         badge = el("span", *both, class_=f"state {'good' if verdict.passed else 'bad'}")
         lines.append(el("li", badge, el("span", *what, *why)))
-    where = "in the recipe, further down" if report.recipe else "in the bars file"
+    where = el("a", "in the recipe", href="#recipe") if report.recipe else "in the bars file"
     one = len(gate.verdicts) == 1
-    about = f"The {'bar was' if one else 'bars were'} set {where}, and {gate.model} was held against {'it' if one else 'them'} on {gate.data}"
-    return join([el("ul", *lines, class_="bars"), el("p", about + _against(gate) + ".", class_="note")])
+    held = f", and {gate.model} was held against {'it' if one else 'them'} on {gate.data}{_against(gate)}."
+    about = el("p", f"The {'bar was' if one else 'bars were'} set ", where, held, class_="note")
+    return join([el("ul", *lines, class_="bars"), about])
 
 
 def _loss(report: Report, gate: Gate, verdict: Verdict, kind: str | None) -> tuple[list[str], str]:

@@ -11,8 +11,13 @@ from affineur.measure.report.markup import Html, el, figure, join, said, svg, ta
 from affineur.measure.report.scales import Axis, axis
 from affineur.measure.report.words import counted, percent, points, shortened
 
-_WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 440, 52.0, 426.0, 24.0, 270.0
+_WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 440, 52.0, 412.0, 60.0, 306.0
 _DASHES = ("none", "7 4", "2 4", "10 3 2 3", "4 2", "1 3")
+_METHODS = {
+    "magnitude": "smallest weights first",
+    "layerwise": "smallest weights of each matrix first",
+    "wanda": "least used weights first",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +30,12 @@ class _Series:
     points: tuple[Point, ...]
 
     def __str__(self) -> str:
-        return f"{self.method}, recovered" if self.recovered else self.method
+        return method_name(self.method) + ", recovered" * self.recovered
+
+
+def method_name(method: str) -> str:
+    """Name a method of pruning, and say in plain words what it takes away."""
+    return f"{method}: {_METHODS[method]}" if method in _METHODS else method
 
 
 def curves(found: Sequence[Curve]) -> Html:
@@ -43,14 +53,19 @@ def _group(group: Sequence[Curve]) -> Html:
     best = sparsest(point for curve in group for point in [curve.best] if point is not None)
     listed = _series(group)
     caption = [
-        f"{first.model}, F1 on {first.data} ({counted(first.sentences, 'sentence')}). ",
-        f"Further right is sparser, higher is better. Shaded: {_level(group)} interval. ",
+        f"{first.model} on {first.data} ({counted(first.sentences, 'sentence')}). ",
+        f"Further right is sparser, higher is better. Shaded: {_level(group)} interval of F1. ",
         "Each method has its own line and marker; a filled marker was fine-tuned after pruning, a hollow one was not. "
         if any(one.recovered for one in listed)
         else "Each method has its own line and marker. " * (len(listed) > 1),
     ]
     if budgets:
         caption.append(f"The budget is {'; '.join(budgets)}: a point is inside only where its whole interval is. ")
+        if any(curve.budget and curve.budget.max_drop is not None for curve in budgets.values()):
+            caption.append(
+                f"For a drop that is the interval of the difference to {first.baseline} on the same sentences, not the shaded one; "
+                "it is listed with the figures of each point. "
+            )
         caption.append(
             f"Ringed: the sparsest point inside it, {percent(best.sparsity)} by {best.method}{' and recovery' if best.recovered else ''}, "
             f"F1 {percent(best.f1, 2)}, {points(-best.drop)} points."
@@ -85,7 +100,8 @@ def _picture(group: Sequence[Curve], listed: Sequence[_Series], best: Point | No
     across = axis([point.sparsity for point in known], _LEFT, _RIGHT, least=0.05, zero=True, most=1.0)
     heights = [end for point in known for end in (point.f1_low, point.f1_high)] + [first.baseline_f1, *(value for value, _ in floors)]
     up = axis(heights, _BOTTOM, _TOP, least=0.02, most=1.0)
-    parts = frame(across, up, "sparsity: zeros ÷ weights in scope", lambda tick: tick_percent(across, tick))
+    title = f"F1 over sparsity, on {shortened(first.data, 30)}"
+    parts = [said(0, 14, title, "title"), *frame(across, up, "sparsity: zeros ÷ weights in scope", lambda tick: tick_percent(across, tick))]
     parts += [_band(one, across, up) for one in listed if len(one.points) > 1]
     levels = [("level", "none", first.baseline_f1, f"{shortened(first.baseline, 30)}, {percent(first.baseline_f1)}")]
     levels += [("budget", _DASHES[2 - place % 2], value, words) for place, (value, words) in enumerate(floors)]
@@ -102,7 +118,7 @@ def _picture(group: Sequence[Curve], listed: Sequence[_Series], best: Point | No
     for place, (kind, dash, _, words) in enumerate(levels, len(listed)):
         y = top + place * 20
         parts += [el("line", class_=kind, stroke_dasharray=dash, x1=_LEFT, x2=_LEFT + 40, y1=y, y2=y), said(_LEFT + 50, y + 4, words)]
-    label = "F1 over sparsity: " + "; ".join(
+    label = f"F1 over sparsity on {first.data}: " + "; ".join(
         f"{one}: " + ", ".join(f"{percent(p.sparsity, 0)} {percent(p.f1)}" for p in one.points) for one in listed
     )
     return svg(_WIDTH, top + (len(listed) + len(levels)) * 20 - 8, label, *parts)
@@ -114,7 +130,9 @@ def _floors(curve: Curve) -> list[tuple[float, str]]:
     if budget is not None and budget.min_f1 is not None:
         found.append((budget.min_f1, f"budget: F1 of at least {budget.min_f1 * 100:g}%"))
     if budget is not None and budget.max_drop is not None:
-        found.append((curve.baseline_f1 - budget.max_drop, f"budget: {budget.max_drop * 100:g} points below {shortened(curve.baseline, 16)}"))
+        lost = f"{budget.max_drop * 100:g}"
+        words = f"budget: {lost} point{'' if lost == '1' else 's'} below {shortened(curve.baseline, 16)}"
+        found.append((curve.baseline_f1 - budget.max_drop, words))
     return found
 
 
@@ -158,21 +176,24 @@ def _table(group: Sequence[Curve], listed: Sequence[_Series], judged: bool) -> H
         "Sparsity",
         "F1",
         level,
-        f"Lost against {first.baseline}, points ({level})",
+        f"Difference to {first.baseline}, points ({level})",
         *(["Inside the budget"] if judged else []),
     ]
     rows = [
         [
-            one.method,
+            method_name(one.method),
             "yes" if one.recovered else "no",
             percent(point.sparsity, 2),
             percent(point.f1, 2),
             f"{point.f1_low * 100:.1f}–{point.f1_high * 100:.1f}",
-            f"{points(point.drop)} ({points(point.drop_low)} … {points(point.drop_high)})",
+            f"{points(-point.drop)} ({points(-point.drop_high)} … {points(-point.drop_low)})",
             *([("yes" if point.inside else "no")] if judged else []),
         ]
         for one in listed
         for point in one.points
     ]
-    inner = table(f"Every point of the curve of {first.model}", columns, rows)
-    return el("details", el("summary", f"The figures of the curve of {first.model}"), inner)
+    caption = f"Every point of the curve of {first.model} on {first.data}"
+    if judged:
+        caption += "; a drop is judged by the interval of the difference"
+    inner = table(caption, columns, rows, words=("Recovered", "Inside the budget"))
+    return el("details", el("summary", f"The figures of the curve of {first.model}, with the intervals that decide"), inner)

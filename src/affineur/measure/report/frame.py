@@ -27,7 +27,7 @@ def frame(across: Axis, up: Axis, unit: str, write: Callable[[float], str]) -> l
         parts.append(said(across(tick), up.start + 18, write(tick), "tick", "middle"))
     parts.append(el("line", class_="axis", x1=across.start, x2=across.end, y1=up.start, y2=up.start))
     parts.append(said((across.start + across.end) / 2, up.start + 38, unit, "", "middle"))
-    parts.append(said(0, up.end - 8, "F1", "tick"))
+    parts.append(said(0, up.end - 20, "F1"))  # well above the highest tick, on narrow screens with larger letters too
     return parts
 
 

@@ -11,6 +11,15 @@ from affineur.measure.report.markup import Html, el, join, table
 from affineur.measure.report.words import percent
 from affineur.measure.tables import megabytes
 
+_STAGES = {
+    "given": "as given",
+    "cast": "stored at another precision",
+    "distill": "distilled",
+    "prune": "pruned",
+    "recover": "recovered",
+    "quantize": "quantized",
+    "pack": "packed",
+}
 _SHORT = 12  # letters of a digest that tell it from any other
 
 
@@ -49,9 +58,7 @@ def _chain(name: str, manifest: Manifest) -> Html:
 
 
 def _stage(stage: str) -> str:
-    return {"given": "as given", "distill": "distilled", "prune": "pruned", "recover": "recovered", "quantize": "quantized", "pack": "packed"}.get(
-        stage, stage
-    )
+    return _STAGES.get(stage, stage)
 
 
 def _folder(name: str, info: ModelInfo) -> list[str]:
@@ -74,8 +81,8 @@ def recipe(text: str) -> Html:
 
 
 def environment(machine: Mapping[str, Any]) -> Html:
-    """List what the figures were measured on."""
-    rows = [[_label(key), _plain(value)] for key, value in machine.items() if key != "description" and value not in (None, "", [], {})]
+    """List what the figures were measured on; the date stands at the head of the page."""
+    rows = [[_label(key), _plain(value)] for key, value in machine.items() if key not in ("description", "date") and value not in (None, "", [], {})]
     return table("The machine and the libraries", ["What", "Found"], rows, class_="wrap")
 
 
@@ -89,7 +96,7 @@ def _code(text: str) -> Html:
 
 
 def _label(key: str) -> str:
-    return {"cpu": "CPU", "cpu_flags": "CPU instruction sets", "date": "Measured on"}.get(key, key.replace("_", " ").capitalize())
+    return {"cpu": "CPU", "cpu_flags": "CPU instruction sets"}.get(key, key.replace("_", " ").capitalize())
 
 
 def _plain(value: Any) -> str:

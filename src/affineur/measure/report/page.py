@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from affineur.measure.report.answers import SPARSE, Answer, answers, verdict
+from affineur.measure.report.bars import in_plain_words
 from affineur.measure.report.confusion import confusion
 from affineur.measure.report.contents import Report
 from affineur.measure.report.curve import curves
@@ -68,16 +69,20 @@ def _style() -> str:
 
 def _header(report: Report) -> Html:
     against = "" if report.alone else f", compared with {report.baseline.model}"
-    compared = report.comparison
+    compared, row = report.comparison, report.row
     about = f"{counted(compared.sentences, 'sentence')} and {counted(compared.words, 'word')} of {compared.data}"
-    lead = el("p", "About ", el("strong", report.row.model), f"{against}, on {about}.")
+    finds = f"Finds {', '.join(compared.types)}; " if compared.types else "It has "
+    when = compared.machine.get("date")
+    measured = f"Measured{f' on {when},' if when else ''} on {about}."
+    lead = el("p", "About ", el("strong", row.model), f"{against}. {finds}{counted(row.layers, 'layer')}. {measured}")
     return el("header", el("h1", f"Report: {report.name}"), lead)
 
 
 def _top(found: list[Answer]) -> Html:
     def one(place: int, answer: Answer) -> Html:
         sign = [el("span", _SIGNS[answer.tone], class_="sign", aria_hidden="true")] if place == 0 else []
-        headline = el("div", el("h2", answer.question), el("p", *sign, el("span", answer.short), class_="short"))
+        plain = [el("p", answer.plain, class_="plain"), el("p", answer.basis, class_="note")] if answer.plain else []
+        headline = el("div", el("h2", answer.question), el("p", *sign, el("span", answer.short), class_="short"), *plain)
         return el("section", headline, el("div", answer.detail, class_="detail"), class_=f"answer {answer.tone}")
 
     return el("div", *(one(place, answer) for place, answer in enumerate(found)), class_="answers")
@@ -96,6 +101,7 @@ def _sections(report: Report) -> Iterator[Section]:
         yield Section("tradeoff", "Size and speed against F1", tradeoff(report))
     if report.benchmark is not None:
         columns, cells, notes = report.benchmark
+        notes = [in_plain_words(note) for note in notes if note != f"{compared.machine.get('description')}."]
         body = join([table("Each model in a process of its own, timed in turn", columns, cells), _notes(notes)])
         yield Section("benchmark", "Speed and memory in detail", body)
     if any(curve.points for curve in report.curves):
@@ -128,7 +134,11 @@ def _comparison(report: Report) -> Html:
         roles = [role for role, here in (("baseline", row is report.baseline), ("this report", row is report.row and len(rows) > 1)) if here]
         cells.append([join([breakable(name), *(el("span", role, class_="role") for role in roles)], " "), *others])
     said = [f"{row.verdict}." for row in rows if row.verdict]
-    notes = [note for note in footnotes(report.comparison) if note not in said]
+    # The machine has a section of its own, and the second answer the steps.
+    elsewhere = [f"{report.comparison.machine.get('description')}.", *said]
+    steps = "Each against the row above it" if not report.alone else None
+    kept = [note for note in footnotes(report.comparison) if note not in elsewhere and not (steps and note.startswith(steps))]
+    notes = [in_plain_words(note) for note in kept]
     verdicts = [el("h3", "What the intervals allow to say"), el("ul", *(el("li", line) for line in said))] if said else []
     return join([table(f"Measured together on {report.comparison.data}", COLUMNS, cells), *verdicts, _notes(notes)])
 

@@ -84,28 +84,7 @@ def pareto(pairs: Sequence[tuple[float, float]]) -> list[int]:
     return chosen[::-1]
 
 
-def apart(places: Sequence[float], gap: float = 9.0, most: float = 36.0) -> list[float]:
-    """Draw points that would lie on each other beside each other.
-
-    Args:
-        places: Pixels.
-        gap: Distance wanted.
-        most: Width of the widest group; a larger one is drawn narrower instead of wandering off.
-    """
-    ordered = sorted(range(len(places)), key=lambda i: (places[i], i))
-    groups: list[list[int]] = []
-    for i in ordered:
-        if groups and places[i] - places[groups[-1][0]] < gap / 2:
-            groups[-1].append(i)
-        else:
-            groups.append([i])
-    moved = list(places)
-    for group in groups:
-        width = min(most, gap * (len(group) - 1))
-        middle = sum(places[i] for i in group) / len(group)
-        for rank, i in enumerate(group):
-            moved[i] = places[i] if len(group) == 1 else middle - width / 2 + width * rank / (len(group) - 1)
-    return moved
+_CLOSE = 24.0  # pixels between points whose labels would be mistaken for each other's
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +120,11 @@ def label_places(anchors: Sequence[tuple[float, float]], sizes: Sequence[tuple[f
     boxes: dict[int, Box] = {}
     # From left to right and top to bottom, so that the same report always looks the same.
     for i in sorted(range(len(anchors)), key=lambda i: anchors[i]):
-        free = (box for box in _around(anchors[i], sizes[i]) if within.holds(box) and not any(box.meets(o) for o in (*taken, *boxes.values())))
+        free = (
+            box
+            for box in _around(anchors[i], sizes[i], _crowded_right(anchors[i], anchors))
+            if within.holds(box) and not any(box.meets(o) for o in (*taken, *boxes.values()))
+        )
         found = next(free, None)
         if found is None:
             return None
@@ -149,17 +132,27 @@ def label_places(anchors: Sequence[tuple[float, float]], sizes: Sequence[tuple[f
     return [boxes[i] for i in range(len(anchors))]
 
 
-def _around(anchor: tuple[float, float], size: tuple[float, float]) -> Iterator[Box]:
+def _crowded_right(anchor: tuple[float, float], anchors: Sequence[tuple[float, float]]) -> bool:
+    """Whether another point lies close on the right and none on the left, so that the label had better go left."""
+    beside = [x - anchor[0] for x, y in anchors if abs(y - anchor[1]) < _CLOSE and 0 < abs(x - anchor[0]) < _CLOSE]
+    return bool(beside) and min(beside) > 0
+
+
+def _around(anchor: tuple[float, float], size: tuple[float, float], left_first: bool) -> Iterator[Box]:
     (x, y), (width, height) = anchor, size
-    for far in (8, 16, 26, 38, 52):
+    for far in (8, 16, 26, 38, 52, 68):
+        beside = (x + far, y - height / 2), (x - far - width, y - height / 2)
+        above = (x + far, y - far - height / 2), (x - far - width, y - far - height / 2)
+        below = (x + far, y + far - height / 2), (x - far - width, y + far - height / 2)
+        straight = (x - width / 2, y - far - height), (x - width / 2, y + far)
+        first, last = (1, 0) if left_first else (0, 1)
         for left, top in (
-            (x + far, y - height / 2),
-            (x - far - width, y - height / 2),
-            (x + far, y - far - height / 2),
-            (x + far, y + far - height / 2),
-            (x - far - width, y - far - height / 2),
-            (x - far - width, y + far - height / 2),
-            (x - width / 2, y - far - height),
-            (x - width / 2, y + far),
+            beside[first],
+            beside[last],
+            above[first],
+            below[first],
+            above[last],
+            below[last],
+            *straight,
         ):
             yield Box(left, top, left + width, top + height)
