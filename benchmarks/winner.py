@@ -3,7 +3,7 @@
 The same model against itself must get none, run after run; a full-size random CamemBERT of 12 layers must lose to one
 of 11. Random weights prove speed, not F1. The sentences are the sample's.
 
-    python benchmarks/winner.py [--runs 20] [--rounds 9] [--work DIR]
+    python benchmarks/winner.py [--runs 20] [--rounds 15] [--work DIR]
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from affineur.transfer import load_corpus
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=20, help="runs of the same model against itself")
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--work", type=Path, help="keep the full-size models here (default: a temporary folder)")
     args = parser.parse_args()
 

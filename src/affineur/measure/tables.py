@@ -150,9 +150,9 @@ def benchmark_notes(benchmark: Benchmark) -> list[str]:
     threads = sorted({m.birth.threads for m in benchmark.models})
     return [
         *benchmark.verdicts(),
-        f"Each model in a process of its own, started afresh every round, in turn: {benchmark.rounds} rounds of {benchmark.timed} sentences of {benchmark.data}, and "
-        f"{benchmark.singles} one by one (p50, p95, p99). Speed: median of the ratios to the first row round by round; a winner only where "
-        f"their {CONFIDENCE:.0%} interval leaves 1 ± {SAME:.0%}.",
+        f"Each model in a process of its own, started afresh every round, in turn: {benchmark.rounds} rounds of {benchmark.timed} sentences of "
+        f"{benchmark.data}, and {benchmark.singles} one by one (p50, p95, p99). Speed: median of the ratios to the first row round by round; "
+        f"a winner only where their {CONFIDENCE:.0%} interval leaves 1 ± {SAME:.0%}.",
         f"Size: weights. Load: in a fresh process, files as the system had them in its cache. Memory: peak resident set after {_MEMORY}. "
         f"Threads: {', '.join(map(str, threads))}, on processors {', '.join(map(str, benchmark.cpus)) or 'not pinned'}. Energy: not measured.",
         str(benchmark.machine["description"]) + ".",
