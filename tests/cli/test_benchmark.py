@@ -32,6 +32,9 @@ class Unreal:
     def facts(self) -> Facts:
         return models.facts(self.reference)
 
+    def renew(self) -> None:
+        """Nothing to start."""
+
     def run(self, sentences: Sequence[int], batching: Batching) -> list[float]:
         seconds = SECONDS.get(Path(self.reference).name, 0.01)
         return [seconds] * len(sentences) if batching == SINGLE else [seconds * len(sentences)]

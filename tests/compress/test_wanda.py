@@ -442,8 +442,7 @@ def test_the_samples_text_is_used_where_none_is_named(tiny_model, tmp_path: Path
     assert main(["prune", str(tiny_model()), "--method", "wanda", "-o", str(tmp_path / "out"), "--json", str(tmp_path / "p.json"), "-q"]) == 0
     said = json.loads((tmp_path / "p.json").read_text())["calibration"]
     assert said["sentences"] == wanda.CALIBRATION_SENTENCES
-    assert "sample" in said["name"]
-    assert "train.conll" in said["name"]
+    assert said["name"].startswith("sample/train")
 
 
 @pytest.mark.parametrize(

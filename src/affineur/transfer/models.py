@@ -40,8 +40,9 @@ def resolve_model(reference: str | Path, revision: str | None = None) -> Path:
     if text == "sample":
         return sample.teacher()
     if way := next((way for way in (INT8, GUIDE, SPACY) if text.startswith(way)), None):
-        instead = "" if way == SPACY else f"; here give {text.removeprefix(way)}"
-        raise ModelError(f"{text} is a model as it is run, to be measured (evaluate, compare, benchmark, check), not a folder{instead}")
+        what = "is a spaCy pipeline" if way == SPACY else "is a way to run a model"
+        instead = "nothing else" if way == SPACY else f"here give {text.removeprefix(way)}"
+        raise ModelError(f"{text} {what}: it can be measured (evaluate, compare, benchmark, check), {instead}")
     if path.exists():
         raise ModelError(f"{path} is a file, expected a model folder or a Hub id")
     name = text.removeprefix(PREFIX)
