@@ -11,7 +11,7 @@ from typing import Any
 from affineur.artifact import describe_machine, environment
 from affineur.entities import Corpus, Scheme, Tagger
 from affineur.errors import ParameterError
-from affineur.measure.bootstrap import Difference
+from affineur.measure.bootstrap import FEWEST, Difference
 from affineur.measure.evaluation import Evaluation, common_scheme, evaluate, model_types
 from affineur.measure.speed import ROUNDS, Ratio, throughput
 from affineur.progress import report
@@ -217,7 +217,7 @@ def compare(
                 **_speedup(speed.ratio(speeds[0])),
                 peak_rss_bytes=peak_rss(candidate.name) if peak_rss else None,
                 **_drop(difference),
-                verdict="" if evaluation is first else in_words(candidate.name, names[0], difference, margin),
+                verdict="" if evaluation is first else _verdict(candidate.name, names[0], evaluation, difference, margin),
                 step=Step(names[place - 1], **_drop(evaluation.minus(evaluations[place - 1]))) if place > 1 else None,
                 parameters=candidate.parameters,
                 per_type={kind: _type_row(evaluation, first, kind) for kind in evaluation.types},
@@ -239,6 +239,12 @@ def compare(
     )
 
 
+def _verdict(model: str, baseline: str, evaluation: Evaluation, difference: Difference, margin: float) -> str:
+    if evaluation.sentences < FEWEST:
+        return f"nothing can be said of {model} against {baseline}: an interval needs at least {FEWEST} sentences"
+    return in_words(model, baseline, difference, margin)
+
+
 def in_words(model: str, baseline: str, difference: Difference, margin: float = MARGIN) -> str:
     """Say what a paired interval allows to say, and nothing more.
 
@@ -250,7 +256,7 @@ def in_words(model: str, baseline: str, difference: Difference, margin: float = 
     """
     low, high, ready = difference.low * 100, difference.high * 100, f"{margin * 100:g} points"
     if difference.value == low == high == 0:
-        return f"{model} has exactly the F1 of {baseline}, whatever sentences are drawn"
+        return f"{model} scores the same as {baseline} on each of these sentences, which does not show that it always does"
     if low > 0:
         return f"{model} is better than {baseline} by {low:.2f} to {high:.2f} points (95 %)"
     worse = f", though worse by {-high:.2f} to {-low:.2f}" if high < 0 else ""

@@ -11,6 +11,8 @@ from typing import TextIO
 
 from affineur.errors import ParameterError
 
+_TRIES = 100  # a folder that cannot be made gives the same error as one that was just removed
+
 
 @contextlib.contextmanager
 def alone(folder: Path, otherwise: str) -> Iterator[None]:
@@ -23,12 +25,12 @@ def alone(folder: Path, otherwise: str) -> Iterator[None]:
     Raises:
         ParameterError: If it cannot be written, or another process is in it.
     """
-    while True:
+    for last in (*[False] * _TRIES, True):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             lock = (folder / ".lock").open("w")
         except OSError as error:
-            if isinstance(error, FileNotFoundError) and not folder.exists():
+            if isinstance(error, FileNotFoundError) and not last:
                 continue  # removed between the two, by the process that held it
             raise ParameterError(f"{folder} cannot be written ({error.strerror})") from None
         with lock:
@@ -41,6 +43,7 @@ def alone(folder: Path, otherwise: str) -> Iterator[None]:
             if _is_there(lock, folder / ".lock"):
                 yield
                 return
+    raise ParameterError(f"{folder} is made and removed again by other processes; {otherwise}")
 
 
 def _is_there(lock: TextIO, path: Path) -> bool:
