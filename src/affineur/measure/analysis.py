@@ -51,17 +51,17 @@ class Confusion:
         exact = set(predicted)
         for mention in gold:
             row = place[mention.type]
-            over = max(predicted, key=lambda other: (_overlap(mention, other), other.type == mention.type), default=None)
+            over = max(predicted, key=lambda other: (overlap(mention, other), other.type == mention.type), default=None)
             if mention in exact:
                 self.confused[row, row] += 1
-            elif over is None or not _overlap(mention, over):
+            elif over is None or not overlap(mention, over):
                 self.missed[row] += 1
             elif over.type == mention.type:
                 self.boundary[row] += 1
             else:
                 self.confused[row, place[over.type]] += 1
         for mention in predicted:
-            if not any(_overlap(mention, other) for other in gold):
+            if not any(overlap(mention, other) for other in gold):
                 self.invented[place[mention.type]] += 1
 
     def as_dict(self) -> dict[str, Any]:
@@ -189,5 +189,6 @@ def _errors(gold: Sequence[Mention], predicted: Sequence[Mention]) -> int:
     return len(set(gold) ^ set(predicted))
 
 
-def _overlap(first: Mention, second: Mention) -> int:
+def overlap(first: Mention, second: Mention) -> int:
+    """Return how many words two mentions share."""
     return max(0, min(first.end, second.end) - max(first.start, second.start))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from affineur.entities import Mention
-from affineur.measure.analysis import Analysis, Confusion, Disagreement
+from affineur.measure.analysis import Analysis, Confusion, Disagreement, overlap
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +88,17 @@ def find_errors(gold: Sequence[Mention], predicted: Sequence[Mention]) -> Iterat
         The kind, the mention it happened to, and the predicted mention that stands in its place.
     """
     for mention in gold:
-        over = max(predicted, key=lambda other: (_shared(mention, other), other.type == mention.type), default=None)
+        over = max(predicted, key=lambda other: (overlap(mention, other), other.type == mention.type), default=None)
         if mention in predicted:
             continue
-        if over is None or not _shared(mention, over):
+        if over is None or not overlap(mention, over):
             yield Kind("missed", mention.type), mention, None
         elif over.type == mention.type:
             yield Kind("boundary", mention.type), mention, over
         else:
             yield Kind("confused", mention.type, over.type), mention, over
     for mention in predicted:
-        if not any(_shared(mention, other) for other in gold):
+        if not any(overlap(mention, other) for other in gold):
             yield Kind("invented", mention.type), mention, mention
 
 
@@ -111,7 +111,3 @@ def example(analysis: Analysis, kind: Kind) -> tuple[Disagreement, Mention, Ment
         if what == kind
     )
     return next(found, None)
-
-
-def _shared(first: Mention, second: Mention) -> int:
-    return max(0, min(first.end, second.end) - max(first.start, second.start))
