@@ -1,0 +1,212 @@
+"""``quantize``: an ONNX graph in eight bits for a named CPU, as near to its parent as asked, with a probe that proves it wherever it is loaded.
+
+Matrices that cost most agreement are found by leaving one out at a time, and stay in full precision until the bar is met
+(a few of them cause most of the loss: huggingface/optimum#151).
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import ModelProto
+
+from affineur.artifact import ModelFolder, environment, open_folder, verify
+from affineur.artifact.exported import ExportInfo, read_export_info
+from affineur.artifact.probe import Agreement, Probe, read_probe
+from affineur.artifact.scope import part_of
+from affineur.artifact.tensors import ONNX
+from affineur.compress.exporting import CALIBRATION_SENTENCES, all_logits, finish, graph_bytes, info_of, save_graph, to_onnx
+from affineur.compress.graph import SCHEMES, bytes_by_part, linears, quantized, tables
+from affineur.compress.stage import Stage
+from affineur.entities import Corpus
+from affineur.errors import DataError, ModelError, ParameterError, did_you_mean
+from affineur.progress import report
+from affineur.runtime import EngineTagger, Logits
+from affineur.runtime.onnx import OnnxTagger, load_onnx, open_session
+from affineur.runtime.windows import Window
+
+#: The scheme that is right on each CPU. Signed weights need VNNI on x86: without it two products are added in 16 bits and overflow.
+TARGETS = {"vnni": "u8s8", "avx512": "u8s8-reduced", "avx2": "u8s8-reduced", "arm": "u8s8"}
+_VNNI = {"avx512_vnni", "avx_vnni", "amx_int8"}
+_RANKING_WINDOWS = 64  # of the calibration text: a ranking needs less of it than a verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Quantized:
+    """What quantizing did.
+
+    Args:
+        scheme: How the matrices are stored.
+        target: The CPU it is for.
+        agreement: With the parent, over the words of the calibration text.
+        words: Words of that text.
+        kept: Matrices left in full precision.
+        size_bytes: Of the graph.
+        parent_bytes: Of the parent's graph in full precision.
+    """
+
+    scheme: str
+    target: str
+    agreement: Agreement
+    words: int
+    kept: tuple[str, ...]
+    size_bytes: int
+    parent_bytes: int
+
+
+def quantize(
+    model: Path | str, out: Path | str, target: str = "auto", scheme: str | None = None, min_agreement: float = 0.995, text: Corpus | None = None
+) -> Quantized | None:
+    """Quantize a model folder, or an ONNX artifact in full precision, to eight bits.
+
+    Activations are quantized as they come (dynamically), embedding tables row by row, matrices output by output.
+
+    Args:
+        model: Folder of the model.
+        out: Folder to write to.
+        target: ``auto`` for the CPU at hand, ``vnni``, ``avx512``, ``avx2`` or ``arm``.
+        scheme: One of :data:`~affineur.compress.graph.SCHEMES`, or ``None`` for the target's own.
+        min_agreement: Least share of the words of the calibration text whose tag is the parent's, in [0, 1]; 0 asks for nothing.
+        text: Calibration text; the words of its first 256 sentences are read, its labels never.
+
+    Returns:
+        What it did, or ``None`` where ``out`` already held this result.
+
+    Raises:
+        ParameterError: If a value is unknown or out of range, or there is no text.
+        DataError: If the tokenizer makes no piece of the text.
+        ModelError: If the model cannot be used, or this CPU cannot prove the scheme.
+    """
+    target = this_cpu() if target == "auto" else target
+    scheme = _checked(target, scheme, min_agreement)
+    if text is None:
+        raise ParameterError("quantizing needs text to prove itself on: affineur quantize [--calibration DATA], or text=CORPUS in Python")
+    text = text.head(CALIBRATION_SENTENCES)
+    folder = open_folder(model)
+    stage = Stage("quantize", Path(out), folder, {"for": target, "scheme": scheme, "min_agreement": min_agreement}, {"calibration": text})
+    if stage.finished():
+        return None
+    graph, parent, probe = _parent(folder, [s.words for s in text])
+    windows = list(parent.encoder.windows([s.words for s in text]))
+    if not windows:
+        raise DataError("the tokenizer makes no piece of any word of the calibration text")
+    trial = _Trial(graph, parent, windows, scheme)
+    kept = trial.fewest_kept(min_agreement)
+    made = quantized(graph, scheme, kept)
+    tagger, agreement = trial.judge(kept)
+    if agreement.same_tags < min_agreement:
+        raise ModelError(
+            f"{scheme} keeps only {agreement.same_tags:.2%} of the parent's tags on this CPU whatever stays in full precision, expected "
+            f"{min_agreement:.2%}; nothing was written. Quantize on a CPU of the kind it is for, or say --for avx2, or --min-agreement"
+        )
+    probe = Probe(probe.ids, probe.mask, probe.logits, probe.agreement(tagger.forward(probe.ids, probe.mask)), scheme, target)
+    found = Quantized(scheme, target, agreement, trial.words, tuple(kept), len(graph_bytes(made)), len(graph_bytes(graph)))
+
+    def fill(place: Path) -> None:
+        save_graph(made, place)
+        finish(place, folder, probe, _info(made, folder, found))
+
+    stage.write_files(fill, "onnx", {"agreement": agreement.same_tags, "error": agreement.error, "words": trial.words, "kept": list(kept)})
+    return found
+
+
+def this_cpu() -> str:
+    """Name the kind of CPU at hand, as ``--for`` does."""
+    if platform.machine().lower() in ("aarch64", "arm64"):
+        return "arm"
+    flags = set(environment()["cpu_flags"])
+    return "vnni" if flags & _VNNI else "avx512" if "avx512f" in flags else "avx2"
+
+
+class _Trial:
+    """Quantized graphs compared with their parent on the same windows."""
+
+    def __init__(self, graph: ModelProto, parent: EngineTagger, windows: Sequence[Window], scheme: str) -> None:
+        self.graph, self.parent, self.windows, self.scheme = graph, parent, windows, scheme
+        self.logits = all_logits(parent, windows, "calibrating")
+
+    @property
+    def words(self) -> int:
+        """Words compared."""
+        return sum(len(w.positions) for w in self.windows)
+
+    def judge(self, kept: Collection[str], windows: int | None = None) -> tuple[OnnxTagger, Agreement]:
+        """Run the graph with some matrices left in full precision; compare the words' logits."""
+        made = graph_bytes(quantized(self.graph, self.scheme, kept))
+        tagger = OnnxTagger(open_session(made), self.parent.encoder, self.parent.labels)
+        chosen = self.windows[:windows]
+        ours = all_logits(tagger, chosen)
+        return tagger, Agreement.between(_at_words(chosen, ours), _at_words(chosen, self.logits[:windows]))
+
+    def fewest_kept(self, min_agreement: float) -> list[str]:
+        """Find how few matrices must stay in full precision for the bar, those first whose absence helps most."""
+        if min_agreement == 0 or self._meets([], min_agreement):
+            return []
+        ranking = self._ranking()
+        # Double until the bar is met, then halve the step: an agreement is nearly monotonous in what is kept.
+        low, high = 0, 1
+        while high < len(ranking) and not self._meets(ranking[:high], min_agreement):
+            low, high = high, min(2 * high, len(ranking))
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self._meets(ranking[:middle], min_agreement) else (middle, high)
+        return ranking[:high]
+
+    def _meets(self, kept: list[str], min_agreement: float) -> bool:
+        _, found = self.judge(kept)
+        report(f"{self.scheme}, {len(kept)} matrices in full precision: {found.same_tags:.2%} of the tags are the parent's")
+        return found.same_tags >= min_agreement
+
+    def _ranking(self) -> list[str]:
+        names = [m.name for m in linears(self.graph) if part_of(m.name) != "head"] + tables(self.graph)
+        errors: dict[str, float] = {}
+        for number, name in enumerate(names):
+            report("leaving matrices out, one at a time", number + 1, len(names))
+            errors[name] = self.judge([name], _RANKING_WINDOWS)[1].error
+        return sorted(names, key=errors.__getitem__)
+
+
+def _at_words(windows: Sequence[Window], logits: Sequence[Logits]) -> Logits:
+    """Return the logits of the first piece of each word, shape ``(words, labels)``."""
+    return np.concatenate([rows[list(window.positions)] for window, rows in zip(windows, logits, strict=True)])
+
+
+def _checked(target: str, scheme: str | None, min_agreement: float) -> str:
+    if target not in TARGETS:
+        raise ParameterError(f"no target '{target}', expected auto, {', '.join(TARGETS)}{did_you_mean(target, TARGETS)}")
+    scheme = scheme or TARGETS[target]
+    if scheme not in SCHEMES:
+        raise ParameterError(f"no scheme '{scheme}', expected one of {', '.join(SCHEMES)}{did_you_mean(scheme, SCHEMES)}")
+    if not 0 <= min_agreement <= 1:
+        raise ParameterError(f"--min-agreement {min_agreement:g} is impossible, expected a share from 0 to 1, such as 0.995")
+    return scheme
+
+
+def _parent(folder: ModelFolder, sentences: Sequence[Sequence[str]]) -> tuple[ModelProto, EngineTagger, Probe]:
+    """Get the graph in full precision: exported here, or read from an ONNX artifact that was."""
+    if folder.kind == "openvino":
+        raise ModelError(f"{folder.path} is an OpenVINO graph; give the model it was made from")
+    if folder.kind != "onnx":
+        made = to_onnx(folder, sentences)
+        return made.graph, made.tagger, made.probe
+    verify(folder.path)
+    info, probe = read_export_info(folder.path), read_probe(folder.path)
+    if info is None or probe is None:
+        raise ModelError(f"{folder.path} was not exported by Affineur, so nothing is known of its matrices; give the model it was made from")
+    if info.scheme != "fp32":
+        raise ModelError(f"{folder.path} is quantized already ({info.scheme}); give the model it was made from")
+    return onnx.load(folder.path / ONNX), load_onnx(folder), probe
+
+
+def _info(graph: ModelProto, folder: ModelFolder, found: Quantized) -> ExportInfo:
+    parity = {"same_tags": found.agreement.same_tags, "error": found.agreement.error, "words": found.words}
+    if folder.kind == "onnx":
+        known = read_export_info(folder.path)
+        assert known is not None
+        return replace(known, scheme=found.scheme, target=found.target, parts=bytes_by_part(graph), kept=found.kept, parity=parity)
+    return info_of(graph, folder, found.scheme, found.target, parity, found.kept)

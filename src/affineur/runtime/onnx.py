@@ -1,0 +1,140 @@
+"""A tagger on ONNX Runtime: any exported artifact, without torch, and only after its probe passed on this CPU."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from affineur.artifact import ModelFolder, environment, open_folder, verify
+from affineur.artifact.probe import Agreement, Probe, read_probe
+from affineur.artifact.tensors import ONNX
+from affineur.errors import ModelError, one_line
+from affineur.runtime.batches import DEFAULT_BUDGET
+from affineur.runtime.prediction import Logits
+from affineur.runtime.tagger import EngineTagger
+from affineur.runtime.windows import Encoder
+
+#: ONNX Runtime's own fusion of an addition and a LayerNormalization is several times slower on a CPU than the two.
+SLOW_FUSIONS = ["SkipLayerNormFusion", "BiasGeluFusion"]
+_TYPES: dict[str, type[np.signedinteger[Any]]] = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
+_KNOWN = ("input_ids", "attention_mask", "token_type_ids")
+
+
+class OnnxTagger(EngineTagger):
+    """Tags words with an ONNX graph.
+
+    Args:
+        session: The graph, loaded.
+        encoder: Cuts words into windows of pieces.
+        labels: Labels in the order of the outputs.
+        budget: Padded tokens in one batch.
+
+    Raises:
+        ModelError: If the graph wants inputs that are not pieces, or gives other than one number a label.
+    """
+
+    def __init__(self, session: ort.InferenceSession, encoder: Encoder, labels: Sequence[str], budget: int = DEFAULT_BUDGET) -> None:
+        super().__init__(encoder, labels, budget)
+        self.session = session
+        self._inputs = {i.name: i.type for i in session.get_inputs()}
+        if strange := [name for name, kind in self._inputs.items() if name not in _KNOWN or kind not in _TYPES]:
+            raise ModelError(f"the ONNX graph wants {', '.join(strange)}, expected integers named {', '.join(_KNOWN)}")
+        outputs = session.get_outputs()
+        self._output = next((o.name for o in outputs if o.name == "logits"), outputs[0].name)
+        shape = next(o.shape for o in outputs if o.name == self._output)
+        if len(shape) != 3 or (isinstance(shape[-1], int) and shape[-1] != len(self.labels)):
+            raise ModelError(
+                f"the ONNX graph gives {self._output} of shape {shape}, but config.json names {len(self.labels)} labels; "
+                "expected (sequences, pieces, labels)"
+            )
+
+    @property
+    def threads(self) -> int:
+        """Threads of the session."""
+        return int(self.session.get_session_options().intra_op_num_threads)
+
+    def forward(self, ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64]) -> Logits:
+        """Compute logits of shape ``(sequences, longest, labels)``."""
+        known = {"input_ids": ids, "attention_mask": mask}
+        feed = {name: known.get(name, np.zeros_like(ids)).astype(_TYPES[kind], copy=False) for name, kind in self._inputs.items()}
+        logits: Logits = self.session.run([self._output], feed)[0]
+        return logits
+
+
+def open_session(graph: Path | bytes, threads: int | None = None) -> ort.InferenceSession:
+    """Load a graph on the CPU.
+
+    Args:
+        graph: The file, or its bytes.
+        threads: Threads of the session; by default what ``OMP_NUM_THREADS`` says, or one a usable processor.
+
+    Raises:
+        ModelError: If ONNX Runtime cannot load it.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads or usable_threads()
+    options.log_severity_level = 3
+    # Threads that wait for the next call would take the processor from whoever runs beside us.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    try:
+        return ort.InferenceSession(
+            graph if isinstance(graph, bytes) else str(graph), options, providers=["CPUExecutionProvider"], disabled_optimizers=SLOW_FUSIONS
+        )
+    except Exception as error:  # ONNX Runtime raises a class of its own for each fault
+        name = "the graph" if isinstance(graph, bytes) else str(graph)
+        raise ModelError(f"{name} cannot be loaded by ONNX Runtime ({one_line(error)}); fetch or export it again") from None
+
+
+def usable_threads() -> int:
+    """Return how many threads an engine should take: what ``OMP_NUM_THREADS`` says, or one a usable processor."""
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(told) if told.isdigit() and int(told) else usable
+
+
+def load_onnx(path: ModelFolder | Path | str) -> OnnxTagger:
+    """Load an exported artifact and prove it on this CPU.
+
+    Raises:
+        ModelError: If the folder is not a usable ONNX artifact, a file is not what its manifest says, or the probe disagrees.
+    """
+    folder = path if isinstance(path, ModelFolder) else open_folder(path)
+    manifest = verify(folder.path)
+    probe = read_probe(folder.path)
+    if probe is None and manifest is not None:
+        raise ModelError(f"{folder.path} has no probe, so nothing proves it on this CPU; export or quantize it again")
+    tagger = OnnxTagger(open_session(folder.path / ONNX), Encoder.from_folder(folder.path, folder.config), folder.labels)
+    if probe is not None:
+        prove(tagger, probe, folder.path)
+    return tagger
+
+
+def prove(tagger: EngineTagger, probe: Probe, path: Path) -> Agreement:
+    """Run a probe on the CPU at hand.
+
+    Returns:
+        How near the model came to its parent.
+
+    Raises:
+        ModelError: If it is further away than where it was made.
+    """
+    if probe.logits.shape[2] != len(tagger.labels):
+        raise ModelError(f"{path}: the probe has {probe.logits.shape[2]} labels, config.json {len(tagger.labels)}; export it again")
+    found = probe.agreement(tagger.forward(probe.ids, probe.mask))
+    if not probe.passes(found):
+        here = environment()
+        flags = " ".join(here["cpu_flags"]) or "none we know"
+        lacks = "U8S8 needs VNNI, without which its sums overflow and entities are lost; " if probe.scheme == "u8s8" else ""
+        raise ModelError(
+            f"{path} ({probe.scheme}, made for {probe.target}) gives other results on this CPU ({here['cpu']}; {flags}): on its probe "
+            f"{1 - found.same_tags:.1%} of the tags differ from its parent's (where it was made: {1 - probe.made.same_tags:.1%}), "
+            f"logits are off by {found.error:.2f} (there: {probe.made.error:.2f}). {lacks}it is refused. "
+            "Make one for this CPU: affineur quantize PARENT --for avx2 -o OUT"
+        )
+    return found
