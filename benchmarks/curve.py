@@ -16,9 +16,12 @@ from pathlib import Path
 from affineur.artifact import describe_machine
 from affineur.cli.main import guarded
 from affineur.compress import prune, recover
+from affineur.errors import ParameterError
 from affineur.measure import Difference, Evaluation, evaluate
 from affineur.pipeline import load
 from affineur.transfer import load_splits, resolve_model
+
+_GUIDE = 0.15  # the guide's sparsity, which is recovered and held against the control
 
 
 def main() -> int:
@@ -45,22 +48,30 @@ def curve(args: argparse.Namespace, work: Path) -> None:
     """Prune, recover, score and print."""
     splits = load_splits(args.data)
     source, test = resolve_model(args.model), splits.get("test")
+    sparsities = _sparsities(args.sparsities) | ({_GUIDE} if args.recover else set())
     print(f"{describe_machine()}\n{len(test):,} sentences of {test.name}; F1 of mentions, points against the unpruned model (95 %)\n")
     before = evaluate(load(source), test)
     _print("unpruned", before, None)
     pruned: dict[float, Evaluation] = {}
-    for sparsity in map(float, args.sparsities.split(",")):
+    for sparsity in sorted(sparsities):
         out = work / f"pruned_{sparsity:g}"
         prune(source, out, sparsity)
         pruned[sparsity] = evaluate(load(out), test)
         _print(f"pruned {sparsity:.0%}", pruned[sparsity], pruned[sparsity].minus(before))
     if args.recover:
-        after = evaluate(load(recover(work / "pruned_0.15", work / "recovered", splits.get("train"), splits.dev)), test)
+        after = evaluate(load(recover(work / f"pruned_{_GUIDE:g}", work / "recovered", splits.get("train"), splits.dev)), test)
         control = evaluate(load(recover(source, work / "control", splits.get("train"), splits.dev)), test)
         _print("pruned 15% + ½ epoch", after, after.minus(before))
         _print("control + ½ epoch", control, control.minus(before))
         _print("  pruned vs control", after, after.minus(control))
-        print(f"\nshare of the loss recovered: {recovered_share(before, pruned[0.15], after)}")
+        print(f"\nshare of the loss recovered: {recovered_share(before, pruned[_GUIDE], after)}")
+
+
+def _sparsities(text: str) -> set[float]:
+    try:
+        return {float(part) for part in text.split(",")}
+    except ValueError:
+        raise ParameterError(f"--sparsities {text} is not a list of sparsities, expected for example 0.15,0.4") from None
 
 
 def recovered_share(before: Evaluation, pruned: Evaluation, after: Evaluation) -> str:

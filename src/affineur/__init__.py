@@ -1,17 +1,22 @@
 """Affineur turns a fine-tuned token classifier into the smallest, fastest one that still passes your F1 bar, and proves it.
 
-``import affineur`` is cheap and free of torch; the names below load their room when they are first used.
+``import affineur`` is cheap and free of torch, and lets transformers load packed folders; the names below load their room when
+they are first used.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from affineur import lazy
+from affineur.registration import register as _register
 
 if TYPE_CHECKING:
     from affineur.artifact import describe
-    from affineur.compress import KeepZeros, cast, distill, prune, prune_model, recover, train
+    from affineur.compress import KeepZeros, cast, distill, pack, prune, prune_model, recover, shrink, train, trim_vocabulary, unpack
+    from affineur.compress.exporting import export
+    from affineur.compress.quantizing import quantize
     from affineur.errors import AffineurError
     from affineur.measure import compare, evaluate
     from affineur.pipeline import candidate, load, read_recipe, run
@@ -19,26 +24,21 @@ if TYPE_CHECKING:
 
 __version__ = version("affineur")
 
-_HOMES = {
-    "affineur.artifact": ("describe",),
-    "affineur.compress": ("KeepZeros", "cast", "distill", "prune", "prune_model", "recover", "train"),
-    "affineur.errors": ("AffineurError",),
-    "affineur.measure": ("compare", "evaluate"),
-    "affineur.pipeline": ("candidate", "load", "read_recipe", "run"),
-    "affineur.transfer": ("DataOptions", "load_corpus", "load_splits"),
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_register()  # so that transformers' from_pretrained loads packed folders; imports nothing
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME_OF:
-        return getattr(import_module(_HOME_OF[name]), name)
-    raise AttributeError(f"module 'affineur' has no attribute '{name}'")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME_OF])
-
+__getattr__, __dir__ = lazy.names(
+    __name__,
+    {
+        "affineur.artifact": "describe",
+        "affineur.compress": "KeepZeros cast distill pack prune prune_model recover shrink train trim_vocabulary unpack",
+        "affineur.compress.exporting": "export",
+        "affineur.compress.quantizing": "quantize",
+        "affineur.errors": "AffineurError",
+        "affineur.measure": "compare evaluate",
+        "affineur.pipeline": "candidate load read_recipe run",
+        "affineur.transfer": "DataOptions load_corpus load_splits",
+    },
+)
 
 __all__ = [
     "AffineurError",
@@ -50,13 +50,19 @@ __all__ = [
     "describe",
     "distill",
     "evaluate",
+    "export",
     "load",
     "load_corpus",
     "load_splits",
+    "pack",
     "prune",
     "prune_model",
+    "quantize",
     "read_recipe",
     "recover",
     "run",
+    "shrink",
     "train",
+    "trim_vocabulary",
+    "unpack",
 ]

@@ -77,6 +77,12 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
+def counted(number: float, noun: str) -> str:
+    """Write a number and what it counts: ``1 sentence``, ``1,234 sentences``, ``0.5 points``."""
+    shown = f"{number:,}" if isinstance(number, int) else f"{number:g}"
+    return f"{shown} {noun}{'' if shown == '1' else 's'}"
+
+
 def one_line(error: BaseException, limit: int = 300) -> str:
     """Fold another library's message into one line of at most ``limit`` characters."""
     text = " ".join(str(error).split()) or type(error).__name__

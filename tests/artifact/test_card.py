@@ -308,6 +308,7 @@ def test_sections_on_limits_are_seen(card: str, tmp_path: Path) -> None:
         ([GIVEN], "almanach/camembert-base", "almanach/camembert-base"),
         ([replace(GIVEN, name="owner/ner")], "almanach/camembert-base", "owner/ner"),
         ([replace(GIVEN, name="a b")], None, None),
+        ([replace(GIVEN, name="sample")], None, None),
         ([replace(GIVEN, name="my--model")], "not an id", None),
         ([replace(GIVEN, stage="configuration")], "almanach/camembert-base", None),
         ([GIVEN], ["a/b", "not an id", "c/d"], ["a/b", "c/d"]),

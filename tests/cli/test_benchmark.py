@@ -21,7 +21,7 @@ SECONDS = {"camembert": 0.004, "distilbert": 0.002}
 class Unreal:
     """Stands for a process with a model: its facts are real, its speed is not."""
 
-    birth = Birth(5.0, 0.25, 400_000_000, 1)
+    birth = Birth(5.0, 0.25, 400_000_000, 1, cold=True)
     started: list[str] = []
 
     def __init__(self, reference: str, sentences: Sequence[Sequence[str]], device: str, name: str, threads: int | None) -> None:
@@ -32,8 +32,10 @@ class Unreal:
     def facts(self) -> Facts:
         return models.facts(self.reference)
 
-    def renew(self) -> None:
+    def begin(self) -> None:
         """Nothing to start."""
+
+    ready = load = begin
 
     def run(self, sentences: Sequence[int], batching: Batching) -> list[float]:
         seconds = SECONDS.get(Path(self.reference).name, 0.01)
@@ -74,9 +76,12 @@ def test_two_models_as_text_json_and_markdown(two: list[str], shared_corpus: Pat
     assert camembert["size_bytes"] == (Path(two[0]) / "model.safetensors").stat().st_size
     assert set(camembert["parts"]) == {"embeddings", "encoder", "head"}
     assert (said["rounds"], said["sentences"]) == (9, 20)
+    assert (camembert["load_seconds"], camembert["cold"]) == (0.25, True)
     assert said["verdicts"][0] == "distilbert against camembert: faster, 2.00× (2.00–2.00, 99%)"
     text, markdown = capsys.readouterr().out, out["md"].read_text()
     assert all(verdict in text and verdict in markdown for verdict in said["verdicts"])
+    assert "Load: median over 9 starts, its libraries imported before, files read from the disk. Memory" in markdown
+    assert "(p50, p95, p99; too few for a p99, which needs 1,000)" in markdown, "9 rounds of 40"
     assert markdown.startswith("| Model | Size | Embeddings / encoder / head |")
     assert "| 2.00× (2.00–2.00) |" in markdown
     assert text.count("camembert") >= 2
@@ -92,6 +97,7 @@ def test_one_round_names_no_winner_and_is_valid_json(two: list[str], shared_corp
     said = json.loads(captured.out, parse_constant=refuse)
     assert said["models"][1]["speed"][0]["ratio_high"] is None
     assert said["models"][1]["speed"][0]["winner"] == "unclear"
+    assert "turn: 1 round of " in captured.err
     assert "no winner, 2.00×: too few rounds" in captured.err, "people read standard error where a machine reads standard output"
 
 
@@ -112,6 +118,8 @@ def test_the_same_model_twice_gets_two_names(two: list[str], shared_corpus: Path
         (["--rounds", "0"], "at least one model and one round"),
         (["--rounds=-1"], "at least one model and one round"),
         (["--data", "/nowhere"], "/nowhere"),
+        (["--markdown", "/"], "--markdown / cannot be written: it is a folder, expected a file, such as /markdown"),
+        (["--json", "/proc/no/such.json"], "--json /proc/no/such.json cannot be written"),
     ],
 )
 def test_errors_are_one_line_and_start_nothing(

@@ -11,7 +11,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from affineur import sample
-from affineur.artifact import CARD, MANIFEST, read_manifest, verify
+from affineur.artifact import CARD, MANIFEST, Measured, read_manifest, verify, write_card
 from affineur.cli import scores
 from affineur.cli.main import build_parser, main
 
@@ -41,7 +41,7 @@ def test_the_scores_are_in_the_card_and_its_command_gives_them_again(
     artifact: Path, shared_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, again = tmp_path / "first.json", tmp_path / "again.json"
-    data = ["--data", str(shared_corpus / "test.conll"), "--types", "PER,LOC", "--tag-column", "1", "--label-map", "ORG=O"]
+    data = ["--data", str(shared_corpus / "test.conll"), "--types", "PER,LOC", "--tag-column", "1", "--label-map", "ORG=O,MISC=O"]
     assert main(["evaluate", str(artifact), *data, "--card", "--json", str(first), "-q"]) == 0
     assert f"written into {artifact / CARD} and {artifact / MANIFEST}" in capsys.readouterr().out
     found = json.loads(first.read_text())
@@ -68,6 +68,35 @@ def test_of_a_folder_it_is_test_that_is_scored(artifact: Path, shared_corpus: Pa
     before = {p.name: p.read_bytes() for p in artifact.iterdir()}
     assert main(["evaluate", str(artifact), "--data", str(shared_corpus), "--card", "-q"]) == 0
     assert {p.name: p.read_bytes() for p in artifact.iterdir()} == before
+
+
+def test_one_type_is_not_the_f1_of_the_model(
+    artifact: Path, shared_corpus: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {p.name: p.read_bytes() for p in artifact.iterdir()}
+    monkeypatch.setattr(scores, "evaluate", lambda *_: pytest.fail("scored"))
+    assert main(["evaluate", str(artifact), "--data", str(shared_corpus), "--types", "PER,LOC", "--card", "-q"]) == 1
+    assert "--types PER,LOC leaves out MISC, ORG" in line_of(capsys)
+    assert {p.name: p.read_bytes() for p in artifact.iterdir()} == before
+
+
+def test_the_table_of_a_run_stays(artifact: Path, shared_corpus: Path, tmp_path: Path) -> None:
+    target = tmp_path / "e.json"
+    words = ["evaluate", str(artifact), "--data", str(shared_corpus), "--card", "--json", str(target), "-q"]
+    assert main(words) == 0
+    compared = ["affineur compare teacher pruned --data here", "affineur evaluate old --data here"]
+    table = {"columns": ("Model", "F1"), "cells": (("teacher", "84.93%"),), "footnotes": ("Measured together.",), "commands": compared}
+    known = {**json.loads(target.read_text()), **table, "baseline": "teacher", "drop": 0.0123, "drop_low": 0.01, "drop_high": 0.02}
+    assert write_card(artifact, Measured.of(known))
+    for data, drop in ((shared_corpus, True), (shared_corpus / "dev.conll", False)):
+        assert main(["evaluate", str(artifact), "--data", str(data), "--card", "-q"]) == 0
+        card = (artifact / CARD).read_text("utf-8")
+        assert "| teacher | 84.93% |" in card
+        assert "Measured together." in card
+        assert compared[0] in card
+        assert compared[1] not in card
+        assert ("+1.23 points" in card) is drop, "a drop belongs to the text it was measured on"
+        assert command_in(card)[-1] == str(data)
 
 
 def test_without_it_nothing_is_written(artifact: Path, shared_corpus: Path) -> None:

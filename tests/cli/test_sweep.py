@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import shlex
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
-from affineur.artifact import describe, read_manifest, verify
-from affineur.cli.main import main
+from affineur.artifact import CARD, describe, read_manifest, verify
+from affineur.cli.main import build_parser, main
 from affineur.entities import open_corpus
 from affineur.measure import Point
 from affineur.pipeline.points import Points
@@ -55,9 +57,12 @@ def test_found(model: Path, corpus: Path, tmp_path: Path, capsys: pytest.Capture
         "attention+ffn",
         "a drop of at most 90 points with 95% confidence",
         "of the whole model",
-        "sentences the search never saw",
+        "Chosen among 6 points, so that interval flatters it",
+        f"Its interval on {found['data']} is inside the budget",
+        f"(20 sentences, {found['confirmation']['shared']} of them seen before)",
     ):
         assert words in said
+    assert "shown to be inside" not in said.replace(next(line for line in said.splitlines() if line.startswith("Confirmation on")), "")
     assert json.loads((out / "sweep.json").read_text()) == found
 
 
@@ -81,7 +86,14 @@ def test_none_is_inside(model: Path, corpus: Path, tmp_path: Path, capsys: pytes
 
 @pytest.mark.parametrize(("f1", "inside", "status"), [(0.9, True, 0), (0.9, False, 0), (0.1, False, 3)])
 def test_the_status_follows_the_confirmation(
-    f1: float, inside: bool, status: int, model: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    f1: float,
+    inside: bool,
+    status: int,
+    model: Path,
+    corpus: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     from affineur.measure import Budget
 
@@ -98,6 +110,29 @@ def test_the_status_follows_the_confirmation(
     assert main(words) == status
     state = read_manifest(tmp_path / "out").scores["sweep"]["confirmation"]["state"]
     assert state == {(0.9, True): "confirmed", (0.9, False): "agrees", (0.1, False): "disagrees"}[f1, inside]
+    assert ("shown to be inside" in capsys.readouterr().out) is (state == "confirmed")
+
+
+def test_the_card_has_the_commands_that_give_the_model_and_its_scores_again(model: Path, corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "my out"
+    words = ["sweep", str(model), "--data", str(corpus), "--max-drop", "0.9", "--points", "0.1,0.3", "--scope", "ffn", "--types", "PER,LOC"]
+    words += ["--recover", "--epochs", "0.1", "--dev-share", "0.1"]
+    assert main([*words, "-o", str(out), "-q"]) == 0
+    block = (out / CARD).read_text("utf-8").partition("## Reproduce")[2]
+    commands = {shlex.split(line)[1]: shlex.split(line)[1:] for line in block.splitlines() if line.startswith("affineur ") and "DATA" not in line}
+    again, first = build_parser().parse_args(commands["sweep"]), build_parser().parse_args([*words, "-o", "my out"])
+    assert {**vars(again), "run": None} == {**vars(first), "run": None}
+    target = tmp_path / "e.json"
+    assert main([*(str(out) if word == "my out" else word for word in commands["evaluate"]), "--json", str(target), "-q"]) == 0
+    assert json.loads(target.read_text())["f1"] == read_manifest(out).scores["measured"]["f1"]
+
+
+def test_the_sample_is_called_by_the_name_that_is_typed(corpus: Path, tmp_path: Path) -> None:
+    assert main(["sweep", "sample", "--data", str(corpus), "--max-drop", "0.9", "--points", "0.1", "-o", str(tmp_path / "out"), "-q"]) == 0
+    card = (tmp_path / "out" / CARD).read_text("utf-8")
+    assert "base_model" not in yaml.safe_load(card.split("---\n")[1]), "it is on no hub"
+    assert "affineur prune sample --sparsity 0.1" in card
+    assert "`teacher`" not in card
 
 
 def test_json_on_standard_output_is_json_alone(model: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,7 +140,7 @@ def test_json_on_standard_output_is_json_alone(model: Path, corpus: Path, tmp_pa
     assert main(words) == 0
     said = capsys.readouterr()
     assert json.loads(said.out)["asked"] == 0.1
-    assert "Chosen: magnitude" in said.err
+    assert "Chosen as the only point: magnitude" in said.err
 
 
 def test_recover(model: Path, corpus: Path, tmp_path: Path) -> None:

@@ -362,9 +362,8 @@ def test_a_workplace_of_other_parameters_is_cleared(tiny_model, short: Corpus, t
 
 
 def test_two_processes_at_the_same_output(tiny_model, short: Corpus, tmp_path: Path) -> None:
-    place = tmp_path / ".out.work"
-    place.mkdir()
-    hold = f"import fcntl, os\nfcntl.flock(os.open({str(place)!r}, os.O_RDONLY), fcntl.LOCK_EX)\nprint('held', flush=True)\ninput()"
+    lock = tmp_path / ".out.lock"
+    hold = f"import fcntl\nfile = open({str(lock)!r}, 'w')\nfcntl.flock(file, fcntl.LOCK_EX)\nprint('held', flush=True)\ninput()"
     with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         assert other.stdin is not None
@@ -396,7 +395,7 @@ def test_other_data_is_another_result(tiny_model, short: Corpus, train_corpus: C
 
 def test_the_teacher_is_asked_once_for_all_students(tiny_model, short: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     teacher = tiny_model()
-    calls = count_calls(monkeypatch, TorchTagger, "_forward")
+    calls = count_calls(monkeypatch, TorchTagger, "window_logits")
     distill(teacher, tmp_path / "a", 2, short, keep="top", settings=STEP)
     assert calls[0] > 0
     asked = calls[0]

@@ -68,13 +68,13 @@ def test_batches_keep_to_the_budget_and_to_the_batch_size(shared_model, train_co
     tagger = load_tagger(shared_model())
     tagger.budget = 200
     seen: list[tuple[int, int]] = []
-    real = TorchTagger._forward
+    real = TorchTagger.window_logits
 
     def forward(self: TorchTagger, windows):
         seen.append((len(windows), max(map(len, windows))))
         return real(self, windows)
 
-    monkeypatch.setattr(TorchTagger, "_forward", forward)
+    monkeypatch.setattr(TorchTagger, "window_logits", forward)
     sentences = [s.words for s in train_corpus]
     by_budget = tagger.logits(sentences)
     assert all(rows * longest <= 200 for rows, longest in seen)
@@ -87,7 +87,7 @@ def test_batches_keep_to_the_budget_and_to_the_batch_size(shared_model, train_co
 
 def test_nothing_in_nothing_out(shared_model, monkeypatch: pytest.MonkeyPatch) -> None:
     tagger = load_tagger(shared_model())
-    calls = count_calls(monkeypatch, TorchTagger, "_forward")
+    calls = count_calls(monkeypatch, TorchTagger, "window_logits")
     assert tagger.tag([]) == []
     assert tagger.tag([[]]) == [[]]
     assert tagger.predict_batch([]) == []

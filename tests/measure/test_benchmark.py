@@ -260,7 +260,8 @@ def test_the_keys_of_the_json() -> None:
     wanted = "models verdicts data sentences words sentences_in_a_pass sentences_one_by_one rounds confidence same_within cpus machine"
     assert list(said) == wanted.split()
     wanted = (
-        "model kind layers sparsity size_bytes parameters nonzero parts start_seconds load_seconds peak_rss_bytes threads latency_ms latency_ratio"
+        "model kind layers sparsity size_bytes parameters nonzero parts start_seconds load_seconds peak_rss_bytes threads cold latency_ms "
+        "latency_ratio"
     )
     assert list(said["models"][0]) == [*wanted.split(), "speed", "spread"]
     assert said["models"][1]["peak_rss_bytes"] is None

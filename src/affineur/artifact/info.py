@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from affineur.artifact.exported import read_export_info
 from affineur.artifact.folder import ModelFolder, open_folder
 from affineur.artifact.manifest import Manifest, verify
 from affineur.artifact.scope import PARTS, Matrix, matrix_of, part_of
@@ -68,6 +69,7 @@ class ModelInfo:
         manifest = self.manifest
         return {
             "model": str(self.folder.path),
+            "kind": self.folder.kind,
             "architecture": (self.folder.config.get("architectures") or ["?"])[0],
             "layers": self.folder.layers,
             "hidden_size": self.folder.config.get("hidden_size") or self.folder.config.get("dim"),
@@ -100,6 +102,8 @@ def describe(path: Path | str) -> ModelInfo:
     """
     folder = open_folder(path)
     manifest = verify(folder.path)
+    if folder.kind in ("onnx", "openvino"):
+        return _describe_exported(folder, manifest)
     listed = folder.tensors()
     zeros = {t.name: t.zeros() for t in listed}
     matrices = sorted((MatrixInfo(m, t.elements, zeros[t.name], t.size_bytes) for t in listed if (m := matrix_of(t.name))), key=lambda i: i.matrix)
@@ -107,6 +111,16 @@ def describe(path: Path | str) -> ModelInfo:
     parts = {part: sum(t.size_bytes for t in listed if part_of(t.name) == part) for part in PARTS}
     dtypes = tuple(sorted({t.dtype for t in listed}))
     return ModelInfo(folder, manifest, parameters, parameters - sum(zeros.values()), dtypes, tuple(matrices), parts)
+
+
+def _describe_exported(folder: ModelFolder, manifest: Manifest | None) -> ModelInfo:
+    """Take it from what the export wrote down; of a graph that others exported nothing is known but its size."""
+    found = read_export_info(folder.path)
+    if found is None:
+        return ModelInfo(folder, manifest, 0, 0, (), (), {})
+    # Bytes of a single matrix inside the graph are not told: they would say nothing that the parts do not.
+    matrices = tuple(sorted((MatrixInfo(m, weights, zeros, 0) for m, weights, zeros in found.scope()), key=lambda i: i.matrix))
+    return ModelInfo(folder, manifest, found.parameters, found.nonzero, found.dtypes, matrices, dict(found.parts))
 
 
 def _sparsity(matrices: list[MatrixInfo]) -> float:

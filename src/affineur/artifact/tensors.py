@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
+from affineur.artifact.packed import Layout, check_mask, is_packed, read_layout
 from affineur.errors import ModelError, one_line
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+ONNX = "model.onnx"
+OPENVINO = "openvino_model.xml"
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 _NOT_WEIGHTS = ("optimizer", "scheduler", "scaler", "rng_state", "training_args")  # of a Trainer
 _CHUNK = 1 << 22  # elements looked at together
@@ -29,7 +33,10 @@ _BITS: dict[str, tuple[type[np.unsignedinteger], int]] = {
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """Where one tensor lies: its file, its dtype as safetensors names it, its shape and its bytes."""
+    """Where one tensor lies: its file, its dtype as safetensors names it, its shape and its bytes there.
+
+    Of a packed one, dtype and shape are those of the dense tensor it stands for.
+    """
 
     name: str
     file: Path
@@ -37,6 +44,7 @@ class Tensor:
     shape: tuple[int, ...]
     offset: int
     size_bytes: int
+    packed: Layout | None = None
 
     @property
     def elements(self) -> int:
@@ -48,12 +56,27 @@ class Tensor:
         bits, mask = _BITS.get(self.dtype, (np.uint8, 0xFF))
         if self.dtype not in _BITS or not self.elements:
             return 0
-        raw = np.memmap(self.file, dtype=bits, mode="r", offset=self.offset, shape=(self.elements,))
-        return sum(len(part) - int(np.count_nonzero(part & bits(mask))) for part in (raw[i : i + _CHUNK] for i in range(0, len(raw), _CHUNK)))
+        start, kept = self.offset, self.elements
+        if self.packed:
+            check_mask(self.raw(), self.packed, f"{self.file}: {self.name}")
+            start, kept = self.offset + self.packed.values_at, self.packed.values
+            if not kept:
+                return self.elements
+        found = np.memmap(self.file, dtype=bits, mode="r", offset=start, shape=(kept,))
+        return self.elements - sum(int(np.count_nonzero(found[i : i + _CHUNK] & bits(mask))) for i in range(0, kept, _CHUNK))
+
+    def raw(self) -> NDArray[np.uint8]:
+        """Map its bytes in the file, shape ``(size_bytes,)``."""
+        return np.memmap(self.file, dtype=np.uint8, mode="r", offset=self.offset, shape=(self.size_bytes,))
+
+
+def has_weights(folder: Path) -> bool:
+    """Say whether a folder holds weights we read, and not a configuration alone."""
+    return any((folder / name).is_file() for name in (WEIGHTS, INDEX, ONNX, OPENVINO))
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """List the safetensors files of a model folder, in order.
+    """List the files with the weights of a model folder, in order: safetensors, or the files of an exported graph.
 
     Raises:
         ModelError: If there is none, naming the pickles that are there instead; or a shard is missing.
@@ -71,6 +94,10 @@ def weight_files(folder: Path) -> list[Path]:
             if file.parent != folder or not file.is_file():
                 raise ModelError(f"{folder / INDEX} names {file.name}, which is not there; the model is incomplete")
         return files
+    if (folder / ONNX).is_file():
+        return [file for file in (folder / ONNX, folder / f"{ONNX}.data") if file.is_file()]
+    if (folder / OPENVINO).is_file():
+        return [folder / OPENVINO, (folder / OPENVINO).with_suffix(".bin")]
     if pickles := pickled_weights(folder):
         raise ModelError(
             f"{folder} has its weights only as {', '.join(pickles)}, a pickle, which can run code when it is read; expected {WEIGHTS}. "
@@ -96,10 +123,15 @@ def tensors(folder: Path) -> list[Tensor]:
     Raises:
         ModelError: If a file is damaged or cut short.
     """
-    return sorted((t for file in weight_files(folder) for t in _read_header(file)), key=lambda t: t.name)
+    return sorted((t for file in weight_files(folder) for t in read_header(file)[0]), key=lambda t: t.name)
 
 
-def _read_header(file: Path) -> list[Tensor]:
+def read_header(file: Path) -> tuple[list[Tensor], dict[str, str] | None]:
+    """List the tensors of a safetensors file in the order of its header, and its metadata.
+
+    Raises:
+        ModelError: If the file is damaged or cut short.
+    """
     try:
         with safe_open(file, "np"):  # checks header, offsets and file length
             pass
@@ -108,8 +140,20 @@ def _read_header(file: Path) -> list[Tensor]:
             header = json.loads(stream.read(length))
     except (SafetensorError, OSError, ValueError) as error:
         raise ModelError(f"{file} is not a readable safetensors file ({one_line(error)}); fetch or write it again") from None
-    return [
+    metadata = header.pop("__metadata__", None)
+    found = [
         Tensor(name, file, t["dtype"], tuple(t["shape"]), 8 + length + t["data_offsets"][0], t["data_offsets"][1] - t["data_offsets"][0])
         for name, t in header.items()
-        if name != "__metadata__"
     ]
+    return [_seen_through(tensor) for tensor in found], metadata
+
+
+def _seen_through(tensor: Tensor) -> Tensor:
+    """Give a packed tensor the dtype and shape of the dense one it stands for."""
+    if tensor.dtype != "U8" or len(tensor.shape) != 1 or not tensor.size_bytes:
+        return tensor
+    raw = tensor.raw()
+    if not is_packed(raw[:8].tobytes()):
+        return tensor
+    layout = read_layout(raw, f"{tensor.file}: {tensor.name}")
+    return replace(tensor, dtype=layout.dtype, shape=layout.shape, packed=layout)

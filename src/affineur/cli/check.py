@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from affineur.cli import options, show
+from affineur.errors import AffineurError
+
+if TYPE_CHECKING:
+    from affineur.measure import Gate
 
 _MISSED = 3
 
@@ -32,21 +38,35 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _check(args: argparse.Namespace) -> int:
-    from affineur.artifact import write_text
-    from affineur.measure import gate_lines, junit_xml, read_bars, summary_markdown
+    from affineur.measure import gate_lines, read_bars
     from affineur.pipeline.check import check
     from affineur.transfer import load_corpus
 
     bars = read_bars(args.bars)
     corpus = load_corpus(args.data, "test", options.data_options(args))
-    gate = check(args.model, bars, corpus, args.baseline, args.parent, options.split_list(args.types), args.device)
+    types = options.split_list(args.types)
+    gate = check(args.model, bars, corpus, args.baseline, args.parent, types, args.device, threads=args.threads)
     show.lines(gate_lines(gate))
-    show.to_json(gate.as_dict(), args.json)
-    if args.junit:
-        write_text(args.junit, junit_xml(gate))
-    if args.summary:
-        _append(args.summary, summary_markdown(gate))
+    try:
+        _write(args, gate)
+    except AffineurError as error:
+        if gate.passed:
+            raise
+        show.error(str(error))  # a bar that is missed is not hidden behind a disk that is full
     return 0 if gate.passed else _MISSED
+
+
+def _write(args: argparse.Namespace, gate: Gate) -> None:
+    """Write every file that was asked for, the others too where one fails."""
+    from affineur.artifact import write_text
+    from affineur.measure import junit_xml, summary_markdown
+
+    with contextlib.ExitStack() as stack:
+        stack.callback(show.to_json, gate.as_dict(), args.json)
+        if args.junit:
+            stack.callback(write_text, args.junit, junit_xml(gate))
+        if args.summary:
+            stack.callback(_append, args.summary, summary_markdown(gate))
 
 
 def _append(path: Path, text: str) -> None:

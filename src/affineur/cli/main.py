@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from affineur import __version__
-from affineur.cli import check, models, options, runs, scores, show, sweep, text
+from affineur.cli import check, export, models, options, pack, runs, scores, show, shrink, sweep, text
 from affineur.errors import AffineurError, MissingExtraError
 from affineur.progress import listening
 
@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def command() -> int:
         options.apply_threads(args.threads)
+        options.try_outputs(args)
         with show.json_on_stdout(args.json):
             return int(args.run(args))
 
@@ -76,13 +77,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"affineur {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (runs, models, sweep, scores, check, text):
+    for module in (runs, models, shrink, pack, export, sweep, scores, check, text):
         module.add_parsers(commands)
     return parser
 
 
 def _fail(message: str) -> int:
-    print(f"affineur: {' '.join(message.split())}", file=sys.stderr)
+    show.error(message)
     return 1
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,22 @@ def data_options(args: argparse.Namespace) -> DataOptions:
     )
 
 
+def command_line(parser: argparse.ArgumentParser, args: argparse.Namespace, *leave_out: str) -> str:
+    """Return the command line that was typed, as far as it decides the figures: what is not the default.
+
+    Args:
+        parser: The parser of the command.
+        args: What it read, ``model`` and ``data`` among it.
+        leave_out: Options that decide no figure, beside ``--json``, ``--threads`` and ``--quiet``.
+    """
+    words = ["affineur", args.command, args.model, "--data", args.data]
+    for name, value in vars(args).items():
+        if name not in ("command", "run", "model", "data", "json", "threads", "quiet", *leave_out) and value != parser.get_default(name):
+            option = f"--{name.replace('_', '-')}"
+            words.append(option if value is True else f"{option}={value}")
+    return shlex.join(words)
+
+
 def split_list(text: str | None) -> list[str] | None:
     """Split ``PER,LOC`` into its parts; ``None`` stays ``None``."""
     return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
@@ -92,6 +110,28 @@ def apply_threads(threads: int | None) -> None:
         raise ParameterError(f"--threads {threads} is impossible, expected at least 1")
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(threads)
+
+
+def try_outputs(args: argparse.Namespace) -> None:
+    """Try every file that a command was asked to write, before its long work; nothing is left behind.
+
+    Raises:
+        ParameterError: If one is a folder, or lies where nothing can be written.
+    """
+    for option in ("json", "markdown", "html", "svg", "junit", "summary"):
+        given = getattr(args, option, None)
+        if given is None or (option == "json" and str(given) == "-"):
+            continue
+        path = Path(given).absolute()
+        try:
+            if path.is_dir():
+                raise ParameterError(f"--{option} {given} cannot be written: it is a folder, expected a file, such as {path / option}")
+            if option == "summary" and path.exists():  # it is added to; the others are replaced
+                path.open("a").close()
+            else:
+                tempfile.TemporaryFile(dir=next(folder for folder in path.parents if folder.exists())).close()
+        except OSError as error:
+            raise ParameterError(f"--{option} {given} cannot be written ({error.strerror}); name another file") from None
 
 
 def settings_of(args: argparse.Namespace, **more: Any) -> Any:

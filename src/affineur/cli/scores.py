@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import shlex
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from affineur import sample
 from affineur.artifact import CARD, MANIFEST, Measured, read_manifest, write_card, write_text
 from affineur.cli import options, show
 from affineur.entities import Corpus
-from affineur.errors import ParameterError
+from affineur.errors import ParameterError, counted
 from affineur.measure import (
     BENCHMARK_COLUMNS,
     COLUMNS,
@@ -43,7 +44,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     options.add_types(parser)
     options.add_data(parser)
     options.add_common(parser)
-    parser.set_defaults(run=_evaluate)
+    parser.set_defaults(run=partial(_evaluate, parser))
 
     _add_compare(commands)
     _add_benchmark(commands)
@@ -77,18 +78,24 @@ def _corpus(args: argparse.Namespace) -> Corpus:
     return load_corpus(args.data, "test", options.data_options(args))
 
 
-def _evaluate(args: argparse.Namespace) -> int:
+def _evaluate(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     from affineur.pipeline import load_any
 
     folder = _folder_of_card(args) if args.card else None
-    corpus = _corpus(args)
-    evaluation = evaluate(load_any(args.model, args.device), corpus, options.split_list(args.types))
+    corpus, types = _corpus(args), options.split_list(args.types)
+    if folder and types is not None and (left := [kind for kind in corpus.types if kind not in types]):
+        raise ParameterError(
+            f"--card: --types {args.types} leaves out {', '.join(left)}, which {corpus.name} has, and the F1 of a card is that of all of them; "
+            "leave --types out, or leave --card out"
+        )
+    evaluation = evaluate(load_any(args.model, args.device), corpus, types)
     total, interval = evaluation.total, evaluation.interval()
     show.lines(
         [
             f"F1 {total.f1:.2%} (95 %: {interval.low:.2%} to {interval.high:.2%}), precision {total.precision:.2%}, recall {total.recall:.2%}, "
             f"accuracy {evaluation.accuracy:.2%}",
-            f"{evaluation.sentences:,} sentences, {evaluation.words:,} words of {corpus.name}; mentions compared in {evaluation.scheme}"
+            f"{counted(evaluation.sentences, 'sentence')}, {counted(evaluation.words, 'word')} of {corpus.name}; "
+            f"mentions compared in {evaluation.scheme}"
             + (f", {evaluation.merged} touching gold mentions merged" if evaluation.merged else "")
             + (f", {evaluation.repaired} predicted tags repaired (rule: begin)" if evaluation.repaired else ""),
         ]
@@ -96,8 +103,9 @@ def _evaluate(args: argparse.Namespace) -> int:
     show.table(("Type", "Precision", "Recall", "F1", "95 %", "Gold mentions"), evaluation_cells(evaluation))
     show.to_json({"model": args.model, **evaluation.as_dict()}, args.json)
     if folder:
-        measured = Measured.of(evaluation.as_dict(), commands=[_again(args)], split=_split(args.data), notes=[_scored(evaluation)])
-        if write_card(folder, measured):
+        again = options.command_line(parser, args, "card", "seed")
+        measured = Measured.of(evaluation.as_dict(), commands=[again], split=_split(args.data), notes=[_scored(evaluation)])
+        if write_card(folder, measured, keep_table=True):
             show.lines([f"written into {folder / CARD} and {folder / MANIFEST}"])
         else:
             show.lines([f"written into {folder / MANIFEST} alone: {folder / CARD} was written or edited by hand and is left as it is"])
@@ -131,14 +139,6 @@ def _folder_of_card(args: argparse.Namespace) -> Path:
 def _scored(evaluation: Evaluation) -> str:
     merged = f", {evaluation.merged:,} touching gold mentions merged" if evaluation.merged else ""
     return f"Types {', '.join(evaluation.types)}; mentions compared in {evaluation.scheme}{merged}."
-
-
-def _again(args: argparse.Namespace) -> str:
-    """Return the command line that gives the figures again: what decides them, as it was typed."""
-    decides = ("types", "word_column", "tag_column", "scheme", "tag_names", "label_map", "device")
-    defaults = {"word_column": 0, "tag_column": -1, "device": "cpu"}
-    given = {name: getattr(args, name) for name in decides if getattr(args, name) != defaults.get(name)}
-    return shlex.join(["affineur", "evaluate", args.model, "--data", args.data, *(f"--{name.replace('_', '-')}={v}" for name, v in given.items())])
 
 
 def _split(data: str) -> str:

@@ -59,6 +59,11 @@ def lines(texts: Sequence[str]) -> None:
         print(text, file=_people())
 
 
+def error(message: str) -> None:
+    """Print an error as one line, on standard error."""
+    print(f"affineur: {' '.join(message.split())}", file=sys.stderr)
+
+
 def to_json(value: Any, target: Path | None) -> None:
     """Write a result for machines where ``--json`` asked for it; ``-`` is standard output."""
     if target is None:

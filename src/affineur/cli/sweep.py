@@ -1,15 +1,18 @@
-"""``sweep``: the largest sparsity inside a budget of F1."""
+"""``sweep``: the largest sparsity whose interval of F1 is inside a budget."""
 
 from __future__ import annotations
 
 import argparse
+import shlex
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from affineur.artifact import write_text
 from affineur.cli import options, show
 from affineur.errors import ParameterError
-from affineur.measure import Budget
+from affineur.measure import SWEEP_COLUMNS, Budget, sweep_cells
+from affineur.measure.report.picture import picture
 from affineur.transfer import DataOptions, load_corpus, load_splits, resolve_model
 
 _METHODS = "magnitude, layerwise, wanda"
@@ -17,7 +20,11 @@ _METHODS = "magnitude, layerwise, wanda"
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command of this module."""
-    parser = commands.add_parser("sweep", help="the largest sparsity inside a budget of F1, shown to be inside it")
+    parser = commands.add_parser(
+        "sweep",
+        help="the largest sparsity whose interval of F1 on dev is inside a budget, then held against test; exit status 0 where test confirms it or "
+        "agrees by its estimate, 3 where test disagrees or no sparsity is inside",
+    )
     parser.add_argument("model", metavar="MODEL", help="the model to prune: a folder, a Hub id or 'sample'")
     parser.add_argument("-o", "--output", metavar="OUT", type=Path, required=True, help="folder of the model found")
     group = parser.add_argument_group("budget")
@@ -36,19 +43,23 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     group.add_argument("--svg", metavar="FILE", type=Path, help="write the curve as a picture")
     options.add_types(parser)
     options.add_data(parser)
+    share = DataOptions().dev_share
+    parser.add_argument(
+        "--dev-share", type=float, default=share, metavar="S", help=f"share of train held out where there is no dev (default: {share:g})"
+    )
     options.add_training(parser, epochs=0.5, learning_rate=1e-5)
     options.add_soft(parser)
     options.add_common(parser)
-    parser.set_defaults(run=_sweep)
+    parser.set_defaults(run=partial(_sweep, parser))
 
 
-def _sweep(args: argparse.Namespace) -> int:
+def _sweep(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     budget = Budget(args.min_f1, args.max_drop, args.confidence)
     if args.teacher and not args.recover:
         raise ParameterError("--teacher says what to learn from when recovering; add --recover")
     from affineur.compress import GUIDE, METHODS
-    from affineur.pipeline import Plan, Recovery, sweep
-    from affineur.pipeline.sweep import SWEEP_COLUMNS, picture, sweep_cells, sweep_lines
+    from affineur.pipeline import Plan, Recovery
+    from affineur.pipeline.sweep import sweep
 
     soft = options.soft_of(args)
     if not args.teacher and soft != type(soft)():
@@ -61,15 +72,24 @@ def _sweep(args: argparse.Namespace) -> int:
     plan = Plan(budget, methods, _points(args.points), args.tolerance, args.scope, recovery)
     if args.calibration and "wanda" not in plan.methods:
         raise ParameterError(f"--calibration is for --method wanda, but the method is {args.method}; leave it out, or say --method wanda")
-    data = load_splits(args.data, options.data_options(args))
+    data = load_splits(args.data, replace(options.data_options(args), dev_share=args.dev_share))
     calibration = load_corpus(args.calibration, "train", DataOptions(dev_share=0.0)) if args.calibration else None
-    found = sweep(args.model, args.output, data, plan, args.baseline, calibration, options.split_list(args.types), args.device)
+    types = options.split_list(args.types)
+    found = sweep(args.model, args.output, data, plan, args.baseline, calibration, types, args.device, commands=_again(parser, args))
     show.table(SWEEP_COLUMNS, [cells for curve in found.curves for cells in sweep_cells(curve)])
-    show.lines(sweep_lines(found))
+    show.lines(found.lines())
     if args.svg:
         write_text(args.svg, picture(found.curves))
     show.to_json(found.as_dict(), args.json)
     return 0 if found.confirmation and found.confirmation.state != "disagrees" else 3
+
+
+def _again(parser: argparse.ArgumentParser, args: argparse.Namespace) -> list[str]:
+    """Return the commands that give the model and its scores again, for its card."""
+    name = args.output.resolve().name
+    how = {name: getattr(args, name) for name in ("types", "word_column", "tag_column", "scheme", "tag_names", "label_map", "device")}
+    again = argparse.Namespace(command="evaluate", model=name, data=args.data, **how)
+    return [f"{options.command_line(parser, args, 'output', 'svg')} -o {shlex.quote(name)}", options.command_line(parser, again)]
 
 
 def _points(text: str | None) -> tuple[float, ...] | None:

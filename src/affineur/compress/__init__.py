@@ -6,13 +6,16 @@ from affineur.compress.layers import choose_layers, encoder_layers, keep_layers
 from affineur.compress.magnitude import METHODS, PruningInfo, check_pruning, prune_model
 from affineur.compress.mask import KeepZeros, Mask
 from affineur.compress.models import load_encoder, load_model, pick_device
+from affineur.compress.packing import pack, unpack
 from affineur.compress.pruning import cast, prune
 from affineur.compress.recovery import GUIDE, recover
 from affineur.compress.stage import recipe_digest
 from affineur.compress.tagger import TorchTagger, load_tagger, quantize_dynamic, serialized_size
 from affineur.compress.teacher_logits import cache_folder
 from affineur.compress.training import SoftTargets, TrainSettings
+from affineur.compress.vocabulary import read_text, trim_vocabulary
 from affineur.compress.wanda import CALIBRATION_SENTENCES, input_norms
+from affineur.compress.width import shrink
 
 __all__ = [
     "CALIBRATION_SENTENCES",
@@ -35,12 +38,17 @@ __all__ = [
     "load_encoder",
     "load_model",
     "load_tagger",
+    "pack",
     "pick_device",
     "prune",
     "prune_model",
     "quantize_dynamic",
+    "read_text",
     "recipe_digest",
     "recover",
     "serialized_size",
+    "shrink",
     "train",
+    "trim_vocabulary",
+    "unpack",
 ]

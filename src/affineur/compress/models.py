@@ -29,6 +29,8 @@ def load_model(folder: ModelFolder | Path | str, device: str = "cpu", dtype: tor
         ModelError: If it is not whole: transformers would invent weights, or leave layers out.
     """
     folder = folder if isinstance(folder, ModelFolder) else open_folder(folder)
+    if folder.kind in ("onnx", "openvino"):
+        raise ModelError(f"{folder.path} is an exported graph ({folder.kind}), which cannot be trained or pruned; give the model it was made from")
     verify(folder.path)
     with quiet():
         try:
@@ -59,7 +61,7 @@ def load_encoder(folder: ModelFolder | Path | str) -> Encoder:
     folder = folder if isinstance(folder, ModelFolder) else open_folder(folder)
     if (folder.path / "tokenizer.json").is_file():
         return Encoder.from_folder(folder.path, folder.config)
-    tokenizer = _auto_tokenizer(folder.path)
+    tokenizer = auto_tokenizer(folder.path)
     return Encoder(tokenizer.backend_tokenizer, max_positions(folder.config), int(folder.config.get("pad_token_id") or 0))
 
 
@@ -74,11 +76,16 @@ def save_model(model: PreTrainedModel, target: Path, tokenizer_from: Path) -> No
     with quiet():
         # One file whatever the size: the guide names model.safetensors, and every encoder of this family fits one.
         model.save_pretrained(target, max_shard_size="100GB")
+    copy_tokenizer(tokenizer_from, target)
+
+
+def copy_tokenizer(source: Path, target: Path) -> None:
+    """Copy the tokenizer of a model folder byte for byte; a slow one gets a ``tokenizer.json`` too."""
     for name in TOKENIZER_FILES:
-        if (tokenizer_from / name).is_file():
-            shutil.copyfile(tokenizer_from / name, target / name)
+        if (source / name).is_file():
+            shutil.copyfile(source / name, target / name)
     if not (target / "tokenizer.json").is_file():
-        _auto_tokenizer(tokenizer_from).save_pretrained(target)
+        auto_tokenizer(source).save_pretrained(target)
 
 
 def pick_device(device: str) -> str:
@@ -99,7 +106,12 @@ def pick_device(device: str) -> str:
     return device
 
 
-def _auto_tokenizer(path: Path) -> Any:
+def auto_tokenizer(path: Path) -> Any:
+    """Load the tokenizer of a folder as plain transformers does; a slow one is converted.
+
+    Raises:
+        ModelError: If it cannot be read, or has no fast form.
+    """
     with quiet():
         try:
             tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, use_fast=True)

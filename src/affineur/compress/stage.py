@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,11 +14,13 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from affineur import sample
 from affineur.artifact import (
     CARD,
     Manifest,
     ModelFolder,
     Parent,
+    alone,
     card_text,
     describe,
     disk_errors,
@@ -33,6 +33,7 @@ from affineur.artifact import (
     write_manifest,
     write_text,
 )
+from affineur.artifact.tensors import has_weights
 from affineur.compress.encoded import check_types
 from affineur.compress.models import save_model
 from affineur.compress.tagger import TorchTagger
@@ -107,16 +108,15 @@ class Stage:
             AffineurError: If the disk is full or not writable.
         """
         place = self.out.parent / f".{self.out.name}.work"
-        with disk_errors(self.out):
+        with disk_errors(self.out), alone(self.out, "name another folder with -o"):
             place.mkdir(parents=True, exist_ok=True)
-            with _only_here(place, self.out):
-                key_file = place / "key"
-                if not (key_file.exists() and key_file.read_text() == self.key):
-                    for old in place.iterdir():
-                        shutil.rmtree(old) if old.is_dir() else old.unlink()
-                    key_file.write_text(self.key)
-                yield place
-                shutil.rmtree(place)
+            key_file = place / "key"
+            if not (key_file.exists() and key_file.read_text() == self.key):
+                for old in place.iterdir():
+                    shutil.rmtree(old) if old.is_dir() else old.unlink()
+                key_file.write_text(self.key)
+            yield place
+            shutil.rmtree(place)
 
     def write(
         self,
@@ -125,9 +125,7 @@ class Stage:
         extra: Mapping[str, Any] | None = None,
         check: Callable[[Path], None] | None = None,
     ) -> Path:
-        """Write the artifact: model, tokenizer, extra JSON files, model card, manifest; all of it or nothing.
-
-        Of the source's card only license, language and the like are read; its text is about another model.
+        """Write the artifact from a torch model: its files, the tokenizer, extra JSON files; otherwise as :meth:`write_files`.
 
         Args:
             model: The result.
@@ -135,7 +133,8 @@ class Stage:
             extra: JSON files to add, by name.
             check: Called with the folder before it takes its place; raises to refuse it.
         """
-        with new_folder(self.out) as folder:
+
+        def fill(folder: Path) -> None:
             save_model(model, folder, self.source.path)
             carried = self.source.path / "pruning_info.json"
             if carried.is_file() and "pruning_info.json" not in (extra or {}) and self.name != "distill":
@@ -144,7 +143,22 @@ class Stage:
                 write_json(folder / name, value)
             if check is not None:
                 check(folder)
-            manifest = self._manifest(scores or {})
+
+        return self.write_files(fill, scores=scores)
+
+    def write_files(self, fill: Callable[[Path], None], kind: str = "transformers", scores: dict[str, Any] | None = None) -> Path:
+        """Write the artifact: what ``fill`` puts into the folder, model card, manifest; all of it or nothing.
+
+        Of the source's card only license, language and the like are read; its text is about another model.
+
+        Args:
+            fill: Called with the empty folder; raises to refuse the result, and then ``out`` stays as it was.
+            kind: Of the artifact: ``transformers``, ``packed``, ``onnx`` or ``openvino``.
+            scores: What was measured on the way.
+        """
+        with new_folder(self.out) as folder:
+            fill(folder)
+            manifest = self._manifest(kind, scores or {})
             self._write_card(folder, manifest)
             write_manifest(folder, manifest)
         report(f"{self.name}: wrote {self.out}")
@@ -158,9 +172,9 @@ class Stage:
             return
         write_text(folder / CARD, card_text(info, manifest, None, read_card(self.source.path), self.out.resolve().name))
 
-    def _manifest(self, scores: dict[str, Any]) -> Manifest:
+    def _manifest(self, kind: str, scores: dict[str, Any]) -> Manifest:
         before = read_manifest(self.source.path)
-        weights = any(self.source.path.glob("*.safetensors"))
+        weights = has_weights(self.source.path)
         parent = Parent(
             before.stage if before else "given" if weights else "configuration",
             self.source.digest(),
@@ -173,7 +187,7 @@ class Stage:
             taught = _model_name(self.teacher.path, read_manifest(self.teacher.path))
             parameters = parameters | {"teacher": taught, "teacher_digest": self.teacher.digest()}
         return Manifest(
-            kind="transformers",
+            kind=kind,
             stage=self.name,
             parameters=parameters,
             parents=[parent, *(before.parents if before else [])],
@@ -190,24 +204,12 @@ def _model_name(path: Path, manifest: Manifest | None) -> str:
     if source.startswith("hub:"):
         return source.removeprefix("hub:")
     path = path.absolute()
+    if path == sample.teacher().absolute():
+        return "sample"  # as it is typed
     # In the Hub's cache the folder's own name is a commit: models--owner--name/snapshots/commit.
     if path.parent.name == "snapshots" and path.parent.parent.name.startswith("models--"):
         return path.parent.parent.name.removeprefix("models--").replace("--", "/")
     return path.name
-
-
-@contextmanager
-def _only_here(place: Path, out: Path) -> Iterator[None]:
-    """Lock a folder against other processes; the lock goes with the process, however it ends."""
-    descriptor = os.open(place, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ParameterError(f"another process is making {out}; wait for it, or name another folder with -o") from None
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def corpora(labels: tuple[str, ...], train: Corpus, dev: Corpus | None) -> dict[str, Corpus]:

@@ -4,6 +4,7 @@ from affineur.entities.conll import open_corpus, read_lines, write_conll
 from affineur.entities.corpus import Corpus, chunks
 from affineur.entities.mentions import Mention, Sentence, Tagger
 from affineur.entities.offsets import Entity, to_entities
+from affineur.entities.overlap import shared_sentences
 from affineur.entities.schemes import (
     Scheme,
     TagError,
@@ -35,6 +36,7 @@ __all__ = [
     "project",
     "read_lines",
     "repair",
+    "shared_sentences",
     "split_tag",
     "to_entities",
     "to_mentions",

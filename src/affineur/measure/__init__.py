@@ -9,10 +9,12 @@ from affineur.measure.comparison import MARGIN, Candidate, Comparison, Row, Step
 from affineur.measure.counts import Counts, count_sentence, total
 from affineur.measure.evaluation import Evaluation, common_scheme, evaluate, model_types, scored_types
 from affineur.measure.gate import Gate, Measures, Verdict, gate_lines, junit_xml, summary_markdown
+from affineur.measure.search import Confirmation, State, Sweep
 from affineur.measure.speed import Ratio, Throughput, median_ratio, throughput
 from affineur.measure.tables import (
     BENCHMARK_COLUMNS,
     COLUMNS,
+    SWEEP_COLUMNS,
     batching_cells,
     benchmark_cells,
     benchmark_markdown,
@@ -24,12 +26,14 @@ from affineur.measure.tables import (
     markdown_table,
     megabytes,
     rate,
+    sweep_cells,
 )
 
 __all__ = [
     "BENCHMARK_COLUMNS",
     "COLUMNS",
     "MARGIN",
+    "SWEEP_COLUMNS",
     "Analysis",
     "Bars",
     "Benchmark",
@@ -37,6 +41,7 @@ __all__ = [
     "Budget",
     "Candidate",
     "Comparison",
+    "Confirmation",
     "Confusion",
     "Counts",
     "Curve",
@@ -50,7 +55,9 @@ __all__ = [
     "Point",
     "Ratio",
     "Row",
+    "State",
     "Step",
+    "Sweep",
     "Throughput",
     "TypeRow",
     "Verdict",
@@ -87,6 +94,7 @@ __all__ = [
     "sparsest",
     "speed_in_words",
     "summary_markdown",
+    "sweep_cells",
     "throughput",
     "total",
 ]

@@ -21,6 +21,8 @@ _SIDE_ROUNDS = 5  # of the fixed batch sizes, which show the shape and decide no
 _PASS_SECONDS = 0.7  # aim of one pass of the slowest model
 _FEWEST, _MOST = 16, 512  # sentences in one pass
 _BLOCK = (8, 40)  # sentences in one round of single-sentence latency
+#: Single calls that a 99th percentile needs: it then rests on the ten slowest, and not on two or three.
+CALLS = 1000
 _NOISY = 0.1  # interquartile range of a model's own rounds ÷ their median
 
 
@@ -74,15 +76,17 @@ class Birth:
 
     Args:
         start_seconds: From starting the process to a loaded model, imports included.
-        load_seconds: Of these, loading the model itself. Its files are in the system's cache by then or not: as found.
+        load_seconds: Loading the model itself, its libraries imported before, while nothing else is at work; of several births, the median.
         peak_rss_bytes: Peak resident memory after tagging up to 128 sentences its own way, or ``None`` where the system does not tell.
         threads: Threads its engine uses.
+        cold: Whether the model's files were read from the disk, and not from the system's cache.
     """
 
     start_seconds: float
     load_seconds: float
     peak_rss_bytes: int | None
     threads: int
+    cold: bool = False
 
 
 class Subject(Protocol):
@@ -230,14 +234,12 @@ def benchmark(
     slowest = max(_warm(subject, len(words)) for subject in subjects)
     chosen = _spread(len(words), max(_FEWEST, min(_MOST, int(_PASS_SECONDS / slowest))))
     single = max(statistics.median(subject.run(chosen[: _BLOCK[0]], SINGLE)) for subject in subjects)
-    block = max(_BLOCK[0], min(_BLOCK[1], int(_PASS_SECONDS / max(single, 1e-6))))
+    count = max(_BLOCK[0], min(_BLOCK[1], int(_PASS_SECONDS / max(single, 1e-6))))
     seconds: dict[Batching, list[list[list[float]]]] = {batching: [[] for _ in subjects] for batching in (OWN, SINGLE)}
     for turn in range(rounds):
         if turn and renew is not None:
             renew()
-        # Each block of single sentences goes through the whole corpus, a sentence further every round.
-        singles = [(i * len(words) // block + turn) % len(words) for i in range(block)]
-        for batching, sentences in ((OWN, chosen), (SINGLE, singles)):
+        for batching, sentences in ((OWN, chosen), (SINGLE, block(len(words), count, turn))):
             _take_turns(subjects, turn, sentences, batching, seconds[batching])
         report("timing", turn + 1, rounds)
     for batching in _BATCHINGS[1:] if shapes else ():
@@ -268,7 +270,7 @@ def benchmark(
         len(words),
         sum(words),
         len(chosen),
-        block * rounds,
+        count * rounds,
         rounds,
         tuple(cpus),
         machine,
@@ -292,6 +294,11 @@ def _spread(many: int, count: int) -> list[int]:
     """Choose indices evenly over ``range(many)``: the head of a corpus is often all of one kind."""
     count = min(many, count)
     return [place * many // count for place in range(count)]
+
+
+def block(many: int, count: int, turn: int) -> list[int]:
+    """Choose ``count`` indices evenly over ``range(many)``, each several times where there are fewer, one further every turn."""
+    return [(place * many // count + turn) % many for place in range(count)]
 
 
 def _take_turns(subjects: Sequence[Subject], turn: int, sentences: Sequence[int], batching: Batching, seconds: list[list[list[float]]]) -> None:

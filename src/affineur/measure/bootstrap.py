@@ -7,8 +7,15 @@ give way to Student's. Hesterberg takes n - 1 degrees of freedom, right where al
 nothing here (no mention; nothing that two models did differently), so the degrees are what Satterthwaite 1946 (Biometrics
 Bulletin 2: 110-114) takes from the variance of an estimated variance, about twice the number of sentences that count.
 BCa (Efron 1987) was tried: it straightens the tails of one F1, but the intervals of paired differences, too narrow
-already, it makes narrower still. ``benchmarks/intervals.py`` prints how often the truth is inside. Where fewer than about
-ten sentences have an error, or differ, no resampling makes up for what the sample lacks: read such intervals with care.
+already, it makes narrower still. ``benchmarks/intervals.py`` prints how often the truth is inside, and how often a loss
+larger than a margin is taken for a smaller one.
+
+What no unit shows, no resampling finds: of ten perfect sentences every draw is perfect. Yet n units of one kind leave
+room for a share of 1 - tail^(1/n) of another, about 3.7/n for a 95 % interval: the exact binomial bound of Clopper and
+Pearson 1934 (Biometrika 26: 404-413; 3/n where only one end counts, Hanley and Lippman-Hand 1983, JAMA 249: 1743-1745).
+At worst a model finds nothing there. So where no unit has an error (or none is worse than the baseline's; at the other
+end, none better) the interval reaches as far as that share can pull F1, and also where it is a single one: that shows no
+spread, so not how bad the next may be. From two on the expanded percentiles are about as wide as the exact bounds.
 
 The p-value inverts the interval: it is the level at which the interval's end is at zero. Both tell one story.
 
@@ -21,7 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import expm1, log1p, sqrt
+from math import expm1, log, log1p, sqrt
 from statistics import NormalDist
 from typing import cast
 
@@ -34,6 +41,7 @@ FloatArray = npt.NDArray[np.float64]
 DRAWS = 10_000
 #: With fewer units than this a bootstrap tells nothing: no difference is called significant.
 FEWEST = 10
+_SPREAD = 2  # units that show how much such units differ
 _BLOCK = 1 << 18  # numbers in one block of draws: few enough to stay in the cache
 _DEAR = 25  # what a distinct row costs in a multinomial, in units drawn by number (75 ns against about 3 ns)
 _BITS = 63  # of a packed integer, its sign aside
@@ -77,17 +85,17 @@ class Difference:
         return self.low >= -margin
 
 
-def f1_interval(counts: IntArray, confidence: float = 0.95, draws: int = DRAWS, seed: int = 0) -> Interval:
+def f1_interval(counts: IntArray, confidence: float = 0.95, draws: int = DRAWS, seed: int = 0, sentences: int | None = None) -> Interval:
     """Estimate F1 with its interval.
 
-    What the data do not show, no bootstrap knows: where every sentence is perfect the interval is [1, 1], though n
-    perfect sentences still leave room for errors in about 3/n of all (Hanley and Lippman-Hand 1983).
+    Ten perfect sentences have the interval [0.69, 1]; data without a gold mention, on which F1 counts as 0, show nothing: [0, 1].
 
     Args:
         counts: Shape ``(units, 3)``: true positives, predicted and gold of each sentence or document.
         confidence: Mass inside the interval.
         draws: Bootstrap draws.
         seed: Seed of the draws; the order of the units does not matter.
+        sentences: Sentences with a gold mention, where the units are documents.
 
     Raises:
         ValueError: If the confidence is not at least 0 and below 1.
@@ -96,14 +104,18 @@ def f1_interval(counts: IntArray, confidence: float = 0.95, draws: int = DRAWS, 
     value = float(_f1(columns.sum(axis=0)[None])[0])
     drawn = _f1(_resample(columns, draws, seed))
     low, high = _expanded(drawn, confidence, len(columns), _freedom(_influence(columns)))
-    return Interval(value, min(low, value), max(high, value))
+    trials = _trials(counts, sentences)
+    bad, good = _unseen(_errors(columns) > 0, trials, confidence), _unseen(columns[:, 0] > 0, trials, confidence)
+    return Interval(value, min(low, value - bad * value), max(high, value + good * (1 - value)))
 
 
-def f1_difference(counts: IntArray, baseline: IntArray, confidence: float = 0.95, draws: int = DRAWS, seed: int = 0) -> Difference:
+def f1_difference(
+    counts: IntArray, baseline: IntArray, confidence: float = 0.95, draws: int = DRAWS, seed: int = 0, sentences: int | None = None
+) -> Difference:
     """Estimate F1 minus the baseline's F1 over the same units.
 
-    ``f1_difference(a, b)`` is exactly minus ``f1_difference(b, a)``. Two models that differ on no unit have the interval
-    [0, 0] and a p-value of 1; below ``FEWEST`` units the p-value is 1 whatever the interval.
+    ``f1_difference(a, b)`` is exactly minus ``f1_difference(b, a)``. Two models that differ on none of ten sentences have
+    the interval [-0.31, 0.31] and a p-value of 1; below ``FEWEST`` units the p-value is 1 whatever the interval.
 
     Args:
         counts: Shape ``(units, 3)``: true positives, predicted and gold of each sentence or document.
@@ -111,6 +123,7 @@ def f1_difference(counts: IntArray, baseline: IntArray, confidence: float = 0.95
         confidence: Mass inside the interval.
         draws: Bootstrap draws.
         seed: Seed of the draws; the order of the units does not matter.
+        sentences: Sentences with a gold mention, where the units are documents.
 
     Raises:
         ValueError: If the two do not have the same number of units, or the confidence is not at least 0 and below 1.
@@ -120,14 +133,18 @@ def f1_difference(counts: IntArray, baseline: IntArray, confidence: float = 0.95
     ours, theirs = _columns(counts), _columns(baseline)
     value = float(_f1(ours.sum(axis=0)[None])[0] - _f1(theirs.sum(axis=0)[None])[0])
     if value < 0:  # the draws depend on which model comes first, the numbers must not
-        mirrored = f1_difference(baseline, counts, confidence, draws, seed)
+        mirrored = f1_difference(baseline, counts, confidence, draws, seed, sentences)
         return Difference(value, -mirrored.high, -mirrored.low, mirrored.p_value)
     drawn = _resample(np.hstack([ours, theirs]), draws, seed)
     differences = _f1(drawn[:, :2]) - _f1(drawn[:, 2:])
     units, freedom = len(counts), _freedom(_influence(ours) - _influence(theirs))
     low, high = _expanded(differences, confidence, units, freedom)
     p_value = _p_value(differences, units, freedom) if value > 0 and units >= FEWEST else 1.0
-    return Difference(value, min(low, value), max(high, value), p_value)
+    trials, more = _trials(counts, sentences), _errors(ours) - _errors(theirs)
+    worse, better = _unseen(more > 0, trials, confidence), _unseen(more < 0, trials, confidence)
+    if worse:
+        p_value = max(p_value, min(1.0, 2 * (1 + value) ** -trials))  # the level at which the lower end is at zero
+    return Difference(value, min(low, value - worse * (value + 1)), max(high, value + better * (1 - value)), p_value)
 
 
 def by_document(counts: IntArray, documents: npt.NDArray[np.int64]) -> IntArray:
@@ -156,6 +173,26 @@ def _influence(columns: IntArray) -> FloatArray:
     """By how much each unit pulls F1 away from its value: the infinitesimal jackknife (Efron 1982), shape ``(units,)``."""
     found, both = columns.sum(axis=0)
     return cast(FloatArray, (2.0 * columns[:, 0] - 2.0 * found / max(both, 1) * columns[:, 1]) / max(both, 1))
+
+
+# ---- what no unit shows ----
+
+
+def _errors(columns: IntArray) -> IntArray:
+    """Count mentions missed and mentions invented: F1 is 1 minus their share of predicted + gold. Shape ``(units,)``."""
+    return cast(IntArray, columns[:, 1] - 2 * columns[:, 0])
+
+
+def _trials(counts: IntArray, sentences: int | None) -> int:
+    """Count what can show something: units with a gold mention, or the sentences in them. A type may be in few."""
+    return int(np.count_nonzero(counts[:, 2])) if sentences is None else sentences
+
+
+def _unseen(seen: npt.NDArray[np.bool_], trials: int, confidence: float) -> float:
+    """Bound the share of a kind of unit that is seen at most once: Clopper and Pearson 1934 for none, half the error at either end."""
+    if trials and np.count_nonzero(seen) >= _SPREAD:
+        return 0.0
+    return -expm1(log((1 - confidence) / 2) / trials) if trials else 1.0
 
 
 # ---- intervals ----

@@ -78,8 +78,8 @@ class Budget:
     def point(self, evaluation: Evaluation, baseline: Evaluation, method: str, asked: float, sparsity: float, recovered: bool = False) -> Point:
         """Judge one model.
 
-        On fewer than :data:`~affineur.measure.bootstrap.FEWEST` sentences no point is inside: their intervals may well
-        have no width, and that shows how little was looked at, not that nothing was lost.
+        On fewer than :data:`~affineur.measure.bootstrap.FEWEST` sentences no point is inside. Nor is a model without any
+        loss where the sentences leave room for more than the budget: about 370 with a mention show a drop of at most a point.
 
         Args:
             evaluation: Its scores.
@@ -121,6 +121,7 @@ class Curve:
         baseline_f1: F1 of the baseline.
         budget: The budget, or ``None`` where the curve is drawn for its own sake.
         points: The points, by method, recovery and sparsity.
+        scope: What was pruned, and what sparsity is a share of.
     """
 
     model: str
@@ -130,6 +131,7 @@ class Curve:
     baseline_f1: float
     budget: Budget | None
     points: tuple[Point, ...]
+    scope: str = "attention+ffn"
 
     @property
     def best(self) -> Point | None:
@@ -140,6 +142,7 @@ class Curve:
         """Return stable keys."""
         return {
             "model": self.model,
+            "scope": self.scope,
             "data": self.data,
             "sentences": self.sentences,
             "baseline": self.baseline,

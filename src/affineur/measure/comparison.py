@@ -8,9 +8,11 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
 
+import numpy as np
+
 from affineur.artifact import describe_machine, environment
 from affineur.entities import Corpus, Scheme, Tagger
-from affineur.errors import ParameterError
+from affineur.errors import ParameterError, counted
 from affineur.measure.bootstrap import FEWEST, Difference
 from affineur.measure.evaluation import Evaluation, common_scheme, evaluate, model_types
 from affineur.measure.speed import ROUNDS, Ratio, throughput
@@ -198,7 +200,7 @@ def compare(
     first = evaluations[0]
     rows = []
     for place, (candidate, evaluation, speed) in enumerate(zip(candidates, evaluations, speeds, strict=True)):
-        interval, difference = evaluation.interval(), evaluation.minus(first)
+        interval, difference = evaluation.interval(), _against(evaluation, first)
         if peak_rss is not None:
             report(f"peak memory of a fresh process: {candidate.name}")
         rows.append(
@@ -217,7 +219,7 @@ def compare(
                 **_speedup(speed.ratio(speeds[0])),
                 peak_rss_bytes=peak_rss(candidate.name) if peak_rss else None,
                 **_drop(difference),
-                verdict="" if evaluation is first else _verdict(candidate.name, names[0], evaluation, difference, margin),
+                verdict="" if place == 0 else _verdict(candidate.name, names[0], evaluation, first, margin),
                 step=Step(names[place - 1], **_drop(evaluation.minus(evaluations[place - 1]))) if place > 1 else None,
                 parameters=candidate.parameters,
                 per_type={kind: _type_row(evaluation, first, kind) for kind in evaluation.types},
@@ -239,10 +241,16 @@ def compare(
     )
 
 
-def _verdict(model: str, baseline: str, evaluation: Evaluation, difference: Difference, margin: float) -> str:
+def _against(evaluation: Evaluation, first: Evaluation, kind: str | None = None) -> Difference:
+    """Subtract the first row's F1. From itself it differs nowhere, not even on sentences nobody has seen."""
+    return Difference(0.0, 0.0, 0.0, 1.0) if evaluation is first else evaluation.minus(first, kind)
+
+
+def _verdict(model: str, baseline: str, evaluation: Evaluation, first: Evaluation, margin: float) -> str:
     if evaluation.sentences < FEWEST:
         return f"nothing can be said of {model} against {baseline}: an interval needs at least {FEWEST} sentences"
-    return in_words(model, baseline, difference, margin)
+    same = "; on each of these sentences they score the same" if np.array_equal(evaluation.counts, first.counts) else ""
+    return in_words(model, baseline, evaluation.minus(first), margin) + same
 
 
 def in_words(model: str, baseline: str, difference: Difference, margin: float = MARGIN) -> str:
@@ -254,9 +262,7 @@ def in_words(model: str, baseline: str, difference: Difference, margin: float = 
         difference: F1 of the model minus F1 of the baseline, with its 95 % interval.
         margin: F1 one is ready to lose.
     """
-    low, high, ready = difference.low * 100, difference.high * 100, f"{margin * 100:g} points"
-    if difference.value == low == high == 0:
-        return f"{model} scores the same as {baseline} on each of these sentences, which does not show that it always does"
+    low, high, ready = difference.low * 100, difference.high * 100, counted(margin * 100, "point")
     if low > 0:
         return f"{model} is better than {baseline} by {low:.2f} to {high:.2f} points (95 %)"
     worse = f", though worse by {-high:.2f} to {-low:.2f}" if high < 0 else ""
@@ -281,7 +287,9 @@ def _shared_types(candidates: Sequence[Candidate], corpus: Corpus, types: Sequen
 
 def _type_row(evaluation: Evaluation, baseline: Evaluation, kind: str) -> TypeRow:
     counts, interval = evaluation.of_type(kind), evaluation.interval(kind)
-    return TypeRow(counts.f1, interval.low, interval.high, counts.precision, counts.recall, counts.gold, **_drop(evaluation.minus(baseline, kind)))
+    return TypeRow(
+        counts.f1, interval.low, interval.high, counts.precision, counts.recall, counts.gold, **_drop(_against(evaluation, baseline, kind))
+    )
 
 
 def _speedup(ratio: Ratio) -> dict[str, Any]:

@@ -8,8 +8,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 from xml.etree import ElementTree
 
+from affineur.errors import counted
 from affineur.measure.bars import SCORES, Bars, plain, split_bar, unit_of
+from affineur.measure.benchmark import CALLS
 from affineur.measure.bootstrap import FEWEST
+from affineur.measure.conditions import Conditions
 from affineur.measure.evaluation import Evaluation
 from affineur.measure.tables import markdown_table
 
@@ -33,6 +36,7 @@ class Measures:
         sentences_per_second: Throughput under load.
         agreement: Share of words with the tag the parent gives, in [0, 1].
         parent: Name of that parent.
+        calls: Sentences timed one by one, which the percentiles rest on.
     """
 
     evaluation: Evaluation | None = None
@@ -45,6 +49,7 @@ class Measures:
     sentences_per_second: float | None = None
     agreement: float | None = None
     parent: str | None = None
+    calls: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +80,14 @@ class Gate:
         data: Name of the corpus.
         baseline: Name of the baseline, where a bar needed one.
         verdicts: One a bar, in the order of the file.
+        conditions: What the figures rest on, where it is known.
     """
 
     model: str
     data: str
     baseline: str | None
     verdicts: tuple[Verdict, ...]
+    conditions: Conditions | None = None
 
     @property
     def passed(self) -> bool:
@@ -95,13 +102,14 @@ class Gate:
             "baseline": self.baseline,
             "passed": self.passed,
             "bars": [asdict(verdict) for verdict in self.verdicts],
+            **(asdict(self.conditions) if self.conditions else {}),
         }
 
     def __str__(self) -> str:
         """Say in one line how many bars were reached, and which were not."""
         missed = [plain(verdict.bar) for verdict in self.verdicts if not verdict.passed]
         many = len(self.verdicts)
-        return f"missed: {len(missed)} of {many} bars ({', '.join(missed)})" if missed else f"passed: {many} of {many} bars"
+        return f"missed: {len(missed)} of {counted(many, 'bar')} ({', '.join(missed)})" if missed else f"passed: {many} of {counted(many, 'bar')}"
 
 
 def judge(bars: Bars, measures: Measures, model: str, data: str, baseline: str | None = None) -> Gate:
@@ -179,6 +187,7 @@ def summary_markdown(gate: Gate) -> str:
     return (
         f"### affineur check: {_literal(str(gate))}\n\n{_literal(plain(gate.model))} on {_literal(plain(gate.data))}{against}\n\n"
         + markdown_table(("Bar", "", "Measured", "Behind it"), rows)
+        + (f"\n{_literal(plain(str(gate.conditions)))}\n" if gate.conditions else "")
     )
 
 
@@ -201,10 +210,16 @@ def _measured(metric: str, kind: str | None, measures: Measures, confidence: flo
             "max_peak_rss_bytes": "resident set of a fresh process under load",
             "min_sentences_per_second": "in batches, in a fresh process",
         }
-        return figure, behind.get(metric, "one sentence after another, in a fresh process")
+        return figure, behind.get(metric, _calls(metric, measures.calls))
     if metric == "max_peak_rss_bytes" and measures.p50_ms is not None:
         return None, "this system does not tell the peak memory of a process"
     return None, "not measured"
+
+
+def _calls(metric: str, calls: int | None) -> str:
+    """Say what a percentile of latency rests on."""
+    few = f"; too few for a 99th percentile, which needs {CALLS:,}" if metric == "max_p99_ms" and calls is not None and calls < CALLS else ""
+    return f"{'' if calls is None else counted(calls, 'call') + ', '}one sentence after another, in a fresh process{few}"
 
 
 def _f1(ours: Evaluation, kind: str | None, confidence: float, lower_end: bool) -> tuple[float | None, str]:

@@ -6,7 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from affineur.measure.benchmark import CONFIDENCE, Benchmark, Measured
+from affineur.errors import counted
+from affineur.measure.benchmark import CALLS, CONFIDENCE, Benchmark, Measured
+from affineur.measure.budget import Curve, Point
 from affineur.measure.comparison import Comparison, Row, Step
 from affineur.measure.evaluation import Evaluation
 from affineur.measure.speed import SAME, Ratio
@@ -47,7 +49,7 @@ def _cells(row: Row, first: bool) -> list[str]:
     ]
 
 
-def _change(lost: Row | Step) -> str:
+def _change(lost: Row | Step | Point) -> str:
     """Write a drop turned around: points of F1 won or lost, with their interval."""
     return f"{-lost.drop * 100:+z.2f} ({-lost.drop_high * 100:+z.2f} … {-lost.drop_low * 100:+z.2f})"
 
@@ -60,7 +62,7 @@ def _times(ratio: Ratio) -> str:
 def footnotes(comparison: Comparison) -> list[str]:
     """Say in plain lines what the figures are."""
     notes = [
-        f"{comparison.sentences:,} sentences, {comparison.words:,} words of {comparison.data}; "
+        f"{counted(comparison.sentences, 'sentence')}, {counted(comparison.words, 'word')} of {comparison.data}; "
         f"types {', '.join(comparison.types)}; mentions compared in {comparison.scheme}."
     ]
     if comparison.left_out:
@@ -110,6 +112,25 @@ def evaluation_cells(evaluation: Evaluation) -> list[list[str]]:
     return [*rows, cells("all", evaluation.total, evaluation.interval())]
 
 
+SWEEP_COLUMNS = ("Method", "Sparsity", "F1", "Interval", "ΔF1 (interval)", "Budget")
+
+
+def sweep_cells(curve: Curve) -> list[list[str]]:
+    """Return the cells of a curve's points under :data:`SWEEP_COLUMNS`."""
+    return [
+        [
+            p.method + (" + recovery" if p.recovered else ""),
+            f"{p.sparsity:.2%}",
+            f"{p.f1:.2%}",
+            f"{p.f1_low * 100:.1f}–{p.f1_high * 100:.1f}",
+            _change(p),
+            "inside" if p.inside else "outside",
+        ]
+        for p in curve.points
+    ]
+
+
+_FILES = {True: "files read from the disk", False: "files as the system had them in its cache"}
 _MEMORY = "tagging up to 128 sentences the model's own way"
 BENCHMARK_COLUMNS = (
     *("Model", "Size", "Embeddings / encoder / head", "Parameters", "Not zero", "Load", "p50", "p95", "p99"),
@@ -148,12 +169,15 @@ def batching_cells(benchmark: Benchmark) -> tuple[tuple[str, ...], list[list[str
 def benchmark_notes(benchmark: Benchmark) -> list[str]:
     """Say in plain lines what the benchmark's figures are, and who won where that can be told."""
     threads = sorted({m.birth.threads for m in benchmark.models})
+    cold = all(m.birth.cold for m in benchmark.models)
+    few = "" if benchmark.singles >= CALLS else f"; too few for a p99, which needs {CALLS:,}"
     return [
         *benchmark.verdicts(),
-        f"Each model in a process of its own, started afresh every round, in turn: {benchmark.rounds} rounds of {benchmark.timed} sentences of "
-        f"{benchmark.data}, and {benchmark.singles} one by one (p50, p95, p99). Speed: median of the ratios to the first row round by round; "
-        f"a winner only where their {CONFIDENCE:.0%} interval leaves 1 ± {SAME:.0%}.",
-        f"Size: weights. Load: in a fresh process, files as the system had them in its cache. Memory: peak resident set after {_MEMORY}. "
+        f"Each model in a process of its own, started afresh every round, in turn: {counted(benchmark.rounds, 'round')} of "
+        f"{counted(benchmark.timed, 'sentence')} of {benchmark.data}, and {benchmark.singles:,} one by one (p50, p95, p99{few}). Speed: median of "
+        f"the ratios to the first row round by round; a winner only where their {CONFIDENCE:.0%} interval leaves 1 ± {SAME:.0%}.",
+        f"Size: weights. Load: median over {counted(benchmark.rounds, 'start')}, its libraries imported before, {_FILES[cold]}. "
+        f"Memory: peak resident set after {_MEMORY}. "
         f"Threads: {', '.join(map(str, threads))}, on processors {', '.join(map(str, benchmark.cpus)) or 'not pinned'}. Energy: not measured.",
         str(benchmark.machine["description"]) + ".",
     ]

@@ -1,16 +1,38 @@
-"""Recipe → stages → artifacts → table, resumable; and models and data by whatever name the user types."""
+"""Recipe → stages → artifacts → table, resumable; and models and data by whatever name the user types.
 
-from affineur.pipeline import guide
-from affineur.pipeline.benchmarking import benchmark_models
-from affineur.pipeline.check import check
-from affineur.pipeline.models import candidate, load, load_any, model_digest, model_name
-from affineur.pipeline.points import Plan, Points, Recovery
-from affineur.pipeline.processes import Load, peak_rss, under_load
-from affineur.pipeline.recipe import Recipe, read_recipe
-from affineur.pipeline.results import Run, write_results
-from affineur.pipeline.runner import open_data, run
-from affineur.pipeline.scores import ScoreBook
-from affineur.pipeline.sweep import Sweep, sweep
+The names below load their module when they are first used: what runs an exported model needs no torch. The functions ``check`` and
+``sweep`` are in the modules of the same names.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from affineur import lazy
+
+if TYPE_CHECKING:
+    from affineur.pipeline.benchmarking import benchmark_models
+    from affineur.pipeline.models import candidate, load, load_any, model_digest, model_name
+    from affineur.pipeline.points import Plan, Points, Recovery
+    from affineur.pipeline.processes import Load, peak_rss, under_load
+    from affineur.pipeline.recipe import Recipe, read_recipe
+    from affineur.pipeline.results import Run, write_results
+    from affineur.pipeline.runner import open_data, run
+    from affineur.pipeline.scores import ScoreBook
+
+__getattr__, __dir__ = lazy.names(
+    __name__,
+    {
+        "affineur.pipeline.benchmarking": "benchmark_models",
+        "affineur.pipeline.models": "candidate load load_any model_digest model_name",
+        "affineur.pipeline.points": "Plan Points Recovery",
+        "affineur.pipeline.processes": "Load peak_rss under_load",
+        "affineur.pipeline.recipe": "Recipe read_recipe",
+        "affineur.pipeline.results": "Run write_results",
+        "affineur.pipeline.runner": "open_data run",
+        "affineur.pipeline.scores": "ScoreBook",
+    },
+)
 
 __all__ = [
     "Load",
@@ -20,11 +42,8 @@ __all__ = [
     "Recovery",
     "Run",
     "ScoreBook",
-    "Sweep",
     "benchmark_models",
     "candidate",
-    "check",
-    "guide",
     "load",
     "load_any",
     "model_digest",
@@ -33,7 +52,6 @@ __all__ = [
     "peak_rss",
     "read_recipe",
     "run",
-    "sweep",
     "under_load",
     "write_results",
 ]

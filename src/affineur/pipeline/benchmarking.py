@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from affineur.artifact import describe_machine, environment
@@ -48,9 +47,10 @@ def benchmark_models(
 
 
 def _renew(processes: Sequence[ModelProcess]) -> None:
-    """Start all afresh, side by side: most of starting is reading libraries, and nothing is timed meanwhile."""
-    with ThreadPoolExecutor(len(processes)) as pool:
-        list(pool.map(ModelProcess.renew, processes))
+    """Start all afresh: libraries are imported side by side, for that takes longest; models are loaded, and timed, one after another."""
+    for step in (ModelProcess.begin, ModelProcess.ready, ModelProcess.load):
+        for process in processes:
+            step(process)
 
 
 def _names(references: Sequence[str]) -> list[str]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import date
 
+from affineur.artifact import describe_machine, environment
 from affineur.entities import Corpus, Scheme, Tagger
 from affineur.errors import ParameterError
 from affineur.measure import Bars, Candidate, Evaluation, Gate, Measures, agreement, common_scheme, evaluate, model_types, scored_types
+from affineur.measure.conditions import Conditions
 from affineur.measure.gate import judge
 from affineur.pipeline import models, processes
 from affineur.progress import report
@@ -26,6 +29,7 @@ def check(
     types: Sequence[str] | None = None,
     device: str = "cpu",
     scored: Scorer | None = None,
+    threads: int | None = None,
 ) -> Gate:
     """Measure a model and hold it against bars.
 
@@ -41,9 +45,11 @@ def check(
         types: Types to score, or ``None`` for all.
         device: A torch device.
         scored: Gives scores, where the caller keeps them; by default they are computed here.
+        threads: Threads of the engine under load, pinned to as many processors; ``None`` for one a usable processor.
 
     Raises:
-        ParameterError: If a bar needs a baseline or a parent that is not given, or model and baseline share no type.
+        ParameterError: If a bar needs a baseline or a parent that is not given, model and baseline share no type, or there are more
+            threads than processors.
         RecipeError: If a bar names a type that is not scored.
         DataError: If the data has a type the model does not know.
         ModelError: If one of the models is not usable.
@@ -53,6 +59,7 @@ def check(
     if bars.needs_baseline and baseline is None:
         raise ParameterError(f"{bars.where} has max_drop, which needs a model to compare with; add --baseline MODEL")
     source = _parent(model, bars, baseline, parent)
+    processes.processors(threads)  # what is impossible is said before the long work
     ours = models.candidate(model, device)
     if bars.needs_scores:  # what is known to be wrong is said before anything is measured
         bars.refuse_unknown_types(scored_types(model_types(ours.tagger), corpus, types))
@@ -68,16 +75,29 @@ def check(
         every = sorted({kind for tagger in both for kind in model_types(tagger) if types is None or kind in types})
         measures = replace(measures, agreement=agreement(both[0], both[1], corpus, every, common_scheme(both, corpus)))
     if bars.needs_load:
-        load = processes.under_load(model, corpus, device)
+        with processes.pinned(threads):
+            load = processes.under_load(model, corpus, device, threads)
         measures = replace(
             measures,
+            calls=load.calls,
             p50_ms=load.p50_ms,
             p95_ms=load.p95_ms,
             p99_ms=load.p99_ms,
             sentences_per_second=load.sentences_per_second,
             peak_rss_bytes=load.peak_rss_bytes,
         )
-    return judge(bars, measures, ours.name, corpus.name, others[against].name if against else None)
+    gate = judge(bars, measures, ours.name, corpus.name, others[against].name if against else None)
+    conditions = Conditions(
+        sentences=corpus.sentences,
+        calls=measures.calls,
+        confidence=bars.confidence,
+        data_digest=corpus.digest,
+        model_digest=models.model_digest(model),
+        baseline_digest=models.model_digest(against) if against else None,
+        date=date.today().isoformat(),
+        machine=environment() | {"description": describe_machine()},
+    )
+    return replace(gate, conditions=conditions)
 
 
 def _parent(model: str, bars: Bars, baseline: str | None, parent: str | None) -> str | None:

@@ -1,7 +1,8 @@
 """From what a user types for a model to something that tags.
 
 A folder, a Hub id, ``sample`` (the embedded teacher); ``torch-int8:`` and one of these (the guide's §3B, in memory);
-``guide:`` and one of these (the guide's §6: unsorted batches of 32, torch fp32); ``spacy:`` and a pipeline's name.
+``guide:`` and one of these (the guide's §6: unsorted batches of 32, torch fp32); ``spacy:`` and a pipeline's name. An exported graph
+is run by its own engine, without torch.
 """
 
 from __future__ import annotations
@@ -12,11 +13,10 @@ from pathlib import Path
 from typing import Protocol
 
 from affineur.artifact import describe, open_folder
-from affineur.compress import TorchTagger, load_tagger, serialized_size
 from affineur.entities import Tagger
-from affineur.errors import ModelError
+from affineur.errors import ModelError, ParameterError
 from affineur.measure import Candidate, Facts
-from affineur.runtime import FixedBatches
+from affineur.runtime import EngineTagger, FixedBatches
 from affineur.runtime.peers import SpacyTagger
 from affineur.transfer import GUIDE, INT8, SPACY, resolve_model
 
@@ -69,19 +69,31 @@ def model_name(reference: str | Path) -> str:
     return Reference.parse(reference).name
 
 
-def load(reference: str | Path, device: str = "cpu") -> TorchTagger:
+def load(reference: str | Path, device: str = "cpu") -> EngineTagger:
     """Load a model of ours, ready to ``predict``, ``predict_batch`` and be scored.
 
     Args:
         reference: A folder, a Hub id, ``sample`` for the embedded teacher, or ``torch-int8:`` and one of these.
-        device: A torch device.
+        device: A torch device; an exported graph runs on the CPU.
 
     Raises:
-        ModelError: If it is not a usable model.
+        ModelError: If it is not a usable model, or an exported graph that does not prove itself on this CPU.
+        ParameterError: If an exported graph is asked to run elsewhere.
         TransferError: If it had to come from the Hub and did not.
     """
     parsed = Reference.parse(reference)
-    return load_tagger(parsed.folder(), device, parsed.prefix == INT8)
+    folder = open_folder(parsed.folder())
+    if folder.kind not in ("onnx", "openvino"):
+        from affineur.compress import load_tagger
+
+        return load_tagger(folder.path, device, parsed.prefix == INT8)
+    if parsed.prefix:
+        raise ModelError(f"{reference}: {folder.path} is an exported graph ({folder.kind}), which is run as it is; leave {parsed.prefix} out")
+    if device not in ("cpu", "auto"):
+        raise ParameterError(f"--device {device}: {folder.path} is an exported graph ({folder.kind}), which runs on the CPU here")
+    from affineur.runtime.exported import load_exported
+
+    return load_exported(folder)
 
 
 def load_any(reference: str | Path, device: str = "cpu") -> Batched:
@@ -115,6 +127,8 @@ def facts(reference: str | Path, tagger: Tagger | None = None) -> Facts:
         return Facts(parsed.kind, 0, 0.0, peer.size_bytes, peer.parameters, None)
     info = describe(parsed.folder())
     if parsed.prefix == INT8:
+        from affineur.compress import TorchTagger, serialized_size
+
         size = serialized_size(tagger.model) if isinstance(tagger, TorchTagger) else 0
         return Facts(parsed.kind, info.folder.layers, info.sparsity, size, info.parameters, info.nonzero)
     return Facts(parsed.kind, info.folder.layers, info.sparsity, info.folder.size_bytes, info.parameters, info.nonzero, info.parts)

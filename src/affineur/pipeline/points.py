@@ -54,6 +54,11 @@ class Recovery:
     teacher: Path | None = None
     soft: SoftTargets | None = None
 
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What is written of it."""
+        return {**asdict(self.settings), **(self.soft.parameters if self.soft else {})}
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -193,7 +198,7 @@ class Points:
                 self._bisect(points, at)
         base = self.scored_baseline(self.dev)
         ordered = tuple(sorted(points.values() or [unpruned], key=lambda p: (p.sparsity, p.asked)))
-        return Curve(self.name, self.dev.name, len(self.dev), model_name(self.baseline), base.total.f1, budget, ordered)
+        return Curve(self.name, self.dev.name, len(self.dev), model_name(self.baseline), base.total.f1, budget, ordered, self.plan.scope)
 
     def _scan(self, at: Callable[[float], Point]) -> None:
         """Look at rising sparsities until two in a row are outside: beyond, it only gets worse."""

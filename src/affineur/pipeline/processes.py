@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ from typing import Any
 from affineur.entities import Corpus
 from affineur.errors import ModelError, ParameterError
 from affineur.measure import Birth, Facts, percentiles
-from affineur.measure.benchmark import OWN, SINGLE, Batching
+from affineur.measure.benchmark import CALLS, OWN, SINGLE, Batching, block
 from affineur.pipeline.models import facts, model_name
 from affineur.progress import report
 from affineur.transfer import INT8, SPACY
@@ -25,7 +26,9 @@ from affineur.transfer import INT8, SPACY
 _MEMORY_SENTENCES = 128
 #: Sentences a model in a process is given, evenly over the corpus.
 SENTENCES = 512
-_SINGLES = 256  # of them, one by one
+_WARM_UP = 16  # sentences a process is given before it is timed, once its memory is known
+_BLOCK = 256  # single sentences in one pass under load
+_LOAD_SECONDS = 15.0  # no further pass under load is begun after so long
 
 _WORKER = Path(__file__).with_name("worker.py")
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -51,16 +54,31 @@ class ModelProcess:
         self._reference, self._device, self._threads = reference, device, threads
         self._sentences = [list(words) for words in sentences]
         self.name = name or model_name(reference)
-        self.birth = self._start()
+        self._births: list[Birth] = []
+        self._process = self._spawn()
+        try:
+            self._tell({"sentences": self._sentences})
+            self.ready()
+            self.load()
+        except BaseException:
+            self.close()
+            raise
 
-    def renew(self) -> None:
-        """Start afresh, in a new process; ``birth`` stays that of the first one, which started alone."""
+    @property
+    def birth(self) -> Birth:
+        """How the model came up the first time, when nothing else did; ``load_seconds`` is the median of all times."""
+        loads = statistics.median(birth.load_seconds for birth in self._births)
+        return replace(self._births[0], load_seconds=loads, cold=all(birth.cold for birth in self._births))
+
+    def begin(self) -> None:
+        """Start a fresh process, which imports what the model needs, and do not wait for it: several may do so side by side."""
         self.close()
-        self._start()
+        self._process = self._spawn()
+        self._tell({"sentences": self._sentences})
 
-    def _start(self) -> Birth:
-        start = time.perf_counter()
-        self._process = subprocess.Popen(
+    def _spawn(self) -> subprocess.Popen[str]:
+        self._started = time.perf_counter()
+        return subprocess.Popen(
             [sys.executable, "-P", str(_WORKER), self._reference, self._device],  # -P: this folder's modules are no top-level ones
             env=os.environ | (dict.fromkeys(_THREADS, str(self._threads)) if self._threads else {}),
             stdin=subprocess.PIPE,
@@ -69,14 +87,18 @@ class ModelProcess:
             text=True,
             encoding="utf-8",
         )
-        try:
-            ready = self._ask({"sentences": self._sentences})
-            seconds = time.perf_counter() - start
-            self.run(range(min(len(self._sentences), _MEMORY_SENTENCES)), OWN)
-            return Birth(seconds, float(ready["load_seconds"]), self.peak_rss(), int(ready["threads"]))
-        except BaseException:
-            self.close()
-            raise
+
+    def ready(self) -> None:
+        """Wait until everything is imported."""
+        self._answer()
+
+    def load(self) -> None:
+        """Load the model, timed, its files read from the disk where the system lets us; then warm it up. Nothing else should be at work."""
+        born = self._ask({"load": True})
+        seconds = time.perf_counter() - self._started
+        self.run(range(min(len(self._sentences), _WARM_UP if self._births else _MEMORY_SENTENCES)), OWN)
+        peak = self._births[0].peak_rss_bytes if self._births else self.peak_rss()
+        self._births.append(Birth(seconds, float(born["load_seconds"]), peak, int(born["threads"]), bool(born["cold"])))
 
     @property
     def facts(self) -> Facts:
@@ -94,14 +116,18 @@ class ModelProcess:
         return int(self._ask({"peak": True})["bytes"]) or None
 
     def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        self._tell(question)
+        return self._answer()
+
+    def _tell(self, question: dict[str, Any]) -> None:
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):  # a process that is gone is noticed by its silence
             self._process.stdin.write(json.dumps(question) + "\n")
             self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
         if not line.endswith("\n"):  # nothing, or the half of an answer
             code = self._process.wait()
             why = f"killed by signal {-code}, perhaps out of memory" if code < 0 else f"it ended with status {code}"
@@ -136,16 +162,18 @@ class ModelProcess:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A model under load: sentence after sentence in a fresh process, without a pause.
+    """A model under load: pass after pass over sentences in a fresh process, without a pause.
 
     Args:
+        calls: Sentences timed one by one; the percentiles are over these.
         p50_ms: Median latency of one sentence.
         p95_ms: 95th percentile.
         p99_ms: 99th percentile.
-        sentences_per_second: In the model's own batches.
+        sentences_per_second: In the model's own batches, median over the passes.
         peak_rss_bytes: Peak resident memory after all of it, or ``None`` where the system does not tell.
     """
 
+    calls: int
     p50_ms: float
     p95_ms: float
     p99_ms: float
@@ -153,24 +181,33 @@ class Load:
     peak_rss_bytes: int | None
 
 
-def under_load(reference: str, corpus: Corpus, device: str = "cpu") -> Load:
+def under_load(reference: str, corpus: Corpus, device: str = "cpu", threads: int | None = None) -> Load:
     """Measure latency, throughput and memory of one model in a fresh process fed up to 512 sentences of a corpus.
+
+    A pass is 256 sentences one by one, spread over the corpus and a sentence further each time, and then all of them in
+    the model's own batches. There are as many as give 1,000 single calls, but none is begun after 15 seconds: a slow
+    model's percentiles rest on fewer calls, and ``calls`` says on how many.
 
     Args:
         reference: The model.
         corpus: Where the sentences come from; its labels are not read.
         device: A torch device.
+        threads: Threads of its engine; ``None`` for what the environment says.
 
     Raises:
         ModelError: If the model cannot be used.
     """
     sentences = [s.words for s in corpus.spread(SENTENCES)]
     report(f"under load: {model_name(reference)}")
-    with ModelProcess(reference, sentences, device) as process:
-        every = range(len(sentences))
-        singles = process.run(every[:: -(-len(every) // _SINGLES)], SINGLE)
-        whole = process.run(every, OWN)
-        return Load(*percentiles(singles), len(sentences) / sum(whole), process.peak_rss())
+    singles: list[float] = []
+    speeds: list[float] = []
+    with ModelProcess(reference, sentences, device, threads=threads) as process:
+        process.run(range(min(len(sentences), _WARM_UP)), SINGLE)
+        start = time.perf_counter()
+        while not speeds or (len(singles) < CALLS and time.perf_counter() - start < _LOAD_SECONDS):
+            singles += process.run(block(len(sentences), _BLOCK, len(speeds)), SINGLE)
+            speeds.append(len(sentences) / sum(process.run(range(len(sentences)), OWN)))
+        return Load(len(singles), *percentiles(singles), statistics.median(speeds), process.peak_rss())
 
 
 def peak_rss(reference: str, corpus: Corpus, device: str = "cpu") -> int | None:
@@ -188,7 +225,21 @@ def peak_rss(reference: str, corpus: Corpus, device: str = "cpu") -> int | None:
 
 @contextlib.contextmanager
 def pinned(threads: int | None) -> Iterator[tuple[int, ...]]:
-    """Keep processes started inside to as many processors as there are threads; gives which, none where the system cannot.
+    """Keep processes started inside to the :func:`processors` chosen; gives which, none where the system cannot."""
+    chosen = processors(threads)
+    if not chosen:
+        yield ()
+        return
+    usable = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, chosen)
+    try:
+        yield chosen
+    finally:
+        os.sched_setaffinity(0, usable)
+
+
+def processors(threads: int | None) -> tuple[int, ...]:
+    """Choose as many of the usable processors as there are threads, all for ``None``; none where the system cannot keep us to some.
 
     Raises:
         ParameterError: If there is no thread, or more of them than usable processors: they would wait for each other.
@@ -196,13 +247,8 @@ def pinned(threads: int | None) -> Iterator[tuple[int, ...]]:
     if threads is not None and threads < 1:
         raise ParameterError(f"--threads {threads} is impossible, expected at least 1")
     if not hasattr(os, "sched_getaffinity"):
-        yield ()
-        return
+        return ()
     usable = sorted(os.sched_getaffinity(0))
     if threads is not None and threads > len(usable):
         raise ParameterError(f"--threads {threads}, but this machine lets us use {len(usable)} processors; figures would mean nothing")
-    os.sched_setaffinity(0, usable[:threads])
-    try:
-        yield tuple(usable[:threads])
-    finally:
-        os.sched_setaffinity(0, usable)
+    return tuple(usable[:threads])

@@ -10,12 +10,13 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from affineur.compress import SoftTargets, TrainSettings
+from affineur.compress import SoftTargets, TrainSettings, check_pruning
 from affineur.errors import ParameterError, RecipeError, did_you_mean, one_line
-from affineur.measure import MARGIN, Bars, parse_bars
+from affineur.measure import MARGIN, Bars, Budget, parse_bars
+from affineur.pipeline.points import Plan
 
 RowName = Literal["teacher", "teacher_fp32", "teacher_fp16", "student", "pruned", "recovered", "torch-int8"]
-_ROW_OF = {"student": "distill", "pruned": "prune", "recovered": "recover"}
+_ROW_OF: dict[RowName, str] = {"student": "distill", "pruned": "prune", "recovered": "recover"}
 
 _Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -138,6 +139,21 @@ class Recipe(_Section):
         return parse_bars(self.check, "check") if self.check is not None else None
 
     @property
+    def plan(self) -> Plan | None:
+        """What ``sweep`` draws: the pruning of ``prune``, in its scope, at several sparsities and without fine-tuning."""
+        if self.sweep is None:
+            return None
+        scope = (self.prune or PruneSection()).scope
+        return Plan(Budget(max_drop=self.sweep.max_drop), tuple(self.sweep.methods), tuple(self.sweep.points), scope=scope)
+
+    @property
+    def makes(self) -> set[RowName]:
+        """The rows of the table this recipe may make; ``recovered`` only where dev F1 asks for it, if it has such a bar."""
+        stages: set[RowName] = {row for row, section in _ROW_OF.items() if getattr(self, section)}
+        given: set[RowName] = {"teacher", "teacher_fp32", "teacher_fp16"}
+        return given | stages | ({"torch-int8"} if self.distill or self.prune else set())
+
+    @property
     def digest(self) -> str:
         """Digest of what the recipe says, whatever its layout."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
@@ -156,8 +172,8 @@ def read_recipe(path: Path | str, changes: dict[str, Any] | None = None) -> Reci
         changes: Top-level values that replace the file's, such as ``{"data": "corpus"}``.
 
     Raises:
-        RecipeError: If it is not there, not YAML, has an unknown key (the nearest valid name is given), a value of the
-            wrong type, or stages that do not fit together.
+        RecipeError: If it is not there, not YAML, has an unknown key (the nearest valid name is given), an impossible value,
+            or stages that do not fit together.
     """
     path = Path(path)
     try:
@@ -174,14 +190,22 @@ def read_recipe(path: Path | str, changes: dict[str, Any] | None = None) -> Reci
         raise RecipeError(f"{path}: {_explain(error)}") from None
     if recipe.recover and recipe.recover.from_teacher and not (recipe.distill or recipe.prune):
         raise RecipeError(f"{path}: recover.from_teacher needs a student; add distill or prune")
-    made = {"teacher", "teacher_fp32", "teacher_fp16"} | {row for row, section in _ROW_OF.items() if getattr(recipe, section)}
-    if not made & set(recipe.compare.rows) or len(set(recipe.compare.rows)) < len(recipe.compare.rows):
-        raise RecipeError(f"{path}: compare.rows names no model this recipe makes, or one twice (it makes {', '.join(sorted(made))})")
-    try:
-        _ = recipe.bars
-    except (ParameterError, RecipeError) as error:
-        raise RecipeError(f"{path}: {error}") from None
+    compared = recipe.makes & set(recipe.compare.rows)
+    if not compared or len(set(recipe.compare.rows)) < len(recipe.compare.rows):
+        raise RecipeError(f"{path}: compare.rows names no model this recipe makes, or one twice (it makes {', '.join(sorted(recipe.makes))})")
+    if recipe.benchmark and recipe.benchmark.rows is not None and not compared & set(recipe.benchmark.rows):
+        raise RecipeError(f"{path}: benchmark.rows names none of the models that are compared ({', '.join(sorted(compared))})")
+    for section, values in (("check", lambda: recipe.bars), ("sweep", lambda: recipe.plan), ("prune", lambda: _check_prune(recipe.prune))):
+        try:
+            values()
+        except (ParameterError, RecipeError) as error:
+            raise RecipeError(f"{path}: {'' if section == 'check' else f'{section}: '}{error}") from None
     return recipe
+
+
+def _check_prune(section: PruneSection | None) -> None:
+    if section is not None:
+        check_pruning(section.sparsity, section.method, section.max_layer_sparsity)
 
 
 def _explain(error: ValidationError) -> str:

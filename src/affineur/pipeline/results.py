@@ -22,6 +22,7 @@ from typing import Any
 
 import yaml
 
+from affineur import __version__
 from affineur.artifact import Measured, describe, read_manifest, write_card, write_json, write_text
 from affineur.entities import Corpus, Scheme
 from affineur.measure import (
@@ -29,7 +30,6 @@ from affineur.measure import (
     COLUMNS,
     Analysis,
     Benchmark,
-    Budget,
     Candidate,
     Comparison,
     Curve,
@@ -50,12 +50,12 @@ from affineur.measure.report import Report, report_html
 from affineur.pipeline.benchmarking import benchmark_models
 from affineur.pipeline.check import check
 from affineur.pipeline.models import candidate, model_digest
-from affineur.pipeline.points import Plan, Points
+from affineur.pipeline.points import Points
 from affineur.pipeline.processes import peak_rss
 from affineur.pipeline.recipe import DataSection, Recipe, RowName
 from affineur.pipeline.scores import ScoreBook
 from affineur.progress import report
-from affineur.transfer import INT8, Splits
+from affineur.transfer import INT8, DataOptions, Splits
 
 _LAST = ("recovered", "pruned", "student")
 
@@ -126,11 +126,10 @@ class _Results:
 
     def curves(self) -> tuple[Curve, ...]:
         """Prune the model that the recipe prunes at several sparsities, and score each on dev."""
-        section = self.recipe.sweep
-        if section is None:
+        plan = self.recipe.plan
+        if plan is None:
             return ()
         source = self.made.models.get("student", self.made.models["teacher"])
-        plan = Plan(Budget(max_drop=section.max_drop), tuple(section.methods), tuple(section.points))
         points = Points(
             source, source.name, self.splits.get("dev"), str(source), plan, self.scores, self.splits.train, None, self.recipe.types, self.device
         )
@@ -170,6 +169,7 @@ class _Results:
         models, compared = list(self.references.values()), self.recipe.compare
         margin = ["--margin", f"{compared.margin:g}"]
         rounds = ["--rounds", str(self.recipe.benchmark.rounds)] if self.recipe.benchmark else []
+        device = ["--device", self.device] if self.device != "cpu" else []
         found = [
             ("everything here, from the recipe", ["run", str(folder / "recipe.yaml"), "--runs", str(folder.parent)]),
             ("the table, the intervals, speed and memory", ["compare", *models, *data, *types, *margin, "--rounds", str(compared.rounds)]),
@@ -179,12 +179,14 @@ class _Results:
         if self.recipe.check:
             baseline = ["--baseline", self.references[self.first]]
             found.append(("the bars", ["check", self.references[self.last], "--bars", str(folder / "bars.yaml"), *data, *types, *baseline]))
-        if section := self.recipe.sweep:
+        if (plan := self.recipe.plan) and plan.points:
             source = self.made.models.get("student", self.made.models["teacher"])
-            points = ["--points", ",".join(f"{p:g}" for p in section.points), "--method", ",".join(section.methods)]
-            budget = ["--max-drop", f"{section.max_drop:g}", "-o", str(folder / "models" / "swept")]
-            found.append(("the sparsity curve", ["sweep", str(source), *data, *types, *points, *budget]))
-        return tuple((what, shlex.join(["affineur", *words])) for what, words in found)
+            section = self.recipe.data_section
+            share = ["--dev-share", f"{section.dev_share:g}"] if section.dev_share != DataOptions().dev_share else []
+            points = ["--points", ",".join(f"{p:g}" for p in plan.points), "--method", ",".join(plan.methods), "--scope", plan.scope]
+            budget = ["--max-drop", f"{plan.budget.max_drop:g}", "-o", str(folder / "models" / "swept")]
+            found.append(("the sparsity curve", ["sweep", str(source), *data, *share, *types, *points, *budget]))
+        return tuple((what, shlex.join(["affineur", *words, *device])) for what, words in found)
 
 
 def write_results(recipe: Recipe, made: Run, splits: Splits, test: Corpus, scores: ScoreBook, device: str) -> None:
@@ -203,7 +205,8 @@ def write_results(recipe: Recipe, made: Run, splits: Splits, test: Corpus, score
     }
     names = {row: _row_name(row, made.models[row]) for row in references}
     folder = made.folder
-    decides = [recipe.digest, test.digest, *(f"{names[row]} {model_digest(ref)}" for row, ref in references.items())]
+    seen = (corpus.digest if corpus else "" for corpus in (splits.train, splits.dev, test))
+    decides = [__version__, recipe.digest, *seen, *(f"{names[row]} {model_digest(ref)}" for row, ref in references.items())]
     key = hashlib.sha256("\n".join(decides).encode()).hexdigest()
     made.table, made.gate = _read(folder / "compare.json"), _read(folder / "check.json") if recipe.check else {}
     if made.table.get("key") == key and all((folder / name).is_file() for name in made.table.get("files", ["?"])):
@@ -248,6 +251,9 @@ def write_results(recipe: Recipe, made: Run, splits: Splits, test: Corpus, score
         "notes": made.notes,
         "files": ["compare.md", "report.html", *(["bars.yaml"] if gate else []), *files],
     }
+    # What the recipe asked for once and asks for no more; never what somebody else put there.
+    for name in {"sweep.json", "benchmark.json", "check.json", "bars.yaml"} & set(made.table.get("files", ())) - set(more["files"]):
+        (folder / name).unlink(missing_ok=True)
     # Last, since its key says that all the rest is there.
     write_json(folder / "compare.json", table.as_dict() | {"cells": comparison_cells(table), "footnotes": footnotes(table)} | more)
     made.table = _read(folder / "compare.json")

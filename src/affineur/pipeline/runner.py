@@ -14,10 +14,10 @@ from pathlib import Path
 
 import yaml
 
-from affineur.artifact import open_folder, write_text
+from affineur.artifact import alone, open_folder, write_text
 from affineur.compress import cast, distill, prune, recipe_digest, recover, train
-from affineur.entities import Scheme
-from affineur.pipeline.locking import alone
+from affineur.entities import Scheme, types_of, with_prefix
+from affineur.measure import scored_types
 from affineur.pipeline.models import load, model_digest
 from affineur.pipeline.recipe import Recipe
 from affineur.pipeline.results import Run, write_results
@@ -36,12 +36,14 @@ def run(recipe: Recipe, runs: Path | str = "runs", device: str = "cpu", cache: P
         cache: Where teacher logits are kept.
 
     Raises:
-        AffineurError: Whatever is wrong with the recipe's teacher, data or values, in one line.
+        AffineurError: Whatever is wrong with the recipe's teacher, data or values, in one line, before any training as far as
+            it can be known by then.
     """
     folder = Path(runs) / recipe.name
     splits = open_data(recipe)
     test = splits.get("test")
     teacher = resolve_model(recipe.teacher)
+    _check(recipe, splits, teacher)
     with alone(folder, "give the recipe another name"):
         made = Run(folder)
         write_text(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(exclude_none=True), sort_keys=False, allow_unicode=True))
@@ -53,6 +55,28 @@ def run(recipe: Recipe, runs: Path | str = "runs", device: str = "cpu", cache: P
             recipe_digest.reset(token)
         write_results(recipe, made, splits, test, scores, device)
     return made
+
+
+def _check(recipe: Recipe, splits: Splits, teacher: Path) -> None:
+    """Check what only teacher and data can tell, before hours of training: that each split is there, and that types are known.
+
+    Raises:
+        DataError: If a split that a stage needs is missing, or a split has types that the teacher does not know.
+        ParameterError: If ``types`` names a type that neither teacher nor data know.
+        RecipeError: If a bar names a type that is not scored.
+    """
+    methods = {*([recipe.prune.method] if recipe.prune else []), *(recipe.sweep.methods if recipe.sweep else [])}
+    if recipe.train or recipe.distill or (recipe.recover and recipe.recover.if_f1_below is None) or "wanda" in methods:
+        splits.get("train")
+    if recipe.sweep or (recipe.recover and recipe.recover.if_f1_below is not None):
+        splits.get("dev")
+    # A teacher that is trained first learns the types of its data.
+    known = splits.get("train").types if recipe.train else types_of(with_prefix(label) for label in open_folder(teacher).labels)
+    scored = scored_types(known, splits.get("test"), recipe.types)
+    if recipe.sweep and splits.dev:
+        scored_types(known, splits.dev, recipe.types)
+    if recipe.bars:
+        recipe.bars.refuse_unknown_types(scored)
 
 
 def open_data(recipe: Recipe) -> Splits:

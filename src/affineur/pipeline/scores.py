@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from affineur.artifact import disk_errors
 from affineur.entities import Corpus, Scheme, Tagger
 from affineur.measure import Evaluation, evaluate
 
@@ -37,6 +38,9 @@ class ScoreBook:
             corpus: The corpus.
             types: The types scored, or ``None`` for all.
             scheme: A coarser scheme to score in (see :func:`~affineur.measure.evaluate`).
+
+        Raises:
+            AffineurError: If the scores cannot be kept; the line names the folder of scores, not what they are for.
         """
         decides = ["2", digest, corpus.digest, corpus.has_documents, None if types is None else sorted(types), scheme and str(scheme)]
         key = hashlib.sha256(json.dumps(decides).encode()).hexdigest()
@@ -44,20 +48,27 @@ class ScoreBook:
         with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # absent or damaged: scored again
             return _read(path, corpus)
         evaluation = evaluate(tagger(), corpus, types, scheme)
+        with disk_errors(self._folder):
+            self._keep(path, evaluation)
+        return evaluation
+
+    def _keep(self, path: Path, evaluation: Evaluation) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(f".{os.getpid()}.part")
-        with part.open("wb") as file:
-            np.savez_compressed(
-                file,
-                counts=evaluation.counts,
-                documents=np.array([]) if evaluation.documents is None else evaluation.documents,
-                totals=np.array([evaluation.words, evaluation.words_right, evaluation.merged, evaluation.repaired]),
-                names=np.array([str(evaluation.scheme), *evaluation.types]),
-            )
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-        return evaluation
+        try:
+            with part.open("wb") as file:
+                np.savez_compressed(
+                    file,
+                    counts=evaluation.counts,
+                    documents=np.array([]) if evaluation.documents is None else evaluation.documents,
+                    totals=np.array([evaluation.words, evaluation.words_right, evaluation.merged, evaluation.repaired]),
+                    names=np.array([str(evaluation.scheme), *evaluation.types]),
+                )
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def _read(path: Path, corpus: Corpus) -> Evaluation:

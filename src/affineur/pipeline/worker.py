@@ -2,7 +2,8 @@
 
 ::
 
-    {"sentences": [[word, …], …]}                                   → {"threads": n, "load_seconds": s}
+    {"sentences": [[word, …], …]}                                   → {"imported": true}
+    {"load": true}                                                  → {"threads": n, "load_seconds": s, "cold": true/false}
     {"run": [index, …], "size": null or n, "by_length": true/false} → {"seconds": [of each call]}
     {"peak": true}                                                  → {"bytes": peak resident memory, 0 if unknown}
     {"size": true}                                                  → {"bytes": of a model built in memory, serialized}
@@ -14,6 +15,7 @@ package first, which is too late to keep a library's chatter out of the answers,
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import sys
@@ -24,56 +26,122 @@ from pathlib import Path
 from typing import Any, TextIO
 
 _SPACY = "spacy:"
+_ENGINES = {"onnx": "affineur.runtime.onnx", "openvino": "affineur.runtime.openvino"}  # of a kind of folder; of the others, torch
 
 
 def main() -> None:
-    """Load the model named on the command line, then answer until standard input ends."""
+    """Make ready for the model named on the command line, then answer until standard input ends."""
     warnings.simplefilter("ignore")
     # Whatever a library prints must not come between the answers.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     sys.path.append(str(Path(__file__).parents[2]))  # where this package is, if it is not installed
     reference, device = sys.argv[1:3]
-    sentences: list[list[str]] = json.loads(sys.stdin.readline())["sentences"]
-    held: list[Any] = []
-    if not _told(answers, reference, lambda: _ready(reference, device, held)):
+    worker = _Worker(reference, device, json.loads(sys.stdin.readline())["sentences"])
+    if not _told(answers, worker, worker.make_ready):
         return
     for line in sys.stdin:
         asked = json.loads(line)
-        _told(answers, reference, lambda asked=asked: _answer(held[0], sentences, asked))  # type: ignore[misc]
+        _told(answers, worker, lambda asked=asked: worker.answer(asked))  # type: ignore[misc]
 
 
-def _told(answers: TextIO, reference: str, answer: Callable[[], dict[str, Any]]) -> bool:
+def _told(answers: TextIO, worker: _Worker, answer: Callable[[], dict[str, Any]]) -> bool:
     """Write an answer, or why there is none; say whether there was one."""
     try:
         said = answer()
     except Exception as error:
         from affineur.errors import AffineurError, one_line
 
-        why = str(error) if isinstance(error, AffineurError) else f"{reference} fails in a fresh process ({type(error).__name__}: {one_line(error)})"
-        said = {"error": why}
+        failed = f"{worker.reference} fails in a fresh process ({type(error).__name__}: {one_line(error)})"
+        said = {"error": str(error) if isinstance(error, AffineurError) else failed}
     print(json.dumps(said), file=answers)
     return "error" not in said
 
 
-def _ready(reference: str, device: str, held: list[Any]) -> dict[str, Any]:
-    load = _loader(reference)
-    start = time.perf_counter()
-    tagger = load(device)
-    seconds = time.perf_counter() - start
-    held.append(tagger)
-    return {"load_seconds": seconds, "threads": _threads(tagger)}
+class _Worker:
+    """One model, from before it is loaded, and the sentences it is timed on."""
+
+    def __init__(self, reference: str, device: str, sentences: list[list[str]]) -> None:
+        self.reference, self._device, self._sentences = reference, device, sentences
+        self._tagger: Any = None
+
+    def make_ready(self) -> dict[str, Any]:
+        """Import what the model needs."""
+        self._load = _loader(self.reference)
+        return {"imported": True}
+
+    def answer(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Answer a question (see the top of this file)."""
+        if "load" in asked:
+            return self._loaded()
+        if "run" in asked:
+            return {"seconds": _seconds(self._tagger, [self._sentences[i] for i in asked["run"]], asked["size"], asked["by_length"])}
+        if "size" in asked:
+            from affineur.compress import serialized_size
+
+            return {"bytes": serialized_size(self._tagger.model)}
+        return {"bytes": peak_bytes()}
+
+    def _loaded(self) -> dict[str, Any]:
+        cold = _forgotten(_folder(self.reference))
+        start = time.perf_counter()
+        self._tagger = self._load(self._device)
+        return {"load_seconds": time.perf_counter() - start, "cold": cold, "threads": _threads(self._tagger)}
+
+
+def _folder(reference: str) -> Path | None:
+    """Find the files of a model; ``None`` where there are none, which is said better when it is loaded."""
+    with contextlib.suppress(Exception):
+        if reference.startswith(_SPACY):
+            from affineur.runtime.peers import pipeline_folder
+
+            return pipeline_folder(reference.removeprefix(_SPACY))
+        from affineur.pipeline.models import Reference
+
+        return Reference.parse(reference).folder()
+    return None
+
+
+def _forgotten(folder: Path | None) -> bool:
+    """Have the system drop its copies of a model's files from memory, so that they are read from the disk; say whether it did.
+
+    It may not: some systems cannot, some disks are memory, and what another process has mapped stays.
+    """
+    if folder is None:
+        return False
+    for path in folder.rglob("*"):
+        if path.is_file() and path.stat().st_size:
+            try:
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())  # what has not been written yet would stay
+                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+                    # The last byte: asking for one makes some systems read on from there.
+                    os.preadv(file.fileno(), [bytearray(1)], path.stat().st_size - 1, os.RWF_NOWAIT)
+            except BlockingIOError:  # it is not in memory
+                continue
+            except (AttributeError, OSError):
+                pass
+            return False
+    return True
 
 
 def _loader(reference: str) -> Callable[[str], Any]:
     """Import what a model needs, so that loading it is all that is timed."""
     if not reference.startswith(_SPACY):
+        from affineur.artifact import open_folder
         from affineur.pipeline.models import load_any
 
+        folder = _folder(reference)
+        with contextlib.suppress(Exception):  # said better when it is loaded
+            importlib.import_module(_ENGINES.get(open_folder(folder).kind, "affineur.compress") if folder else "affineur.compress")
         return lambda device: load_any(reference, device)
-    with contextlib.suppress(ImportError):  # said better when it is loaded
+    from affineur.runtime.peers import SpacyTagger, needs_torch  # a room without torch, whose 0.2 GB are not the peer's
+
+    folder = _folder(reference)
+    with contextlib.suppress(OSError, ValueError, ImportError):  # said better when it is loaded
+        if folder is not None and not needs_torch(folder):
+            sys.modules["torch"] = None  # type: ignore[assignment]  # an import of it fails, as where it is not installed
         import spacy  # noqa: F401
-    from affineur.runtime.peers import SpacyTagger  # a room without torch, whose 0.2 GB are not the peer's
 
     return lambda _: SpacyTagger(reference.removeprefix(_SPACY))
 
@@ -82,16 +150,6 @@ def _threads(tagger: Any) -> int:
     own: int | None = getattr(tagger, "threads", None)
     torch: Any = sys.modules.get("torch")
     return own or (int(torch.get_num_threads()) if torch is not None else 1)
-
-
-def _answer(tagger: Any, sentences: list[list[str]], asked: dict[str, Any]) -> dict[str, Any]:
-    if "run" in asked:
-        return {"seconds": _seconds(tagger, [sentences[i] for i in asked["run"]], asked["size"], asked["by_length"])}
-    if "size" in asked:
-        from affineur.compress import serialized_size
-
-        return {"bytes": serialized_size(tagger.model)}
-    return {"bytes": peak_bytes()}
 
 
 def _seconds(tagger: Any, sentences: list[list[str]], size: int | None, by_length: bool) -> list[float]:

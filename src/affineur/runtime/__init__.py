@@ -2,18 +2,21 @@
 
 from affineur.runtime.batches import DEFAULT_BUDGET, FixedBatches, plan_batches
 from affineur.runtime.prediction import Logits, LogitsTagger, best_labels, predict_batch
+from affineur.runtime.tagger import EngineTagger, pad
 from affineur.runtime.windows import Encoder, Window, max_positions
 from affineur.runtime.words import split_words
 
 __all__ = [
     "DEFAULT_BUDGET",
     "Encoder",
+    "EngineTagger",
     "FixedBatches",
     "Logits",
     "LogitsTagger",
     "Window",
     "best_labels",
     "max_positions",
+    "pad",
     "plan_batches",
     "predict_batch",
     "split_words",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ from affineur.errors import MissingExtraError, ModelError, one_line
 
 #: Factories of embeddings that recognizers listen to. One that is missing is silently all zeros to its listeners.
 _SHARED = ("tok2vec", "transformer", "curated_transformer")
+#: Networks of spaCy's own that no torch is behind. Of anybody else's that is not known.
+_WITHOUT_TORCH = re.compile(r"spacy\.(?!.*torch)", re.IGNORECASE)
 
 
 class SpacyTagger:
@@ -75,7 +79,7 @@ def _load(name: str) -> Any:
     except ModuleNotFoundError:
         raise MissingExtraError(f"spacy:{name}", "peers") from None
     try:
-        folder = Path(name) if Path(name).is_dir() else _folder_of(spacy.util.get_package_path(name))
+        folder = pipeline_folder(name)
         # Decided from the configuration: loading the whole pipeline first would count in the peak memory.
         pipes = spacy.util.load_config(folder / "config.cfg")["components"]
         # Some recognizers listen to a shared embedding; the others carry their own and need nothing else.
@@ -91,6 +95,32 @@ def _load(name: str) -> Any:
         ) from None
 
 
-def _folder_of(package: Path) -> Path:
-    """Find the folder with ``config.cfg`` in a pipeline's package: it carries the version in its name."""
+def pipeline_folder(name: str) -> Path:
+    """Find the folder of a pipeline, without importing spaCy: in an installed package it carries the version in its name.
+
+    Args:
+        name: An installed pipeline, or a folder.
+
+    Raises:
+        ModuleNotFoundError: If there is neither.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    found = find_spec(name)
+    if found is None or not found.submodule_search_locations:
+        raise ModuleNotFoundError(f"No module named '{name}'")
+    package = Path(next(iter(found.submodule_search_locations)))
     return next(iter(sorted(path.parent for path in package.glob("*/config.cfg"))), package)
+
+
+def needs_torch(folder: Path) -> bool:
+    """Tell from a pipeline's configuration whether one of its networks may run on torch, without importing spaCy.
+
+    spaCy itself imports torch wherever it is installed (``thinc.compat``), used or not: some 0.2 GB that a pipeline with
+    networks of spaCy's own does not need.
+
+    Raises:
+        OSError: If there is no configuration.
+    """
+    networks = re.findall(r'^@architectures\s*=\s*"(.*)"', (folder / "config.cfg").read_text("utf-8"), re.MULTILINE)
+    return any(not _WITHOUT_TORCH.match(network) for network in networks)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from affineur.errors import ModelError, one_line
 
@@ -81,11 +81,13 @@ class Encoder:
         Args:
             sentences: Words of each sentence.
         """
-        encodings = self.tokenizer.encode_batch(
-            [[_encodable(word) for word in words] for words in sentences], is_pretokenized=True, add_special_tokens=False
-        )
-        for index, encoding in enumerate(encodings):
+        for index, encoding in enumerate(self.encode(sentences)):
             yield from self._cut(index, encoding.ids, encoding.word_ids)
+
+    def encode(self, sentences: Sequence[Sequence[str]]) -> list[Encoding]:
+        """Cut the words of each sentence into pieces, whole and without special pieces."""
+        words = [[_encodable(word) for word in sentence] for sentence in sentences]
+        return self.tokenizer.encode_batch(words, is_pretokenized=True, add_special_tokens=False)
 
     def _cut(self, sentence: int, ids: list[int], word_ids: list[int | None]) -> Iterator[Window]:
         first = [i for i, word in enumerate(word_ids) if word is not None and (i == 0 or word_ids[i - 1] != word)]

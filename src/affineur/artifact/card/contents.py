@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 
@@ -72,6 +72,21 @@ class Measured:
         """
         known = {f.name for f in fields(cls)}
         return cls(**{key: value for key, value in {**scores, **more}.items() if key in known})
+
+    def with_table_of(self, before: Measured) -> Measured:
+        """Take over what another measurement knew and this one does not look at: its table, and the commands that give it.
+
+        What is said of the scores themselves (the drop, the notes) is taken over only where they are of the same text.
+
+        Args:
+            before: What the card said before.
+        """
+        commands = [*(line for line in before.commands if not line.startswith("affineur evaluate ")), *self.commands]
+        found = replace(self, columns=before.columns, cells=before.cells, footnotes=before.footnotes, commands=commands)
+        if before.data_digest != self.data_digest:
+            return found
+        drop = {key: getattr(before, key) for key in ("baseline", "drop", "drop_low", "drop_high")}
+        return replace(found, **drop, notes=list(dict.fromkeys([*before.notes, *self.notes])))
 
 
 @dataclass(frozen=True, slots=True)

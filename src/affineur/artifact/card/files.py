@@ -60,7 +60,7 @@ def read_card(folder: Path, own: bool = False) -> Carried:
     return Carried(kept, limits, ours)
 
 
-def write_card(folder: Path | str, measured: Measured | None = None) -> bool:
+def write_card(folder: Path | str, measured: Measured | None = None, keep_table: bool = False) -> bool:
     """Write the ``README.md`` of a finished artifact, and the scores into its manifest. Where both say so already, nothing is written.
 
     The manifest comes first, with the digest of the card to be, and the card second, each atomically: between the two
@@ -71,6 +71,7 @@ def write_card(folder: Path | str, measured: Measured | None = None) -> bool:
     Args:
         folder: The artifact.
         measured: What was measured; ``None`` for what the manifest has from before, if anything.
+        keep_table: Keep the table of several models that the manifest has from before (see :meth:`Measured.with_table_of`).
 
     Returns:
         Whether the card says this now; ``False`` where it was left alone.
@@ -89,10 +90,12 @@ def write_card(folder: Path | str, measured: Measured | None = None) -> bool:
     folder = folder.resolve()
     info = describe(folder)
     stored = manifest.scores.get("measured")
+    before = _stored(stored) if isinstance(stored, dict) else None
     if measured is not None:
+        measured = measured.with_table_of(before) if keep_table and before else measured
         manifest = replace(manifest, scores={**manifest.scores, "measured": asdict(measured)})
-    elif isinstance(stored, dict):
-        measured = _stored(stored)
+    else:
+        measured = before
     if not _is_free(folder / CARD):
         seal(folder, manifest)
         report(f"{folder / CARD} was written or edited by hand and is left as it is; move it away to have one written")

@@ -12,6 +12,7 @@ from affineur.artifact.card.names import is_id, listed, names_in
 from affineur.artifact.manifest import Manifest
 
 _TAGS = {"distill": "distilled", "prune": "pruned", "quantize": "quantized", "pack": "packed"}
+_SAMPLE = "sample"  # the embedded teacher, as it is typed: it is on no hub
 _TRAINED = ("train", "distill", "recover")
 
 
@@ -69,7 +70,7 @@ def base_model(manifest: Manifest, carried: Carried) -> str | list[str] | None:
         return None
     if "/" in top.name and is_id(top.name):
         return top.name
-    return named or (top.name if is_id(top.name) else None)
+    return named or (top.name if is_id(top.name) and top.name != _SAMPLE else None)
 
 
 def _relation(manifest: Manifest, base: str | list[str] | None) -> str | None:

@@ -25,6 +25,8 @@ _OPTIONS: dict[str, tuple[str, ...]] = {
     "distill": ("layers", "keep", *_TRAINING, *_SOFT),
     "prune": ("sparsity", "method", "scope", "max_layer_sparsity"),
     "recover": (*_TRAINING, *_SOFT),
+    "shrink": ("ffn_width",),
+    "trim-vocab": ("keep", "min_count"),
 }
 _NOT_OPTIONS = ("labels", "from_weights", "teacher", "teacher_digest")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from affineur.measure.budget import Curve, Point, sparsest
@@ -12,6 +12,8 @@ from affineur.measure.report.scales import Axis, axis
 from affineur.measure.report.words import counted, percent, points, shortened
 
 _WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 440, 52.0, 412.0, 60.0, 306.0
+#: Gives the lower and the upper end of the band at a point.
+_Ends = Callable[[Point], tuple[float, float]]
 _DASHES = ("none", "7 4", "2 4", "10 3 2 3", "4 2", "1 3")
 _METHODS = {
     "magnitude": "smallest weights first",
@@ -38,42 +40,91 @@ def method_name(method: str) -> str:
     return f"{method}: {_METHODS[method]}" if method in _METHODS else method
 
 
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A picture, and what is said below it.
+
+    Args:
+        width: Of the picture, in the units of its view box.
+        height: Likewise.
+        label: What it shows, to who cannot see it.
+        parts: What is drawn.
+        caption: How to read it.
+    """
+
+    width: float
+    height: float
+    label: str
+    parts: tuple[Html, ...]
+    caption: str
+
+
 def curves(found: Sequence[Curve]) -> Html:
-    """Draw all curves, those of one model and one split together."""
-    groups: dict[tuple[str, str, str], list[Curve]] = {}
+    """Draw all curves, those of one model and one split together, with a table of their figures."""
+    return join(join([_figure(draw(group)), _table(group, _series(group))]) for group in _groups(found))
+
+
+def _groups(found: Sequence[Curve]) -> list[list[Curve]]:
+    groups: dict[tuple[str, str, str, str], list[Curve]] = {}
     for curve in found:
         if curve.points:
-            groups.setdefault((curve.model, curve.data, curve.baseline), []).append(curve)
-    return join(_group(group) for group in groups.values())
+            groups.setdefault((curve.model, curve.data, curve.baseline, curve.scope), []).append(curve)
+    return list(groups.values())
 
 
-def _group(group: Sequence[Curve]) -> Html:
-    first = group[0]
-    budgets = {str(curve.budget): curve for curve in group if curve.budget}
+def _figure(drawing: Drawing) -> Html:
+    return figure([svg(drawing.width, drawing.height, drawing.label, *drawing.parts)], drawing.caption, "panels single")
+
+
+def draw(group: Sequence[Curve]) -> Drawing:
+    """Draw curves of one model, split, baseline and scope in one picture."""
     best = sparsest(point for curve in group for point in [curve.best] if point is not None)
     listed = _series(group)
-    caption = [
-        f"{first.model} on {first.data} ({counted(first.sentences, 'sentence')}). ",
-        f"Further right is sparser, higher is better. Shaded: {_level(group)} interval of F1. ",
+    width, height, label, parts = _picture(group, listed, best)
+    return Drawing(width, height, label, tuple(parts), "".join(_caption(group, listed, best)))
+
+
+def _caption(group: Sequence[Curve], listed: Sequence[_Series], best: Point | None) -> list[str]:
+    """Say how to read it: what was pruned, which interval is shaded, and what the budget is judged by."""
+    first, budgets = group[0], _budgets(group)
+    recovered = {one.recovered for one in listed}
+    parts = [
+        f"{first.model} on {first.data} ({counted(first.sentences, 'sentence')}), pruned in {first.scope}"
+        f"{', not fine-tuned afterwards' if recovered == {False} else ''}. ",
+        "Further right is sparser, higher is better. ",
+        f"Shaded: {_level(group)} interval of the difference to {first.baseline} on the same sentences, drawn around F1. "
+        if _paired(group)
+        else f"Shaded: {_level(group)} interval of F1. ",
         "Each method has its own line and marker; a filled marker was fine-tuned after pruning, a hollow one was not. "
-        if any(one.recovered for one in listed)
+        if True in recovered
         else "Each method has its own line and marker. " * (len(listed) > 1),
     ]
-    if budgets:
-        caption.append(f"The budget is {'; '.join(budgets)}: a point is inside only where its whole interval is. ")
-        if any(curve.budget and curve.budget.max_drop is not None for curve in budgets.values()):
-            caption.append(
-                f"For a drop that is the interval of the difference to {first.baseline} on the same sentences, not the shaded one; "
-                "it is listed with the figures of each point. "
-            )
-        caption.append(
-            f"Ringed: the sparsest point inside it, {percent(best.sparsity)} by {best.method}{' and recovery' if best.recovered else ''}, "
-            f"F1 {percent(best.f1, 2)}, {points(-best.drop)} points."
-            if best
-            else "No point is inside it."
+    if not budgets:
+        return parts
+    parts.append(f"The budget is {'; '.join(budgets)}: a point is inside only where its whole interval is. ")
+    if not _paired(group) and any(curve.budget and curve.budget.max_drop is not None for curve in budgets.values()):
+        parts.append(
+            f"For a drop that is the interval of the difference to {first.baseline} on the same sentences, not the shaded one; "
+            "it is listed with the figures of each point. "
         )
-    drawn = _picture(group, listed, best, list(budgets.values()))
-    return join([figure([drawn], "".join(caption), "panels single"), _table(group, listed, bool(budgets))])
+    tried = sum(len(curve.points) for curve in group if curve.budget)
+    among = f", chosen among {tried:,}, so that its interval flatters it" if tried > 1 else ""
+    parts.append(
+        f"Ringed: the sparsest point inside it{among}: {percent(best.sparsity)} by {best.method}{' and recovery' if best.recovered else ''}, "
+        f"F1 {percent(best.f1, 2)}, {points(-best.drop)} points."
+        if best
+        else "No point is inside it."
+    )
+    return parts
+
+
+def _budgets(group: Sequence[Curve]) -> dict[str, Curve]:
+    return {str(curve.budget): curve for curve in group if curve.budget}
+
+
+def _paired(group: Sequence[Curve]) -> bool:
+    """Say whether the band is that of the drop: where a budget allows a drop and nothing else, it is what decides."""
+    return all(curve.budget is not None and curve.budget.max_drop is not None and curve.budget.min_f1 is None for curve in group)
 
 
 def _level(group: Sequence[Curve]) -> str:
@@ -94,20 +145,22 @@ def _series(group: Sequence[Curve]) -> list[_Series]:
     ]
 
 
-def _picture(group: Sequence[Curve], listed: Sequence[_Series], best: Point | None, budgets: Sequence[Curve]) -> Html:
+def _picture(group: Sequence[Curve], listed: Sequence[_Series], best: Point | None) -> tuple[float, float, str, list[Html]]:
+    """Return width, height, label and parts of the picture."""
     first, known = group[0], [point for one in listed for point in one.points]
-    floors = sorted({floor for curve in budgets for floor in _floors(curve)})
+    band = _drop_band(first.baseline_f1) if _paired(group) else _f1_band
+    floors = sorted({floor for curve in _budgets(group).values() for floor in _floors(curve)})
     across = axis([point.sparsity for point in known], _LEFT, _RIGHT, least=0.05, zero=True, most=1.0)
-    heights = [end for point in known for end in (point.f1_low, point.f1_high)] + [first.baseline_f1, *(value for value, _ in floors)]
+    heights = [end for point in known for end in band(point)] + [first.baseline_f1, *(value for value, _ in floors)]
     up = axis(heights, _BOTTOM, _TOP, least=0.02, most=1.0)
     title = f"F1 over sparsity, on {shortened(first.data, 30)}"
     parts = [said(0, 14, title, "title"), *frame(across, up, "sparsity: zeros ÷ weights in scope", lambda tick: tick_percent(across, tick))]
-    parts += [_band(one, across, up) for one in listed if len(one.points) > 1]
+    parts += [_band(one, across, up, band) for one in listed if len(one.points) > 1]
     levels = [("level", "none", first.baseline_f1, f"{shortened(first.baseline, 30)}, {percent(first.baseline_f1)}")]
     levels += [("budget", _DASHES[2 - place % 2], value, words) for place, (value, words) in enumerate(floors)]
     parts += [el("line", class_=kind, stroke_dasharray=dash, x1=across.start, x2=across.end, y1=up(v), y2=up(v)) for kind, dash, v, _ in levels]
     for one in listed:
-        parts += _drawn(one, across, up)
+        parts += _drawn(one, across, up, band)
     if best is not None:
         parts.append(el("circle", class_="ring", cx=across(best.sparsity), cy=up(best.f1), r=11))
     # Beneath the picture nothing can cover a curve.
@@ -121,7 +174,7 @@ def _picture(group: Sequence[Curve], listed: Sequence[_Series], best: Point | No
     label = f"F1 over sparsity on {first.data}: " + "; ".join(
         f"{one}: " + ", ".join(f"{percent(p.sparsity, 0)} {percent(p.f1)}" for p in one.points) for one in listed
     )
-    return svg(_WIDTH, top + (len(listed) + len(levels)) * 20 - 8, label, *parts)
+    return _WIDTH, top + (len(listed) + len(levels)) * 20 - 8, label, parts
 
 
 def _floors(curve: Curve) -> list[tuple[float, str]]:
@@ -136,18 +189,27 @@ def _floors(curve: Curve) -> list[tuple[float, str]]:
     return found
 
 
-def _band(one: _Series, across: Axis, up: Axis) -> Html:
-    upper = " ".join(f"{across(p.sparsity):.1f} {up(p.f1_high):.1f}" for p in one.points)
-    lower = " ".join(f"{across(p.sparsity):.1f} {up(p.f1_low):.1f}" for p in reversed(one.points))
+def _f1_band(point: Point) -> tuple[float, float]:
+    return point.f1_low, point.f1_high
+
+
+def _drop_band(baseline_f1: float) -> _Ends:
+    """Turn the interval of the drop into one of F1: what is inside the budget lies above its line then, with its whole band."""
+    return lambda point: (max(0.0, baseline_f1 - point.drop_high), min(1.0, baseline_f1 - point.drop_low))
+
+
+def _band(one: _Series, across: Axis, up: Axis, band: _Ends) -> Html:
+    upper = " ".join(f"{across(p.sparsity):.1f} {up(band(p)[1]):.1f}" for p in one.points)
+    lower = " ".join(f"{across(p.sparsity):.1f} {up(band(p)[0]):.1f}" for p in reversed(one.points))
     return el("path", class_=f"band {_color(one)}", d=f"M{upper} {lower}z")
 
 
-def _drawn(one: _Series, across: Axis, up: Axis) -> list[Html]:
+def _drawn(one: _Series, across: Axis, up: Axis, band: _Ends) -> list[Html]:
     places = [(across(point.sparsity), up(point.f1)) for point in one.points]
     parts = [_path(one, "M" + " ".join(f"{x:.1f} {y:.1f}" for x, y in places))] if len(places) > 1 else []
     if len(places) == 1:  # a band needs two points
-        only = one.points[0]
-        parts.append(el("line", class_="whisker", x1=places[0][0], x2=places[0][0], y1=up(only.f1_low), y2=up(only.f1_high)))
+        low, high = band(one.points[0])
+        parts.append(el("line", class_="whisker", x1=places[0][0], x2=places[0][0], y1=up(low), y2=up(high)))
     return [*parts, *(_mark(one, x, y) for x, y in places)]
 
 
@@ -168,8 +230,8 @@ def _mark(one: _Series, x: float, y: float) -> Html:
     return el("path", class_=class_, d=shape.format(x=f"{x:.1f}", l=f"{x - 4.5:.1f}", t=f"{y - 5:.1f}"))
 
 
-def _table(group: Sequence[Curve], listed: Sequence[_Series], judged: bool) -> Html:
-    first, level = group[0], _level(group)
+def _table(group: Sequence[Curve], listed: Sequence[_Series]) -> Html:
+    first, level, judged = group[0], _level(group), bool(_budgets(group))
     columns = [
         "Method",
         "Recovered",
