@@ -15,8 +15,28 @@ from affineur.errors import ParameterError, RecipeError, did_you_mean, one_line
 from affineur.measure import MARGIN, Bars, Budget, parse_bars
 from affineur.pipeline.points import Plan
 
-RowName = Literal["teacher", "teacher_fp32", "teacher_fp16", "student", "pruned", "recovered", "torch-int8"]
-_ROW_OF: dict[RowName, str] = {"student": "distill", "pruned": "prune", "recovered": "recover"}
+RowName = Literal["teacher", "teacher_fp32", "teacher_fp16", "student", "pruned", "recovered", "torch-int8", "packed", "onnx", "int8"]
+_ROW_OF: dict[RowName, str] = {
+    "student": "distill",
+    "pruned": "prune",
+    "recovered": "recover",
+    "packed": "pack",
+    "onnx": "export",
+    "int8": "quantize",
+}
+
+# Of a teacher, the row that says its dtype is shown; the rest as far as the recipe makes them.
+_DEFAULT_ROWS: tuple[RowName, ...] = (
+    "teacher_fp32",
+    "teacher_fp16",
+    "student",
+    "pruned",
+    "recovered",
+    "torch-int8",
+    "packed",
+    "onnx",
+    "int8",
+)
 
 _Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -80,6 +100,24 @@ class RecoverSection(_Learning):
     from_teacher: bool = False
 
 
+class PackSection(_Section):
+    """``pack``: the last model as a sparse file; nothing to choose."""
+
+
+class ExportSection(_Section):
+    """``export``: the last model as an ONNX or OpenVINO graph."""
+
+    to: Literal["onnx", "openvino"] = "onnx"
+
+
+class QuantizeSection(_Section):
+    """``quantize``: the last model in eight bits, proved on the recipe's train."""
+
+    target: Annotated[Literal["auto", "vnni", "avx512", "avx2", "arm"], Field(alias="for")] = "auto"
+    scheme: Literal["u8s8", "u8s8-reduced", "u8u8", "rowwise"] | None = None
+    min_agreement: _Share = 0.995
+
+
 class DataSection(_Section):
     """``data``, where one reference is not enough."""
 
@@ -95,7 +133,7 @@ class DataSection(_Section):
 class CompareSection(_Section):
     """``compare``: the rows of the table, the baseline first; rows whose stage is not in the recipe are left out."""
 
-    rows: Annotated[list[RowName], Field(min_length=1)] = ["teacher_fp32", "teacher_fp16", "student", "pruned", "recovered", "torch-int8"]
+    rows: Annotated[list[RowName], Field(min_length=1)] = list(_DEFAULT_ROWS)
     rounds: Annotated[int, Field(ge=1)] = 9
     memory: bool = True
     margin: _Share = MARGIN
@@ -128,6 +166,9 @@ class Recipe(_Section):
     distill: DistillSection | None = None
     prune: PruneSection | None = None
     recover: RecoverSection | None = None
+    pack: PackSection | None = None
+    export: ExportSection | None = None
+    quantize: QuantizeSection | None = None
     sweep: SweepSection | None = None
     compare: CompareSection = CompareSection()
     benchmark: BenchmarkSection | None = None
@@ -149,7 +190,7 @@ class Recipe(_Section):
     @property
     def makes(self) -> set[RowName]:
         """The rows of the table this recipe may make; ``recovered`` only where dev F1 asks for it, if it has such a bar."""
-        stages: set[RowName] = {row for row, section in _ROW_OF.items() if getattr(self, section)}
+        stages: set[RowName] = {row for row, section in _ROW_OF.items() if getattr(self, section) is not None}
         given: set[RowName] = {"teacher", "teacher_fp32", "teacher_fp16"}
         return given | stages | ({"torch-int8"} if self.distill or self.prune else set())
 
@@ -230,6 +271,9 @@ def _section_at(steps: list[str]) -> type[BaseModel]:
         "distill": DistillSection,
         "prune": PruneSection,
         "recover": RecoverSection,
+        "pack": PackSection,
+        "export": ExportSection,
+        "quantize": QuantizeSection,
         "data": DataSection,
         "sweep": SweepSection,
         "compare": CompareSection,

@@ -57,7 +57,7 @@ from affineur.pipeline.scores import ScoreBook
 from affineur.progress import report
 from affineur.transfer import INT8, DataOptions, Splits
 
-_LAST = ("recovered", "pruned", "student")
+_LAST: tuple[RowName, ...] = ("int8", "onnx", "packed", "recovered", "pruned", "student")
 
 
 @dataclass(slots=True)
@@ -107,6 +107,14 @@ class _Results:
         """The baseline."""
         return next(iter(self.references))
 
+    @property
+    def parent(self) -> str | None:
+        """What the last model was packed, exported or quantized from: ``min_agreement`` compares with it."""
+        stored = {"int8", "onnx", "packed"}
+        if self.last not in stored:
+            return None
+        return str(next(self.made.models[row] for row in (*_LAST, "teacher") if row in self.made.models and row not in stored))
+
     def score(self, name: str, tagger: Any, types: Any, scheme: Scheme) -> Evaluation:
         """Score a model by its reference, at most once."""
         return self.scores.evaluate(model_digest(name), lambda: tagger, self.test, types, scheme)
@@ -153,7 +161,7 @@ class _Results:
         if bars is None:
             return None
         model, baseline = self.references[self.last], self.references[self.first]
-        judged = check(model, bars, self.test, baseline, None, self.recipe.types, self.device, self.score)
+        judged = check(model, bars, self.test, baseline, self.parent, self.recipe.types, self.device, self.score)
         return replace(judged, model=self.names[self.last], baseline=judged.baseline and self.names[self.first])  # as the table calls them
 
     def analyze(self, candidates: dict[RowName, Candidate], table: Comparison) -> Analysis:
@@ -178,7 +186,9 @@ class _Results:
         ]
         if self.recipe.check:
             baseline = ["--baseline", self.references[self.first]]
-            found.append(("the bars", ["check", self.references[self.last], "--bars", str(folder / "bars.yaml"), *data, *types, *baseline]))
+            parent = ["--parent", self.parent] if self.parent and self.recipe.bars and self.recipe.bars.needs_agreement else []
+            bars = ["--bars", str(folder / "bars.yaml")]
+            found.append(("the bars", ["check", self.references[self.last], *bars, *data, *types, *baseline, *parent]))
         if (plan := self.recipe.plan) and plan.points:
             source = self.made.models.get("student", self.made.models["teacher"])
             section = self.recipe.data_section

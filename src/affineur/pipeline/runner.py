@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 
 from affineur.artifact import alone, open_folder, write_text
-from affineur.compress import cast, distill, prune, recipe_digest, recover, train
+from affineur.compress import cast, distill, pack, prune, recipe_digest, recover, train
 from affineur.entities import Scheme, types_of, with_prefix
 from affineur.measure import scored_types
 from affineur.pipeline.models import load, model_digest
@@ -23,7 +23,7 @@ from affineur.pipeline.recipe import Recipe
 from affineur.pipeline.results import Run, write_results
 from affineur.pipeline.scores import ScoreBook
 from affineur.progress import report
-from affineur.transfer import DataOptions, Splits, load_splits, resolve_model
+from affineur.transfer import DataOptions, Splits, load_corpus, load_splits, resolve_model
 
 
 def run(recipe: Recipe, runs: Path | str = "runs", device: str = "cpu", cache: Path | None = None) -> Run:
@@ -46,7 +46,7 @@ def run(recipe: Recipe, runs: Path | str = "runs", device: str = "cpu", cache: P
     _check(recipe, splits, teacher)
     with alone(folder, "give the recipe another name"):
         made = Run(folder)
-        write_text(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(exclude_none=True), sort_keys=False, allow_unicode=True))
+        write_text(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(exclude_none=True, by_alias=True), sort_keys=False, allow_unicode=True))
         scores = ScoreBook(folder / "scores")
         token = recipe_digest.set(recipe.digest)
         try:
@@ -141,6 +141,26 @@ def _make_models(recipe: Recipe, made: Run, teacher: Path, splits: Splits, score
         )
     if last := made.models.get("pruned") or made.models.get("student"):
         made.models["torch-int8"] = last
+    _store(recipe, made, made.models.get("recovered", current), folder / name, splits)
+
+
+def _store(recipe: Recipe, made: Run, last: Path, stem: Path, splits: Splits) -> None:
+    """Pack, export and quantize the last model."""
+    if recipe.pack is not None:
+        made.models["packed"] = pack(last, stem.with_name(f"{stem.name}_packed"))
+    if recipe.export is None and recipe.quantize is None:
+        return
+    from affineur.compress.exporting import export
+    from affineur.compress.quantizing import quantize
+
+    text = splits.train or load_corpus("sample", "train")
+    if recipe.export is not None:
+        to = recipe.export.to
+        made.models["onnx"] = export(last, stem.with_name(f"{stem.name}_{to}"), to, text=text)
+        last = made.models["onnx"] if to == "onnx" else last  # so that it is traced once
+    if (section := recipe.quantize) is not None:
+        made.models["int8"] = stem.with_name(f"{stem.name}_int8")
+        quantize(last, made.models["int8"], section.target, section.scheme, section.min_agreement, text)
 
 
 def _needs_recovery(recipe: Recipe, made: Run, model: Path, splits: Splits, scores: ScoreBook, device: str) -> bool:

@@ -12,6 +12,7 @@ from affineur.artifact.card.names import is_id, listed, names_in
 from affineur.artifact.manifest import Manifest
 
 _TAGS = {"distill": "distilled", "prune": "pruned", "quantize": "quantized", "pack": "packed"}
+_LIBRARIES = {"onnx": "onnxruntime", "openvino": "openvino"}
 _SAMPLE = "sample"  # the embedded teacher, as it is typed: it is on no hub
 _TRAINED = ("train", "distill", "recover")
 
@@ -21,7 +22,7 @@ def front_matter(manifest: Manifest, measured: Measured | None, carried: Carried
     given = dict(carried.metadata)
     tags = ["affineur", "token-classification", "ner", *(tag for stage, tag in _TAGS.items() if stage in stages(manifest))]
     found = {key: given.pop(key, None) for key in ("license", "license_name", "license_link", "language")}
-    found |= {"pipeline_tag": "token-classification", "library_name": "transformers", "base_model": base}
+    found |= {"pipeline_tag": "token-classification", "library_name": _LIBRARIES.get(manifest.kind, "transformers"), "base_model": base}
     found |= {"base_model_relation": _relation(manifest, base), "tags": list(dict.fromkeys([*tags, *listed(given.pop("tags", None))]))}
     found |= {"datasets": given.pop("datasets", None)}
     if measured:

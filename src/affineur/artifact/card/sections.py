@@ -27,6 +27,10 @@ _OPTIONS: dict[str, tuple[str, ...]] = {
     "recover": (*_TRAINING, *_SOFT),
     "shrink": ("ffn_width",),
     "trim-vocab": ("keep", "min_count"),
+    "pack": (),
+    "unpack": (),
+    "export": ("to",),
+    "quantize": ("for", "scheme", "min_agreement"),
 }
 _NOT_OPTIONS = ("labels", "from_weights", "teacher", "teacher_digest")
 
@@ -62,7 +66,17 @@ def use(info: ModelInfo, name: str) -> str:
     kind = info.folder.config.get("model_type")
     prefix = ", add_prefix_space=True" if kind in ("roberta", "deberta") else ""
     given = '[" " + word for word in words]' if kind == "modernbert" else "words"
-    plain = f"""import torch
+    exported = info.folder.kind in ("onnx", "openvino")
+    extra = "[compress]" if not exported else "[openvino]" if info.folder.kind == "openvino" else ""
+    ours = f"""import affineur  # pip install {f"'affineur{extra}'" if extra else "affineur"}
+
+for entity in affineur.load({quoted}).predict("Marie Curie, Paris"):
+    print(entity.entity_group, entity.word, entity.start, entity.end, round(entity.score, 2))"""
+    shown = ["With Affineur, on running text of any length:", fenced(ours, "python")]
+    if exported:
+        return "\n\n".join(["## Use", *shown, "No torch is needed. The model proves itself on the CPU it is loaded on, or is refused."])
+    packed = "\nimport affineur  # so that transformers can read the packed weights" if info.folder.kind == "packed" else ""
+    plain = f"""import torch{packed}
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
 name = {quoted}  # this folder, or its id on the Hub
@@ -77,13 +91,8 @@ for piece, word in enumerate(batch.word_ids()):
     if word is not None:  # the first piece of a word decides
         labels.setdefault(word, model.config.id2label[best[piece]])
 print([(word, labels.get(i, "O")) for i, word in enumerate(words)])"""
-    ours = f"""import affineur  # pip install 'affineur[compress]'
-
-for entity in affineur.load({quoted}).predict("Marie Curie, Paris"):
-    print(entity.entity_group, entity.word, entity.start, entity.end, round(entity.score, 2))"""
-    return "\n\n".join(
-        ["## Use", "With transformers alone:", fenced(plain, "python"), "With Affineur, on running text of any length:", fenced(ours, "python")]
-    )
+    alone = "With transformers:" if packed else "With transformers alone:"
+    return "\n\n".join(["## Use", alone, fenced(plain, "python"), *shown])
 
 
 def scores(manifest: Manifest, measured: Measured | None, name: str) -> str:

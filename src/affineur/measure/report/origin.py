@@ -17,8 +17,12 @@ _STAGES = {
     "distill": "distilled",
     "prune": "pruned",
     "recover": "recovered",
-    "quantize": "quantized",
+    "shrink": "narrowed",
+    "trim-vocab": "vocabulary trimmed",
     "pack": "packed",
+    "unpack": "made dense again",
+    "export": "exported",
+    "quantize": "quantized",
 }
 _SHORT = 12  # letters of a digest that tell it from any other
 

@@ -1,0 +1,162 @@
+"""The recipe of ``search``: from which ranges points are taken, how each is trained, what F1 may be lost, how long it may take."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
+
+from affineur.compress.graph import SCHEMES
+from affineur.errors import ParameterError, RecipeError, did_you_mean, one_line
+from affineur.measure import Budget
+from affineur.pipeline.recipe import DataSection, Recipe, _Learning, _Section
+
+#: Beside the schemes of ``quantize``: a graph in full precision, the scheme of the CPU at hand, a sparse file.
+PRECISIONS = ("fp32", "int8", "packed", *SCHEMES)
+
+
+def _precision(value: str) -> str:
+    if value not in PRECISIONS:
+        raise ValueError(f"it should be one of {', '.join(PRECISIONS)}{did_you_mean(value, PRECISIONS)}")
+    return value
+
+
+def _ascending(values: tuple[Any, Any]) -> tuple[Any, Any]:
+    if values[0] > values[1]:
+        raise ValueError(f"it should be [low, high], as in [{values[1]:g}, {values[0]:g}]")
+    return values
+
+
+def _once(values: list[Any]) -> list[Any]:
+    if len(set(values)) < len(values):
+        raise ValueError("it names a value twice")
+    return values
+
+
+_Layers = Annotated[int, Field(ge=1)]
+_Width = Annotated[float, Field(gt=0, le=1)]
+_Sparsity = Annotated[float, Field(ge=0, lt=1)]
+_Pieces = Annotated[int, Field(ge=1)] | None
+
+
+class RangesSection(_Section):
+    """``ranges``: ``[low, high]``, or a list to choose from; what is not named stays as the teacher has it."""
+
+    layers: Annotated[tuple[_Layers, _Layers], AfterValidator(_ascending)] | None = None
+    ffn_width: Annotated[tuple[_Width, _Width], AfterValidator(_ascending)] = (1.0, 1.0)
+    vocabulary: Annotated[list[_Pieces], Field(min_length=1), AfterValidator(_once)] = [None]
+    sparsity: Annotated[tuple[_Sparsity, _Sparsity], AfterValidator(_ascending)] = (0.0, 0.0)
+    precision: Annotated[list[Annotated[str, AfterValidator(_precision)]], Field(min_length=1), AfterValidator(_once)] = ["fp32", "int8"]
+
+
+class BudgetSection(_Section):
+    """``budget``: what F1 may be lost, or must be kept, with its whole interval."""
+
+    max_drop: float | None = None
+    min_f1: float | None = None
+    confidence: float = 0.95
+
+
+class SearchTraining(_Learning):
+    """``train``: how a point with fewer layers is distilled, and how any point that lost something else recovers."""
+
+    epochs: Annotated[float, Field(ge=0)] = 0.5
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    keep: Literal["top", "uniform", "search"] = "uniform"
+
+
+class SearchRecipe(_Section):
+    """A whole recipe of ``search``."""
+
+    name: Annotated[str, Field(pattern=r"^[\w][\w.-]*$")]
+    teacher: str
+    data: str | DataSection
+    types: Annotated[list[str], Field(min_length=1)] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 13
+    minutes: Annotated[float, Field(gt=0)] = 20.0
+    budget: BudgetSection
+    ranges: RangesSection
+    train: SearchTraining = SearchTraining()
+
+    @property
+    def f1_budget(self) -> Budget:
+        """What F1 may be lost."""
+        return Budget(self.budget.min_f1, self.budget.max_drop, self.budget.confidence)
+
+    @property
+    def data_recipe(self) -> Recipe:
+        """What of it opens the data, as in any recipe."""
+        return Recipe(name=self.name, teacher=self.teacher, data=self.data)
+
+    @property
+    def digest(self) -> str:
+        """Digest of all that decides what one point is and scores: time and the bars of F1 may change between runs."""
+        decides = self.model_dump(mode="json", exclude={"name", "minutes", "budget", "teacher", "data"})
+        return hashlib.sha256(repr([decides, self.budget.confidence]).encode()).hexdigest()
+
+
+def read_search_recipe(path: Path | str, changes: dict[str, Any] | None = None) -> SearchRecipe:
+    """Read and check a recipe of ``search``.
+
+    Args:
+        path: The YAML file.
+        changes: Top-level values that replace the file's, such as ``{"minutes": 5}``.
+
+    Raises:
+        RecipeError: If it is not there, not YAML, has an unknown key (the nearest valid name is given), an impossible value, or
+            values that do not fit together.
+    """
+    path = Path(path)
+    try:
+        raw = yaml.safe_load(path.read_text("utf-8"))
+    except OSError as error:
+        raise RecipeError(f"{path} cannot be read ({error.strerror}), expected a recipe in YAML") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not YAML ({one_line(error)})") from None
+    if not isinstance(raw, dict):
+        raise RecipeError(f"{path} is not a recipe of a search, expected keys such as name, teacher, data, budget, ranges")
+    try:
+        recipe = SearchRecipe.model_validate(raw | (changes or {}))
+    except ValidationError as error:
+        raise RecipeError(f"{path}: {_explain(error)}") from None
+    try:
+        _ = recipe.f1_budget
+    except ParameterError as error:
+        raise RecipeError(f"{path}: budget: {error}") from None
+    if recipe.train.hidden_weight and any(keep is not None for keep in recipe.ranges.vocabulary):
+        raise RecipeError(
+            f"{path}: hidden states can be learned only from a teacher with the same pieces; leave train.hidden_weight or ranges.vocabulary out"
+        )
+    return recipe
+
+
+def _explain(error: ValidationError) -> str:
+    """Turn the most specific complaint into one line with what to type."""
+    first = max(error.errors(), key=lambda e: len(e["loc"]))
+    steps = [str(step) for step in first["loc"] if step not in ("str", "int", "DataSection") and "[" not in str(step)]
+    where = ".".join(steps)
+    if first["type"] == "extra_forbidden":
+        known = list(_section_at(steps[:-1]).model_fields)
+        return f"unknown key '{where}'{did_you_mean(steps[-1], known)} (known here: {', '.join(known)})"
+    if first["type"] == "missing":
+        return f"the key '{where}' is missing"
+    said = first["msg"].removeprefix("Value error, ").replace("Input should be", "it should be", 1)
+    return f"'{where}' is {first['input']!r}, but {said}"
+
+
+def _section_at(steps: list[str]) -> type[BaseModel]:
+    """Find the section a path of keys leads to."""
+    here: type[BaseModel] = SearchRecipe
+    for step in steps:
+        here = next(_sections(here.model_fields[step].annotation), here) if step in here.model_fields else here
+    return here
+
+
+def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
+    for kind in (annotation, *get_args(annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield kind
