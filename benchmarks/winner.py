@@ -3,12 +3,15 @@
 The same model against itself must get none, run after run; a full-size random CamemBERT of 12 layers must lose to one
 of 11. Random weights prove speed, not F1. The sentences are the sample's.
 
+Each finished run is kept in ``--work``, so that the same command goes on where it stopped.
+
     python benchmarks/winner.py [--runs 20] [--rounds 15] [--work DIR]
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
 import tempfile
@@ -30,42 +33,47 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=20, help="runs of the same model against itself")
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--work", type=Path, help="keep the full-size models here (default: a temporary folder)")
+    parser.add_argument("--work", type=Path, help="keep the full-size models and finished runs here (default: a temporary folder)")
     args = parser.parse_args()
 
     def command() -> int:
         print(describe_machine(), flush=True)
         with tempfile.TemporaryDirectory() as folder:
-            seen = layers_apart(args.work or Path(folder), args.rounds)
-            return 0 if same_twice(args.runs, args.rounds) and seen else 1
+            work = args.work or Path(folder)
+            seen = layers_apart(work, args.rounds)
+            return 0 if same_twice(work, args.runs, args.rounds) and seen else 1
 
     return guarded(command, "winner.py", quiet=True)
 
 
-def same_twice(runs: int, rounds: int) -> bool:
+def same_twice(work: Path, runs: int, rounds: int) -> bool:
     """Benchmark the embedded teacher against itself; say what was declared."""
-    corpus = load_corpus("sample")
     said: Counter[str] = Counter()
     for run in range(runs):
-        found = benchmark_models(["sample", "sample"], corpus, rounds, shapes=False)
-        for what, ratio in ratios(found):
-            said[f"{what}: {ratio.winner()}"] += 1
-            print(f"  run {run + 1:>2}, {what:<15} {ratio.value:.3f} ({ratio.low:.3f}–{ratio.high:.3f}) {ratio.winner()}", flush=True)
+        for what, winner in once(work / f"same_{rounds}_{run + 1}.json", f"run {run + 1}", ["sample", "sample"], rounds):
+            said[f"{what}: {winner}"] += 1
     wrong = sum(count for name, count in said.items() if name.endswith(("faster", "slower")))
     print(f"the same model twice, {runs} runs: {wrong} winners ({', '.join(f'{n} {c}' for n, c in sorted(said.items()))})")
     return wrong == 0
 
 
 def layers_apart(work: Path, rounds: int) -> bool:
-    """Benchmark 12 full-size layers against 11."""
+    """Benchmark 12 full-size layers against 11: a winner must be named, and never the wrong one."""
     models = [str(random_camembert(work / f"random_{layers}L", layers)) for layers in (12, 11)]
-    found = benchmark_models(models, load_corpus("sample"), rounds, shapes=False)
-    for what, ratio in ratios(found):
-        print(
-            f"full-size random CamemBERT, 11 layers against 12, {what}: {ratio.value:.3f} ({ratio.low:.3f}–{ratio.high:.3f}) {ratio.winner()}",
-            flush=True,
-        )
-    return found.models[1].timings[0].ratio.winner() == "faster"
+    winners = {winner for _, winner in once(work / f"apart_{rounds}.json", "full-size random CamemBERT, 11 layers against 12", models, rounds)}
+    return "faster" in winners and "slower" not in winners
+
+
+def once(kept: Path, name: str, models: list[str], rounds: int) -> list[tuple[str, str]]:
+    """Run a benchmark of two models, or read what an earlier run kept; print it and return the winner of each measure."""
+    if not kept.is_file():
+        found = benchmark_models(models, load_corpus("sample"), rounds, shapes=False)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps([[what, ratio.value, ratio.low, ratio.high, ratio.winner()] for what, ratio in ratios(found)]), "utf-8")
+    rows = json.loads(kept.read_text("utf-8"))
+    for what, value, low, high, winner in rows:
+        print(f"  {name}, {what:<15} {value:.3f} ({low:.3f}–{high:.3f}) {winner}", flush=True)
+    return [(what, winner) for what, *_, winner in rows]
 
 
 def ratios(found: Benchmark) -> list[tuple[str, Ratio]]:
