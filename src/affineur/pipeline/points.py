@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -225,7 +225,11 @@ class Points:
 
     def unpruned(self, method: str) -> Point:
         """Judge the model as it is, the point at which the curve of any method begins."""
-        return self._judged(self.scored(self.model, self.dev), method, 0.0, self.dense, False)
+        point = self._judged(self.scored(self.model, self.dev), method, 0.0, self.dense, False)
+        if model_digest(self.model) != model_digest(self.baseline):
+            return point
+        # It is its own baseline: that it loses nothing is no matter of how many sentences were seen.
+        return replace(point, drop_low=0.0, drop_high=0.0, inside=point.inside or self.plan.budget.min_f1 is None)
 
     def again(self, made: Path, point: Point) -> Point:
         """Judge a point by the model that was written for it: its own zeros, and its own scores on the split that is searched.

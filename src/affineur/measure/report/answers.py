@@ -126,8 +126,6 @@ def _compared(report: Report) -> tuple[str, str]:
     row, margin = report.row, report.comparison.margin
     if report.comparison.sentences < FEWEST:
         return f"Not shown: {counted(report.comparison.sentences, 'sentence')} cannot tell.", "open"
-    if row.drop == row.drop_low == row.drop_high == 0:
-        return "Yes: it finds exactly the same.", "good"
     if row.drop_high < 0:
         return f"Yes: better by {_range(-row.drop_high, -row.drop_low)} points of F1.", "good"
     if row.drop_high <= margin:
