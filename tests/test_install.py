@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import venv
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,40 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if installed.returncode:
         pytest.skip(f"no package registry to install the base dependencies from: {installed.stderr[-200:]}")
     return python
+
+
+def test_an_exported_model_needs_no_torch(shared_model, shared_corpus: Path, tmp_path: Path) -> None:
+    """What is blocked is as good as not installed: its import fails."""
+    from affineur.cli.main import main
+    from affineur.compress import load_tagger
+
+    source, exported, found = shared_model(), tmp_path / "exported", tmp_path / "found.json"
+    assert main(["export", str(source), "-o", str(exported), "-q"]) == 0
+    texts = ["Marie Duval habite à Paris.", "Hier, Élodie a quitté l'Union des Métiers 😀.", ""]
+    code = (
+        "import sys, json\n"
+        "blocked = dict.fromkeys(('torch', 'transformers', 'accelerate', 'onnx'))\n"
+        "sys.modules.update(blocked)\n"
+        "from affineur.cli.main import main\n"
+        "statuses = [main([*words, '-q']) for words in json.loads(sys.argv[1])]\n"
+        "assert statuses == [0] * len(statuses), statuses\n"
+        "assert not [name for name in sys.modules if name.split('.')[0] in blocked and sys.modules[name] is not None]\n"
+    )
+    model, data = str(exported), str(shared_corpus / "test.conll")
+    commands = [
+        ["predict", model, *texts, "--json", str(found)],
+        ["predict", model, *texts, "--aggregation-strategy", "average"],
+        ["annotate", model, data, "-o", str(tmp_path / "annotated.conll")],
+        ["evaluate", model, "--data", data],
+        ["info", model],
+    ]
+    done = _run(Path(sys.executable), "-c", code, json.dumps(commands), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    wanted = load_tagger(source).predict_batch(texts)
+    assert any(wanted)
+    ours = [each["entities"] for each in json.loads(found.read_text("utf-8"))]
+    assert [[{**e, "score": 0} for e in each] for each in ours] == [[{**asdict(e), "score": 0} for e in each] for each in wanted]
+    assert [e["score"] for each in ours for e in each] == pytest.approx([e.score for each in wanted for e in each], abs=1e-4)
 
 
 def _run(python: Path, *words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

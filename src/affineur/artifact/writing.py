@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from affineur.errors import AffineurError, ParameterError
 
@@ -56,8 +56,12 @@ def new_folder(target: Path) -> Iterator[Path]:
             shutil.rmtree(building, ignore_errors=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically.
+@contextmanager
+def new_file(path: Path) -> Iterator[TextIO]:
+    """Write a text file beside ``path`` and put it in place in one step when the block ends well.
+
+    Yields:
+        The file to write into, UTF-8.
 
     Raises:
         AffineurError: If the disk is full or not writable; the old file is then as it was.
@@ -67,13 +71,23 @@ def write_text(path: Path, text: str) -> None:
         building = path.parent / f".{path.name}.tmp-{os.getpid()}"
         try:
             with building.open("w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             building.replace(path)
             _sync(path.parent)
         finally:
             building.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically.
+
+    Raises:
+        AffineurError: If the disk is full or not writable; the old file is then as it was.
+    """
+    with new_file(path) as file:
+        file.write(text)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -117,7 +131,7 @@ def disk_errors(target: Path) -> Iterator[None]:
     """Turn a full or read-only disk into one line, whichever library met it first."""
     try:
         yield
-    except AffineurError:
+    except (AffineurError, BrokenPipeError):  # a reader of standard output that has gone is no fault of the disk
         raise
     except Exception as error:
         text, number = str(error), getattr(error, "errno", None)

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from affineur.artifact import to_json as json_text
 from affineur.artifact import write_json
-from affineur.entities import Entity
+from affineur.entities import Entity, LabeledPiece
 
 _LINE_SECONDS = 10.0
 _for_people: ContextVar[TextIO | None] = ContextVar("affineur_people", default=None)
@@ -74,22 +74,24 @@ def to_json(value: Any, target: Path | None) -> None:
         write_json(target, value)
 
 
-def entities(text: str, found: Sequence[Entity]) -> None:
+def entities(text: str, found: Sequence[Entity | LabeledPiece]) -> None:
     """Print a text with its entities in color, then one line each with its offsets."""
     console = Console(file=_people(), highlight=False, soft_wrap=True)
     shown, last = Text(), 0
-    for entity in found:
+    kinds = [entity.entity_group if isinstance(entity, Entity) else entity.entity for entity in found]
+    colors = [_COLORS.get(kind.rpartition("-")[2], "bold blue") for kind in kinds]
+    for entity, kind, color in zip(found, kinds, colors, strict=True):
         shown.append(text[last : entity.start])
-        shown.append(entity.word, style=_COLORS.get(entity.entity_group, "bold blue"))
-        shown.append(f"[{entity.entity_group}]", style="dim")
-        last = entity.end
+        shown.append(text[max(entity.start, last) : entity.end], style=color)  # the bytes of one character are pieces in one place
+        shown.append(f"[{kind}]", style="dim")
+        last = max(last, entity.end)
     shown.append(text[last:])
     console.print(shown)
-    for entity in found:
+    for entity, kind, color in zip(found, kinds, colors, strict=True):
         console.print(
             Text.assemble(
                 f"  {entity.start:>5}-{entity.end:<5} ",
-                (f"{entity.entity_group:<5}", _COLORS.get(entity.entity_group, "bold blue")),
+                (f"{kind:<5}", color),
                 f" {entity.score:.3f}  {entity.word!r}",
             )
         )

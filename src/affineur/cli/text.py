@@ -1,34 +1,93 @@
-"""Commands on raw text: predict."""
+"""Commands on raw text: predict, annotate."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
-from dataclasses import asdict
+from collections.abc import Iterator
+from itertools import tee
+from pathlib import Path
+from typing import Any
 
 from affineur.cli import options, show
-from affineur.errors import ParameterError
+from affineur.errors import ParameterError, counted
+
+_STRATEGY_HELP = (
+    "how pieces become entities: word (ours), or transformers' none, simple, first, average, max, equal to its pipeline's (default: word)"
+)
 
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the commands of this module."""
     parser = commands.add_parser("predict", help="entities of a text, with character offsets")
     parser.add_argument("model", metavar="MODEL", help="a folder, a Hub id, 'sample', or torch-int8: and one of these")
-    parser.add_argument("texts", metavar="TEXT", nargs="*", help="one text each; without any, lines of standard input")
-    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("texts", metavar="TEXT", nargs="*", help="one text each; without any, lines of standard input, answered as they come")
+    parser.add_argument("--aggregation-strategy", default="word", metavar="NAME", help=_STRATEGY_HELP)
+    parser.add_argument("--batch-size", type=int, default=32, help="most texts in a batch (default: 32)")
     options.add_common(parser)
     parser.set_defaults(run=_predict)
+
+    parser = commands.add_parser("annotate", help="a file of texts or words with the entities a model finds in it")
+    parser.add_argument("model", metavar="MODEL", help="a folder, a Hub id, 'sample', or torch-int8: and one of these")
+    parser.add_argument(
+        "source", metavar="IN", type=Path, help='.txt: a text a line; .jsonl: a text a line under "text"; else CoNLL, the word in the first column'
+    )
+    parser.add_argument(
+        "-o", "--out", required=True, metavar="OUT", type=Path, help="the file to write: JSON lines with entities, or CoNLL with predicted tags"
+    )
+    parser.add_argument("--aggregation-strategy", default="word", metavar="NAME", help=_STRATEGY_HELP)
+    options.add_common(parser)
+    parser.set_defaults(run=_annotate)
 
 
 def _predict(args: argparse.Namespace) -> int:
     from affineur.pipeline import load
+    from affineur.runtime.aggregation import check_strategy
+    from affineur.runtime.annotation import as_json
 
     if args.batch_size < 1:
         raise ParameterError(f"--batch-size {args.batch_size} is impossible, expected at least 1")
-    texts = args.texts or [line.rstrip("\r\n") for line in sys.stdin]
+    check_strategy(args.aggregation_strategy)
     tagger = load(args.model, args.device)
-    results = tagger.predict_batch(texts, args.batch_size)
-    for text, found in zip(texts, results, strict=True):
-        show.entities(text, found)
-    show.to_json([{"text": text, "entities": [asdict(entity) for entity in found]} for text, found in zip(texts, results, strict=True)], args.json)
+    read, kept = tee(iter(args.texts) if args.texts else (line.rstrip("\r\n") for line in sys.stdin))
+    # Who types waits for an answer to each line; a file is faster sorted by length, a thousand lines at a time.
+    ahead = {"read_ahead": 1} if not args.texts and sys.stdin.isatty() else {}
+    results = zip(kept, tagger.predict_stream(read, args.aggregation_strategy, args.batch_size, **ahead), strict=True)
+    with _json_file(args.json) as write:
+        for piece in as_json(_shown(results)):
+            write(piece)
     return 0
+
+
+def _annotate(args: argparse.Namespace) -> int:
+    from affineur.pipeline import load
+    from affineur.runtime.aggregation import check_strategy
+    from affineur.runtime.annotation import annotate, check_files, is_text
+
+    check_strategy(args.aggregation_strategy)
+    check_files(args.source, args.out, args.aggregation_strategy)
+    done = annotate(load(args.model, args.device), args.source, args.out, args.aggregation_strategy)
+    show.lines([f"{counted(done, 'text' if is_text(args.source) else 'sentence')} annotated in {args.out}"])
+    show.to_json({"source": str(args.source), "out": str(args.out), "annotated": done}, args.json)
+    return 0
+
+
+def _shown(results: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    for text, found in results:
+        show.entities(text, found)
+        yield text, found
+
+
+@contextlib.contextmanager
+def _json_file(target: Path | None) -> Iterator[Any]:
+    """Give what takes a piece of JSON: a file that appears when it is whole, standard output, or nothing."""
+    from affineur.artifact import new_file
+
+    if target is None:
+        yield lambda _: None
+    elif str(target) == "-":
+        yield sys.stdout.write
+    else:
+        with new_file(target) as file:
+            yield file.write

@@ -1,9 +1,9 @@
 """Words, tags, mentions, schemes, corpora and offsets. Standard library only."""
 
-from affineur.entities.conll import open_corpus, read_lines, write_conll
+from affineur.entities.conll import numbered_lines, open_corpus, read_lines, write_conll
 from affineur.entities.corpus import Corpus, chunks
 from affineur.entities.mentions import Mention, Sentence, Tagger
-from affineur.entities.offsets import Entity, to_entities
+from affineur.entities.offsets import Entity, LabeledPiece, to_entities
 from affineur.entities.overlap import shared_sentences
 from affineur.entities.schemes import (
     Scheme,
@@ -23,6 +23,7 @@ from affineur.entities.schemes import (
 __all__ = [
     "Corpus",
     "Entity",
+    "LabeledPiece",
     "Mention",
     "Scheme",
     "Sentence",
@@ -32,6 +33,7 @@ __all__ = [
     "coarser",
     "detect",
     "merged_by_io",
+    "numbered_lines",
     "open_corpus",
     "project",
     "read_lines",

@@ -32,7 +32,7 @@ def open_corpus(path: Path | str, word_column: int = 0, tag_column: int = -1, sc
         raise DataError("this is a folder, expected a file of words and tags", path)
     if not path.is_file():
         raise DataError("no such file", path)
-    first = next((line for _, line in _numbered(path) if line.strip(_BLANK)), None)
+    first = next((line for _, line in numbered_lines(path) if line.strip(_BLANK)), None)
     if first is None:
         raise DataError("the file is empty, expected one word and its tag a line", path)
     if _is_wikiner(first):
@@ -52,7 +52,7 @@ def read_lines(path: Path, word_column: int = 0, tag_column: int = -1) -> Iterat
     tags: list[str] = []
     document: int | None = None
     first_line = 0
-    for number, line in _numbered(path):
+    for number, line in numbered_lines(path):
         starts_document = line.startswith("-DOCSTART-")
         if starts_document or not line.strip(_BLANK):
             if words:
@@ -78,7 +78,7 @@ def write_conll(sentences: Iterable[tuple[Iterable[str], Iterable[str]]], path: 
             file.write("\n")
 
 
-def _numbered(path: Path) -> Iterator[tuple[int, str]]:
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield line numbers from 1 and lines. Only a line feed ends a line: U+2028 may stand inside a word."""
     number = 0
     try:
@@ -118,7 +118,7 @@ def _is_wikiner(line: str) -> bool:
 
 
 def _read_wikiner(path: Path) -> Iterator[Sentence]:
-    for number, line in _numbered(path):
+    for number, line in numbered_lines(path):
         if not (text := line.strip(_BLANK)):
             continue
         cells = [cell.rsplit("|", 2) for cell in text.split(" ") if cell]

@@ -1,4 +1,4 @@
-"""From mentions over words to entities over characters."""
+"""From mentions over words, or pieces and their labels, to entities over characters."""
 
 from __future__ import annotations
 
@@ -14,14 +14,35 @@ class Entity:
 
     Args:
         entity_group: The type, without prefix.
-        score: Mean probability of the winning label over the mention's words, in [0, 1].
-        word: The text itself: always ``text[start:end]``.
+        score: Mean probability of the winning label over the entity's words or pieces, in [0, 1].
+        word: ``text[start:end]`` by the strategy ``word``; by Hugging Face's strategies what the tokenizer makes of the pieces.
         start: First character, in code points.
         end: One past the last character.
     """
 
     entity_group: str
     score: float
+    word: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class LabeledPiece:
+    """One piece of raw text with its label, under the field names of Hugging Face's pipeline without aggregation.
+
+    Args:
+        entity: The label, prefix included.
+        score: Its probability, in [0, 1].
+        index: Position among the pieces of the whole text, special pieces counted.
+        word: The piece as it stands in the vocabulary, or the text where that does not know it.
+        start: First character, in code points.
+        end: One past the last character.
+    """
+
+    entity: str
+    score: float
+    index: int
     word: str
     start: int
     end: int

@@ -1,5 +1,6 @@
 """Text in, entities out, without torch: words, windows, token-budget batches, prediction over any engine."""
 
+from affineur.runtime.aggregation import STRATEGIES, AggregationStrategy
 from affineur.runtime.batches import DEFAULT_BUDGET, FixedBatches, plan_batches
 from affineur.runtime.prediction import Logits, LogitsTagger, best_labels, predict_batch
 from affineur.runtime.tagger import EngineTagger, pad
@@ -8,6 +9,8 @@ from affineur.runtime.words import split_words
 
 __all__ = [
     "DEFAULT_BUDGET",
+    "STRATEGIES",
+    "AggregationStrategy",
     "Encoder",
     "EngineTagger",
     "FixedBatches",

@@ -5,15 +5,17 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Self
+from typing import Any, Literal, Self, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from affineur.entities import Entity
-from affineur.errors import ModelError
+from affineur.entities import Entity, LabeledPiece
+from affineur.errors import ModelError, ParameterError
+from affineur.runtime.aggregation import AggregationStrategy, Grouping, check_strategy, group_pieces, label_pieces, merge_windows
 from affineur.runtime.batches import DEFAULT_BUDGET, plan_batches
 from affineur.runtime.prediction import Logits, best_labels, predict_batch
+from affineur.runtime.texts import TextWindow
 from affineur.runtime.windows import Encoder, Window
 
 _ENDLESS = 1 << 40
@@ -76,14 +78,18 @@ class EngineTagger(ABC):
         """
         found = [np.full((len(words), len(self._labels)), np.nan, dtype=np.float32) for words in sentences]
         windows = list(self.encoder.windows(sentences))
-        budget = self.budget if batch_size is None else _ENDLESS
-        for batch in plan_batches([len(w) for w in windows], budget, batch_size or 256):
-            chosen = [windows[i] for i in batch]
-            for window, rows in zip(chosen, self.window_logits(chosen), strict=True):
-                found[window.sentence][list(window.words)] = rows[list(window.positions)]
+        for index, rows in self._computed(windows, batch_size):
+            window = windows[index]
+            found[window.sentence][list(window.words)] = rows[list(window.positions)]
         return found
 
-    def window_logits(self, windows: Sequence[Window]) -> Logits:
+    def _computed(self, windows: Sequence[Window] | Sequence[TextWindow], batch_size: int | None) -> Iterator[tuple[int, Logits]]:
+        """Yield the index of each window and its logits, shape ``(pieces, labels)``, longest windows first."""
+        budget = self.budget if batch_size is None else _ENDLESS
+        for batch in plan_batches([len(w) for w in windows], budget, batch_size or 256):
+            yield from zip(batch, self.window_logits([windows[i] for i in batch]), strict=True)
+
+    def window_logits(self, windows: Sequence[Window | TextWindow]) -> Logits:
         """Compute the logits of windows as one batch, shape ``(windows, longest, labels)``.
 
         Raises:
@@ -94,33 +100,103 @@ class EngineTagger(ABC):
             raise ModelError("the model's outputs are not numbers (NaN or infinite); its weights are damaged")
         return logits
 
-    def predict(self, text: str) -> list[Entity]:
-        """Find the entities of one raw text, with character offsets."""
-        return self.predict_batch([text])[0]
+    @overload
+    def predict(self, text: str, aggregation_strategy: Grouping = "word") -> list[Entity]: ...
 
-    def predict_batch(self, texts: Sequence[str], batch_size: int | None = 32) -> list[list[Entity]]:
+    @overload
+    def predict(self, text: str, aggregation_strategy: Literal["none"]) -> list[LabeledPiece]: ...
+
+    def predict(self, text: str, aggregation_strategy: AggregationStrategy = "word") -> list[Entity] | list[LabeledPiece]:
+        """Find the entities of one raw text, with character offsets; see :meth:`predict_batch`."""
+        return self.predict_batch([text], aggregation_strategy=aggregation_strategy)[0]
+
+    @overload
+    def predict_batch(self, texts: Sequence[str], batch_size: int | None = 32, aggregation_strategy: Grouping = "word") -> list[list[Entity]]: ...
+
+    @overload
+    def predict_batch(
+        self, texts: Sequence[str], batch_size: int | None = 32, *, aggregation_strategy: Literal["none"]
+    ) -> list[list[LabeledPiece]]: ...
+
+    @overload
+    def predict_batch(
+        self, texts: Sequence[str], batch_size: int | None = 32, *, aggregation_strategy: AggregationStrategy
+    ) -> list[list[Entity]] | list[list[LabeledPiece]]: ...
+
+    def predict_batch(
+        self, texts: Sequence[str], batch_size: int | None = 32, aggregation_strategy: AggregationStrategy = "word"
+    ) -> list[list[Entity]] | list[list[LabeledPiece]]:
         """Find the entities of many raw texts: sorted by length inside, results in input order.
 
         Args:
-            texts: Raw texts of any length.
+            texts: Raw texts of any length; long ones go through overlapping windows.
             batch_size: Most sequences in one batch; ``None`` for the token budget alone.
-        """
-        return predict_batch(self, texts, batch_size)
+            aggregation_strategy: ``word`` labels words as French corpora have them by their first piece, and gives
+                ``word == text[start:end]``. ``none``, ``simple``, ``first``, ``average`` and ``max`` are those of transformers'
+                pipeline and give what it gives, for long texts with ``stride``; ``none`` gives pieces.
 
-    def predict_stream(self, texts: Iterable[str]) -> Iterator[list[Entity]]:
+        Raises:
+            ParameterError: If there is no such strategy, or ``texts`` is one text.
+            ModelError: If the model gives NaN or infinity.
+        """
+        check_strategy(aggregation_strategy)
+        if isinstance(texts, str):
+            raise ParameterError("predict_batch was given one text, expected a list of texts; type: predict(text)")
+        if aggregation_strategy == "word":
+            return predict_batch(self, texts, batch_size)
+        encoder = self.encoder.texts
+        windows = list(encoder.windows(texts))
+        if aggregation_strategy == "none":
+            pieces: list[list[LabeledPiece]] = [[] for _ in texts]
+            for index, rows in self._computed(windows, batch_size):
+                window = windows[index]
+                pieces[window.text] += label_pieces(texts[window.text], window, rows, self._labels, encoder)
+            return [sorted(found, key=lambda piece: piece.index) for found in pieces]
+        found: list[dict[int, list[Entity]]] = [{} for _ in texts]
+        for index, rows in self._computed(windows, batch_size):
+            window = windows[index]
+            found[window.text][index] = group_pieces(texts[window.text], window, rows, self._labels, encoder, aggregation_strategy)
+        return [
+            merge_windows([entity for index in sorted(parts) for entity in parts[index]])
+            if len(parts) > 1
+            else [e for p in parts.values() for e in p]
+            for parts in found
+        ]
+
+    @overload
+    def predict_stream(
+        self, texts: Iterable[str], aggregation_strategy: Grouping = "word", batch_size: int | None = None, read_ahead: int = _STREAM_TEXTS
+    ) -> Iterator[list[Entity]]: ...
+
+    @overload
+    def predict_stream(
+        self, texts: Iterable[str], aggregation_strategy: Literal["none"], batch_size: int | None = None, read_ahead: int = _STREAM_TEXTS
+    ) -> Iterator[list[LabeledPiece]]: ...
+
+    def predict_stream(
+        self, texts: Iterable[str], aggregation_strategy: AggregationStrategy = "word", batch_size: int | None = None, read_ahead: int = _STREAM_TEXTS
+    ) -> Iterator[list[Entity]] | Iterator[list[LabeledPiece]]:
         """Find the entities of texts as they come, in their order; memory does not grow with their number.
 
-        About a thousand texts, or a million characters, are read ahead and sorted by length together.
+        Args:
+            texts: Raw texts.
+            aggregation_strategy: As in :meth:`predict_batch`.
+            batch_size: Most sequences in one batch; ``None`` for the token budget alone.
+            read_ahead: Most texts read ahead and sorted by length together; a million characters end it too.
         """
+        check_strategy(aggregation_strategy)
+        return self._stream(texts, aggregation_strategy, batch_size, read_ahead)
+
+    def _stream(self, texts: Iterable[str], strategy: AggregationStrategy, batch_size: int | None, read_ahead: int) -> Iterator[Any]:
         waiting: list[str] = []
         characters = 0
         for text in texts:
             waiting.append(text)
             characters += len(text)
-            if len(waiting) == _STREAM_TEXTS or characters >= _STREAM_CHARACTERS:
-                yield from self.predict_batch(waiting, None)
+            if len(waiting) >= read_ahead or characters >= _STREAM_CHARACTERS:
+                yield from self.predict_batch(waiting, batch_size, aggregation_strategy=strategy)
                 waiting, characters = [], 0
-        yield from self.predict_batch(waiting, None)
+        yield from self.predict_batch(waiting, batch_size, aggregation_strategy=strategy)
 
 
 def pad(sequences: Sequence[Sequence[int]], pad_id: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

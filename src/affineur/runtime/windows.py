@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Encoding, Tokenizer
 
 from affineur.errors import ModelError, one_line
+from affineur.runtime.texts import LONGEST_RUN, TextEncoder, encodable
 
 # These number positions from padding_idx + 1, so two of their position embeddings can never be used.
 _ROBERTA_LIKE = {"roberta", "camembert", "xlm-roberta", "xlm-roberta-xl", "roberta-prelayernorm", "mpnet", "longformer"}
@@ -44,12 +46,15 @@ class Encoder:
         tokenizer: A fast tokenizer.
         max_length: Most pieces in a window, special pieces included.
         pad_id: Id of the padding piece.
+        unknown: The piece for what the vocabulary lacks; by default what the tokenizer's model says.
 
     Raises:
         ModelError: If ``max_length`` leaves no room for pieces.
     """
 
-    def __init__(self, tokenizer: Tokenizer, max_length: int, pad_id: int) -> None:
+    def __init__(self, tokenizer: Tokenizer, max_length: int, pad_id: int, unknown: str | None = None) -> None:
+        self._source = tokenizer
+        self._unknown = unknown
         self.tokenizer = _prefixing_words(tokenizer)
         self.max_length = max_length
         self.pad_id = pad_id
@@ -70,7 +75,7 @@ class Encoder:
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         except Exception as error:  # the library raises bare Exception
             raise ModelError(f"{folder / 'tokenizer.json'} cannot be read ({one_line(error)})") from None
-        return cls(tokenizer, max_positions(config), int(config.get("pad_token_id") or 0))
+        return cls(tokenizer, max_positions(config), int(config.get("pad_token_id") or 0), _unknown_piece(folder))
 
     def windows(self, sentences: Sequence[Sequence[str]]) -> Iterator[Window]:
         """Cut sentences into windows, in order.
@@ -85,9 +90,14 @@ class Encoder:
             yield from self._cut(index, encoding.ids, encoding.word_ids)
 
     def encode(self, sentences: Sequence[Sequence[str]]) -> list[Encoding]:
-        """Cut the words of each sentence into pieces, whole and without special pieces."""
-        words = [[_encodable(word) for word in sentence] for sentence in sentences]
+        """Cut the words of each sentence into pieces, whole and without special pieces; of an endless word its beginning."""
+        words = [[encodable(word[:LONGEST_RUN]) for word in sentence] for sentence in sentences]
         return self.tokenizer.encode_batch(words, is_pretokenized=True, add_special_tokens=False)
+
+    @cached_property
+    def texts(self) -> TextEncoder:
+        """The same tokenizer and windows for raw text, as transformers' pipeline cuts it."""
+        return TextEncoder(self._source, self.max_length, self._overlap, self._unknown)
 
     def _cut(self, sentence: int, ids: list[int], word_ids: list[int | None]) -> Iterator[Window]:
         first = [i for i, word in enumerate(word_ids) if word is not None and (i == 0 or word_ids[i - 1] != word)]
@@ -120,9 +130,13 @@ def max_positions(config: dict[str, Any]) -> int:
     return min(positions, 512)  # longer windows cost quadratic attention and gain nothing for names
 
 
-def _encodable(word: str) -> str:
-    """Replace what UTF-8 cannot carry (lone surrogates), one for one, so that nothing shifts."""
-    return word.encode("utf-8", "replace").decode("utf-8")
+def _unknown_piece(folder: Path) -> str | None:
+    """Return what ``tokenizer_config.json`` names: transformers goes by it, not by the tokenizer's model."""
+    try:
+        named = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))["unk_token"]
+        return str(named["content"] if isinstance(named, dict) else named)
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 def _special_ids(tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:

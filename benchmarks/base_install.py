@@ -1,0 +1,57 @@
+"""What the base install weighs and how long it takes to import: a fresh environment, no extras.
+
+    python benchmarks/base_install.py [MODEL]
+
+Prints the installed size of every package (pip and setuptools, which the environment brings, left out), and the best of five
+fresh processes for `import affineur` and for `affineur.load` (with MODEL, an exported ONNX artifact: and its first entities).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+_SIZES = """
+import importlib.metadata as m, json
+sizes = {d.metadata["Name"]: sum(p.stat().st_size for f in d.files or () if (p := d.locate_file(f)).is_file()) for d in m.distributions()}
+print(json.dumps({name: size for name, size in sizes.items() if name not in ("pip", "setuptools")}))
+"""
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        venv.create(folder, with_pip=True)
+        python = Path(folder) / "bin" / "python"
+        subprocess.run([python, "-m", "pip", "install", "--quiet", str(ROOT)], check=True, stderr=subprocess.DEVNULL)
+        sizes = json.loads(subprocess.run([python, "-c", _SIZES], check=True, capture_output=True, text=True).stdout)
+        print(f"installed: {sum(sizes.values()) / 1e6:.0f} MB in {len(sizes)} packages")
+        for name, size in sorted(sizes.items(), key=lambda item: -item[1])[:8]:
+            print(f"  {name:<20} {size / 1e6:6.1f} MB")
+        for code in ("pass", "import affineur", "import affineur; affineur.load", "import affineur; affineur.load; import affineur.runtime.onnx"):
+            print(_best(python, code))
+        for model in sys.argv[1:2]:
+            code = f"import affineur; affineur.load({str(Path(model).resolve())!r}).predict('Marie vit à Paris.')"
+            print(_best(python, code))
+
+
+def _best(python: Path, code: str) -> str:
+    """Say what the fastest of five processes took; the first writes the bytecode. Processor time hardly feels other work beside it."""
+    wall, busy = [], []
+    for _ in range(5):
+        start, before = time.perf_counter(), os.times()
+        subprocess.run([python, "-c", code], check=True)
+        after = os.times()
+        wall.append(time.perf_counter() - start)
+        busy.append(after.children_user + after.children_system - before.children_user - before.children_system)
+    return f"{min(wall):6.2f} s ({min(busy):.2f} s of processor time)  {code}"
+
+
+if __name__ == "__main__":
+    main()
