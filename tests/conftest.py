@@ -87,6 +87,27 @@ def tiny_model(shared_model: ModelFactory, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="session")
+def shared_onnx(shared_model: ModelFactory, shared_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CamemBERT of two layers exported to ONNX in full precision, once: look, do not touch."""
+    from affineur.compress.exporting import export
+    from affineur.entities import open_corpus
+
+    out = tmp_path_factory.mktemp("shared") / "onnx"
+    return export(shared_model("camembert", num_hidden_layers=2), out, text=open_corpus(shared_corpus / "train.conll"))
+
+
+@pytest.fixture(scope="session")
+def shared_int8(shared_onnx: Path, shared_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same in eight bits that any CPU multiplies faithfully."""
+    from affineur.compress.quantizing import quantize
+    from affineur.entities import open_corpus
+
+    out = tmp_path_factory.mktemp("shared") / "int8"
+    quantize(shared_onnx, out, "avx2", min_agreement=0.0, text=open_corpus(shared_corpus / "train.conll"))
+    return out
+
+
+@pytest.fixture(scope="session")
 def shared_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Like ``corpus``, written once: look, do not touch."""
     return _write_corpus(tmp_path_factory.mktemp("shared") / "corpus")

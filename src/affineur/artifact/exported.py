@@ -69,8 +69,10 @@ def read_export_info(folder: Path) -> ExportInfo | None:
         return None
     try:
         raw = json.loads(path.read_text("utf-8"))
-        info = ExportInfo(**{**raw, "matrices": tuple(raw["matrices"]), "kept": tuple(raw["kept"])})
+        parts = {str(part): int(size) for part, size in raw["parts"].items()}
+        counts = {name: int(raw[name]) for name in ("opset", "parameters", "nonzero")}
+        info = ExportInfo(**{**raw, **counts, "parts": parts, "matrices": tuple(raw["matrices"]), "kept": tuple(raw["kept"])})
         info.scope()
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{path} is damaged ({one_line(error)}); fetch or make the artifact again") from None
     return info

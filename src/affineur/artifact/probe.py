@@ -19,6 +19,10 @@ from safetensors.numpy import save_file
 from affineur.errors import ModelError, one_line
 
 PROBE = "probe.safetensors"
+#: Error of logits at which an artifact is nothing like its parent: half as wrong as a constant.
+FURTHEST = 0.5
+#: CPU flags of x86, any of which brings instructions that multiply U8 by S8 into 32 bits, where sums do not overflow.
+VNNI = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +78,10 @@ class Probe:
         """Say whether an agreement is as good as where the artifact was made, but for rounding.
 
         Kernels differ in the order of their sums, which may move a rounded activation by one step: an error half as large
-        again, and one position in a hundred, are granted. A saturating kernel is wrong by far more.
+        again, and one position in a hundred, are granted. A saturating kernel is wrong by far more. What is further from its
+        parent than :data:`FURTHEST` is refused whatever was measured where it was made.
         """
-        return found.error <= 1.5 * self.made.error + 0.01 and found.same_tags >= self.made.same_tags - 0.01
+        return found.error <= min(1.5 * self.made.error + 0.01, FURTHEST) and found.same_tags >= self.made.same_tags - 0.01
 
 
 def write_probe(folder: Path, probe: Probe) -> None:
@@ -104,8 +109,11 @@ def read_probe(folder: Path) -> Probe | None:
             about = file.metadata() or {}
             ids, mask = (file.get_tensor(name).astype(np.int64) for name in ("input_ids", "attention_mask"))
             logits = file.get_tensor("logits")
-        if ids.shape != mask.shape or logits.shape[:2] != ids.shape:
+        if logits.ndim != 3 or ids.shape != mask.shape or logits.shape[:2] != ids.shape:
             raise ValueError(f"shapes {ids.shape}, {mask.shape} and {logits.shape} do not fit")
-        return Probe(ids, mask, logits, Agreement(**json.loads(about["made"])), about["scheme"], about["target"])
+        if not mask.any() or not np.isfinite(logits).all():
+            raise ValueError("it holds no piece, or logits that are not numbers")
+        made = json.loads(about["made"])
+        return Probe(ids, mask, logits, Agreement(float(made["same_tags"]), float(made["error"])), about["scheme"], about["target"])
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path} is damaged ({one_line(error)}); fetch or make the artifact again") from None

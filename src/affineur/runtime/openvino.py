@@ -14,7 +14,7 @@ from affineur.artifact.probe import read_probe
 from affineur.artifact.tensors import OPENVINO
 from affineur.errors import MissingExtraError, ModelError, one_line
 from affineur.runtime.batches import DEFAULT_BUDGET
-from affineur.runtime.onnx import prove, usable_threads
+from affineur.runtime.onnx import INPUTS, fitting, prove, usable_threads
 from affineur.runtime.prediction import Logits
 from affineur.runtime.tagger import EngineTagger
 from affineur.runtime.windows import Encoder
@@ -28,6 +28,9 @@ class OpenVinoTagger(EngineTagger):
         encoder: Cuts words into windows of pieces.
         labels: Labels in the order of the outputs.
         budget: Padded tokens in one batch.
+
+    Raises:
+        ModelError: If the graph wants inputs that are not pieces.
     """
 
     def __init__(self, compiled: Any, encoder: Encoder, labels: Sequence[str], budget: int = DEFAULT_BUDGET) -> None:
@@ -35,6 +38,8 @@ class OpenVinoTagger(EngineTagger):
         self.compiled = compiled
         self._request = compiled.create_infer_request()
         self._names = [port.get_any_name() for port in compiled.inputs]
+        if strange := sorted(set(self._names).difference(INPUTS)):
+            raise ModelError(f"the OpenVINO graph wants {', '.join(strange)}, expected {', '.join(INPUTS)}")
 
     @property
     def threads(self) -> int:
@@ -42,10 +47,17 @@ class OpenVinoTagger(EngineTagger):
         return int(self.compiled.get_property("INFERENCE_NUM_THREADS"))
 
     def forward(self, ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64]) -> Logits:
-        """Compute logits of shape ``(sequences, longest, labels)``."""
+        """Compute logits of shape ``(sequences, longest, labels)``.
+
+        Raises:
+            ModelError: If the graph cannot take the pieces, or gives other than one number a label.
+        """
         known = {"input_ids": ids, "attention_mask": mask}
-        logits: Logits = self._request.infer({name: known[name] for name in self._names})[0]
-        return logits
+        try:
+            logits: Logits = self._request.infer({name: known.get(name, np.zeros_like(ids)) for name in self._names})[0]
+        except RuntimeError as error:
+            raise ModelError(f"the OpenVINO graph fails on {len(ids)} × {ids.shape[1]} pieces ({one_line(error)}); export it again") from None
+        return fitting(logits, ids, self.labels)
 
 
 def compile_graph(graph: Any) -> Any:

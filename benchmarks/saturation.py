@@ -1,0 +1,114 @@
+"""U8S8 on a CPU without VNNI: how wrong it is there, and that the probe refuses it.
+
+A model whose activations are large and of one sign makes the sums of two products overflow 16 bits. Such a model is made of the
+sample's teacher without changing what it computes: every value projection's bias is raised by 32, which the attention's weights,
+whose sum is one, carry through unchanged, and what the output projection makes of it is taken off that one's bias. It is quantized
+here and run again under `qemu-x86_64 -cpu Haswell`, a CPU with AVX2 and without VNNI.
+
+    python benchmarks/saturation.py [--sentences N]
+
+Needs x86 with VNNI, and qemu-x86_64 (Debian: qemu-user); what is missing is said and skipped. Three minutes of computing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from affineur import sample
+from affineur.artifact import describe_machine, open_folder
+from affineur.artifact.probe import Agreement
+from affineur.cli.main import guarded
+from affineur.compress.models import load_model, save_model
+from affineur.compress.quantizing import quantize, this_cpu
+from affineur.entities import Corpus, write_conll
+from affineur.measure import evaluate
+from affineur.pipeline import load
+from affineur.runtime import EngineTagger
+from affineur.transfer import load_splits
+
+_SHIFT = 32.0
+_EMULATOR = ["qemu-x86_64", "-cpu", "Haswell"]
+# Runs without torch, in the emulated CPU: what load_onnx says, then F1 whatever it said.
+_THERE = """
+import sys
+from affineur.entities import open_corpus
+from affineur.errors import ModelError
+from affineur.measure import evaluate
+from affineur.runtime import onnx
+try:
+    onnx.load_onnx(sys.argv[1])
+    print("  load_onnx: loads")
+except ModelError as error:
+    print(f"  load_onnx: {error}")
+onnx.prove = lambda *_: None
+print(f"  F1 with the probe bypassed: {evaluate(onnx.load_onnx(sys.argv[1]), open_corpus(sys.argv[2])).total.f1:.3f}")
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sentences", type=int, default=100, help="of the sample's test part (default: 100)")
+    args = parser.parse_args()
+
+    def command() -> int:
+        with tempfile.TemporaryDirectory() as folder:
+            saturate(load_splits("sample").get("test").head(args.sentences), Path(folder))
+        return 0
+
+    return guarded(command, "saturation.py", quiet=True)
+
+
+def saturate(test: Corpus, work: Path) -> None:
+    """Shift, quantize, score here and there, and print."""
+    print(f"{describe_machine()}\n{len(test):,} sentences of {test.name}\n")
+    teacher, shifted = load(sample.teacher()), load(_shifted(work / "shifted"))
+    before, after = (_logits(tagger, test) for tagger in (teacher, shifted))
+    print(f"fp32: F1 {evaluate(teacher, test).total.f1:.3f}, with values raised by {_SHIFT:g} {evaluate(shifted, test).total.f1:.3f}; ", end="")
+    print(f"logits differ by at most {np.abs(before - after).max():.1e}, {Agreement.between(after, before).same_tags:.2%} of the tags are equal\n")
+    if this_cpu() != "vnni":
+        print("This CPU has no VNNI, so U8S8 cannot be made faithfully here: the rest is skipped")
+        return
+    write_conll(((s.words, s.tags) for s in test), work / "test.conll")
+    text = load_splits("sample").get("train")
+    for target in ("vnni", "avx2"):
+        made = quantize(work / "shifted", work / target, target, min_agreement=0.0, text=text)
+        assert made is not None
+        print(f"quantize --for {target} ({made.scheme}):\n  F1 here: {evaluate(load(work / target), test).total.f1:.3f}")
+        if shutil.which(_EMULATOR[0]) is None:
+            print(f"  {_EMULATOR[0]} is not installed, so a CPU without VNNI is not tried (Debian: apt install qemu-user)")
+            continue
+        words = [*_EMULATOR, sys.executable, "-c", _THERE, str(work / target), str(work / "test.conll")]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        print(f" there ({' '.join(_EMULATOR)}; CPU and flags named below are the host's, which /proc shows through):")
+        print(done.stdout.rstrip() if done.returncode == 0 else f"  failed: {done.stderr.strip().splitlines()[-1]}")
+
+
+def _shifted(folder: Path) -> Path:
+    """Raise the values by a constant that the output projection takes off again: the same function."""
+    model = load_model(open_folder(sample.teacher()))
+    with torch.no_grad():
+        for layer in model.base_model.encoder.layer:
+            layer.attention.self.value.bias += _SHIFT
+            output = layer.attention.output.dense
+            output.bias -= _SHIFT * output.weight.sum(dim=1)
+    folder.mkdir()
+    save_model(model, folder, sample.teacher())
+    return folder
+
+
+def _logits(tagger: EngineTagger, corpus: Corpus) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """Return the logits of all words."""
+    found = np.concatenate(tagger.logits([s.words for s in corpus]))
+    return found[~np.isnan(found).any(axis=1)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
