@@ -16,7 +16,7 @@ from affineur.pipeline.search_recipe import RangesSection
 
 #: Values of a width or a sparsity that are tried: few, so that points share their first stages.
 LEVELS = 5
-_STARTUP, _ASKS = 8, 20
+_STARTUP, _ASKS = 8, 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,8 @@ class Space:
         last = self.precision[-1]
         zeros = "packed" if "packed" in self.precision else last
         gentle = Choice(self.layers[0], self.ffn_width[0], self.vocabulary[0], self.sparsity[0], last)
-        middle = Choice(*(values[len(values) // 2] for values in (self.layers, self.ffn_width, self.vocabulary, self.sparsity)), last)  # type: ignore[arg-type]
+        ranges = {name: values for name, values in self._tuples().items() if name != "precision"}
+        middle = replace(gentle, **{name: values[len(values) // 2] for name, values in ranges.items()})
         found = [replace(gentle, precision=precision) for precision in self.precision]
         found += [
             replace(gentle, layers=self.layers[-1]),
@@ -105,7 +106,7 @@ class Space:
             replace(gentle, vocabulary=self.vocabulary[-1]),
             replace(gentle, sparsity=self.sparsity[-1], precision=zeros),
             middle,
-            Choice(self.layers[-1], self.ffn_width[-1], self.vocabulary[-1], self.sparsity[-1], last),
+            replace(gentle, **{name: values[-1] for name, values in ranges.items()}),
         ]
         return tuple(dict.fromkeys(map(self._settled, found)))
 
@@ -165,11 +166,12 @@ def propose(space: Space, tried: Mapping[Choice, Sequence[float] | None], seed: 
     optuna = require_optuna()
     seed += len(tried)
     kinds = {
-        name: optuna.distributions.CategoricalDistribution(range(many)) if name == "precision" else optuna.distributions.IntDistribution(0, many - 1)
+        name: optuna.distributions.CategoricalDistribution(list(range(many)))
+        if name == "precision"
+        else optuna.distributions.IntDistribution(0, many - 1)
         for name, many in space.sizes().items()
     }
-    # A third of the few points there are counts as good: the library's tenth would be a single one, and no front.
-    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=_STARTUP, gamma=lambda known: math.ceil(known / 3))
+    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=_STARTUP)
     many_costs = len(next(costs for costs in tried.values() if costs is not None)) if any(tried.values()) else 1
     study = optuna.create_study(directions=["minimize"] * many_costs, sampler=sampler)
     for choice, costs in tried.items():

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 
 from affineur.measure.budget import Curve
-from affineur.measure.report.curve import draw
+from affineur.measure.report.curve import Drawing, draw
 from affineur.measure.report.markup import Html, el, said
 
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', sans-serif"
@@ -21,7 +21,11 @@ def picture(curves: Sequence[Curve]) -> str:
     Args:
         curves: The curves, one a method.
     """
-    drawing = draw(curves)
+    return standalone(draw(curves))
+
+
+def standalone(drawing: Drawing) -> str:
+    """Write a drawing as an SVG file: its caption, colors and font inside."""
     lines = textwrap.wrap(drawing.caption, _COLUMNS)
     caption = [said(0, drawing.height + 20 + _LINE * place, line, "tick") for place, line in enumerate(lines)]
     width, height = drawing.width + 2 * _MARGIN, drawing.height + 2 * _MARGIN + _LINE * len(lines)

@@ -1,0 +1,244 @@
+"""``search``: within a time, the Pareto front of F1, speed and size over layers, width, pieces, sparsity and precision.
+
+::
+
+    OUT/recipe.yaml                    what was asked for
+    OUT/trials.json                    every point tried, written after each: an interrupted search goes on there
+    OUT/models/L6-w0.5-…-int8, …       the artifacts of the front; every other is removed, unless all are to be kept
+    OUT/scores/                        per-sentence counts, by model and data digest
+    OUT/search.json, search.md, .svg   the front, the knee, the smallest point inside the budget
+
+A point goes through the stages of the other commands: distill, shrink, trim-vocab, prune, recover, then export and quantize, or pack.
+Each stage writes a folder named after what was done so far, so points with equal beginnings share them. F1 is taken on dev, and on
+test for the points recommended alone. Speed is that of the point against the teacher as it was given (in torch), both in this
+process, timed in turn.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import yaml
+
+from affineur.artifact import alone, open_folder, verify, write_json, write_text
+from affineur.artifact.writing import MANIFEST
+from affineur.compress import TrainSettings, distill, pack, prune, recover, shrink, trim_vocabulary
+from affineur.compress.exporting import export
+from affineur.compress.quantizing import quantize
+from affineur.entities import Corpus, shared_sentences, types_of, with_prefix
+from affineur.errors import DataError, ModelError, ParameterError
+from affineur.measure import Confirmation, Evaluation, Point, State, scored_types, throughput
+from affineur.measure.bootstrap import FEWEST
+from affineur.pipeline.models import load, model_digest
+from affineur.pipeline.runner import open_data
+from affineur.pipeline.scores import ScoreBook
+from affineur.pipeline.search_recipe import SearchRecipe
+from affineur.pipeline.search_results import Found, Trial, write_found
+from affineur.pipeline.search_space import Choice, Space, propose, require_optuna
+from affineur.progress import report
+from affineur.runtime import EngineTagger
+from affineur.transfer import Splits, resolve_model
+
+_TRIALS = "trials.json"
+_SPEED_SENTENCES = 512
+
+
+def search(recipe: SearchRecipe, out: Path | str, keep_all: bool = False, device: str = "cpu", cache: Path | None = None) -> Found:
+    """Try points until the time is spent; the same call goes on where it stopped, with more minutes too.
+
+    No point is begun that would, by the median of those before it, end after the time. One that cannot be made is recorded as
+    failed. The time of scoring the recommended points on test is not counted.
+
+    Args:
+        recipe: The recipe.
+        out: Folder to write to.
+        keep_all: Keep every artifact, not those of the front alone.
+        device: A torch device to train on; speed is always that of the CPU.
+        cache: Where teacher logits are kept.
+
+    Raises:
+        MissingExtraError: If optuna is not installed.
+        RecipeError: If the ranges do not fit the teacher.
+        DataError: If a split is missing, too small to show anything, or has types the teacher does not know.
+        ParameterError: If ``out`` holds something else, or the search of another recipe.
+        ModelError: If the teacher cannot be used, or no point could be made.
+    """
+    require_optuna()
+    out = Path(out)
+    splits = open_data(recipe.data_recipe)
+    teacher = resolve_model(recipe.teacher)
+    space = Space.of(recipe.ranges, open_folder(teacher).layers)
+    _check(recipe, splits, teacher)
+    with alone(out, "name another folder with -o"):
+        bench = _Bench(recipe, out, teacher, splits, device, cache)
+        key = f"{recipe.digest} {open_folder(teacher).digest()} {' '.join(splits.get(name).digest for name in ('train', 'dev', 'test'))}"
+        trials = _read(out, key)
+        write_text(out / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True))
+        while (choice := _next(recipe, space, trials)) is not None:
+            trials.append(bench.tried(choice))
+            write_json(out / _TRIALS, {"key": key, "trials": [trial.as_dict() for trial in trials]})
+        made = [trial for trial in trials if trial.point]
+        if not made:
+            tried = f"the last of {len(trials):,} said: {trials[-1].error}" if trials else "no time was given"
+            raise ModelError(f"no point of the search could be made; {tried}")
+        found = Found(recipe, out, recipe.teacher, open_folder(teacher).size_bytes, bench.baseline(splits.get("dev")), tuple(trials))
+        found.confirmations = {trial.name: bench.confirm(trial) for trial in found.recommended}
+        for trial in found.kept if not keep_all else made:
+            bench.make(trial.choice)  # there already, unless somebody removed it
+        if not keep_all:
+            bench.tidy({trial.name for trial in found.kept})
+        write_found(found)
+    return found
+
+
+def _check(recipe: SearchRecipe, splits: Splits, teacher: Path) -> None:
+    splits.get("train")
+    known = types_of(with_prefix(label) for label in open_folder(teacher).labels)
+    for name in ("dev", "test"):
+        corpus = splits.get(name)
+        scored_types(known, corpus, recipe.types)
+        if len(corpus) < FEWEST:
+            raise DataError(f"{len(corpus)} sentences as {name}, and on fewer than {FEWEST} no interval shows anything; give more text", corpus.name)
+    train, dev, test = (splits.get(name) for name in ("train", "dev", "test"))
+    for name, corpus, used in (("dev", dev, [train]), ("test", test, [train, dev])):
+        if 2 * (shared := shared_sentences(corpus, used)) >= len(corpus):
+            where = " or ".join(("train", "dev")[: len(used)])
+            raise DataError(f"{shared:,} sentences of {name} stand in {where} too, so nothing could be shown on it; take them out", splits.name)
+
+
+def _read(out: Path, key: str) -> list[Trial]:
+    """Read the trials of an earlier run in a folder, and refuse any other folder that is not empty.
+
+    Raises:
+        ParameterError: If it holds something else, or the search of another recipe.
+    """
+    file = out / _TRIALS
+    if not file.is_file():
+        if out.exists() and (not out.is_dir() or {path.name for path in out.iterdir()} - {"recipe.yaml", "models", "scores"}):
+            raise ParameterError(f"{out} holds what no search wrote; name another folder with -o")
+        return []
+    try:
+        kept = json.loads(file.read_text("utf-8"))
+        if kept["key"] == key:
+            return [Trial.of(trial) for trial in kept["trials"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ParameterError(f"{file} is damaged; delete {out}, or name another folder with -o") from None
+    raise ParameterError(f"{out} holds a search with another teacher, data, ranges or training; name another folder with -o, or delete it")
+
+
+def _next(recipe: SearchRecipe, space: Space, trials: list[Trial]) -> Choice | None:
+    """Choose the next point, if there is time for one."""
+    spent = sum(trial.seconds for trial in trials)
+    usual = statistics.median(trial.seconds for trial in trials) if trials else 0.0
+    if spent + usual > recipe.minutes * 60:
+        return None
+    choice = propose(space, {trial.choice: trial.costs for trial in trials}, recipe.seed)
+    if choice is not None:
+        report(f"point {len(trials) + 1}, {spent / 60:.1f} of {recipe.minutes:g} minutes spent: {choice.name}")
+    return choice
+
+
+@dataclass
+class _Bench:
+    """Makes points and measures them."""
+
+    recipe: SearchRecipe
+    out: Path
+    teacher: Path
+    splits: Splits
+    device: str
+    cache: Path | None
+    book: ScoreBook = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.book = ScoreBook(self.out / "scores")
+
+    @cached_property
+    def teacher_tagger(self) -> EngineTagger:
+        """The teacher as it was given, on the CPU."""
+        return load(self.teacher)
+
+    def tried(self, choice: Choice) -> Trial:
+        """Make and measure a point; what cannot be made is a failed trial."""
+        start = time.monotonic()
+        try:
+            made = self.make(choice)
+            tagger = load(made)
+            point = self.judge(self.scored(made, self.splits.get("dev"), tagger), self.splits.get("dev"), choice)
+            sentences = [sentence.words for sentence in self.splits.get("dev").spread(_SPEED_SENTENCES)]
+            teacher_speed, speed = throughput([self.teacher_tagger, tagger], sentences)
+            trial = Trial(choice, time.monotonic() - start, point, open_folder(made).size_bytes, speed.ratio(teacher_speed))
+        except (ModelError, ParameterError, DataError) as error:
+            trial = Trial(choice, time.monotonic() - start, error=str(error))
+        report(str(trial))
+        return trial
+
+    def make(self, choice: Choice) -> Path:
+        """Write the artifact of a point, stage after stage; what is there already is used."""
+        models, train, how = self.out / "models", self.splits.get("train"), self.recipe.train
+        final = models / choice.name
+        with suppress(ModelError):
+            if (final / MANIFEST).is_file():
+                verify(final)
+                return final
+        settings: TrainSettings = how.settings(self.recipe.seed)
+        name, current = f"L{choice.layers}", self.teacher
+        if choice.layers < open_folder(self.teacher).layers:
+            dev = self.splits.get("dev") if how.keep == "search" else None
+            current = distill(self.teacher, models / name, choice.layers, train, dev, how.keep, settings, how.soft(), self.device, self.cache)
+        distilled = current
+        if choice.ffn_width < 1:
+            name += f"-w{choice.ffn_width:g}"
+            current = shrink(current, models / name, choice.ffn_width, train)
+        if choice.vocabulary is not None:
+            name += f"-v{choice.vocabulary}"
+            current = trim_vocabulary(current, models / name, [train], keep=choice.vocabulary)
+        if choice.sparsity:
+            name += f"-s{choice.sparsity:g}"
+            prune(current, models / name, choice.sparsity)
+            current = models / name
+        if current != distilled and how.epochs:
+            out = models / f"{name}-recovered"
+            current = recover(current, out, train, None, self.teacher, settings, how.soft(), self.device, self.cache)
+        if choice.precision == "packed":
+            return pack(current, final)
+        graph = export(current, models / f"{name}-fp32", text=train)
+        if choice.precision != "fp32":
+            # F1 is what judges a point here, so no agreement with its parent is asked for besides.
+            quantize(graph, final, scheme=None if choice.precision == "int8" else choice.precision, min_agreement=0.0, text=train)
+        return final
+
+    def scored(self, model: Path, corpus: Corpus, tagger: EngineTagger | None = None) -> Evaluation:
+        """Score a model, at most once."""
+        return self.book.evaluate(model_digest(model), lambda: tagger or load(model), corpus, self.recipe.types)
+
+    def baseline(self, corpus: Corpus) -> Evaluation:
+        """Score the teacher, at most once."""
+        return self.book.evaluate(model_digest(self.teacher), lambda: self.teacher_tagger, corpus, self.recipe.types)
+
+    def judge(self, scored: Evaluation, corpus: Corpus, choice: Choice) -> Point:
+        """Judge a point by the budget."""
+        return self.recipe.f1_budget.point(scored, self.baseline(corpus), "magnitude", choice.sparsity, choice.sparsity)
+
+    def confirm(self, trial: Trial) -> Confirmation:
+        """Judge a recommended point on the split the search never saw."""
+        test = self.splits.get("test")
+        report(f"confirming {trial.name} on {test.name}")
+        scored = self.scored(self.make(trial.choice), test)
+        point, budget = self.judge(scored, test, trial.choice), self.recipe.f1_budget
+        state: State = "confirmed" if point.inside else "agrees" if budget.allows(point) else "disagrees"
+        shared = shared_sentences(test, [self.splits.get("train"), self.splits.get("dev")])
+        return Confirmation(test.name, test.digest, len(test), shared, point, state)
+
+    def tidy(self, kept: set[str]) -> None:
+        """Remove the artifacts of all other points, and what lies between them and the teacher."""
+        for path in (self.out / "models").glob("*"):
+            if path.is_dir() and path.name not in kept and (path.name.startswith(".") or (path / MANIFEST).is_file()):
+                shutil.rmtree(path)
