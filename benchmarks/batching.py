@@ -12,16 +12,16 @@ from collections.abc import Sequence
 
 from affineur.artifact import describe_machine
 from affineur.cli.main import guarded
-from affineur.compress import TorchTagger
 from affineur.measure import throughput
 from affineur.pipeline import load
+from affineur.runtime import EngineTagger
 from affineur.transfer import load_corpus
 
 
 class Unsorted:
     """The guide's recipe: batches of 32 in the order they come, padded to the longest."""
 
-    def __init__(self, tagger: TorchTagger) -> None:
+    def __init__(self, tagger: EngineTagger) -> None:
         self._tagger = tagger
         self.labels = tagger.labels
 
@@ -41,7 +41,7 @@ def main() -> int:
         one_batch = copy.copy(base)
         one_batch.budget = 1 << 30
         taggers: dict[str, object] = {"unsorted, batches of 32": Unsorted(one_batch)}
-        for budget in (256, 512, 1024, 2048, 4096, 8192):
+        for budget in (128, 256, 512, 1024, 2048, 4096):
             taggers[f"sorted, {budget} padded tokens"] = copy.copy(base)
             taggers[f"sorted, {budget} padded tokens"].budget = budget
         print(describe_machine())

@@ -16,6 +16,7 @@ import json
 import string
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import winner
@@ -64,7 +65,10 @@ def make(work: Path) -> dict[str, Path]:
     teacher, eleven, six = (wide_vocabulary(winner.random_camembert(work / f"random_{layers}L", layers)) for layers in (12, 11, 6))
     made = {"teacher_12L": teacher, "fp32_11L": export(eleven, work / "fp32_11L", text=text)}
     quantize(made["fp32_11L"], work / "int8_11L", min_agreement=0, text=text)
-    trimmed = trim_vocabulary(six, work / "trimmed_6L", [text], keep=_KEEP)
+    # The sample alone uses some 3,000 pieces: the rest of those to keep are used by words made up for it.
+    rare = work / "rare.conll"
+    rare.write_text("".join(f"{word}\tO\n\n" for word in itertools.islice(_made_up(), _KEEP)), "utf-8")
+    trimmed = trim_vocabulary(six, work / "trimmed_6L", [text, load_corpus(str(rare))], keep=_KEEP)
     narrow = shrink(trimmed, work / "narrow_6L", _WIDTH, text.head(64))  # random weights have no neurons to tell apart
     quantize(six, work / "int8_6L", min_agreement=0, text=text)
     quantize(trimmed, work / "int8_6L_trimmed", min_agreement=0, text=text)
@@ -78,10 +82,14 @@ def wide_vocabulary(folder: Path) -> Path:
     tokenizer = json.loads(path.read_text("utf-8"))
     pieces = tokenizer["model"]["vocab"]
     lowest = min(score for _, score in pieces)
-    letters = map("".join, itertools.product(string.ascii_lowercase, repeat=4))
-    pieces += [[f"▁zqx{next(letters)}", lowest - 1.0] for _ in range(_PIECES - len(pieces))]
+    pieces += [[f"▁{word}", lowest - 1.0] for word in itertools.islice(_made_up(), _PIECES - len(pieces))]
     path.write_text(json.dumps(tokenizer, ensure_ascii=False), "utf-8")
     return folder
+
+
+def _made_up() -> Iterator[str]:
+    """Give words that are in no text."""
+    return ("zqx" + "".join(letters) for letters in itertools.product(string.ascii_lowercase, repeat=4))
 
 
 if __name__ == "__main__":

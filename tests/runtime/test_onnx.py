@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import load_file, save_file
@@ -23,7 +24,8 @@ from affineur.compress import load_tagger
 from affineur.errors import ModelError
 from affineur.runtime import onnx as module
 from affineur.runtime.exported import load_exported
-from affineur.runtime.onnx import OnnxTagger, load_onnx, open_session, usable_threads
+from affineur.runtime.onnx import BUDGET_PER_THREAD, OnnxTagger, load_onnx, open_session, usable_threads
+from affineur.runtime.windows import Encoder
 
 from .conftest import unigram
 
@@ -277,3 +279,31 @@ from affineur.pipeline import load
 assert len(load({str(shared_onnx)!r}).predict_batch(["Marie Duval habite à Paris."])) == 1
 """
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=120)
+
+
+def test_batches_side_by_side_give_what_one_by_one_do(shared_onnx: Path) -> None:
+    folder = open_folder(shared_onnx)
+    opened: list[int] = []
+
+    def again() -> ort.InferenceSession:
+        opened.append(1)
+        return open_session(shared_onnx / "model.onnx", 1)
+
+    one, many = (
+        OnnxTagger(open_session(shared_onnx / "model.onnx", 2), Encoder.from_folder(shared_onnx, folder.config), folder.labels, 32, more)
+        for more in (None, again)
+    )
+    sentences = [["Marie", "vit", "à", "Paris"][: 1 + i % 4] * (1 + i % 3) for i in range(40)]
+    assert opened == []
+    assert many.tag(sentences[:1]) == one.tag(sentences[:1])
+    assert opened == [], "one batch needs no second session"
+    for ours, theirs in zip(many.logits(sentences) + many.logits(sentences), one.logits(sentences) * 2, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    assert opened == [1], "loaded once"
+
+
+def test_the_budget_follows_the_threads(shared_onnx: Path) -> None:
+    folder = open_folder(shared_onnx)
+    for threads in (1, 2):
+        tagger = OnnxTagger(open_session(shared_onnx / "model.onnx", threads), Encoder.from_folder(shared_onnx, folder.config), folder.labels)
+        assert tagger.budget == BUDGET_PER_THREAD * threads

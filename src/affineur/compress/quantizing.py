@@ -101,8 +101,9 @@ def quantize(
     tagger, agreement = trial.judge(kept)
     if agreement.same_tags < min_agreement or agreement.error > FURTHEST:
         raise ModelError(
-            f"{scheme} keeps only {agreement.same_tags:.2%} of the parent's tags on this CPU whatever stays in full precision (logits off by {agreement.error:.2f}), expected "
-            f"{min_agreement:.2%}; nothing was written. Quantize on a CPU of the kind it is for, or say --for avx2, or --min-agreement"
+            f"{scheme} keeps only {agreement.same_tags:.2%} of the parent's tags on this CPU whatever stays in full precision "
+            f"(logits off by {agreement.error:.2f}), expected {min_agreement:.2%}; nothing was written. "
+            "Quantize on a CPU of the kind it is for, or say --for avx2, or --min-agreement"
         )
     probe = Probe(probe.ids, probe.mask, probe.logits, probe.agreement(tagger.forward(probe.ids, probe.mask)), scheme, target)
     found = Quantized(scheme, target, agreement, trial.words, tuple(kept), len(graph_bytes(made)), len(graph_bytes(graph)))

@@ -131,7 +131,15 @@ def facts(reference: str | Path, tagger: Tagger | None = None) -> Facts:
 
         size = serialized_size(tagger.model) if isinstance(tagger, TorchTagger) else 0
         return Facts(parsed.kind, info.folder.layers, info.sparsity, size, info.parameters, info.nonzero)
-    return Facts(parsed.kind if parsed.prefix else info.folder.kind, info.folder.layers, info.sparsity, info.folder.size_bytes, info.parameters, info.nonzero, info.parts)
+    return Facts(
+        parsed.kind if parsed.prefix else info.folder.kind,
+        info.folder.layers,
+        info.sparsity,
+        info.folder.size_bytes,
+        info.parameters,
+        info.nonzero,
+        info.parts,
+    )
 
 
 def candidate(reference: str | Path, device: str = "cpu", name: str | None = None) -> Candidate:

@@ -8,7 +8,7 @@ from affineur.entities import Tagger
 from affineur.errors import ParameterError
 
 #: Padded tokens in one batch. On two cores larger batches gain nothing and cost memory (``benchmarks/batching.py``).
-DEFAULT_BUDGET = 1024
+DEFAULT_BUDGET = 512
 
 
 def plan_batches(lengths: Sequence[int], budget: int = DEFAULT_BUDGET, most: int = 256) -> list[list[int]]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +19,24 @@ from affineur.artifact import ModelFolder, environment, open_folder, verify
 from affineur.artifact.probe import VNNI, Agreement, Probe, read_probe
 from affineur.artifact.tensors import ONNX
 from affineur.errors import ModelError, one_line
-from affineur.runtime.batches import DEFAULT_BUDGET
 from affineur.runtime.prediction import Logits
 from affineur.runtime.tagger import EngineTagger
-from affineur.runtime.windows import Encoder
+from affineur.runtime.texts import TextWindow
+from affineur.runtime.windows import Encoder, Window
 
 #: ONNX Runtime's own fusion of an addition and a LayerNormalization is several times slower on a CPU than the two.
 SLOW_FUSIONS = ["SkipLayerNormFusion", "BiasGeluFusion"]
 _TYPES: dict[str, type[np.signedinteger[Any]]] = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 #: Inputs that are known; a piece's segment is always the first.
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+
+
+#: Padded tokens in a batch for each thread. With a full-size INT8 model on two cores twice as many were a tenth slower, four times as many
+#: a quarter; small models hardly care (``benchmarks/batching.py MODEL``).
+BUDGET_PER_THREAD = 128
+#: Bytes up to which a graph is loaded once more with a single thread, as soon as there are several batches. A small model's matrices are
+#: too small to share among threads: whole batches side by side ran 1.2 to 1.5 times as fast. A full-size one gained 7 % for 100 MB.
+_LIGHT = 64_000_000
 
 
 class OnnxTagger(EngineTagger):
@@ -35,15 +46,24 @@ class OnnxTagger(EngineTagger):
         session: The graph, loaded.
         encoder: Cuts words into windows of pieces.
         labels: Labels in the order of the outputs.
-        budget: Padded tokens in one batch.
+        budget: Padded tokens in one batch; ``None`` for :data:`BUDGET_PER_THREAD` for each thread of the session.
+        again: Loads the graph once more with a single thread, for several batches side by side; ``None`` where they go one by one.
 
     Raises:
         ModelError: If the graph wants inputs that are not pieces, or gives other than one number a label.
     """
 
-    def __init__(self, session: ort.InferenceSession, encoder: Encoder, labels: Sequence[str], budget: int = DEFAULT_BUDGET) -> None:
-        super().__init__(encoder, labels, budget)
+    def __init__(
+        self,
+        session: ort.InferenceSession,
+        encoder: Encoder,
+        labels: Sequence[str],
+        budget: int | None = None,
+        again: Callable[[], ort.InferenceSession] | None = None,
+    ) -> None:
         self.session = session
+        super().__init__(encoder, labels, budget or BUDGET_PER_THREAD * self.threads)
+        self._again = functools.cache(again) if again is not None and self.threads > 1 else None
         self._inputs = {i.name: i.type for i in session.get_inputs()}
         if strange := [name for name, kind in self._inputs.items() if name not in INPUTS or kind not in _TYPES]:
             raise ModelError(f"the ONNX graph wants {', '.join(strange)}, expected integers named {', '.join(INPUTS)}")
@@ -74,6 +94,15 @@ class OnnxTagger(EngineTagger):
         except Exception as error:  # ONNX Runtime raises a class of its own for each fault
             raise ModelError(f"the ONNX graph fails on {len(ids)} × {ids.shape[1]} pieces ({one_line(error)}); fetch or export it again") from None
         return fitting(logits, ids, self.labels)
+
+    def batch_logits(self, batches: Sequence[Sequence[Window | TextWindow]]) -> Iterable[Logits]:
+        """Compute the logits of several batches, in order; those of a light model side by side, each on one thread."""
+        if self._again is None or len(batches) < 2:
+            return super().batch_logits(batches)
+        alone = copy.copy(self)
+        alone.session = self._again()
+        with ThreadPoolExecutor(self.threads) as pool:
+            return list(pool.map(alone.window_logits, batches))
 
 
 def fitting(logits: Logits, ids: npt.NDArray[np.int64], labels: Sequence[str]) -> Logits:
@@ -129,7 +158,9 @@ def load_onnx(path: ModelFolder | Path | str) -> OnnxTagger:
     probe = read_probe(folder.path)
     if probe is None and manifest is not None:
         raise ModelError(f"{folder.path} has no probe, so nothing proves it on this CPU; export or quantize it again")
-    tagger = OnnxTagger(open_session(folder.path / ONNX), Encoder.from_folder(folder.path, folder.config), folder.labels)
+    graph = folder.path / ONNX
+    again = functools.partial(open_session, graph, 1) if folder.size_bytes <= _LIGHT else None
+    tagger = OnnxTagger(open_session(graph), Encoder.from_folder(folder.path, folder.config), folder.labels, again=again)
     if probe is not None:
         prove(tagger, probe, folder.path)
     return tagger

@@ -68,7 +68,7 @@ class EngineTagger(ABC):
 
         Args:
             sentences: Words of each sentence.
-            batch_size: Most windows in a batch; ``None`` for the token budget alone.
+            batch_size: Most windows in a batch, beside the token budget; ``None`` for that alone.
 
         Returns:
             One array of shape ``(words, labels)`` a sentence; a word the tokenizer drops is all NaN.
@@ -85,9 +85,13 @@ class EngineTagger(ABC):
 
     def _computed(self, windows: Sequence[Window] | Sequence[TextWindow], batch_size: int | None) -> Iterator[tuple[int, Logits]]:
         """Yield the index of each window and its logits, shape ``(pieces, labels)``, longest windows first."""
-        budget = self.budget if batch_size is None else _ENDLESS
-        for batch in plan_batches([len(w) for w in windows], budget, batch_size or 256):
-            yield from zip(batch, self.window_logits([windows[i] for i in batch]), strict=True)
+        batches = plan_batches([len(w) for w in windows], self.budget, batch_size or 256)
+        for batch, logits in zip(batches, self.batch_logits([[windows[i] for i in batch] for batch in batches]), strict=True):
+            yield from zip(batch, logits, strict=True)
+
+    def batch_logits(self, batches: Sequence[Sequence[Window | TextWindow]]) -> Iterable[Logits]:
+        """Compute the logits of several batches, in order; an engine may work on several at once."""
+        return map(self.window_logits, batches)
 
     def window_logits(self, windows: Sequence[Window | TextWindow]) -> Logits:
         """Compute the logits of windows as one batch, shape ``(windows, longest, labels)``.
@@ -130,7 +134,7 @@ class EngineTagger(ABC):
 
         Args:
             texts: Raw texts of any length; long ones go through overlapping windows.
-            batch_size: Most sequences in one batch; ``None`` for the token budget alone.
+            batch_size: Most sequences in one batch, beside the token budget; ``None`` for that alone.
             aggregation_strategy: ``word`` labels words as French corpora have them by their first piece, and gives
                 ``word == text[start:end]``. ``none``, ``simple``, ``first``, ``average`` and ``max`` are those of transformers'
                 pipeline and give what it gives, for long texts with ``stride``; ``none`` gives pieces.
