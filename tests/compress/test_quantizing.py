@@ -141,7 +141,7 @@ def test_what_this_cpu_cannot_prove_is_refused(
 ) -> None:
     monkeypatch.setattr(quantizing, "environment", lambda: {"cpu_flags": flags})
     monkeypatch.setattr(quantizing.platform, "machine", lambda: "x86_64")
-    with pytest.raises(ModelError, match="u8s8 needs VNNI, which this CPU lacks.*--for avx2"):
+    with pytest.raises(ModelError, match=r"u8s8 needs VNNI, which this CPU lacks.*--for avx2"):
         quantize(shared_onnx, tmp_path / "out", "vnni", min_agreement=0, text=train_corpus)
     assert not (tmp_path / "out").exists()
 

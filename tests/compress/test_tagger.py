@@ -79,8 +79,11 @@ def test_batches_keep_to_the_budget_and_to_the_batch_size(shared_model, train_co
     by_budget = tagger.logits(sentences)
     assert all(rows * longest <= 200 for rows, longest in seen)
     seen.clear()
-    by_size = tagger.logits(sentences, batch_size=7)
+    by_size = tagger.whole().logits(sentences, batch_size=7)
     assert [rows for rows, _ in seen] == [7] * 8 + [4]
+    seen.clear()
+    tagger.logits(sentences, batch_size=7)
+    assert all(rows <= 7 and rows * longest <= 200 for rows, longest in seen)
     for first, second in zip(by_budget, by_size, strict=True):
         np.testing.assert_allclose(first, second, atol=1e-5)
 
