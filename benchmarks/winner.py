@@ -21,9 +21,10 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForTokenClassification, CamembertConfig
 
-from affineur import sample
-from affineur.artifact import TOKENIZER_FILES, describe_machine
+from affineur import __version__, sample
+from affineur.artifact import TOKENIZER_FILES, describe_machine, write_json
 from affineur.cli.main import guarded
+from affineur.errors import ParameterError
 from affineur.measure import Benchmark, Ratio
 from affineur.pipeline import benchmark_models
 from affineur.transfer import load_corpus
@@ -35,6 +36,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--work", type=Path, help="keep the full-size models and finished runs here (default: a temporary folder)")
     args = parser.parse_args()
+
+    if args.rounds < 8:
+        parser.error("fewer than 8 rounds have no 99 % interval, so nothing could be named a winner")
 
     def command() -> int:
         print(describe_machine(), flush=True)
@@ -68,9 +72,12 @@ def once(kept: Path, name: str, models: list[str], rounds: int) -> list[tuple[st
     """Run a benchmark of two models, or read what an earlier run kept; print it and return the winner of each measure."""
     if not kept.is_file():
         found = benchmark_models(models, load_corpus("sample"), rounds, shapes=False)
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(json.dumps([[what, ratio.value, ratio.low, ratio.high, ratio.winner()] for what, ratio in ratios(found)]), "utf-8")
-    rows = json.loads(kept.read_text("utf-8"))
+        seen = [[what, ratio.value, ratio.low, ratio.high, ratio.winner()] for what, ratio in ratios(found)]
+        write_json(kept, {"version": __version__, "machine": describe_machine(), "ratios": seen})
+    told = json.loads(kept.read_text("utf-8"))
+    if (told["version"], told["machine"]) != (__version__, describe_machine()):
+        raise ParameterError(f"{kept} is of version {told['version']} on {told['machine']}; name another --work")
+    rows = told["ratios"]
     for what, value, low, high, winner in rows:
         print(f"  {name}, {what:<15} {value:.3f} ({low:.3f}–{high:.3f}) {winner}", flush=True)
     return [(what, winner) for what, *_, winner in rows]

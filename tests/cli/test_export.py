@@ -119,7 +119,7 @@ def test_check(shared_onnx: Path, shared_int8: Path, corpus: Path, tmp_path: Pat
         (["prune", "{}", "--sparsity", "0.1", "-o", "{out}"], EXPORTED),
         (["recover", "{}", "--data", "{data}", "-o", "{out}"], EXPORTED),
         (["distill", "{}", "--layers", "1", "--data", "{data}", "-o", "{out}"], EXPORTED),
-        (["train", "{}", "--data", "{data}", "-o", "{out}"], "model.safetensors"),
+        (["train", "{}", "--data", "{data}", "-o", "{out}"], EXPORTED),
         (["pack", "{}", "-o", "{out}"], EXPORTED),
         (["unpack", "{}", "-o", "{out}"], "not packed"),
         (["shrink", "{}", "--ffn-width", "16", "-o", "{out}"], EXPORTED),

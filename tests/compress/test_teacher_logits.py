@@ -44,7 +44,7 @@ def test_they_are_the_teachers(teacher: TorchTagger, train_corpus: Corpus, tmp_p
 
 def test_asked_again_the_teacher_is_silent(teacher: TorchTagger, train_corpus: Corpus, short: Corpus, tmp_path: Path, monkeypatch) -> None:
     first = np.array(teacher_logits(teacher, "d", train_corpus, LABELS, tmp_path))
-    calls = count_calls(monkeypatch, TorchTagger, "_forward")
+    calls = count_calls(monkeypatch, TorchTagger, "window_logits")
     assert np.array_equal(teacher_logits(teacher, "d", train_corpus, LABELS, tmp_path), first)
     assert calls == [0]
     teacher_logits(teacher, "another teacher", train_corpus, LABELS, tmp_path)
@@ -68,7 +68,7 @@ def test_kept_in_affineurs_cache(teacher: TorchTagger, short: Corpus, tmp_path: 
 def test_a_computation_cut_short_goes_on_with_identical_bytes(
     cut: int, teacher: TorchTagger, train_corpus: Corpus, tmp_path: Path, monkeypatch
 ) -> None:
-    calls = count_calls(monkeypatch, TorchTagger, "_forward")
+    calls = count_calls(monkeypatch, TorchTagger, "window_logits")
     teacher_logits(teacher, "d", train_corpus, LABELS, tmp_path / "undisturbed")
     whole = calls[0]
     (wanted,) = (tmp_path / "undisturbed" / "logits").iterdir()

@@ -85,7 +85,7 @@ class Difference:
         return self.low >= -margin
 
 
-def f1_interval(counts: IntArray, confidence: float = 0.95, draws: int = DRAWS, seed: int = 0, sentences: int | None = None) -> Interval:
+def f1_interval(counts: IntArray, confidence: float = 0.95, draws: int = DRAWS, seed: int = 0) -> Interval:
     """Estimate F1 with its interval.
 
     Ten perfect sentences have the interval [0.69, 1]; data without a gold mention, on which F1 counts as 0, show nothing: [0, 1].
@@ -95,7 +95,6 @@ def f1_interval(counts: IntArray, confidence: float = 0.95, draws: int = DRAWS, 
         confidence: Mass inside the interval.
         draws: Bootstrap draws.
         seed: Seed of the draws; the order of the units does not matter.
-        sentences: Sentences with a gold mention, where the units are documents.
 
     Raises:
         ValueError: If the confidence is not at least 0 and below 1.
@@ -104,14 +103,12 @@ def f1_interval(counts: IntArray, confidence: float = 0.95, draws: int = DRAWS, 
     value = float(_f1(columns.sum(axis=0)[None])[0])
     drawn = _f1(_resample(columns, draws, seed))
     low, high = _expanded(drawn, confidence, len(columns), _freedom(_influence(columns)))
-    trials = _trials(counts, sentences)
+    trials = _trials(counts)
     bad, good = _unseen(_errors(columns) > 0, trials, confidence), _unseen(columns[:, 0] > 0, trials, confidence)
     return Interval(value, min(low, value - bad * value), max(high, value + good * (1 - value)))
 
 
-def f1_difference(
-    counts: IntArray, baseline: IntArray, confidence: float = 0.95, draws: int = DRAWS, seed: int = 0, sentences: int | None = None
-) -> Difference:
+def f1_difference(counts: IntArray, baseline: IntArray, confidence: float = 0.95, draws: int = DRAWS, seed: int = 0) -> Difference:
     """Estimate F1 minus the baseline's F1 over the same units.
 
     ``f1_difference(a, b)`` is exactly minus ``f1_difference(b, a)``. Two models that differ on none of ten sentences have
@@ -123,7 +120,6 @@ def f1_difference(
         confidence: Mass inside the interval.
         draws: Bootstrap draws.
         seed: Seed of the draws; the order of the units does not matter.
-        sentences: Sentences with a gold mention, where the units are documents.
 
     Raises:
         ValueError: If the two do not have the same number of units, or the confidence is not at least 0 and below 1.
@@ -132,15 +128,16 @@ def f1_difference(
         raise ValueError(f"paired scores need the same sentences, got {len(counts)} and {len(baseline)}")
     ours, theirs = _columns(counts), _columns(baseline)
     value = float(_f1(ours.sum(axis=0)[None])[0] - _f1(theirs.sum(axis=0)[None])[0])
-    if value < 0:  # the draws depend on which model comes first, the numbers must not
-        mirrored = f1_difference(baseline, counts, confidence, draws, seed, sentences)
+    # The draws depend on which model comes first, the numbers must not.
+    if value < 0 or (value == 0 and np.sort(ours, axis=0).tobytes() < np.sort(theirs, axis=0).tobytes()):
+        mirrored = f1_difference(baseline, counts, confidence, draws, seed)
         return Difference(value, -mirrored.high, -mirrored.low, mirrored.p_value)
     drawn = _resample(np.hstack([ours, theirs]), draws, seed)
     differences = _f1(drawn[:, :2]) - _f1(drawn[:, 2:])
     units, freedom = len(counts), _freedom(_influence(ours) - _influence(theirs))
     low, high = _expanded(differences, confidence, units, freedom)
     p_value = _p_value(differences, units, freedom) if value > 0 and units >= FEWEST else 1.0
-    trials, more = _trials(counts, sentences), _errors(ours) - _errors(theirs)
+    trials, more = _trials(counts), _errors(ours) - _errors(theirs)
     worse, better = _unseen(more > 0, trials, confidence), _unseen(more < 0, trials, confidence)
     if worse:
         p_value = max(p_value, min(1.0, 2 * (1 + value) ** -trials))  # the level at which the lower end is at zero
@@ -183,9 +180,9 @@ def _errors(columns: IntArray) -> IntArray:
     return cast(IntArray, columns[:, 1] - 2 * columns[:, 0])
 
 
-def _trials(counts: IntArray, sentences: int | None) -> int:
-    """Count what can show something: units with a gold mention, or the sentences in them. A type may be in few."""
-    return int(np.count_nonzero(counts[:, 2])) if sentences is None else sentences
+def _trials(counts: IntArray) -> int:
+    """Count what can show something: units with a gold mention. A type may be in few; sentences of one document are not independent."""
+    return int(np.count_nonzero(counts[:, 2]))
 
 
 def _unseen(seen: npt.NDArray[np.bool_], trials: int, confidence: float) -> float:

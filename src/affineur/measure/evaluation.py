@@ -82,7 +82,7 @@ class Evaluation:
 
     def interval(self, kind: str | None = None, confidence: float = 0.95) -> Interval:
         """F1 with its interval, of one type or of all."""
-        return f1_interval(self._units(kind), confidence, sentences=self._with_gold(kind))
+        return f1_interval(self._units(kind), confidence)
 
     def minus(self, baseline: Evaluation, kind: str | None = None, confidence: float = 0.95) -> Difference:
         """F1 difference to a baseline on the same sentences, paired.
@@ -97,10 +97,7 @@ class Evaluation:
             raise ParameterError(f"one model was scored on {ours}, the other on {theirs}; restrict both to what they share with --types")
         if self.scheme is not baseline.scheme:
             raise ParameterError(f"one model was scored in {self.scheme}, the other in {baseline.scheme}, so they cannot be paired")
-        return f1_difference(self._units(kind), baseline._units(kind), confidence, sentences=self._with_gold(kind))
-
-    def _with_gold(self, kind: str | None) -> int:
-        return int(np.count_nonzero(self._sentences(kind)[:, 2]))
+        return f1_difference(self._units(kind), baseline._units(kind), confidence)
 
     def _sentences(self, kind: str | None) -> IntArray:
         return self.counts.sum(axis=1) if kind is None else self.counts[:, self.types.index(kind)]

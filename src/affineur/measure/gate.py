@@ -244,6 +244,8 @@ def _drop(ours: Evaluation, theirs: Evaluation | None, kind: str | None, confide
     if not shared:
         return None, f"no type in common with {name}"
     mine, other = _only(ours, shared), _only(theirs, shared)
+    if ours is theirs and not _no_gold(mine, kind):  # no matter of how many sentences were seen
+        return 0.0, f"{name} is the same model"
     if reason := _no_gold(mine, kind) or _too_few(mine):
         return None, reason
     difference = mine.minus(other, kind, confidence)

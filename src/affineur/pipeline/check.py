@@ -138,6 +138,8 @@ def _score(
         )
     report(f"scoring {model.name}")
     evaluation = score(reference, model.tagger, types, scheme)
+    if models.model_digest(reference) == models.model_digest(theirs[0]):
+        return replace(measures, evaluation=evaluation, baseline=evaluation)
     report(f"scoring {theirs[1].name}")
     # Where both know the same, the caller's scores of all types serve; what is left out is said by the bar.
     same = set(of_baseline) == set(of_model)

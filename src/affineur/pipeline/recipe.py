@@ -25,6 +25,9 @@ _ROW_OF: dict[RowName, str] = {
     "int8": "quantize",
 }
 
+#: Rows a run may end with, the last stage first.
+LAST: tuple[RowName, ...] = ("int8", "onnx", "packed", "recovered", "pruned", "student")
+
 # Of a teacher, the row that says its dtype is shown; the rest as far as the recipe makes them.
 _DEFAULT_ROWS: tuple[RowName, ...] = (
     "teacher_fp32",
@@ -205,6 +208,21 @@ class Recipe(_Section):
         return self.data if isinstance(self.data, DataSection) else DataSection(path=self.data)
 
 
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "train": TrainSection,
+    "distill": DistillSection,
+    "prune": PruneSection,
+    "recover": RecoverSection,
+    "pack": PackSection,
+    "export": ExportSection,
+    "quantize": QuantizeSection,
+    "data": DataSection,
+    "sweep": SweepSection,
+    "compare": CompareSection,
+    "benchmark": BenchmarkSection,
+}
+
+
 def read_recipe(path: Path | str, changes: dict[str, Any] | None = None) -> Recipe:
     """Read and check a recipe.
 
@@ -225,6 +243,8 @@ def read_recipe(path: Path | str, changes: dict[str, Any] | None = None) -> Reci
         raise RecipeError(f"{path} is not YAML ({one_line(error)})") from None
     if not isinstance(raw, dict):
         raise RecipeError(f"{path} is not a recipe, expected keys such as name, teacher, data, distill, prune")
+    # A section with nothing under it is asked for as it is: YAML gives null.
+    raw = {key: {} if value is None and key in _SECTIONS else value for key, value in raw.items()}
     try:
         recipe = Recipe.model_validate(raw | (changes or {}))
     except ValidationError as error:
@@ -232,6 +252,9 @@ def read_recipe(path: Path | str, changes: dict[str, Any] | None = None) -> Reci
     if recipe.recover and recipe.recover.from_teacher and not (recipe.distill or recipe.prune):
         raise RecipeError(f"{path}: recover.from_teacher needs a student; add distill or prune")
     compared = recipe.makes & set(recipe.compare.rows)
+    judged = next((row for row in LAST if row in recipe.makes), None)
+    if recipe.check is not None and judged and judged not in compared:
+        raise RecipeError(f"{path}: check holds bars against the last model, {judged}, which compare.rows leaves out; add it there")
     if not compared or len(set(recipe.compare.rows)) < len(recipe.compare.rows):
         raise RecipeError(f"{path}: compare.rows names no model this recipe makes, or one twice (it makes {', '.join(sorted(recipe.makes))})")
     if recipe.benchmark and recipe.benchmark.rows is not None and not compared & set(recipe.benchmark.rows):
@@ -266,17 +289,4 @@ def _explain(error: ValidationError) -> str:
 
 def _section_at(steps: list[str]) -> type[BaseModel]:
     """Find the section a path of keys leads to."""
-    sections: dict[str, type[BaseModel]] = {
-        "train": TrainSection,
-        "distill": DistillSection,
-        "prune": PruneSection,
-        "recover": RecoverSection,
-        "pack": PackSection,
-        "export": ExportSection,
-        "quantize": QuantizeSection,
-        "data": DataSection,
-        "sweep": SweepSection,
-        "compare": CompareSection,
-        "benchmark": BenchmarkSection,
-    }
-    return sections.get(steps[0], Recipe) if steps else Recipe
+    return _SECTIONS.get(steps[0], Recipe) if steps else Recipe

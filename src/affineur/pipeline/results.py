@@ -52,12 +52,10 @@ from affineur.pipeline.check import check
 from affineur.pipeline.models import candidate, model_digest
 from affineur.pipeline.points import Points
 from affineur.pipeline.processes import peak_rss
-from affineur.pipeline.recipe import DataSection, Recipe, RowName
+from affineur.pipeline.recipe import LAST, DataSection, Recipe, RowName
 from affineur.pipeline.scores import ScoreBook
 from affineur.progress import report
 from affineur.transfer import INT8, DataOptions, Splits
-
-_LAST: tuple[RowName, ...] = ("int8", "onnx", "packed", "recovered", "pruned", "student")
 
 
 @dataclass(slots=True)
@@ -100,7 +98,7 @@ class _Results:
     @property
     def last(self) -> RowName:
         """The row the report is about: the last model that was made, or the first row."""
-        return next((row for row in _LAST if row in self.references), next(iter(self.references)))
+        return next((row for row in LAST if row in self.references), next(iter(self.references)))
 
     @property
     def first(self) -> RowName:
@@ -113,7 +111,7 @@ class _Results:
         stored = {"int8", "onnx", "packed"}
         if self.last not in stored:
             return None
-        return str(next(self.made.models[row] for row in (*_LAST, "teacher") if row in self.made.models and row not in stored))
+        return str(next(self.made.models[row] for row in (*LAST, "teacher") if row in self.made.models and row not in stored))
 
     def score(self, name: str, tagger: Any, types: Any, scheme: Scheme) -> Evaluation:
         """Score a model by its reference, at most once."""

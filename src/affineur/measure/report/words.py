@@ -48,9 +48,7 @@ def _whole(share: float) -> str:
 
 
 def speed_change(ratio: Ratio) -> str:
-    """Say how much faster, as far as the interval says so; without one, say that it is an estimate."""
-    if math.isinf(ratio.high):
-        return f"about {_faster(ratio.value)}"
+    """Say how much faster, as far as the interval says so; without one, for too few rounds, nothing is."""
     winner = ratio.winner(SAME + _ROUNDING)
     return UNCLEAR if winner == "unclear" else "the same speed" if winner == "same" else _faster(ratio.value)
 
