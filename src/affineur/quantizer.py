@@ -15,6 +15,7 @@ from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from affineur.artifact.folder import PACKED
+from affineur.artifact.manifest import verify
 from affineur.artifact.packed import is_packed, read_format, read_layout, unpack
 from affineur.artifact.packed_files import check_packed
 
@@ -88,6 +89,8 @@ class PackedQuantizer(HfQuantizer):
         return {"dequantize": Unpack}
 
     def _process_model_before_weight_loading(self, model: Any, checkpoint_files: Sequence[str] | None = None, **_options: Any) -> Any:
+        for folder in {Path(file).parent for file in checkpoint_files or ()}:
+            verify(folder)
         check_packed([Path(file) for file in checkpoint_files or ()], self.quantization_config.tensors)
         return model
 

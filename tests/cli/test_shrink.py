@@ -53,4 +53,4 @@ def test_shrink_says_what_it_did(tiny_model, corpus: Path, tmp_path: Path, capsy
 
 def test_an_impossible_width_is_one_line(tiny_model, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["shrink", str(tiny_model()), "--ffn-width", "nan", "--data", str(corpus), "-o", str(tmp_path / "out"), "-q"]) == 1
-    assert "expected 1 to 47" in capsys.readouterr().err
+    assert "expected 2 to 47" in capsys.readouterr().err

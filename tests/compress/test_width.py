@@ -157,7 +157,7 @@ def test_a_share_the_dtype_and_a_second_call(tiny_model: Callable[..., Path], sh
 
 @pytest.mark.parametrize("width", [0, 48, 49, -1, 20.5, float("nan"), float("inf"), 0.001])
 def test_impossible_widths_write_nothing(width: float, tiny_model: Callable[..., Path], short: Corpus, tmp_path: Path) -> None:
-    with pytest.raises(ParameterError, match="48 neurons, expected 1 to 47"):
+    with pytest.raises(ParameterError, match="48 neurons, expected 2 to 47"):
         shrink(tiny_model(), tmp_path / "out", width, short)
     assert list(tmp_path.iterdir()) == []
 

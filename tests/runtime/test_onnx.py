@@ -16,6 +16,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import quantize_dynamic
 from safetensors.numpy import load_file, save_file
 
 from affineur.artifact import MANIFEST, open_folder
@@ -307,3 +308,29 @@ def test_the_budget_follows_the_threads(shared_onnx: Path) -> None:
     for threads in (1, 2):
         tagger = OnnxTagger(open_session(shared_onnx / "model.onnx", threads), Encoder.from_folder(shared_onnx, folder.config), folder.labels)
         assert tagger.budget == BUDGET_PER_THREAD * threads
+
+
+def test_eight_bits_without_a_probe_are_refused(shared_int8: Path, tmp_path: Path) -> None:
+    shutil.copytree(shared_int8, tmp_path / "bare")
+    for name in (MANIFEST, PROBE, "export_info.json"):
+        (tmp_path / "bare" / name).unlink()
+    with pytest.raises(ModelError, match=r"multiplies in eight bits \(DynamicQuantizeMatMul\) and has no probe.*affineur quantize PARENT"):
+        load_onnx(tmp_path / "bare")
+
+
+def test_a_strangers_eight_bits_are_refused(shared_onnx: Path, tmp_path: Path) -> None:
+    shutil.copytree(shared_onnx, tmp_path / "bare")
+    for name in (MANIFEST, PROBE, "export_info.json", "model.onnx"):
+        (tmp_path / "bare" / name).unlink()
+    quantize_dynamic(shared_onnx / "model.onnx", tmp_path / "bare" / "model.onnx")
+    with pytest.raises(ModelError, match="multiplies in eight bits"):
+        load_onnx(tmp_path / "bare")
+
+
+def test_labels_that_changed_places_are_refused(copy: Path) -> None:
+    config = json.loads((copy / "config.json").read_text("utf-8"))
+    names = config["id2label"]
+    names["1"], names["2"] = names["2"], names["1"]
+    (copy / "config.json").write_text(json.dumps(config), "utf-8")
+    with pytest.raises(ModelError, match=r"config\.json names the labels .*, the probe "):
+        load_onnx(copy)

@@ -60,6 +60,7 @@ class Probe:
         made: Agreement measured when it was made.
         scheme: How the matrices are stored: ``fp32``, ``u8s8``, …
         target: The CPU it was made for.
+        labels: The parent's labels, in the order of the logits; empty where that is not known.
     """
 
     ids: npt.NDArray[np.int64]
@@ -68,6 +69,7 @@ class Probe:
     made: Agreement
     scheme: str
     target: str
+    labels: tuple[str, ...] = ()
 
     def agreement(self, logits: npt.NDArray[np.float32]) -> Agreement:
         """Compare logits of the same shape with the parent's, where there are pieces."""
@@ -91,7 +93,7 @@ def write_probe(folder: Path, probe: Probe) -> None:
         "attention_mask": probe.mask.astype(np.uint8),
         "logits": probe.logits.astype(np.float32),
     }
-    about = {"made": json.dumps(asdict(probe.made)), "scheme": probe.scheme, "target": probe.target}
+    about = {"made": json.dumps(asdict(probe.made)), "scheme": probe.scheme, "target": probe.target, "labels": json.dumps(probe.labels)}
     save_file(arrays, folder / PROBE, metadata=about)
 
 
@@ -114,6 +116,7 @@ def read_probe(folder: Path) -> Probe | None:
         if not mask.any() or not np.isfinite(logits).all():
             raise ValueError("it holds no piece, or logits that are not numbers")
         made = json.loads(about["made"])
-        return Probe(ids, mask, logits, Agreement(float(made["same_tags"]), float(made["error"])), about["scheme"], about["target"])
+        agreed, labels = Agreement(float(made["same_tags"]), float(made["error"])), tuple(map(str, json.loads(about.get("labels", "[]"))))
+        return Probe(ids, mask, logits, agreed, about["scheme"], about["target"], labels)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path} is damaged ({one_line(error)}); fetch or make the artifact again") from None

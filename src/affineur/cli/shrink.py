@@ -12,6 +12,7 @@ from affineur.entities import Corpus
 from affineur.measure import megabytes
 from affineur.transfer import DataOptions, load_corpus, load_splits, resolve_model
 
+_MUCH = 0.02  # of unseen words cut in another way: F1 was seen to fall by points beyond it
 _HELD_OUT = 20  # of raw text, one line in so many is not counted but shows how unseen text is cut
 
 
@@ -71,6 +72,8 @@ def _trim_vocabulary(args: argparse.Namespace) -> int:
         shares = f"{found['share_of_sentences_changed']:.2%} of {found['sentences']:,} sentences ({found['share_of_words_changed']:.2%} of the words)"
         longer = found["pieces"] / max(1, found["pieces_before"]) - 1
         said.append(f"of unseen text, {shares} are cut in another way; it has {longer:+.2%} pieces")
+        if found["share_of_words_changed"] > _MUCH:
+            said.append("that is much, and will cost F1 (affineur compare says how much): name more of your own text with --data or --text")
     show.lines(said)
     show.to_json({"model": str(out), "size_bytes": size, **scores}, args.json)
     return 0

@@ -147,7 +147,7 @@ def to_onnx(folder: ModelFolder, sentences: Sequence[Sequence[str]], plain: bool
         )
     probe = _probe(parent, windows, theirs)
     made = Agreement.between(tagger.forward(probe.ids, probe.mask)[probe.mask.astype(bool)], probe.logits[probe.mask.astype(bool)])
-    return Exported(graph, tagger, Probe(probe.ids, probe.mask, probe.logits, made, "fp32", "any"), parity, largest)
+    return Exported(graph, tagger, replace(probe, made=made), parity, largest)
 
 
 def all_logits(tagger: EngineTagger, windows: Sequence[Window], title: str = "") -> list[Any]:
@@ -220,7 +220,7 @@ def _probe(parent: EngineTagger, windows: Sequence[Window], logits: Sequence[Any
     theirs = np.zeros((*ids.shape, len(parent.labels)), np.float32)
     for row, index in enumerate(order):
         theirs[row, : len(windows[index])] = logits[index]
-    return Probe(ids, mask, theirs, Agreement(1.0, 0.0), "fp32", "any")
+    return Probe(ids, mask, theirs, Agreement(1.0, 0.0), "fp32", "any", tuple(parent.labels))
 
 
 def _trace(network: PreTrainedModel, pad_id: int, plain: bool) -> ModelProto:

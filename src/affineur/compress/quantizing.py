@@ -105,7 +105,7 @@ def quantize(
             f"(logits off by {agreement.error:.2f}), expected {min_agreement:.2%}; nothing was written. "
             "Quantize on a CPU of the kind it is for, or say --for avx2, or --min-agreement"
         )
-    probe = Probe(probe.ids, probe.mask, probe.logits, probe.agreement(tagger.forward(probe.ids, probe.mask)), scheme, target)
+    probe = replace(probe, made=probe.agreement(tagger.forward(probe.ids, probe.mask)), scheme=scheme, target=target)
     found = Quantized(scheme, target, agreement, trial.words, tuple(kept), len(graph_bytes(made)), len(graph_bytes(graph)))
 
     def fill(place: Path) -> None:

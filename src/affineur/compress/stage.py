@@ -86,8 +86,13 @@ class Stage:
             ParameterError: If ``out`` is the source, or holds something that is not ours and would be lost.
         """
         for given in (self.source, self.teacher):
-            if given is not None and self.out.resolve() == given.path.resolve():
+            if given is None:
+                continue
+            out, model = self.out.resolve(), given.path.resolve()
+            if out == model:
                 raise ParameterError(f"{self.out} is the model itself, which would be lost; name another folder with -o")
+            if model in out.parents or out in model.parents:
+                raise ParameterError(f"{self.out} and the model {given.path} lie in one another; name another folder with -o")
         try:
             manifest = read_manifest(self.out)
             if manifest is not None and manifest.key == self.key:

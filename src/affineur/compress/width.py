@@ -68,9 +68,9 @@ def shrink(model: Path | str, out: Path | str, ffn_width: float, calibration: Co
         raise ParameterError(f"{folder.path} is pruned, and its zeros would be lost; shrink the model it was made from, then prune")
     named, have = _width(folder.config, folder.path)
     # Written so that NaN fails too.
-    width = round(ffn_width * have) if ffn_width < 1 else int(ffn_width) if 1 <= ffn_width < have else 0
+    width = round(ffn_width * have) if ffn_width < 1 else int(ffn_width) if 1 < ffn_width < have else 0
     if not 0 < width < have or (ffn_width >= 1 and width != ffn_width):
-        raise ParameterError(f"--ffn-width {ffn_width:g} is impossible: the layers have {have} neurons, expected 1 to {have - 1}, or a share below 1")
+        raise ParameterError(f"--ffn-width {ffn_width:g} is impossible: the layers have {have} neurons, expected 2 to {have - 1}, or a share below 1")
     parameters = {"ffn_width": width, "reconstruct": reconstruct}
     stage = Stage("shrink", Path(out), folder, parameters, {"text": calibration})
     if stage.finished():

@@ -104,6 +104,8 @@ def _row(line: str, source: Path, number: int) -> dict[str, Any]:
         raise DataError(f"not JSON ({error}), expected an object with a text a line", source, number) from None
     if not isinstance(row, dict) or not isinstance(row.get("text"), str):
         raise DataError('expected an object whose "text" is a string, such as {"text": "Marie vit à Paris."}', source, number)
+    if "entities" in row:
+        raise DataError('"entities" is there already and would be lost; rename that key', source, number)
     return row
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import mmap
 import os
 import platform
 from collections.abc import Callable, Iterable, Sequence
@@ -26,6 +27,8 @@ from affineur.runtime.windows import Encoder, Window
 
 #: ONNX Runtime's own fusion of an addition and a LayerNormalization is several times slower on a CPU than the two.
 SLOW_FUSIONS = ["SkipLayerNormFusion", "BiasGeluFusion"]
+#: Operators that multiply in eight bits: kernels that differ from CPU to CPU.
+_INTEGER = ("MatMulInteger", "DynamicQuantizeMatMul", "QLinearMatMul", "QGemm", "QAttention", "MatMulNBits", "ConvInteger")
 _TYPES: dict[str, type[np.signedinteger[Any]]] = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 #: Inputs that are known; a piece's segment is always the first.
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -159,11 +162,22 @@ def load_onnx(path: ModelFolder | Path | str) -> OnnxTagger:
     if probe is None and manifest is not None:
         raise ModelError(f"{folder.path} has no probe, so nothing proves it on this CPU; export or quantize it again")
     graph = folder.path / ONNX
+    if probe is None and (kind := _integer_kernel(graph)):
+        raise ModelError(
+            f"{graph} multiplies in eight bits ({kind}) and has no probe, so nothing proves it on this CPU; "
+            "make one that has: affineur quantize PARENT -o OUT"
+        )
     again = functools.partial(open_session, graph, 1) if folder.size_bytes <= _LIGHT else None
     tagger = OnnxTagger(open_session(graph), Encoder.from_folder(folder.path, folder.config), folder.labels, again=again)
     if probe is not None:
         prove(tagger, probe, folder.path)
     return tagger
+
+
+def _integer_kernel(graph: Path) -> str | None:
+    """Name an operator that multiplies in eight bits, if a graph's file holds the name of one."""
+    with graph.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as raw:
+        return next((kind for kind in _INTEGER if raw.find(kind.encode()) >= 0), None)
 
 
 def prove(tagger: EngineTagger, probe: Probe, path: Path) -> Agreement:
@@ -175,6 +189,8 @@ def prove(tagger: EngineTagger, probe: Probe, path: Path) -> Agreement:
     Raises:
         ModelError: If it is further away than where it was made.
     """
+    if probe.labels and probe.labels != tuple(tagger.labels):
+        raise ModelError(f"{path}: config.json names the labels {', '.join(tagger.labels)}, the probe {', '.join(probe.labels)}; export it again")
     if probe.logits.shape[2] != len(tagger.labels):
         raise ModelError(f"{path}: the probe has {probe.logits.shape[2]} labels, config.json {len(tagger.labels)}; export it again")
     found = probe.agreement(tagger.forward(probe.ids, probe.mask))
