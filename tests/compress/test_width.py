@@ -155,7 +155,7 @@ def test_a_share_the_dtype_and_a_second_call(tiny_model: Callable[..., Path], sh
     assert [p.stage for p in manifest.parents] == ["shrink", "given"]
 
 
-@pytest.mark.parametrize("width", [0, 48, 49, -1, 20.5, float("nan"), float("inf"), 0.001])
+@pytest.mark.parametrize("width", [0, 1, 48, 49, -1, 20.5, float("nan"), float("inf"), 0.001])
 def test_impossible_widths_write_nothing(width: float, tiny_model: Callable[..., Path], short: Corpus, tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="48 neurons, expected 2 to 47"):
         shrink(tiny_model(), tmp_path / "out", width, short)
