@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -208,21 +208,6 @@ class Recipe(_Section):
         return self.data if isinstance(self.data, DataSection) else DataSection(path=self.data)
 
 
-_SECTIONS: dict[str, type[BaseModel]] = {
-    "train": TrainSection,
-    "distill": DistillSection,
-    "prune": PruneSection,
-    "recover": RecoverSection,
-    "pack": PackSection,
-    "export": ExportSection,
-    "quantize": QuantizeSection,
-    "data": DataSection,
-    "sweep": SweepSection,
-    "compare": CompareSection,
-    "benchmark": BenchmarkSection,
-}
-
-
 def read_recipe(path: Path | str, changes: dict[str, Any] | None = None) -> Recipe:
     """Read and check a recipe.
 
@@ -235,20 +220,14 @@ def read_recipe(path: Path | str, changes: dict[str, Any] | None = None) -> Reci
             or stages that do not fit together.
     """
     path = Path(path)
-    try:
-        raw = yaml.safe_load(path.read_text("utf-8"))
-    except OSError as error:
-        raise RecipeError(f"{path} cannot be read ({error.strerror}), expected a recipe in YAML") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not YAML ({one_line(error)})") from None
-    if not isinstance(raw, dict):
-        raise RecipeError(f"{path} is not a recipe, expected keys such as name, teacher, data, distill, prune")
+    raw = read_yaml(path, "a recipe, expected keys such as name, teacher, data, distill, prune")
     # A section with nothing under it is asked for as it is: YAML gives null.
-    raw = {key: {} if value is None and key in _SECTIONS else value for key, value in raw.items()}
+    sections = {key for key, field in Recipe.model_fields.items() if any(_sections(field.annotation))}
+    raw = {key: {} if value is None and key in sections else value for key, value in raw.items()}
     try:
         recipe = Recipe.model_validate(raw | (changes or {}))
     except ValidationError as error:
-        raise RecipeError(f"{path}: {_explain(error)}") from None
+        raise RecipeError(f"{path}: {explain(error, Recipe)}") from None
     if recipe.recover and recipe.recover.from_teacher and not (recipe.distill or recipe.prune):
         raise RecipeError(f"{path}: recover.from_teacher needs a student; add distill or prune")
     compared = recipe.makes & set(recipe.compare.rows)
@@ -272,21 +251,55 @@ def _check_prune(section: PruneSection | None) -> None:
         check_pruning(section.sparsity, section.method, section.max_layer_sparsity)
 
 
-def _explain(error: ValidationError) -> str:
-    """Turn the most specific complaint into one line with what to type."""
+def read_yaml(path: Path, expected: str) -> dict[str, Any]:
+    """Read a YAML file whose top is a table.
+
+    Args:
+        path: The file.
+        expected: What it should be, to say where it is not.
+
+    Raises:
+        RecipeError: If it is not there, not YAML, or something else.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text("utf-8"))
+    except OSError as error:
+        raise RecipeError(f"{path} cannot be read ({error.strerror}), expected a recipe in YAML") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not YAML ({one_line(error)})") from None
+    if not isinstance(raw, dict):
+        raise RecipeError(f"{path} is not {expected}")
+    return raw
+
+
+def explain(error: ValidationError, root: type[BaseModel]) -> str:
+    """Turn the most specific complaint into one line with what to type.
+
+    Args:
+        error: What pydantic found.
+        root: The model of the whole recipe.
+    """
     # Where a value may be one of two things, both alternatives complain; the deeper one saw what was meant.
     first = max(error.errors(), key=lambda e: len(e["loc"]))
-    steps = [str(step) for step in first["loc"] if step not in ("str", "DataSection")]
+    steps = [str(step) for step in first["loc"] if step not in ("str", "int", "DataSection") and "[" not in str(step)]
     where = ".".join(steps)
     if first["type"] == "extra_forbidden":
-        known = list(_section_at(steps[:-1]).model_fields)
+        known = list(_section_at(root, steps[:-1]).model_fields)
         return f"unknown key '{where}'{did_you_mean(steps[-1], known)} (known here: {', '.join(known)})"
     if first["type"] == "missing":
         return f"the key '{where}' is missing"
-    said = re.sub(r"^Input should be", "it should be", first["msg"])
+    said = first["msg"].removeprefix("Value error, ").replace("Input should be", "it should be", 1)
     return f"'{where}' is {first['input']!r}, but {said}"
 
 
-def _section_at(steps: list[str]) -> type[BaseModel]:
+def _section_at(root: type[BaseModel], steps: list[str]) -> type[BaseModel]:
     """Find the section a path of keys leads to."""
-    return _SECTIONS.get(steps[0], Recipe) if steps else Recipe
+    for step in steps:
+        root = next(_sections(root.model_fields[step].annotation), root) if step in root.model_fields else root
+    return root
+
+
+def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
+    for kind in (annotation, *get_args(annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield kind

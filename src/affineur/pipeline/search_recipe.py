@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import AfterValidator, BaseModel, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from affineur.compress.graph import SCHEMES
-from affineur.errors import ParameterError, RecipeError, did_you_mean, one_line
+from affineur.errors import ParameterError, RecipeError, did_you_mean
 from affineur.measure import Budget
-from affineur.pipeline.recipe import DataSection, Recipe, _Learning, _Section
+from affineur.pipeline.recipe import DataSection, Recipe, _Learning, _Section, explain, read_yaml
 
 #: Beside the schemes of ``quantize``: a graph in full precision, the scheme of the CPU at hand, a sparse file.
 PRECISIONS = ("fp32", "int8", "packed", *SCHEMES)
@@ -111,18 +109,11 @@ def read_search_recipe(path: Path | str, changes: dict[str, Any] | None = None) 
             values that do not fit together.
     """
     path = Path(path)
-    try:
-        raw = yaml.safe_load(path.read_text("utf-8"))
-    except OSError as error:
-        raise RecipeError(f"{path} cannot be read ({error.strerror}), expected a recipe in YAML") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not YAML ({one_line(error)})") from None
-    if not isinstance(raw, dict):
-        raise RecipeError(f"{path} is not a recipe of a search, expected keys such as name, teacher, data, budget, ranges")
+    raw = read_yaml(path, "a recipe of a search, expected keys such as name, teacher, data, budget, ranges")
     try:
         recipe = SearchRecipe.model_validate(raw | (changes or {}))
     except ValidationError as error:
-        raise RecipeError(f"{path}: {_explain(error)}") from None
+        raise RecipeError(f"{path}: {explain(error, SearchRecipe)}") from None
     try:
         _ = recipe.f1_budget
     except ParameterError as error:
@@ -132,31 +123,3 @@ def read_search_recipe(path: Path | str, changes: dict[str, Any] | None = None) 
             f"{path}: hidden states can be learned only from a teacher with the same pieces; leave train.hidden_weight or ranges.vocabulary out"
         )
     return recipe
-
-
-def _explain(error: ValidationError) -> str:
-    """Turn the most specific complaint into one line with what to type."""
-    first = max(error.errors(), key=lambda e: len(e["loc"]))
-    steps = [str(step) for step in first["loc"] if step not in ("str", "int", "DataSection") and "[" not in str(step)]
-    where = ".".join(steps)
-    if first["type"] == "extra_forbidden":
-        known = list(_section_at(steps[:-1]).model_fields)
-        return f"unknown key '{where}'{did_you_mean(steps[-1], known)} (known here: {', '.join(known)})"
-    if first["type"] == "missing":
-        return f"the key '{where}' is missing"
-    said = first["msg"].removeprefix("Value error, ").replace("Input should be", "it should be", 1)
-    return f"'{where}' is {first['input']!r}, but {said}"
-
-
-def _section_at(steps: list[str]) -> type[BaseModel]:
-    """Find the section a path of keys leads to."""
-    here: type[BaseModel] = SearchRecipe
-    for step in steps:
-        here = next(_sections(here.model_fields[step].annotation), here) if step in here.model_fields else here
-    return here
-
-
-def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
-    for kind in (annotation, *get_args(annotation)):
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield kind
