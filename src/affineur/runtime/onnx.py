@@ -37,9 +37,9 @@ INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 #: Padded tokens in a batch for each thread. With a full-size INT8 model on two cores twice as many were a tenth slower, four times as many
 #: a quarter; small models hardly care (``benchmarks/batching.py MODEL``).
 BUDGET_PER_THREAD = 128
-#: Bytes up to which a graph is loaded once more with a single thread, as soon as there are several batches. A small model's matrices are
-#: too small to share among threads: whole batches side by side ran 1.2 to 1.5 times as fast. A full-size one gained 7 % for 100 MB.
-_LIGHT = 64_000_000
+#: Bytes up to which a graph is loaded once more with a single thread, as soon as there are several batches. The matrices of a small model are
+#: too small to share among threads: whole batches side by side ran 1.2 to 1.5 times as fast. Full-size ones gained 7 % at most, for twice the memory.
+_LIGHT = 16_000_000
 
 
 class OnnxTagger(EngineTagger):
