@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -19,12 +19,12 @@ from onnx import ModelProto
 from torch.export import Dim
 from transformers import PreTrainedModel
 
-from affineur.artifact import Matrix, ModelFolder, describe, open_folder
+from affineur.artifact import ModelFolder, describe, open_folder
 from affineur.artifact.exported import ExportInfo, write_export_info
 from affineur.artifact.probe import Agreement, Probe, write_probe
 from affineur.artifact.tensors import ONNX, OPENVINO
 from affineur.compress.graph import bytes_by_part, name_matrices, opset, tidy
-from affineur.compress.models import copy_tokenizer, load_model, quiet
+from affineur.compress.models import copy_tokenizer, quiet
 from affineur.compress.stage import Stage
 from affineur.compress.tagger import load_tagger
 from affineur.entities import Corpus
@@ -130,15 +130,14 @@ def to_onnx(folder: ModelFolder, sentences: Sequence[Sequence[str]], plain: bool
     windows = list(parent.encoder.windows(sentences))
     if not windows:
         raise DataError("the tokenizer makes no piece of any word of the calibration text")
+    theirs = all_logits(parent, windows)  # before the model is traced
     report("exporting to ONNX (half a minute for a full-size model)")
-    network = load_model(folder)
+    network = cast(PreTrainedModel, parent.model)
     graph = _trace(network, parent.encoder.pad_id, plain)
     if not plain:
         tidy(graph)
     name_matrices(graph, {n: p.detach().numpy() for n, p in network.named_parameters() if p.ndim == 2})
-    del network
     tagger = OnnxTagger(open_session(graph_bytes(graph)), parent.encoder, parent.labels)
-    theirs = all_logits(parent, windows)
     parity, largest = compare_logits(all_logits(tagger, windows), theirs)
     if parity.error > _EQUAL or parity.same_tags < 1 - _EQUAL:
         raise ModelError(
@@ -146,8 +145,7 @@ def to_onnx(folder: ModelFolder, sentences: Sequence[Sequence[str]], plain: bool
             "nothing was written. Try --plain, and tell us the architecture"
         )
     probe = _probe(parent, windows, theirs)
-    made = Agreement.between(tagger.forward(probe.ids, probe.mask)[probe.mask.astype(bool)], probe.logits[probe.mask.astype(bool)])
-    return Exported(graph, tagger, replace(probe, made=made), parity, largest)
+    return Exported(graph, tagger, replace(probe, made=probe.agreement(tagger.forward(probe.ids, probe.mask))), parity, largest)
 
 
 def all_logits(tagger: EngineTagger, windows: Sequence[Window], title: str = "") -> list[Any]:
@@ -207,7 +205,7 @@ def finish(place: Path, source: ModelFolder, probe: Probe, info: ExportInfo) -> 
 def info_of(graph: ModelProto, source: ModelFolder, scheme: str, target: str, parity: dict[str, float], kept: Sequence[str] = ()) -> ExportInfo:
     """Describe a graph that was made of a model folder."""
     known = describe(source.path)
-    matrices = tuple({**asdict(m.matrix), "weights": m.weights, "zeros": m.zeros} for m in known.matrices if isinstance(m.matrix, Matrix))
+    matrices = tuple({**asdict(m.matrix), "weights": m.weights, "zeros": m.zeros} for m in known.matrices)
     return ExportInfo("onnx", opset(graph), scheme, target, known.parameters, known.nonzero, bytes_by_part(graph), matrices, tuple(kept), parity)
 
 
@@ -236,7 +234,6 @@ def _trace(network: PreTrainedModel, pad_id: int, plain: bool) -> ModelProto:
     ids[0] = 5 + torch.arange(longest) % max(1, min(100, int(network.config.vocab_size) - 6))
     ids[1, : longest - 2] = ids[0, : longest - 2]
     inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": (ids != pad_id).long()}
-    # One name for the two lengths of both inputs: the exporter then need not prove that they are equal.
     sizes = {0: Dim.DYNAMIC, 1: Dim.DYNAMIC}
     config = OnnxConfig(
         dynamic=True,
