@@ -147,12 +147,12 @@ def test_pieces_of_long_texts_come_once_and_in_order(both: tuple[EngineTagger, A
     tagger, _ = both
     tagger = tagger.whole()
     text = " ".join(SENTENCES[:3] * 12)
-    long = tagger.encoder.texts.tokenizer
+    long = tagger.encoder.texts().tokenizer
     long = type(long).from_str(long.to_str())
     long.no_truncation()
     whole = long.encode(text)
     assert len(whole.ids) > 2 * tagger.encoder.max_length
-    windows = list(tagger.encoder.texts.windows([text]))
+    windows = list(tagger.encoder.texts().windows([text]))
     places = [window.first + i for window in windows for i in window.own]
     assert places == list(range(len(whole.ids)))
     assert [window.ids[i] for window in windows for i in window.own] == whole.ids
@@ -198,7 +198,7 @@ def test_a_batch_gives_what_one_text_gives(both: tuple[EngineTagger, Any]) -> No
 
 
 def test_an_endless_run_is_read_in_parts(both: tuple[EngineTagger, Any]) -> None:
-    encoder = both[0].encoder.texts
+    encoder = both[0].encoder.texts()
     text = "Paris " + "a" * (2 * LONGEST_RUN + 5) + " Lyon"
     offsets = [offset for window in encoder.windows([text]) for offset, added in zip(window.offsets, window.special, strict=True) if not added]
     assert text[slice(*offsets[-1])].strip()

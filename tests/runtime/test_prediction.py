@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affineur.runtime import Logits, best_labels, predict_batch
+from affineur.entities import Entity
+from affineur.runtime import Logits, best_labels, split_words, word_entities
 
 IO = ("O", "I-LOC", "I-PER")
 LEXICON = {"Marie": "PER", "Curie": "PER", "Paris": "LOC", "Lyon": "LOC", "L'": "LOC", "Haÿ-les-Roses": "LOC", "e\u0301te\u0301": "PER"}
@@ -21,7 +22,6 @@ class Lexicon:
         self.labels = tuple(labels)
         self.sure = sure
         self.unseen = unseen
-        self.calls: list[tuple[int, int | None]] = []
 
     def _row(self, word: str) -> list[float]:
         if word == self.unseen:
@@ -31,18 +31,23 @@ class Lexicon:
         rest = np.log((1 - self.sure) / (len(self.labels) - 1))
         return [float(np.log(self.sure) if i == winner else rest) for i in range(len(self.labels))]
 
-    def logits(self, sentences: Sequence[Sequence[str]], batch_size: int | None = None) -> list[Logits]:
-        self.calls.append((len(sentences), batch_size))
+    def logits(self, sentences: Sequence[Sequence[str]]) -> list[Logits]:
         return [np.array([self._row(w) for w in words], np.float32).reshape(len(words), len(self.labels)) for words in sentences]
 
 
+def predict(text: str, tagger: Lexicon | None = None) -> list[Entity]:
+    tagger = tagger or Lexicon()
+    spans = split_words(text)
+    return word_entities(text, spans, tagger.logits([[text[a:b] for a, b in spans]])[0], tagger.labels)
+
+
 def found(text: str, tagger: Lexicon | None = None) -> list[tuple[str, str, int, int]]:
-    entities = predict_batch(tagger or Lexicon(), [text])[0]
+    entities = predict(text, tagger)
     assert all(e.word == text[e.start : e.end] for e in entities)
     return [(e.entity_group, e.word, e.start, e.end) for e in entities]
 
 
-# ---- predict_batch ----
+# ---- word_entities ----
 
 
 def test_entities_in_reading_order() -> None:
@@ -65,33 +70,20 @@ def test_every_entity_is_where_it_says(words: list[str], data: st.DataObject) ->
     assert all(before[3] <= after[2] for before, after in pairwise(entities))
 
 
-def test_results_come_in_the_order_of_the_texts() -> None:
-    texts = ["", "Marie est à Paris", " \n\t ", "Lyon", "rien", "Marie"]
-    assert [[e.word for e in entities] for entities in predict_batch(Lexicon(), texts)] == [[], ["Marie", "Paris"], [], ["Lyon"], [], ["Marie"]]
-
-
-@pytest.mark.parametrize("texts", [[], [""], [" \u00a0\n"], ["", " "]])
-def test_nothing_to_find(texts: list[str]) -> None:
-    assert predict_batch(Lexicon(), texts) == [[] for _ in texts]
-
-
-def test_all_texts_go_to_the_engine_at_once() -> None:
-    tagger = Lexicon()
-    predict_batch(tagger, ["Marie", "Paris", "Lyon"], 2)
-    predict_batch(tagger, ["Marie"], None)
-    assert tagger.calls == [(3, 2), (1, None)]
+@pytest.mark.parametrize("text", ["", " \u00a0\n", "rien du tout"])
+def test_nothing_to_find(text: str) -> None:
+    assert predict(text) == []
 
 
 def test_the_score_is_the_mean_probability() -> None:
-    entities = predict_batch(Lexicon(sure=0.8), ["Marie Curie", "Paris"])
-    assert [e.score for each in entities for e in each] == pytest.approx([0.8, 0.8], abs=1e-6)
+    assert [e.score for text in ("Marie Curie", "Paris") for e in predict(text, Lexicon(sure=0.8))] == pytest.approx([0.8, 0.8], abs=1e-6)
 
     class Unequal(Lexicon):
         def _row(self, word: str) -> list[float]:
             self.sure = 0.9 if word == "Marie" else 0.5
             return super()._row(word)
 
-    assert predict_batch(Unequal(), ["Marie Curie"])[0][0].score == pytest.approx(0.7, abs=1e-6)
+    assert predict("Marie Curie", Unequal())[0].score == pytest.approx(0.7, abs=1e-6)
 
 
 @pytest.mark.parametrize("labels", [IO, ("O", "LOC", "PER"), ("I-PER", "O", "I-LOC")])

@@ -2,7 +2,8 @@
 
 from affineur.runtime.aggregation import STRATEGIES, AggregationStrategy
 from affineur.runtime.batches import DEFAULT_BUDGET, FixedBatches, plan_batches
-from affineur.runtime.prediction import Logits, LogitsTagger, best_labels, predict_batch
+from affineur.runtime.prediction import Logits, best_labels, word_entities
+from affineur.runtime.reading import Reading, Wish
 from affineur.runtime.tagger import EngineTagger, pad
 from affineur.runtime.windows import Encoder, Window, max_positions
 from affineur.runtime.words import split_words
@@ -15,12 +16,13 @@ __all__ = [
     "EngineTagger",
     "FixedBatches",
     "Logits",
-    "LogitsTagger",
+    "Reading",
     "Window",
+    "Wish",
     "best_labels",
     "max_positions",
     "pad",
     "plan_batches",
-    "predict_batch",
     "split_words",
+    "word_entities",
 ]

@@ -6,7 +6,7 @@ Its faults, kept so that nothing changes for who comes from there: a word is wha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -45,8 +45,10 @@ def check_strategy(name: str) -> None:
         raise ParameterError(f"no aggregation strategy '{name}', expected one of {', '.join(STRATEGIES)}{did_you_mean(name, STRATEGIES)}")
 
 
-def label_pieces(text: str, window: TextWindow, logits: Logits, labels: Sequence[str], encoder: TextEncoder) -> list[LabeledPiece]:
-    """Strategy ``none``: the pieces of a window that are labeled in it and are not ``O``.
+def label_pieces(
+    text: str, window: TextWindow, logits: Logits, labels: Sequence[str], encoder: TextEncoder, ignored: Collection[str] = ("O",)
+) -> list[LabeledPiece]:
+    """Strategy ``none``: the pieces of a window that are labeled in it.
 
     Args:
         text: The text.
@@ -54,17 +56,20 @@ def label_pieces(text: str, window: TextWindow, logits: Logits, labels: Sequence
         logits: Shape ``(pieces, labels)``, or longer where there is padding.
         labels: Labels in the order of the columns.
         encoder: Made the window.
+        ignored: Labels whose pieces are left out.
     """
     scores = _softmax(logits[: len(window)])
     best = scores.argmax(axis=1).tolist()
     return [
         LabeledPiece(labels[best[i]], float(scores[i, best[i]]), window.first + i, _token(text, window, i, encoder), *window.offsets[i])
         for i in window.own
-        if not window.special[i] and labels[best[i]] != "O"
+        if not window.special[i] and labels[best[i]] not in ignored
     ]
 
 
-def group_pieces(text: str, window: TextWindow, logits: Logits, labels: Sequence[str], encoder: TextEncoder, strategy: str) -> list[Entity]:
+def group_pieces(
+    text: str, window: TextWindow, logits: Logits, labels: Sequence[str], encoder: TextEncoder, strategy: str, ignored: Collection[str] = ("O",)
+) -> list[Entity]:
     """Strategies ``simple``, ``first``, ``average`` and ``max``: the entities of a window.
 
     Args:
@@ -74,6 +79,7 @@ def group_pieces(text: str, window: TextWindow, logits: Logits, labels: Sequence
         labels: Labels in the order of the columns.
         encoder: Made the window.
         strategy: How the pieces of a word agree on a label.
+        ignored: Types whose entities are left out; ``O`` is what lies between entities.
     """
     scores = _softmax(logits[: len(window)])
     words: list[list[int]] = []
@@ -91,7 +97,7 @@ def group_pieces(text: str, window: TextWindow, logits: Logits, labels: Sequence
         best = int(row.argmax())
         token = tokens[0] if strategy == "simple" else encoder.join(tokens)
         parts.append(_Part(labels[best], float(row[best]), token, window.offsets[word[0]][0], window.offsets[word[-1]][1]))
-    return _group(parts, encoder)
+    return _group(parts, encoder, ignored)
 
 
 def merge_windows(entities: Sequence[Entity]) -> list[Entity]:
@@ -150,7 +156,7 @@ def _continues(text: str, window: TextWindow, place: int, encoder: TextEncoder) 
     return start > 0 and " " not in text[start - 1 : start + 1]
 
 
-def _group(parts: Sequence[_Part], encoder: TextEncoder) -> list[Entity]:
+def _group(parts: Sequence[_Part], encoder: TextEncoder, ignored: Collection[str]) -> list[Entity]:
     groups: list[list[_Part]] = []
     for part in parts:
         begins, kind = _split(part.label)
@@ -161,7 +167,7 @@ def _group(parts: Sequence[_Part], encoder: TextEncoder) -> list[Entity]:
     entities = []
     for group in groups:
         kind = group[0].label.split("-", 1)[-1]
-        if kind != "O":
+        if kind not in ignored:
             score = float(np.mean(np.array([part.score for part in group], dtype=np.float32)))
             entities.append(Entity(kind, score, encoder.join([part.token for part in group]), group[0].start, group[-1].end))
     return entities

@@ -1,51 +1,47 @@
-"""Raw text to entities, over any engine that gives word logits."""
+"""Logits of words to tags and entities."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Collection, Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from affineur.entities import Entity, detect, repair, to_entities, to_mentions, with_prefix
-from affineur.runtime.words import split_words
+from affineur.entities import Entity, Mention, detect, repair, to_entities, to_mentions, with_prefix
 
 Logits = npt.NDArray[np.float32]
 
 
-class LogitsTagger(Protocol):
-    """A tagger that also gives the numbers behind its tags."""
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Labels in the order of the outputs."""
-
-    def logits(self, sentences: Sequence[Sequence[str]], batch_size: int | None = None) -> list[Logits]:
-        """Return an array of shape ``(words, labels)`` for each sentence; a word never seen by the model is all NaN."""
-
-
-def predict_batch(tagger: LogitsTagger, texts: Sequence[str], batch_size: int | None = 32) -> list[list[Entity]]:
-    """Find the entities of raw texts, of any length: nothing is truncated.
+def word_entities(
+    text: str, spans: Sequence[tuple[int, int]], logits: Logits, labels: Sequence[str], ignored: Collection[str] = ("O",)
+) -> list[Entity]:
+    """Read the entities of a text from the logits of its words.
 
     Args:
-        tagger: The engine.
-        texts: Raw texts.
-        batch_size: Most sequences in a batch; batches are sorted by length inside, results come in input order.
+        text: The text.
+        spans: Character span of each word, in order.
+        logits: Shape ``(words, labels)``; a word never seen by the model is all NaN.
+        labels: Labels in the order of the columns.
+        ignored: Types that are left out; without ``O`` in it, what lies between mentions comes too, as type ``O``.
 
     Returns:
-        The entities of each text, by position, with character offsets: ``word == text[start:end]``.
+        By position, with character offsets: ``word == text[start:end]``.
     """
-    spans = [split_words(text) for text in texts]
-    words = [[text[a:b] for a, b in cut] for text, cut in zip(texts, spans, strict=True)]
-    tags = [with_prefix(label) for label in tagger.labels]
+    tags = [with_prefix(label) for label in labels]
     scheme = detect(tags)
-    results = []
-    for text, cut, logits in zip(texts, spans, tagger.logits(words, batch_size), strict=True):
-        chosen, scores = best_labels(logits, tags)
-        valid, _ = repair(chosen, scheme)
-        results.append(to_entities(text, cut, to_mentions(valid, scheme), scores))
-    return results
+    chosen, scores = best_labels(logits, tags)
+    mentions = to_mentions(repair(chosen, scheme)[0], scheme)
+    if "O" not in ignored:
+        mentions = _with_gaps(mentions, len(spans))
+    return [entity for entity in to_entities(text, spans, mentions, scores) if entity.entity_group not in ignored]
+
+
+def _with_gaps(mentions: Sequence[Mention], words: int) -> list[Mention]:
+    """Return mentions with the stretches between them as mentions of type ``O``."""
+    edges = [0, *(edge for mention in mentions for edge in (mention.start, mention.end)), words]
+    gaps = [Mention(start, end, "O") for start, end in list(pairwise(edges))[::2] if start < end]
+    return sorted([*mentions, *gaps])
 
 
 def best_labels(logits: Logits, tags: Sequence[str]) -> tuple[list[str], list[float]]:

@@ -12,13 +12,15 @@ import numpy.typing as npt
 
 from affineur.entities import Entity, LabeledPiece
 from affineur.errors import ModelError, ParameterError
-from affineur.runtime.aggregation import AggregationStrategy, Grouping, check_strategy, group_pieces, label_pieces, merge_windows
+from affineur.runtime.aggregation import AggregationStrategy, Grouping, check_strategy
 from affineur.runtime.batches import DEFAULT_BUDGET, plan_batches
-from affineur.runtime.prediction import Logits, best_labels, predict_batch
+from affineur.runtime.prediction import Logits, best_labels
+from affineur.runtime.reading import Reading, Wish, word_logits
 from affineur.runtime.texts import TextWindow
 from affineur.runtime.windows import Encoder, Window
 
 _ENDLESS = 1 << 40
+_NOTHING = np.zeros((0, 0), dtype=np.float32)
 _STREAM_TEXTS, _STREAM_CHARACTERS = 1024, 1 << 20
 
 
@@ -76,18 +78,21 @@ class EngineTagger(ABC):
         Raises:
             ModelError: If the model itself gives NaN or infinity.
         """
-        found = [np.full((len(words), len(self._labels)), np.nan, dtype=np.float32) for words in sentences]
         windows = list(self.encoder.windows(sentences))
-        for index, rows in self._computed(windows, batch_size):
-            window = windows[index]
-            found[window.sentence][list(window.words)] = rows[list(window.positions)]
-        return found
+        return word_logits([len(words) for words in sentences], windows, self._computed(windows, batch_size), len(self._labels))
 
-    def _computed(self, windows: Sequence[Window] | Sequence[TextWindow], batch_size: int | None) -> Iterator[tuple[int, Logits]]:
-        """Yield the index of each window and its logits, shape ``(pieces, labels)``, longest windows first."""
+    def _computed(self, windows: Sequence[Window] | Sequence[TextWindow], batch_size: int | None) -> list[Logits]:
+        """Return the logits of each window, shape ``(pieces or more, labels)``."""
+        rows: list[Logits] = [_NOTHING] * len(windows)
         batches = plan_batches([len(w) for w in windows], self.budget, batch_size or 256)
         for batch, logits in zip(batches, self.batch_logits([[windows[i] for i in batch] for batch in batches]), strict=True):
-            yield from zip(batch, logits, strict=True)
+            for index, row in zip(batch, logits, strict=True):
+                rows[index] = row
+        return rows
+
+    def read(self, texts: Sequence[str], wish: Wish | None = None) -> Reading:
+        """Cut raw texts into windows whose logits somebody else is to compute; see :class:`Reading`."""
+        return Reading(texts, self.encoder, self._labels, wish)
 
     def batch_logits(self, batches: Sequence[Sequence[Window | TextWindow]]) -> Iterable[Logits]:
         """Compute the logits of several batches, in order; an engine may work on several at once."""
@@ -143,29 +148,11 @@ class EngineTagger(ABC):
             ParameterError: If there is no such strategy, or ``texts`` is one text.
             ModelError: If the model gives NaN or infinity.
         """
-        check_strategy(aggregation_strategy)
+        wish = Wish(aggregation_strategy)
         if isinstance(texts, str):
             raise ParameterError("predict_batch was given one text, expected a list of texts; type: predict(text)")
-        if aggregation_strategy == "word":
-            return predict_batch(self, texts, batch_size)
-        encoder = self.encoder.texts
-        windows = list(encoder.windows(texts))
-        if aggregation_strategy == "none":
-            pieces: list[list[LabeledPiece]] = [[] for _ in texts]
-            for index, rows in self._computed(windows, batch_size):
-                window = windows[index]
-                pieces[window.text] += label_pieces(texts[window.text], window, rows, self._labels, encoder)
-            return [sorted(found, key=lambda piece: piece.index) for found in pieces]
-        found: list[dict[int, list[Entity]]] = [{} for _ in texts]
-        for index, rows in self._computed(windows, batch_size):
-            window = windows[index]
-            found[window.text][index] = group_pieces(texts[window.text], window, rows, self._labels, encoder, aggregation_strategy)
-        return [
-            merge_windows([entity for index in sorted(parts) for entity in parts[index]])
-            if len(parts) > 1
-            else [e for p in parts.values() for e in p]
-            for parts in found
-        ]
+        reading = self.read(texts, wish)
+        return reading.results(self._computed(reading.windows, batch_size))
 
     @overload
     def predict_stream(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Encoding, Tokenizer
 
-from affineur.errors import ModelError, one_line
+from affineur.errors import ModelError, ParameterError, one_line
 from affineur.runtime.texts import LONGEST_RUN, TextEncoder, encodable
 
 # These number positions from padding_idx + 1, so two of their position embeddings can never be used.
@@ -63,6 +63,8 @@ class Encoder:
         if self._room < 2:
             raise ModelError(f"windows of {max_length} pieces leave no room for words")
         self._overlap = min(self._room // 3, 128)
+        # Each keeps a tokenizer of its own; a server is asked for few strides, and must not keep one for each that anybody names.
+        self._text_encoder = lru_cache(4)(self._make_text_encoder)
 
     @classmethod
     def from_folder(cls, folder: Path, config: dict[str, Any]) -> Encoder:
@@ -77,7 +79,7 @@ class Encoder:
             raise ModelError(f"{folder / 'tokenizer.json'} cannot be read ({one_line(error)})") from None
         return cls(tokenizer, max_positions(config), int(config.get("pad_token_id") or 0), _unknown_piece(folder))
 
-    def windows(self, sentences: Sequence[Sequence[str]]) -> Iterator[Window]:
+    def windows(self, sentences: Sequence[Sequence[str]], stride: int | None = None) -> Iterator[Window]:
         """Cut sentences into windows, in order.
 
         A word the tokenizer makes no piece of (control characters, say) is in no window. A sentence without any
@@ -85,32 +87,53 @@ class Encoder:
 
         Args:
             sentences: Words of each sentence.
+            stride: Pieces that neighboring windows share; ``None`` for a third of a window, at most 128.
+
+        Raises:
+            ParameterError: If windows would share more than half of their pieces.
         """
+        overlap = self._checked(stride)
         for index, encoding in enumerate(self.encode(sentences)):
-            yield from self._cut(index, encoding.ids, encoding.word_ids)
+            yield from self._cut(index, encoding.ids, encoding.word_ids, overlap)
 
     def encode(self, sentences: Sequence[Sequence[str]]) -> list[Encoding]:
         """Cut the words of each sentence into pieces, whole and without special pieces; of an endless word its beginning."""
         words = [[encodable(word[:LONGEST_RUN]) for word in sentence] for sentence in sentences]
         return self.tokenizer.encode_batch(words, is_pretokenized=True, add_special_tokens=False)
 
-    @cached_property
-    def texts(self) -> TextEncoder:
-        """The same tokenizer and windows for raw text, as transformers' pipeline cuts it."""
-        return TextEncoder(self._source, self.max_length, self._overlap, self._unknown)
+    def texts(self, stride: int | None = None) -> TextEncoder:
+        """Return the same tokenizer and windows for raw text, as transformers' pipeline cuts it.
 
-    def _cut(self, sentence: int, ids: list[int], word_ids: list[int | None]) -> Iterator[Window]:
+        Args:
+            stride: Pieces that neighboring windows share; ``None`` for a third of a window, at most 128.
+
+        Raises:
+            ParameterError: If windows would share more than half of their pieces.
+        """
+        return self._text_encoder(self._checked(stride))
+
+    def _make_text_encoder(self, overlap: int) -> TextEncoder:
+        return TextEncoder(self._source, self.max_length, overlap, self._unknown)
+
+    def _checked(self, stride: int | None) -> int:
+        if stride is None:
+            return self._overlap
+        if not 0 <= stride <= self._room // 2:  # more, and a text takes as many windows as it has pieces
+            raise ParameterError(f"a stride of {stride} is impossible, expected 0 to {self._room // 2}: half of a window's {self._room} pieces")
+        return stride
+
+    def _cut(self, sentence: int, ids: list[int], word_ids: list[int | None], overlap: int) -> Iterator[Window]:
         first = [i for i, word in enumerate(word_ids) if word is not None and (i == 0 or word_ids[i - 1] != word)]
         if not first:
             return
-        step = self._room - self._overlap
+        step = self._room - overlap
         count = 1 if len(ids) <= self._room else 1 + -(-(len(ids) - self._room) // step)
         for number in range(count):
             begin = number * step
             end = min(begin + self._room, len(ids))
             # In an overlap each word goes to the window that shows more of its context.
-            own_from = begin + self._overlap // 2 if number else 0
-            own_to = end - (self._overlap - self._overlap // 2) if number < count - 1 else len(ids)
+            own_from = begin + overlap // 2 if number else 0
+            own_to = end - (overlap - overlap // 2) if number < count - 1 else len(ids)
             own = [i for i in first if own_from <= i < own_to]
             if own:
                 yield Window(

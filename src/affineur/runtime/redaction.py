@@ -1,0 +1,190 @@
+"""Entities out of a text: each mention becomes its type or a pseudonym, and a list of what was replaced leads back exactly."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any, Literal, NamedTuple, get_args
+
+from affineur.entities import Entity
+from affineur.errors import ParameterError, did_you_mean
+
+RedactionStyle = Literal["type", "pseudonym"]
+
+#: ``type`` writes ``[PER]``, ``pseudonym`` writes ``[PER_1]``.
+STYLES: tuple[str, ...] = get_args(RedactionStyle)
+
+_FEWEST_LETTERS = 3
+_MOST_TOKENS = 100  # of a name that is looked for again: bounds the time that a text made to be slow can take
+# A letter or digit takes the combining marks and joiners after it along; ``_`` ends a word, as file names have it.
+_TOKEN = re.compile(r"(?:[^\W_][\u0300-\u036f\u200c\u200d]*+)++|\s++|.", re.DOTALL)
+
+
+class Replacement(NamedTuple):
+    """One mention that was replaced.
+
+    Args:
+        placeholder: What stands in the redacted text.
+        start: First character there, in code points.
+        end: One past the last character.
+        word: What stood in the original.
+    """
+
+    placeholder: str
+    start: int
+    end: int
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
+class Redacted:
+    """A text without its mentions. Only ``replacements`` still holds their words.
+
+    Args:
+        text: The text with a placeholder for each mention.
+        entities: The mentions by position, with offsets in the redacted text: ``word == text[start:end]``, the placeholder.
+        replacements: One for each entity, in the same order; with them :func:`restore` gives the original.
+    """
+
+    text: str
+    entities: list[Entity]
+    replacements: list[Replacement]
+
+
+def redact(text: str, entities: Sequence[Entity], style: RedactionStyle = "type") -> Redacted:
+    """Replace each mention in a text by its type or by a pseudonym.
+
+    A name that was found once is replaced wherever it stands in the text: the same words in the same case, between word boundaries,
+    with at least three letters; such a repetition takes type and score of the first mention of the name. Words are compared in NFKC, and a
+    name of more than 100 words, spaces and punctuation marks is not looked for again. Of mentions that overlap the longer one is replaced,
+    of two as long the surer one; one without characters is dropped.
+
+    Args:
+        text: The text of one document.
+        entities: Its mentions, from any strategy but ``none``.
+        style: ``type`` gives ``[PER]``. ``pseudonym`` gives ``[PER_1]``, the same number for the same name: the same type and the same words
+            in NFKC whatever their case and the spaces between them; numbers follow first appearance, and those that stand in the text
+            already (it holds ``[PER_1]``) are skipped.
+
+    Raises:
+        ParameterError: If there is no such style, or an entity lies outside the text.
+    """
+    check_style(style)
+    mentions = _mentions(text, entities)
+    kept: list[str] = []
+    found: list[Entity] = []
+    replacements: list[Replacement] = []
+    last = length = 0
+    for mention, placeholder in zip(mentions, _placeholders(text, mentions, style), strict=True):
+        start = length + mention.start - last
+        length = start + len(placeholder)
+        kept += text[last : mention.start], placeholder
+        found.append(replace(mention, word=placeholder, start=start, end=length))
+        replacements.append(Replacement(placeholder, start, length, text[mention.start : mention.end]))
+        last = mention.end
+    return Redacted("".join([*kept, text[last:]]), found, replacements)
+
+
+def restore(redacted_text: str, replacements: Sequence[tuple[str, int, int, str]]) -> str:
+    """Undo :func:`redact`, to the character.
+
+    Args:
+        redacted_text: The redacted text, unchanged.
+        replacements: Those of the same text, in order: placeholder, start, end, original word.
+
+    Raises:
+        ParameterError: If a placeholder is not where it should be.
+    """
+    parts: list[str] = []
+    last = 0
+    for placeholder, start, end, word in replacements:
+        if start < last or redacted_text[start:end] != placeholder:
+            raise ParameterError(f"no '{placeholder}' at {start}-{end}: these replacements belong to another text, or it was changed")
+        parts += redacted_text[last:start], word
+        last = end
+    return "".join([*parts, redacted_text[last:]])
+
+
+def check_style(name: str) -> None:
+    """Refuse a name that is no style.
+
+    Raises:
+        ParameterError: With the names there are.
+    """
+    if name not in STYLES:
+        raise ParameterError(f"no redaction style '{name}', expected one of {', '.join(STYLES)}{did_you_mean(name, STYLES)}")
+
+
+def _mentions(text: str, entities: Sequence[Entity]) -> list[Entity]:
+    """Return what is replaced, by position: the entities without overlap, and the repetitions of their words."""
+    covered = bytearray(len(text))
+    mentions: list[Entity] = []
+    for entity in sorted(entities, key=lambda e: (e.start - e.end, -e.score, e.start)):
+        if not 0 <= entity.start <= entity.end <= len(text):
+            raise ParameterError(f"an entity at {entity.start}-{entity.end} lies outside its text of {len(text)} characters")
+        if entity.start < entity.end and covered.find(1, entity.start, entity.end) < 0:
+            covered[entity.start : entity.end] = b"\1" * (entity.end - entity.start)
+            mentions.append(entity)
+    mentions.sort(key=lambda e: e.start)
+    return sorted([*mentions, *_repetitions(text, mentions, covered)], key=lambda e: e.start)
+
+
+def _repetitions(text: str, mentions: Sequence[Entity], covered: bytearray) -> Iterator[Entity]:
+    """Yield where the words of a mention stand again, the longest from the left; walks a trie, so many names cost no more than few."""
+    names: dict[str | None, Any] = {}  # a trie of tokens; under None lies the first mention whose words end there
+    for mention in mentions:
+        tokens = [token for token, _, _ in _tokens(text[mention.start : mention.end].strip())]
+        if len(tokens) <= _MOST_TOKENS and sum(map(str.isalpha, "".join(tokens))) >= _FEWEST_LETTERS:
+            node = names
+            for token in tokens:
+                node = node.setdefault(token, {})
+            node.setdefault(None, mention)
+    if not names:
+        return
+    # A token that a mention touches equals no other.
+    tokens_of_text = [("" if covered.find(1, start, end) >= 0 else token, start, end) for token, start, end in _tokens(text)]
+    place = 0
+    while place < len(tokens_of_text):
+        node, after, best = names, place, None
+        while after < len(tokens_of_text) and tokens_of_text[after][0] in node:
+            node = node[tokens_of_text[after][0]]
+            after += 1
+            if None in node:
+                best = after, node[None]
+        if best is None:
+            place += 1
+            continue
+        start, (after, first) = tokens_of_text[place][1], best
+        yield replace(first, start=start, end=tokens_of_text[after - 1][2])
+        place = after
+
+
+def _tokens(text: str) -> Iterator[tuple[str, int, int]]:
+    """Yield words, spaces and single other characters in the form they are compared in, with their places."""
+    for match in _TOKEN.finditer(text):
+        token = match[0]
+        yield " " if token.isspace() else unicodedata.normalize("NFKC", token), *match.span()
+
+
+def _placeholders(text: str, mentions: Sequence[Entity], style: RedactionStyle) -> Iterator[str]:
+    free: dict[str, Iterator[str]] = {}
+    known: dict[tuple[str, str], str] = {}
+    for mention in mentions:
+        kind = mention.entity_group
+        if style == "type":
+            yield f"[{kind}]"
+            continue
+        identity = kind, " ".join(unicodedata.normalize("NFKC", text[mention.start : mention.end]).casefold().split())
+        if kind not in free:
+            free[kind] = _free_pseudonyms(kind, text)
+        if identity not in known:
+            known[identity] = next(free[kind])
+        yield known[identity]
+
+
+def _free_pseudonyms(kind: str, text: str) -> Iterator[str]:
+    taken = set(re.findall(rf"\[{re.escape(kind)}_[0-9]+\]", text))
+    return (name for number in count(1) if (name := f"[{kind}_{number}]") not in taken)
