@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from affineur.cli.main import main
 from affineur.compress import load_tagger
 from affineur.entities import open_corpus
+from affineur.runtime.redaction import Replacement, redact, restore
 
 TEXTS = ["Marie Duval habite à Paris, près de l'Hôtel-Dieu.", "", "👩‍👩‍👧 Élodie et M. Morvan !"]
 
@@ -144,3 +146,79 @@ def test_wrong_files_and_names_are_told_before_a_model_is_loaded(tmp_path: Path,
     assert source.read_text() == "Marie\n"
     assert main(["predict", "no/such/model/at/all", "Marie", "--aggregation-strategy", "frist", "-q"]) == 1
     assert "did you mean 'first'" in line_of(capsys)
+
+
+WAYS = (["{texts}", "--redact"], ["--redact", "{texts}"], ["--redact", "type", "{texts}"], ["--redact", "-q", "--threads", "1", "<"])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_redacted_texts_however_they_are_given(
+    way: list[str], model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = [TEXTS[0], "Aujourd'hui, Élodie et Léa.", TEXTS[2]]
+    found = load_tagger(model).predict_batch(texts)
+    expected = [redact(text, entities) for text, entities in zip(texts, found, strict=True)]
+    assert all(each.replacements for each in expected)
+    words = [word for part in way if part != "<" for word in (texts if part == "{texts}" else [part])]
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(texts)))
+    assert main(["predict", str(model), *words, "--json", str(tmp_path / "p.json")]) == 0
+    assert capsys.readouterr().out.splitlines() == [each.text for each in expected]
+    results = json.loads((tmp_path / "p.json").read_text("utf-8"))
+    assert [each["text"] for each in results] == [each.text for each in expected]
+    for given, each in zip(results, expected, strict=True):
+        assert [(e["word"], e["start"], e["end"]) for e in given["entities"]] == [(e.word, e.start, e.end) for e in each.entities]
+    assert [path.name for path in tmp_path.iterdir()] == ["p.json"]  # no map unless asked for
+
+
+@pytest.mark.parametrize("style", ["type", "pseudonym"])
+def test_the_map_leads_back_and_is_the_owners_alone(
+    style: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    map_file = tmp_path / "new" / "map.jsonl"
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(TEXTS) + "\n"))
+    before = os.umask(0)
+    try:
+        assert main(["predict", str(model), "--redact", style, "--redact-map", str(map_file), "--json", "-", "-q"]) == 0
+    finally:
+        os.umask(before)
+    said = capsys.readouterr()
+    redacted = [each["text"] for each in json.loads(said.out)]
+    assert said.err.splitlines() == redacted != TEXTS
+    assert map_file.stat().st_mode & 0o777 == 0o600
+    rows = [json.loads(line) for line in map_file.read_text("utf-8").splitlines()]
+    assert [restore(text, [Replacement(**each) for each in row["map"]]) for text, row in zip(redacted, rows, strict=True)] == TEXTS
+    assert main(["predict", str(model), "Marie", "--redact", "--redact-map", str(map_file), "-q"]) == 1
+    assert "is there already and would be lost" in line_of(capsys)
+    assert len(map_file.read_text("utf-8").splitlines()) == len(TEXTS)
+
+
+def test_a_redacted_stream_is_answered_before_it_ends(model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    class Counted(io.StringIO):
+        read, answered, most_ahead = 0, 0, 0
+
+        def __next__(self) -> str:
+            line = super().__next__()
+            Counted.read += 1
+            Counted.answered += capsys.readouterr().out.count("\n")
+            Counted.most_ahead = max(Counted.most_ahead, Counted.read - Counted.answered)
+            return line
+
+    monkeypatch.setattr("sys.stdin", Counted("Bonjour Léa\n" * 2500))
+    assert main(["predict", str(model), "--redact", "-q"]) == 0
+    assert Counted.read == 2500
+    assert Counted.most_ahead <= 1025  # what is read ahead for sorting by length, however long the stream
+
+
+def test_wrong_redactions_are_told_before_a_model_is_loaded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text, file = "Marie vit à Paris.", tmp_path / "map.jsonl"
+    for arguments, said in (
+        ([text, "--redact", "pseudonim"], "no redaction style 'pseudonim', expected one of type, pseudonym; did you mean 'pseudonym'?"),
+        (["--redact", "Marie"], "no redaction style 'Marie', expected one of type, pseudonym (a TEXT of one word goes before --redact)"),
+        ([text, "--redact", "--aggregation-strategy", "none"], "--aggregation-strategy none gives pieces"),
+        ([text, "--redact", "--redact-map", tmp_path], "is a folder, expected a file"),
+        ([text, "--redact-map", file], "type: --redact pseudonym --redact-map FILE"),
+        ([text, "--redact", "--redact-map", file, "--json", tmp_path / "x" / ".." / "map.jsonl"], "both name"),
+    ):
+        assert main(["predict", "no/such/model/at/all", *map(str, arguments), "-q"]) == 1
+        assert said in line_of(capsys)
+    assert not list(tmp_path.iterdir())

@@ -57,8 +57,12 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def new_file(path: Path) -> Iterator[TextIO]:
+def new_file(path: Path, mode: int = 0o666) -> Iterator[TextIO]:
     """Write a text file beside ``path`` and put it in place in one step when the block ends well.
+
+    Args:
+        path: Where the file will be.
+        mode: Its permissions from the first byte on, less what the process masks.
 
     Yields:
         The file to write into, UTF-8.
@@ -70,7 +74,7 @@ def new_file(path: Path) -> Iterator[TextIO]:
         path.parent.mkdir(parents=True, exist_ok=True)
         building = path.parent / f".{path.name}.tmp-{os.getpid()}"
         try:
-            with building.open("w", encoding="utf-8", newline="\n") as file:
+            with open(building, "w", encoding="utf-8", newline="\n", opener=lambda name, flags: os.open(name, flags, mode)) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())

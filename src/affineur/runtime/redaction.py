@@ -118,17 +118,29 @@ def check_style(name: str) -> None:
         raise ParameterError(f"no redaction style '{name}', expected one of {', '.join(STYLES)}{did_you_mean(name, STYLES)}")
 
 
-def _mentions(text: str, entities: Sequence[Entity]) -> list[Entity]:
-    """Return what is replaced, by position: the entities without overlap, and the repetitions of their words."""
+def without_overlap(text: str, entities: Sequence[Entity]) -> list[Entity]:
+    """Return entities by position, those without characters left out; of those that overlap the longer one, of two as long the surer one.
+
+    Raises:
+        ParameterError: If one lies outside the text.
+    """
     covered = bytearray(len(text))
-    mentions: list[Entity] = []
+    kept: list[Entity] = []
     for entity in sorted(entities, key=lambda e: (e.start - e.end, -e.score, e.start)):
         if not 0 <= entity.start <= entity.end <= len(text):
             raise ParameterError(f"an entity at {entity.start}-{entity.end} lies outside its text of {len(text)} characters")
         if entity.start < entity.end and covered.find(1, entity.start, entity.end) < 0:
             covered[entity.start : entity.end] = b"\1" * (entity.end - entity.start)
-            mentions.append(entity)
-    mentions.sort(key=lambda e: e.start)
+            kept.append(entity)
+    return sorted(kept, key=lambda e: e.start)
+
+
+def _mentions(text: str, entities: Sequence[Entity]) -> list[Entity]:
+    """Return what is replaced, by position: the entities without overlap, and the repetitions of their words."""
+    mentions = without_overlap(text, entities)
+    covered = bytearray(len(text))
+    for mention in mentions:
+        covered[mention.start : mention.end] = b"\1" * (mention.end - mention.start)
     return sorted([*mentions, *_repetitions(text, mentions, covered)], key=lambda e: e.start)
 
 

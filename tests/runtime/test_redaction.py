@@ -1,0 +1,197 @@
+"""Redaction: nothing of a mention is left, everything comes back, pseudonyms are stable."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import unicodedata
+from dataclasses import asdict
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from affineur.entities import Entity
+from affineur.errors import ParameterError
+from affineur.runtime.redaction import STYLES, Redacted, Replacement, redact, restore
+
+DOC = (Path(__file__).parents[2] / "docs" / "redaction.md").read_text("utf-8")
+PARTS = (
+    *("Marie", "Paris", "Duval", "MARIE", "de", "Éli", "E\u0301li", "e\u0301", "\u0301", "😀", "👩‍👩‍👧", "𝐌𝐚𝐫𝐢𝐞", "日本", "\ud83d", "\x00"),
+    *(" ", " ", " ", "\u00a0", "\n", "-", "'", "’", ".", "_", "1", "[PER_1]", "[PER]", "[LOC_2]", "[", "]", "[PER_", "_1]"),
+)
+
+
+def mention(text: str, word: str, kind: str = "PER", score: float = 0.9, nth: int = 0) -> Entity:
+    """Make an entity of the nth place where a word stands."""
+    start = [match.start() for match in re.finditer(re.escape(word), text)][nth]
+    return Entity(kind, score, word, start, start + len(word))
+
+
+AWKWARD = st.sampled_from(PARTS) | st.text(max_size=3)
+PLAIN = st.sampled_from(("Marie", "Paris", "Éli", "MARIE", "de", "1", " ", " ", " ", "\n", "-", "’", ".", "_"))
+
+
+@st.composite
+def documents(draw: st.DrawFn, parts: st.SearchStrategy[str] = AWKWARD) -> tuple[str, list[Entity]]:
+    """A text of such parts, and entities anywhere in it: inside characters' clusters, over each other, empty."""
+    text = "".join(draw(st.lists(parts, max_size=30)))
+    place = st.integers(0, len(text))
+    found = []
+    for a, b, kind, score in draw(st.lists(st.tuples(place, place, st.sampled_from(("PER", "LOC", "[x]", "")), st.floats(0, 1)), max_size=8)):
+        start, end = sorted((a, b))
+        found.append(Entity(kind, score, "the tokenizer's rendering", start, end))
+    return text, found
+
+
+def original_spans(redacted: Redacted) -> list[tuple[int, int]]:
+    """Where the replaced words stood, from the words alone."""
+    spans, grown = [], 0
+    for placeholder, start, _, word in redacted.replacements:
+        spans.append((start + grown, start + grown + len(word)))
+        grown += len(word) - len(placeholder)
+    return spans
+
+
+@given(documents(), st.sampled_from(STYLES))
+def test_what_was_redacted_comes_back_to_the_character(document, style) -> None:
+    text, entities = document
+    redacted = redact(text, entities, style)
+    assert restore(redacted.text, redacted.replacements) == text
+    rows = json.loads(json.dumps([replacement._asdict() for replacement in redacted.replacements]))
+    assert restore(redacted.text, [Replacement(**row) for row in rows]) == text
+
+
+@given(documents(), st.sampled_from(STYLES))
+def test_entities_are_where_they_say_and_hold_placeholders(document, style) -> None:
+    text, entities = document
+    redacted = redact(text, entities, style)
+    assert all(e.word == redacted.text[e.start : e.end] for e in redacted.entities)
+    assert all(re.fullmatch(rf"\[{re.escape(e.entity_group)}{'_[0-9]+' if style == 'pseudonym' else ''}\]", e.word) for e in redacted.entities)
+    assert [(e.word, e.start, e.end) for e in redacted.entities] == [r[:3] for r in redacted.replacements]
+    spans = original_spans(redacted)
+    assert all(text[a:b] == r.word for (a, b), r in zip(spans, redacted.replacements, strict=True))
+    assert all(a < b for a, b in spans)
+    assert all(b <= c for (_, b), (c, _) in pairwise(spans))
+
+
+@given(documents(PLAIN))
+def test_no_found_name_stands_anywhere_else(document) -> None:
+    text, entities = document
+    spans = original_spans(redact(text, entities))
+    for name in {text[entity.start : entity.end].strip() for entity in entities if (entity.start, entity.end) in spans}:
+        if sum(map(str.isalpha, name)) >= 3:
+            for hit in re.finditer(rf"(?<![^\W_])(?=({re.escape(name)})(?![^\W_]))", text):
+                assert any(start < hit.end(1) and hit.start() < end for start, end in spans), (name, hit.start())
+
+
+@given(documents())
+def test_pseudonyms_are_one_to_one_and_new(document) -> None:
+    text, entities = document
+    redacted = redact(text, entities, "pseudonym")
+    names: dict[str, tuple[str, str]] = {}
+    for entity, replacement in zip(redacted.entities, redacted.replacements, strict=True):
+        assert replacement.placeholder not in text
+        name = entity.entity_group, " ".join(unicodedata.normalize("NFKC", replacement.word).casefold().split())
+        assert names.setdefault(replacement.placeholder, name) == name
+    assert len(set(names.values())) == len(names)
+
+
+def test_types_and_pseudonyms() -> None:
+    text = "Marie Duval vit à Paris ; MARIE\n duval y a vu Léa, loin de Lyon."
+    found = [mention(text, w, k) for w, k in (("Lyon", "LOC"), ("Marie Duval", "PER"), ("Paris", "LOC"), ("MARIE\n duval", "PER"), ("Léa", "PER"))]
+    assert redact(text, found).text == "[PER] vit à [LOC] ; [PER] y a vu [PER], loin de [LOC]."
+    redacted = redact(text, found, "pseudonym")
+    assert redacted.text == "[PER_1] vit à [LOC_1] ; [PER_1] y a vu [PER_2], loin de [LOC_2]."
+    assert asdict(redacted.entities[0]) == {"entity_group": "PER", "score": 0.9, "word": "[PER_1]", "start": 0, "end": 7}
+    assert redacted.replacements[1] == ("[LOC_1]", 14, 21, "Paris")
+    assert not {"Marie", "duval", "Paris", "Lyon", "Léa"} & set(re.findall(r"\w+", str(redacted.entities)))
+
+
+def test_every_further_occurrence_goes_too() -> None:
+    text = "Avec Morvan, Élodie Petit. Morvans, de-Morvan_2.pdf, morvan, d’Élodie\u00a0Petit, E\u0301lodie Petit, Petit ; Morvan"
+    found = [mention(text, "Morvan", score=0.7), mention(text, "Élodie Petit", score=0.4)]
+    redacted = redact(text, found, "pseudonym")
+    assert redacted.text == "Avec [PER_1], [PER_2]. Morvans, de-[PER_1]_2.pdf, morvan, d’[PER_2], [PER_2], Petit ; [PER_1]"
+    assert [e.score for e in redacted.entities] == [0.7, 0.4, 0.7, 0.4, 0.4, 0.7]
+    assert restore(redacted.text, redacted.replacements) == text
+
+
+def test_what_comes_first_in_the_text_has_the_first_number_found_or_not() -> None:
+    text = "Paul, puis Léon ; encore Paul"
+    assert redact(text, [mention(text, "Léon"), mention(text, "Paul", nth=1)], "pseudonym").text == "[PER_1], puis [PER_2] ; encore [PER_1]"
+
+
+def test_a_repetition_is_the_longest_name_and_the_first_type_and_never_in_a_mention() -> None:
+    text = "Marie, Marie Curie, Lycée Marie Curie. Marie Curie ! Marie !"
+    found = [
+        mention(text, "Marie"),
+        mention(text, "Marie Curie", "ORG"),
+        mention(text, "Lycée Marie Curie", "LOC"),
+        mention(text, "Marie", "LOC", nth=4),
+    ]
+    assert redact(text, found).text == "[PER], [ORG], [LOC]. [ORG] ! [LOC] !"
+    text = "Curie, Marie Curie, Marie Curie"
+    assert redact(text, [mention(text, "Curie"), mention(text, "Marie Curie", "ORG")]).text == "[PER], [ORG], [ORG]"
+    text = "Marie Marie Marie"
+    assert redact(text, [mention(text, "Marie", "LOC", nth=1), mention(text, "Marie", "PER", nth=2)]).text == "[LOC] [LOC] [PER]"
+
+
+@pytest.mark.parametrize(("name", "letters"), [("Li", 2), ("A1-2 b", 2), ("E\u0301a", 2), ("𝐋𝐢", 2), ("Léa", 3), ("S.N.C.", 3)])
+def test_names_of_less_than_three_letters_are_not_looked_for(name: str, letters: int) -> None:
+    text = f"{name} et {name}"
+    assert redact(text, [mention(text, name)]).text == ("[PER] et [PER]" if letters == 3 else f"[PER] et {name}")
+
+
+def test_of_mentions_that_overlap_the_longer_then_the_surer_stays() -> None:
+    text = "abcdefghij"
+    chain = [Entity("A", 0.9, "abc", 0, 3), Entity("B", 0.1, "cdef", 2, 6), Entity("C", 0.5, "fghij", 5, 10), Entity("D", 1.0, "", 4, 4)]
+    assert redact(text, chain).text == "[A]de[C]"
+    assert redact(text, [Entity("A", 0.2, "abc", 0, 3), Entity("B", 0.3, "bcd", 1, 4)]).text == "a[B]efghij"
+    assert redact(text, [Entity("A", 0.2, "abc", 0, 3), Entity("B", 0.3, "abc", 0, 3)]).text == "[B]defghij"
+
+
+def test_pseudonyms_that_stand_in_the_text_are_skipped() -> None:
+    text = "[PER_1] et [PER_3] et [LOC_1], dit Léa à Marc à Rome."
+    found = [mention(text, "Léa"), mention(text, "Marc"), mention(text, "Rome", "MISC")]
+    redacted = redact(text, found, "pseudonym")
+    assert redacted.text == "[PER_1] et [PER_3] et [LOC_1], dit [PER_2] à [PER_4] à [MISC_1]."
+    assert restore(redacted.text, redacted.replacements) == text
+
+
+def test_what_cannot_be_is_one_line() -> None:
+    with pytest.raises(ParameterError, match=r"no redaction style 'pseudo', expected one of type, pseudonym; did you mean 'pseudonym'\?"):
+        redact("Léa", [], "pseudo")  # type: ignore[arg-type]
+    with pytest.raises(ParameterError, match="an entity at 1-4 lies outside its text of 3 characters"):
+        redact("Léa", [Entity("PER", 1.0, "éa", 1, 4)])
+    text = "Léa voit Marc"
+    redacted = redact(text, [mention(text, "Léa"), mention(text, "Marc")])
+    for changed, replacements in (
+        (f" {redacted.text}", redacted.replacements),
+        (redacted.text, redacted.replacements[::-1]),
+        ("", redacted.replacements[:1]),
+    ):
+        with pytest.raises(ParameterError, match="belong to another text"):
+            restore(changed, replacements)
+
+
+def test_a_text_made_to_be_slow_is_not() -> None:
+    """A text that goes on and on like a long name and never ends like it, and one with very many names."""
+    many = 20_000
+    name = "Léa " * many + "Zoé"
+    began = time.perf_counter()
+    assert redact(f"{name}. {'Léa ' * many}", [Entity("PER", 0.9, name, 0, len(name))]).text == f"[PER]. {'Léa ' * many}"
+    words = " ".join(f"Nom{n}" for n in range(many))
+    names = [Entity("PER", 0.9, match[0], *match.span()) for match in re.finditer(r"\w+", words)]
+    assert redact(f"{words} {words}", names, "pseudonym").text.count(f"[PER_{many}]") == 2
+    assert time.perf_counter() - began < 20  # under a second; each name against each place takes minutes
+
+
+def test_the_documentation_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    code = re.search(r"```python\n(.*?)```\n\n```text\n(.*?)```", DOC, re.DOTALL)
+    assert code is not None
+    exec(compile(code[1], "redaction.md", "exec"), {})
+    assert capsys.readouterr().out == code[2]
