@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Guide §10: test inference of a model in this process: known sentences, batch against single, latency percentiles."""
+"""Guide §10: test inference of a model in this process: known sentences, batch against single, latency percentiles.
+
+Given the URL of a server, it is affineur probe-endpoint, with its options.
+"""
 
 import argparse
 import statistics
@@ -7,9 +10,9 @@ import sys
 import time
 
 from affineur.cli.main import guarded
+from affineur.cli.main import main as affineur
 from affineur.cli.show import entities
 from affineur.errors import AffineurError
-from affineur.pipeline import guide, load
 
 SENTENCES = (
     "Marie travaille à l'hôpital de Paris.",
@@ -20,14 +23,16 @@ SENTENCES = (
 
 
 def main() -> int:
+    if any(word.startswith(("http://", "https://")) for word in sys.argv[1:]):
+        return affineur(["probe-endpoint", *sys.argv[1:]])
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", nargs="?", help="folder or Hub id (default: the last of the guide's folders, else the sample)")
     parser.add_argument("--requests", type=int, default=100, help="single-sentence predictions to time (default: 100)")
     args = parser.parse_args()
 
     def command() -> int:
-        if args.model and args.model.startswith(("http://", "https://")):
-            raise AffineurError(f"{args.model} is a URL; this script tests a model in process, so give its folder or Hub id")
+        from affineur.pipeline import guide, load  # brings torch, which a URL does not need
+
         model = load(args.model or guide.latest())
         batch = model.predict_batch(SENTENCES)
         for text, found in zip(SENTENCES, batch, strict=True):

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from affineur import __version__
-from affineur.cli import check, export, models, options, pack, runs, scores, search, show, shrink, sweep, text
+from affineur.cli import check, export, models, options, pack, probe, runs, scores, search, serve, show, shrink, sweep, text
 from affineur.errors import AffineurError, MissingExtraError
 from affineur.progress import listening
 
@@ -77,7 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"affineur {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (runs, models, shrink, pack, export, sweep, search, scores, check, text):
+    for module in (runs, models, shrink, pack, export, sweep, search, scores, check, serve, probe, text):
         module.add_parsers(commands)
     return parser
 

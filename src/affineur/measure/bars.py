@@ -45,6 +45,15 @@ _UNITS = {
     "min_sentences_per_second": _RATE,
     "min_agreement": _SHARE,
 }
+#: Bars of an endpoint, which is reached over the network and never opened.
+ENDPOINT = {
+    "max_p95_ms": _MILLISECONDS,
+    "max_p99_ms": _MILLISECONDS,
+    "min_requests_per_second": Unit("a number, 0 or more", 1, " requests/s", 1),
+    "min_found": _SHARE,
+    "max_errors": _SHARE,
+    "min_agreement": _SHARE,
+}
 #: Every bar, as a user may write it.
 BARS = ("min_f1", "min_f1_low", "min_f1_TYPE", "min_accuracy", "max_drop", "max_drop_TYPE", *list(_UNITS)[4:])
 _TYPED = ("min_f1", "max_drop")
@@ -133,10 +142,34 @@ def read_bars(path: Path | str) -> Bars:
     Raises:
         RecipeError: If it is not there, not YAML, holds a key twice, or anything :func:`parse_bars` refuses.
     """
+    return parse_bars(_read_yaml(path, "min_f1: 0.84"), str(path))
+
+
+def read_endpoint_bars(path: Path | str) -> dict[str, float]:
+    """Read the bars of an endpoint (:data:`ENDPOINT`) from a flat YAML file: name and limit of each, in the order of the file.
+
+    Args:
+        path: The file.
+
+    Raises:
+        RecipeError: If it is not there, not YAML, holds a key twice, an unknown bar (the nearest name is given), an impossible limit, or no bar.
+    """
+    raw = _read_yaml(path, "max_p95_ms: 100")
+    if not isinstance(raw, Mapping) or not raw:
+        raise RecipeError(f"{path} {'is empty' if not raw else 'is not a mapping'}, expected bars such as max_p95_ms: 100")
+    for name, value in raw.items():
+        if name not in ENDPOINT:
+            near = did_you_mean(str(name), ENDPOINT)
+            raise RecipeError(f"{path}: unknown bar '{_short(str(name))}' of an endpoint{near} (known: {', '.join(ENDPOINT)})")
+        _refuse(name, value, ENDPOINT[name], str(path))
+    return dict(raw)
+
+
+def _read_yaml(path: Path | str, example: str) -> object:
     try:
         text = Path(path).read_text("utf-8")
     except OSError as error:
-        raise RecipeError(f"{path} cannot be read ({error.strerror}), expected bars in YAML, such as min_f1: 0.84") from None
+        raise RecipeError(f"{path} cannot be read ({error.strerror}), expected bars in YAML, such as {example}") from None
     except ValueError as error:
         raise RecipeError(f"{path} is not YAML ({one_line(error)})") from None
     try:
@@ -150,7 +183,7 @@ def read_bars(path: Path | str) -> Bars:
         if isinstance(key, yaml.ScalarNode) and key.value in seen:
             raise RecipeError(f"{path}:{key.start_mark.line + 1}: the bar '{_short(key.value)}' is there twice")
         seen.add(str(key.value))
-    return parse_bars(raw, str(path))
+    return raw
 
 
 def parse_bars(raw: object, where: str) -> Bars:
@@ -182,7 +215,7 @@ def split_bar(name: str) -> tuple[str, str | None] | None:
 
 def unit_of(name: str) -> Unit:
     """Return the unit of a bar that is known."""
-    return _UNITS[(split_bar(name) or (name, None))[0]]
+    return {**ENDPOINT, **_UNITS}[(split_bar(name) or (name, None))[0]]
 
 
 def _refuse(name: str, value: object, unit: Unit, where: str) -> None:

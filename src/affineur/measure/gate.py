@@ -132,12 +132,17 @@ def judge(bars: Bars, measures: Measures, model: str, data: str, baseline: str |
     for name, limit in bars.limits:
         metric, kind = split_bar(name) or ("", None)
         measured, detail = _measured(metric, kind, measures, bars.confidence, baseline)
-        if measured is not None and not math.isfinite(measured):
-            measured, detail = None, "the figure is not a number"
-        slack = _ROUNDING if unit_of(name).most == 1 else 0.0  # shares only: bytes are integers, and nothing is subtracted from a clock
-        reached = measured is not None and (measured >= limit - slack if name.startswith("min_") else measured <= limit + slack)
-        verdicts.append(Verdict(name, limit, measured, reached, detail))
+        verdicts.append(judge_bar(name, limit, measured, detail))
     return Gate(model, data, baseline, tuple(verdicts))
+
+
+def judge_bar(name: str, limit: float, measured: float | None, detail: str = "") -> Verdict:
+    """Hold one figure against one bar: a limit reached exactly is reached; what was not measured, or is no number, is missed."""
+    if measured is not None and not math.isfinite(measured):
+        measured, detail = None, "the figure is not a number"
+    slack = _ROUNDING if unit_of(name).most == 1 else 0.0  # shares only: bytes are integers, and nothing is subtracted from a clock
+    reached = measured is not None and (measured >= limit - slack if name.startswith("min_") else measured <= limit + slack)
+    return Verdict(name, limit, measured, reached, detail)
 
 
 def gate_cells(gate: Gate) -> list[list[str]]:

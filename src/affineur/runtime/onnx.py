@@ -84,6 +84,11 @@ class OnnxTagger(EngineTagger):
         """Threads of the session."""
         return int(self.session.get_session_options().intra_op_num_threads)
 
+    @property
+    def lanes(self) -> int:
+        """How many batches :meth:`batch_logits` is best given at once: one a thread for a light model."""
+        return 1 if self._again is None else self.threads
+
     def forward(self, ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64]) -> Logits:
         """Compute logits of shape ``(sequences, longest, labels)``.
 
@@ -104,8 +109,11 @@ class OnnxTagger(EngineTagger):
             return super().batch_logits(batches)
         alone = copy.copy(self)
         alone.session = self._again()
-        with ThreadPoolExecutor(self.threads) as pool:
-            return list(pool.map(alone.window_logits, batches))
+        return list(self._pool.map(alone.window_logits, batches))
+
+    @functools.cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.threads)
 
 
 def fitting(logits: Logits, ids: npt.NDArray[np.int64], labels: Sequence[str]) -> Logits:

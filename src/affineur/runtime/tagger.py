@@ -43,6 +43,11 @@ class EngineTagger(ABC):
         """Labels in the order of the outputs."""
         return self._labels
 
+    @property
+    def lanes(self) -> int:
+        """How many batches :meth:`batch_logits` is best given at once."""
+        return 1
+
     @abstractmethod
     def forward(self, ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64]) -> Logits:
         """Compute logits.

@@ -1,0 +1,117 @@
+"""The command that asks a server that runs: probe-endpoint."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from affineur.cli import options, show
+from affineur.errors import AffineurError, ParameterError, TransferError, counted
+
+if TYPE_CHECKING:
+    from affineur.serve.probing import Probe, Step
+
+_MISSED = 3
+_SHOWN = 5  # faults
+_COLUMNS = ("At once", "Requests/s", "p50 ms", "p95 ms", "p99 ms", "200", "429", "Others")
+
+
+def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command of this module."""
+    parser = commands.add_parser(
+        "probe-endpoint",
+        help="is a server right, fast, and for how many at once: any with the Hugging Face schema; exit status 3 where a bar is missed",
+    )
+    parser.add_argument("url", metavar="URL", help="the address that takes POST; one that ends in /runsync is a RunPod queue")
+    parser.add_argument(
+        "--bars", metavar="BARS.yaml", type=Path, help="what has to be reached; bars/endpoint.yaml holds every bar with a usual value"
+    )
+    parser.add_argument("--requests", metavar="N", type=int, default=200, help="requests at each concurrency, at least 4 a connection (default: 200)")
+    parser.add_argument("--concurrency", metavar="1,2,…", default="1,2,4,8,16,32,64", help="connections of the ramp (default: 1,2,4,8,16,32,64)")
+    parser.add_argument("--key", help="API key, sent as a bearer token (default: the environment's AFFINEUR_KEY)")
+    parser.add_argument("--timeout", metavar="S", type=float, default=30.0, help="seconds a request may take (default: 30)")
+    parser.add_argument("--agree-with", metavar="MODEL", help="a model to load here, whose spans are compared with the server's")
+    options.add_data(parser, required=False)
+    options.add_common(parser)
+    parser.set_defaults(run=_probe, data="sample")
+
+
+def _probe(args: argparse.Namespace) -> int:
+    from affineur.measure.bars import read_endpoint_bars
+    from affineur.measure.gate import gate_lines
+    from affineur.serve.client import check_url
+    from affineur.serve.probing import probe, read_texts
+
+    check_url(args.url)
+    bars = read_endpoint_bars(args.bars) if args.bars else None
+    concurrency = _concurrency(args.concurrency)
+    texts = read_texts(args.data, options.data_options(args))
+    predict = None
+    if args.agree_with:
+        from affineur.pipeline import load
+
+        predict = load(args.agree_with, args.device).predict_batch
+    key = args.key or os.environ.get("AFFINEUR_KEY")
+    found = probe(args.url, texts, args.data, args.requests, concurrency, key, args.timeout, bars, predict, args.agree_with)
+    _show(found)
+    if found.gate:
+        show.lines(gate_lines(found.gate))
+    show.to_json(found.as_dict(), args.json)
+    if found.gone:
+        raise TransferError(found.gone)
+    if found.gate and not found.gate.passed:
+        return _MISSED
+    if found.faults:
+        raise AffineurError(
+            f"{args.url} gives answers that cannot be true: {counted(len(found.faults), 'fault')}, the first: {next(iter(found.faults))}"
+        )
+    return 0
+
+
+def _concurrency(text: str) -> list[int]:
+    try:
+        return [int(part) for part in options.split_list(text) or [""]]
+    except ValueError:
+        raise ParameterError(f"--concurrency '{text}' is no list of numbers, expected such as 1,8,64") from None
+
+
+def _show(found: Probe) -> None:
+    from affineur.measure.bars import plain
+
+    lines = [f"correctness: {found.found} of {found.expected} known mentions found, {counted(len(found.faults), 'fault')}"]
+    lines += [f"  missed {miss}" for miss in found.missed]
+    lines += [f"  fault: {fault}" for fault in list(found.faults)[:_SHOWN]]
+    if len(found.faults) > _SHOWN:
+        lines.append(f"  … and {counted(len(found.faults) - _SHOWN, 'more fault')}")
+    lines += [f"  note: {remark}" for remark in found.remarks]
+    show.lines([plain(line) for line in lines])
+    show.table(_COLUMNS, [_cells(step) for step in found.steps])
+    server = [
+        f"{_ms(figure)} ms {where}"
+        for figure, where in ((found.queue_ms, "in its queue"), (found.inference_ms, "in its model"))
+        if figure is not None
+    ]
+    show.lines([f"the server's own clock, one at a time: {', '.join(server)} (p50)"] if server else [])
+    top = found.capacity
+    if top is not None:
+        if len(found.steps) > 1 and top is found.steps[-1]:
+            show.lines([f"capacity: throughput still grows at concurrency {top.concurrency} ({top.requests_per_second:.1f} requests/s)"])
+        elif len(found.steps) > 1:
+            show.lines([f"capacity: throughput stops growing at concurrency {top.concurrency} ({top.requests_per_second:.1f} requests/s)"])
+    if found.stopped:
+        show.lines([plain(found.stopped)])
+    if found.compared:
+        show.lines([f"agreement: {found.same} of {counted(found.compared, 'text')} with the same spans as {found.peer}"])
+
+
+def _cells(step: Step) -> list[str]:
+    others = ", ".join(f"{many} {kind}" for kind, many in step.statuses.items() if kind not in ("200", "429")) or "0"
+    figures = [_ms(figure) for figure in (step.p50_ms, step.p95_ms, step.p99_ms)]
+    many = [str(step.statuses.get(kind, 0)) for kind in ("200", "429")]
+    return [str(step.concurrency), f"{step.requests_per_second:.1f}", *figures, *many, others]
+
+
+def _ms(figure: float | None) -> str:
+    return "–" if figure is None else f"{figure:.1f}"

@@ -1,0 +1,120 @@
+"""Commands of the endpoint: serve, key."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from affineur.artifact import write_json
+from affineur.cli import options, show
+from affineur.errors import MissingExtraError, ParameterError
+from affineur.progress import report
+from affineur.runtime import EngineTagger
+
+_EXTRA = {"fastapi", "fastapi_offline", "starlette", "uvicorn", "prometheus_client"}
+
+
+def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the commands of this module."""
+    parser = commands.add_parser("serve", help="an HTTP endpoint: Hugging Face's schema, KServe V2, RunPod, a page at /ui")
+    parser.add_argument(
+        "model", metavar="MODEL", help="a folder, a Hub id, 'sample', or torch-int8: and one of these; an exported one needs no torch"
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine alone)")
+    parser.add_argument("--port", type=int, help="port; 0 takes any that is free (default: $PORT, or 8000)")
+    parser.add_argument("--name", default="ner", help="name of the model in KServe's paths (default: ner)")
+    parser.add_argument("--also", action="append", default=[], metavar="NAME=MODEL", help="another model, under a name of its own; may come again")
+    parser.add_argument("--workers", type=int, default=1, help="processes (default: 1; the engine of one uses all processors)")
+    parser.add_argument("--key-file", type=Path, metavar="FILE", help="ask for an API key; make one with: affineur key FILE NAME")
+    limits = parser.add_argument_group("limits")
+    limits.add_argument("--max-inputs", type=int, default=256, help="texts in one request (default: 256)")
+    limits.add_argument("--max-characters", type=int, default=100_000, help="characters in one text (default: 100000)")
+    limits.add_argument("--max-body", type=int, default=4_000_000, metavar="BYTES", help="bytes of a request's body (default: 4000000)")
+    limits.add_argument("--max-waiting", type=int, default=1024, metavar="TEXTS", help="texts accepted and not yet answered (default: 1024)")
+    limits.add_argument("--queue-seconds", type=float, default=4.0, metavar="S", help="work that may wait before 429 (default: 4)")
+    limits.add_argument("--timeout", type=float, default=30.0, metavar="S", help="a request that waits longer is dropped with 429 (default: 30)")
+    limits.add_argument("--batch-wait", type=float, default=1.0, metavar="MS", help="how long an idle engine waits for a batch to fill (default: 1)")
+    limits.add_argument("--drain", type=float, default=1.0, metavar="S", help="accept for this long after SIGTERM, not ready (default: 1)")
+    options.add_common(parser)
+    parser.set_defaults(run=_serve)
+
+    parser = commands.add_parser("key", help="make an API key for 'serve': shown once, kept as a digest")
+    parser.add_argument("file", metavar="FILE", type=Path, help="file of keys; it is added to")
+    parser.add_argument("name", metavar="NAME", help="whose key it is; it stands in the log")
+    parser.add_argument("--admin", action="store_true", help="the key may also reload models")
+    options.add_common(parser, device=False)
+    parser.set_defaults(run=_key)
+
+
+def load(reference: str) -> tuple[EngineTagger, Path]:
+    """Load a model to serve, and say where its folder is."""
+    from affineur.pipeline.models import Reference
+    from affineur.pipeline.models import load as load_model
+
+    return load_model(reference), Reference.parse(reference).folder()
+
+
+def _serve(args: argparse.Namespace) -> int:
+    try:
+        from affineur.serve.server import Plan, serve
+        from affineur.serve.settings import Settings
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _EXTRA:
+            raise
+        raise MissingExtraError("affineur serve", "serve") from None
+    if args.device not in ("cpu", "auto"):
+        raise ParameterError(f"--device {args.device}: the endpoint runs on the CPU")
+    settings = Settings(
+        max_inputs=args.max_inputs,
+        max_characters=args.max_characters,
+        max_body_bytes=args.max_body,
+        max_waiting_inputs=args.max_waiting,
+        queue_seconds=args.queue_seconds,
+        timeout=args.timeout,
+        batch_wait=args.batch_wait / 1000,
+        drain=args.drain,
+    )
+    port = _port("PORT") if args.port is None else args.port
+    plan = Plan(_references(args), load, settings, args.host, 8000 if port is None else port, _port("PORT_HEALTH"), args.key_file, args.workers)
+
+    def ready(url: str, seconds: float) -> None:
+        report(f"ready in {seconds:.1f} s: {url} (page {url}/ui, API {url}/docs); Ctrl+C ends it")
+        if args.json is not None and str(args.json) != "-":
+            write_json(args.json, {"url": url, "pid": os.getpid(), "seconds": round(seconds, 3), "models": plan.references})
+
+    serve(plan, ready)
+    return 0
+
+
+def _key(args: argparse.Namespace) -> int:
+    from affineur.serve.keys import add_key
+
+    key = add_key(args.file, args.name, args.admin)
+    show.lines([key])
+    report(f"the key is shown this once; {args.file} keeps its digest. Send it as: Authorization: Bearer KEY")
+    return 0
+
+
+def _references(args: argparse.Namespace) -> dict[str, str]:
+    references = {args.name: args.model}
+    for also in args.also:
+        name, equals, reference = also.partition("=")
+        if not equals or not name or not reference:
+            raise ParameterError(f"--also {also} is not NAME=MODEL, for example teacher=sample")
+        if name in references:
+            raise ParameterError(f"--also {also}: the name {name} is taken; choose another")
+        references[name] = reference
+    for name in references:
+        if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or len(name) > 64:
+            raise ParameterError(f"'{name}' is no name for a model, expected up to 64 letters, digits, '.', '-' and '_'")
+    return references
+
+
+def _port(variable: str) -> int | None:
+    told = os.environ.get(variable)
+    if told is None:
+        return None
+    if not told.isdigit():
+        raise ParameterError(f"${variable} is '{told}', expected a port")
+    return int(told)

@@ -1,0 +1,336 @@
+"""The application: routes of every protocol over one service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from importlib import resources
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI, Path, Query
+from fastapi import Request as HttpRequest
+from fastapi.responses import Response
+from fastapi_offline import FastAPIOffline
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.json_schema import models_json_schema
+from pydantic_core import to_json
+from starlette.exceptions import HTTPException
+
+from affineur.errors import AffineurError
+from affineur.serve import kserve, runpod, wire
+from affineur.serve.gate import Gate
+from affineur.serve.keys import Key
+from affineur.serve.problems import STATUS, Problem
+from affineur.serve.served import About
+from affineur.serve.service import Answer, Service
+
+#: Loads another artifact under a name, in every worker; returns what serves then, or raises what kept it from it.
+Reload = Callable[[str, str], Awaitable[About]]
+
+_VERSION = version("affineur")
+_PAGE = {
+    "": ("index.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
+}
+_STRICT = {
+    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+_MODEL = Query(None, max_length=64, description="Which of several models; the first when not given.")
+_NAME = Path(max_length=64)
+
+
+class ReloadRequest(BaseModel):
+    """Which artifact shall serve."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str | None = Field(None, description="The name it is served under; the first when not given.")
+    model: str | None = Field(None, description="A folder or Hub id; the same as before when not given.")
+
+
+def create_app(service: Service, keys: Callable[[], tuple[Key, ...]] = tuple, reload: Reload | None = None) -> Gate:
+    """Build the application of a service.
+
+    Args:
+        service: Its models.
+        keys: Returns the keys that are known.
+        reload: Loads another artifact; by default in this process alone.
+    """
+    app = FastAPIOffline(title="Affineur", version=_VERSION, description="Token classification: text in, entities out.", redoc_url=None)
+    _add_texts(app, service)
+    _add_kserve(app, service)
+    _add_operations(app, service, reload or reload_here(service))
+    _add_pages(app)
+    _describe(app)
+
+    async def refused(_: HttpRequest, error: Exception) -> Response:
+        if isinstance(error, Problem):
+            return _json(error.body(), error.status, error.headers)
+        if isinstance(error, HTTPException):
+            kind = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "validation")
+            return _json(
+                {"error": "no such path" if kind == "not_found" else str(error.detail), "error_type": kind}, error.status_code, error.headers
+            )
+        return _json(Problem("validation", "a parameter of the path or the query is not valid").body(), 422)
+
+    from fastapi.exceptions import RequestValidationError
+
+    for kind in (Problem, HTTPException, RequestValidationError):
+        app.add_exception_handler(kind, refused)
+    return Gate(app, service, keys)
+
+
+def reload_here(service: Service) -> Reload:
+    """Return what loads another artifact in this process."""
+
+    async def reload(name: str, reference: str) -> About:
+        new = await asyncio.get_running_loop().run_in_executor(None, service.prepare, name, reference)
+        service.commit(new)
+        service.references[name] = reference
+        return new.about
+
+    return reload
+
+
+def _add_texts(app: FastAPI, service: Service) -> None:
+    async def predict(request: HttpRequest, model: str | None) -> Response:
+        asked = wire.parse(await _body(request, service))
+        shown, answer = await _found(request, service, model, asked)
+        return _json(shown, headers=_times(answer))
+
+    @app.post("/predict", response_model=wire.Answer, responses=_errors("empty", "not_found", "too_large"), openapi_extra=_takes("Request"))
+    async def entities(request: HttpRequest, model: str | None = _MODEL) -> Response:
+        """Find the entities of a text, or of a list of texts, by Hugging Face's token-classification schema."""
+        return await predict(request, model)
+
+    @app.post("/", response_model=wire.Answer, responses=_errors("empty", "not_found", "too_large"), openapi_extra=_takes("Request"))
+    async def root(request: HttpRequest, model: str | None = _MODEL) -> Response:
+        """The same as `/predict`."""
+        return await predict(request, model)
+
+    @app.post(
+        "/runsync",
+        response_model=runpod.RunResponse,
+        response_model_exclude_none=True,
+        responses=_errors("empty", "not_found", "too_large"),
+        openapi_extra=_takes("RunRequest"),
+    )
+    async def runsync(request: HttpRequest, model: str | None = _MODEL) -> Response:
+        """The same in the form of RunPod's queue workers."""
+        body = await _body(request, service)
+        if not body.strip():
+            raise Problem("empty", 'the body is empty, expected {"input": {"inputs": "texte"}}')
+        try:
+            job = runpod.RunRequest.model_validate_json(body)
+        except ValidationError as error:
+            raise wire.explain(error, runpod.RunRequest) from None
+        shown, answer = await _found(request, service, model, job.input)
+        return _json(runpod.completed(job.id, shown, answer.queue_seconds, answer.inference_seconds))
+
+
+def _add_kserve(app: FastAPI, service: Service) -> None:
+    infer_errors = _errors("not_found", "too_large") | {400: {"model": wire.Error, "description": "Not a request of the protocol"}}
+
+    @app.get("/v2")
+    async def server() -> dict[str, Any]:
+        """What this server is."""
+        return {"name": "affineur", "version": _VERSION, "extensions": ["binary_tensor_data"]}
+
+    @app.get("/v2/health/live")
+    async def live() -> dict[str, bool]:
+        """Whether the process answers."""
+        return {"live": True}
+
+    @app.get("/v2/health/ready", responses=_errors("unhealthy", usual=False))
+    async def ready() -> dict[str, bool]:
+        """Whether every model answers."""
+        _be_ready(service)
+        return {"ready": True}
+
+    @app.get("/v2/models/{name}", responses=_errors("not_found", "unhealthy", usual=False))
+    async def model(name: str = _NAME) -> dict[str, Any]:
+        """What a model takes and gives."""
+        return kserve.metadata(name, str(service.model(name).about.version))
+
+    @app.get("/v2/models/{name}/ready", responses=_errors("not_found", "unhealthy", usual=False))
+    async def model_ready(name: str = _NAME) -> dict[str, Any]:
+        """Whether a model answers."""
+        return {"name": service.model(name).about.name, "ready": True}
+
+    async def run(request: HttpRequest, name: str) -> Response:
+        service.model(name)
+        body = await _body(request, service)
+        sent, texts, parameters = kserve.parse(body, request.headers.get(kserve.HEADER))
+        asked = wire.Request.model_construct(inputs=texts, parameters=parameters)
+        shown, answer = await _found(request, service, name, asked)
+        return _json(kserve.respond(sent, name, str(answer.model.about.version), shown), headers=_times(answer))
+
+    @app.post("/v2/models/{name}/infer", response_model=kserve.InferResponse, responses=infer_errors, openapi_extra=_takes("InferRequest"))
+    async def infer(request: HttpRequest, name: str = _NAME) -> Response:
+        """Find the entities of texts, by KServe's Open Inference Protocol."""
+        return await run(request, name)
+
+    @app.post(
+        "/v2/models/{name}/versions/{version}/infer",
+        response_model=kserve.InferResponse,
+        responses=infer_errors,
+        openapi_extra=_takes("InferRequest"),
+    )
+    async def infer_version(request: HttpRequest, name: str = _NAME, version: str = _NAME) -> Response:
+        """The same, where the version that answers must be this one."""
+        if str(service.model(name).about.version) != version:
+            raise Problem("not_found", f"no such version, expected {service.model(name).about.version}")
+        return await run(request, name)
+
+
+def _add_operations(app: FastAPI, service: Service, reload: Reload) -> None:
+    async def ready() -> dict[str, str]:
+        """Whether every model answers."""
+        _be_ready(service)
+        return {"status": "ready"}
+
+    for path in ("/health", "/health/ready"):
+        app.get(path, responses=_errors("unhealthy", usual=False))(ready)
+
+    @app.get("/health/live")
+    async def live() -> dict[str, str]:
+        """Whether the process answers."""
+        return {"status": "live"}
+
+    @app.get("/ping", responses=_errors("unhealthy", usual=False) | {204: {"description": "The models are being loaded"}})
+    async def ping() -> Response:
+        """RunPod's probe: 204 while the models are being loaded, then 200."""
+        if service.draining:
+            raise Problem("unhealthy", "the endpoint is stopping")
+        return _json({"status": "ready"}) if service.ready else Response(status_code=204)
+
+    @app.get("/info")
+    async def info() -> dict[str, Any]:
+        """What is served, and within which limits."""
+        return {"version": _VERSION, "models": [_about(m.about) for m in list(service.models.values())], "limits": asdict(service.settings)}
+
+    @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    async def metrics() -> Response:
+        """Figures for Prometheus."""
+        text, kind = service.metrics.text()
+        return Response(text, headers={"content-type": kind})
+
+    @app.post("/admin/reload", responses=_errors("unauthorized", "not_found", "backend"), openapi_extra=_takes("ReloadRequest"))
+    async def reload_model(request: HttpRequest) -> dict[str, Any]:
+        """Verify and load another artifact, then let it serve; the one before stays if that fails. Needs an admin's key."""
+        body = await _body(request, service)
+        try:
+            wanted = ReloadRequest.model_validate_json(body.strip() or b"{}")
+        except ValidationError as error:
+            raise wire.explain(error, ReloadRequest) from None
+        name = service.model(wanted.name).about.name
+        try:
+            return {"model": _about(await reload(name, wanted.model or service.references[name]))}
+        except AffineurError as error:
+            raise Problem("backend", f"{error}; the artifact before it still serves") from None
+
+
+def _add_pages(app: FastAPI) -> None:
+    folder = resources.files("affineur.serve") / "page"
+    for path, (name, kind) in _PAGE.items():
+        text = (folder / name).read_bytes()
+
+        async def page(text: bytes = text, kind: str = kind) -> Response:
+            return Response(text, media_type=kind, headers=_STRICT | {"Cache-Control": "no-cache"})
+
+        # A function of its own, for FastAPI would take the defaults for parameters.
+        app.add_route(f"/ui{path}", _without_parameters(page), methods=["GET"])
+
+
+def _without_parameters(page: Callable[[], Awaitable[Response]]) -> Callable[[HttpRequest], Awaitable[Response]]:
+    async def show(_: HttpRequest) -> Response:
+        return await page()
+
+    return show
+
+
+async def _found(request: HttpRequest, service: Service, model: str | None, asked: wire.Request) -> tuple[Any, Answer]:
+    """Answer a request: what goes over the wire, and how it came about."""
+    texts = [asked.inputs] if isinstance(asked.inputs, str) else asked.inputs
+    parameters = asked.parameters or wire.Parameters.model_construct()
+    wire.check_texts(texts, service.settings)
+    wire.check_redaction(parameters)
+    answer = await service.answer(model, texts, parameters.wish(), lambda: _gone(request))
+    request.scope["affineur"] = {"texts": len(texts), "tokens": answer.tokens, "queue_ms": round(1000 * answer.queue_seconds, 1)}
+    shown = await service.aside(texts, lambda: [wire.shown(*each, parameters) for each in zip(texts, answer.entities, strict=True)])
+    return shown[0] if isinstance(asked.inputs, str) else shown, answer
+
+
+async def _body(request: HttpRequest, service: Service) -> bytes:
+    """Read a body up to the limit, whether its length was told before or not.
+
+    Raises:
+        Problem: 413.
+    """
+    most = service.settings.max_body_bytes
+    problem = Problem("too_large", f"a body of more than {most} bytes; send fewer or shorter texts in a request", {"Connection": "close"})
+    told = request.headers.get("content-length", "")
+    if told.isdigit() and int(told) > most:
+        raise problem
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > most:
+            raise problem
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def _gone(request: HttpRequest) -> None:
+    """Wait until the client has gone."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _be_ready(service: Service) -> None:
+    if not service.ready:
+        raise Problem("unhealthy", "the endpoint is stopping" if service.draining else "the models are being loaded", {"Retry-After": "1"})
+
+
+def _about(about: About) -> dict[str, Any]:
+    return asdict(about)
+
+
+def _times(answer: Answer) -> dict[str, str]:
+    return {"x-queue-time": f"{1000 * answer.queue_seconds:.3f}", "x-inference-time": f"{1000 * answer.inference_seconds:.3f}"}
+
+
+def _json(value: Any, status: int = 200, headers: Any = None) -> Response:
+    return Response(to_json(value), status, media_type="application/json", headers=headers)
+
+
+def _errors(*kinds: str, usual: bool = True) -> dict[int | str, dict[str, Any]]:
+    """Describe the errors of a route; the usual ones are those of every route that takes texts."""
+    told = (*kinds, "unauthorized", "validation", "backend", "overloaded", "unhealthy") if usual else kinds
+    return {STATUS[kind]: {"model": wire.Error, "description": kind.replace("_", " ").capitalize()} for kind in told}
+
+
+def _takes(model: str) -> dict[str, Any]:
+    """Describe the body of a route that reads it itself, within the limit and without a second parser."""
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{model}"}}}}}
+
+
+def _describe(app: FastAPI) -> None:
+    """Add the schemas of bodies that routes read themselves."""
+    plain = app.openapi
+    bodies: list[Any] = [(model, "validation") for model in (wire.Request, kserve.InferRequest, runpod.RunRequest, ReloadRequest)]
+
+    def openapi() -> dict[str, Any]:
+        schema = plain()
+        _, definitions = models_json_schema(bodies, ref_template="#/components/schemas/{model}")
+        schemas = schema.setdefault("components", {}).setdefault("schemas", {})
+        schemas.update(definitions["$defs"])
+        return schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

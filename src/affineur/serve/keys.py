@@ -1,0 +1,92 @@
+"""API keys: shown once, kept as digests, compared in constant time."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from affineur.errors import ParameterError
+from affineur.progress import report
+
+_LINE = re.compile(r"(?P<name>[\w.-]{1,64})\s+sha256:(?P<digest>[0-9a-f]{64})(?P<admin>\s+admin)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key that is known by its digest.
+
+    Args:
+        name: Whose it is; it stands in logs.
+        digest: sha256, hexadecimal. Keys are 256 random bits, so a slow hash would only slow the endpoint.
+        admin: Whether it may reload models.
+    """
+
+    name: str
+    digest: str
+    admin: bool
+
+
+def read_keys(path: Path) -> tuple[Key, ...]:
+    """Read a file of keys: a name, ``sha256:`` and a digest, and ``admin`` where it is so, a key a line.
+
+    Raises:
+        ParameterError: If it cannot be read, a line is not of that form, or there is none.
+    """
+    try:
+        lines = path.read_text("utf-8").splitlines()
+        open_to_others = path.stat().st_mode & 0o077
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParameterError(f"{path} cannot be read as a file of keys ({getattr(error, 'strerror', None) or error})") from None
+    if open_to_others:
+        report(f"{path} can be read by others; type: chmod 600 {path}")
+    keys = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        if (match := _LINE.fullmatch(line.strip())) is None:
+            raise ParameterError(f"{path}:{number}: expected NAME sha256:DIGEST [admin]; make one with: affineur key {path} NAME")
+        keys.append(Key(match["name"], match["digest"], match["admin"] is not None))
+    if not keys:
+        raise ParameterError(f"{path} holds no key; make one with: affineur key {path} NAME")
+    return tuple(keys)
+
+
+def add_key(path: Path, name: str, admin: bool = False) -> str:
+    """Make a key, add its digest to a file that only its owner reads, and return the key, which is kept nowhere.
+
+    Raises:
+        ParameterError: If the name is taken or not a name, or the file cannot be written or is no file of keys.
+    """
+    if not re.fullmatch(r"[\w.-]{1,64}", name):
+        raise ParameterError(f"'{name}' is no name for a key, expected up to 64 letters, digits, '.', '-' and '_'")
+    if path.exists() and path.read_bytes().strip() and any(key.name == name for key in read_keys(path)):
+        raise ParameterError(f"{path} has a key of the name {name}; choose another, or take its line out first")
+    key = secrets.token_urlsafe(32)
+    line = f"{name} sha256:{digest(key)}{' admin' if admin else ''}\n"
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a+", encoding="utf-8") as file:
+            file.write(line)
+    except OSError as error:
+        raise ParameterError(f"{path} cannot be written ({error.strerror}); name another file") from None
+    return key
+
+
+def digest(key: str) -> str:
+    """Return the sha256 of a key."""
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def find_key(header: str | None, keys: tuple[Key, ...]) -> Key | None:
+    """Return the key that an ``Authorization`` header shows, in a time that does not depend on how much of it is right."""
+    scheme, _, shown = (header or "").partition(" ")
+    given = digest(shown.strip())
+    found = None
+    for key in keys:
+        if hmac.compare_digest(key.digest, given):
+            found = key
+    return found if scheme.lower() == "bearer" else None

@@ -1,0 +1,154 @@
+"""KServe's Open Inference Protocol V2 over HTTP, with the binary tensors that ``tritonclient`` sends."""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from affineur.serve.problems import Problem
+from affineur.serve.wire import Parameters
+
+#: Header that says how many bytes of the body are JSON; the rest are tensors.
+HEADER = "inference-header-content-length"
+#: Input tensor, as MLServer's Hugging Face runtime names it; any other name is taken too.
+INPUT, OUTPUT = "args", "output"
+
+
+class Tensor(BaseModel):
+    """An input: texts."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, title="InferInput")
+
+    name: str
+    shape: list[Annotated[int, Field(ge=0)]] = Field(min_length=1, max_length=2)
+    datatype: Literal["BYTES"]
+    data: list[str] | list[list[str]] | None = None
+    parameters: dict[str, Any] | None = None
+
+
+class InferRequest(BaseModel):
+    """Texts in one tensor of BYTES; `parameters` may hold those of `/predict`."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, title="InferRequest")
+
+    id: str | None = None
+    parameters: dict[str, Any] | None = None
+    inputs: list[Tensor] = Field(min_length=1, max_length=1)
+    outputs: list[dict[str, Any]] | None = None
+
+
+class OutputTensor(BaseModel):
+    """One JSON list for each text, as a string."""
+
+    model_config = ConfigDict(title="InferOutput")
+
+    name: str
+    shape: list[int]
+    datatype: Literal["BYTES"]
+    parameters: dict[str, Any]
+    data: list[str]
+
+
+class InferResponse(BaseModel):
+    """What was found."""
+
+    model_config = ConfigDict(title="InferResponse", protected_namespaces=())
+
+    model_name: str
+    model_version: str
+    id: str | None = None
+    outputs: list[OutputTensor]
+
+
+def parse(body: bytes, json_bytes: str | None) -> tuple[InferRequest, list[str], Parameters]:
+    """Read a request: what was sent, its texts, and how their entities are wanted.
+
+    Args:
+        body: The body.
+        json_bytes: Value of :data:`HEADER`, where it was sent.
+
+    Raises:
+        Problem: 400, as the protocol has it for everything that is wrong with a request.
+    """
+    head, tensors = _split(body, json_bytes)
+    try:
+        request = InferRequest.model_validate_json(head)
+        parameters = Parameters.model_validate({name: value for name, value in (request.parameters or {}).items() if name in Parameters.model_fields})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        raise _wrong(f"{'.'.join(map(str, first['loc'])) or 'the body'}: {first['msg']}") from None
+    tensor = request.inputs[0]
+    size = (tensor.parameters or {}).get("binary_data_size")
+    if size is not None:
+        texts = _binary(tensors, size)
+    elif tensor.data is None:
+        raise _wrong(f"input {INPUT} has neither data nor binary_data_size")
+    else:
+        texts = [text for row in tensor.data for text in ([row] if isinstance(row, str) else row)]
+    if not texts:
+        raise _wrong("the input holds no text")
+    count = 1
+    for extent in tensor.shape:
+        count *= extent
+    if count != len(texts):
+        raise _wrong(f"shape {tensor.shape} is for {count} texts, but there are {len(texts)}")
+    return request, texts, parameters
+
+
+def respond(request: InferRequest, model: str, version: str, found: list[Any]) -> dict[str, Any]:
+    """Return the answer's body."""
+    output = {
+        "name": OUTPUT,
+        "shape": [len(found), 1],
+        "datatype": "BYTES",
+        "parameters": {"content_type": "hg_jsonlist"},
+        "data": [json.dumps(each, ensure_ascii=False) for each in found],
+    }
+    named = {} if request.id is None else {"id": request.id}
+    return {"model_name": model, "model_version": version, **named, "outputs": [output]}
+
+
+def metadata(model: str, version: str) -> dict[str, Any]:
+    """Return what ``GET /v2/models/NAME`` tells."""
+    return {
+        "name": model,
+        "versions": [version],
+        "platform": "affineur_token_classification",
+        "inputs": [{"name": INPUT, "datatype": "BYTES", "shape": [-1]}],
+        "outputs": [{"name": OUTPUT, "datatype": "BYTES", "shape": [-1, 1]}],
+    }
+
+
+def _split(body: bytes, json_bytes: str | None) -> tuple[bytes, bytes]:
+    if json_bytes is None:
+        return body, b""
+    if not json_bytes.isascii() or not json_bytes.isdigit() or len(json_bytes) > 12 or int(json_bytes) > len(body):
+        raise _wrong(f"{HEADER} does not fit a body of {len(body)} bytes")
+    return body[: int(json_bytes)], body[int(json_bytes) :]
+
+
+def _binary(tensors: bytes, size: Any) -> list[str]:
+    """Read BYTES elements: four bytes of length, little endian, then UTF-8."""
+    if not isinstance(size, int) or isinstance(size, bool) or size != len(tensors):
+        raise _wrong(f"binary_data_size does not fit the {len(tensors)} bytes after the JSON")
+    texts, place = [], 0
+    while place < len(tensors):
+        if place + 4 > len(tensors):
+            raise _wrong("a binary element is cut short")
+        (length,) = struct.unpack_from("<I", tensors, place)
+        place += 4
+        if place + length > len(tensors):
+            raise _wrong("a binary element is cut short")
+        try:
+            texts.append(tensors[place : place + length].decode("utf-8"))
+        except UnicodeDecodeError:
+            raise _wrong("a binary element is not UTF-8") from None
+        place += length
+    return texts
+
+
+def _wrong(message: str) -> Problem:
+    return Problem("validation", message, status=400)

@@ -1,0 +1,46 @@
+"""One JSON object a line on standard error, and never a user's text in it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from typing import Any
+
+_LOGGER = logging.getLogger("affineur.serve")
+
+
+class _Lines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
+        entry: dict[str, Any] = {"time": stamp, "level": record.levelname.lower(), "event": record.getMessage(), "pid": record.process}
+        entry |= getattr(record, "fields", {})
+        if record.exc_info and record.exc_info[0] is not None:
+            # The kind and the place of a fault, not its message: that may quote a text.
+            trace = record.exc_info[2]
+            while trace is not None and trace.tb_next is not None:
+                trace = trace.tb_next
+            place = "" if trace is None else f"{trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}"
+            entry |= {"exception": record.exc_info[0].__name__, "place": place}
+        return json.dumps(entry, ensure_ascii=True)
+
+
+def set_up(level: str = "INFO") -> None:
+    """Send what this package and uvicorn tell to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Lines())
+    for name in ("affineur.serve", "uvicorn"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(level if name == "affineur.serve" else "WARNING")
+
+
+def event(name: str, **fields: Any) -> None:
+    """Tell that something happened."""
+    _LOGGER.info(name, extra={"fields": fields})
+
+
+def fault(name: str, **fields: Any) -> None:
+    """Tell of an exception that is being handled, by its kind and place."""
+    _LOGGER.error(name, exc_info=True, extra={"fields": fields})

@@ -1,0 +1,97 @@
+"""What Prometheus is told: base units, ``_total`` for counters, and never a label made of a user's text."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+
+#: Where the workers of one endpoint keep their figures together; prometheus_client reads it when it is first imported.
+SHARED = "PROMETHEUS_MULTIPROC_DIR"
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_WINDOWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_TOKENS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+_SHARES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999)
+
+
+class Metrics:
+    """The figures of one endpoint, in a registry of its own."""
+
+    def __init__(self) -> None:
+        registry = self._registry = CollectorRegistry()
+
+        def gauge(name: str, about: str, labels: tuple[str, ...] = ("model",), mode: Any = "livesum") -> Gauge:
+            return Gauge(name, about, labels, registry=registry, multiprocess_mode=mode)
+
+        self.requests = Histogram(
+            "http_server_request_duration_seconds",
+            "Time from the head of a request to the end of its answer",
+            ("method", "route", "status"),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.queue_depth = gauge("ner_queue_depth", "Windows of text that wait to be computed")
+        self.waiting_inputs = gauge("ner_waiting_inputs", "Texts accepted and not yet answered: permits that are held")
+        self.waiting_tokens = gauge("ner_waiting_tokens", "Tokens accepted and not yet answered")
+        self.queue_wait = Histogram("ner_queue_wait_seconds", "Time before a request is computed", ("model",), buckets=_SECONDS, registry=registry)
+        self.inference = Histogram("ner_inference_seconds", "Time a batch is computed", ("model",), buckets=_SECONDS, registry=registry)
+        self.batch_size = Histogram("ner_batch_size", "Windows in a batch", ("model",), buckets=_WINDOWS, registry=registry)
+        self.batch_tokens = Histogram("ner_batch_tokens", "Tokens in a batch, padding counted", ("model",), buckets=_TOKENS, registry=registry)
+        self.shed = Counter("ner_shed_total", "Requests refused or dropped under load", ("reason",), registry=registry)
+        self.confidence = Histogram("ner_entity_confidence", "Score of entities found", ("label",), buckets=_SHARES, registry=registry)
+        self.reloads = Counter("ner_reloads_total", "Attempts to load another artifact", ("model", "outcome"), registry=registry)
+        self.model_info = gauge("ner_model_info", "1 for the artifact that answers", ("model", "sha256"), "livemax")
+
+        self._models: dict[str, ModelMetrics] = {}
+
+    def of(self, model: str) -> ModelMetrics:
+        """Return what is told of one model."""
+        if model not in self._models:
+            self._models[model] = ModelMetrics(self, model)
+        return self._models[model]
+
+    def text(self) -> tuple[bytes, str]:
+        """Return the exposition and its content type; of all workers together where there are several."""
+        registry = self._registry
+        if SHARED in os.environ:
+            registry = CollectorRegistry()
+            multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry), CONTENT_TYPE_LATEST
+
+
+class ModelMetrics:
+    """The figures of one model: what its batcher and its requests tell.
+
+    Args:
+        metrics: The endpoint's.
+        model: The name it is served under.
+    """
+
+    def __init__(self, metrics: Metrics, model: str) -> None:
+        self._depth = metrics.queue_depth.labels(model)
+        self._wait = metrics.queue_wait.labels(model)
+        self._inference = metrics.inference.labels(model)
+        self._size = metrics.batch_size.labels(model)
+        self._tokens = metrics.batch_tokens.labels(model)
+        self._inputs, self._waiting_tokens = metrics.waiting_inputs.labels(model), metrics.waiting_tokens.labels(model)
+
+    def batch(self, windows: int, tokens: int, seconds: float) -> None:
+        """A batch was computed."""
+        self._size.observe(windows)
+        self._tokens.observe(tokens)
+        self._inference.observe(seconds)
+
+    def waited(self, seconds: float) -> None:
+        """A request began to be computed after this time."""
+        self._wait.observe(seconds)
+
+    def depth(self, windows: int) -> None:
+        """This many windows wait."""
+        self._depth.set(windows)
+
+    def held(self, inputs: int, tokens: int) -> None:
+        """So many permits are held."""
+        self._inputs.set(inputs)
+        self._waiting_tokens.set(tokens)

@@ -1,0 +1,52 @@
+"""What an endpoint answers when it does not answer: one line, a kind, a status; the schema of text-embeddings-inference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+#: Kinds of error and their status.
+STATUS = {
+    "empty": 400,
+    "unauthorized": 401,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "too_large": 413,
+    "validation": 422,
+    "backend": 424,
+    "overloaded": 429,
+    "internal": 500,
+    "unhealthy": 503,
+}
+
+
+class Problem(Exception):
+    """A request that gets an error.
+
+    Args:
+        kind: One of :data:`STATUS`.
+        message: One line, for people; no text of the user's in it.
+        headers: Headers of the answer.
+        status: Where a protocol wants another than the kind's.
+    """
+
+    def __init__(self, kind: str, message: str, headers: Mapping[str, str] | None = None, status: int | None = None) -> None:
+        super().__init__(message)
+        self.kind, self.message = kind, message
+        self.status = STATUS[kind] if status is None else status
+        self.headers = dict(headers or {})
+
+    def body(self) -> dict[str, Any]:
+        """Return the answer's body."""
+        return {"error": self.message, "error_type": self.kind}
+
+
+def overloaded(reason: str, seconds: float) -> Problem:
+    """Return the refusal of a request under load, with when to come again.
+
+    Args:
+        reason: What there is too much of.
+        seconds: Until there is room again, as far as one can tell.
+    """
+    wait = str(min(60, max(1, round(seconds + 0.5))))
+    return Problem("overloaded", f"Model is overloaded ({reason}); try again in {wait} s", {"Retry-After": wait})

@@ -1,0 +1,244 @@
+"""One process of an endpoint: listen, load, serve, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from affineur.errors import AffineurError, ParameterError
+from affineur.serve import logs
+from affineur.serve.app import Reload, create_app, reload_here
+from affineur.serve.keys import Key, read_keys
+from affineur.serve.metrics import Metrics
+from affineur.serve.served import Loader
+from affineur.serve.service import Service
+from affineur.serve.settings import Settings
+
+_BACKLOG = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to serve, and where.
+
+    Args:
+        references: What the user typed for each model, by the name it is served under; the first is the default.
+        loader: Loads and proves a model.
+        settings: Limits.
+        host: Address to listen on.
+        port: Port; 0 for any that is free.
+        health_port: Another port for the same, where a platform wants its probes apart (RunPod's ``PORT_HEALTH``).
+        key_file: File of keys; without one nobody needs a key, and there is no ``/admin``.
+        workers: Processes.
+    """
+
+    references: dict[str, str]
+    loader: Loader
+    settings: Settings
+    host: str = "127.0.0.1"
+    port: int = 8000
+    health_port: int | None = None
+    key_file: Path | None = None
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise ParameterError(f"{self.workers} workers are impossible, expected at least 1")
+        for port in (self.port, self.health_port or 0):
+            if not 0 <= port <= 65535:
+                raise ParameterError(f"port {port} is impossible, expected 0 to 65535")
+
+
+def listen(plan: Plan) -> list[socket.socket]:
+    """Open the sockets of an endpoint.
+
+    Raises:
+        ParameterError: If a port is taken, or the address is not this machine's.
+    """
+    sockets = [_bind(plan.host, plan.port)]
+    if plan.health_port is not None and plan.health_port != sockets[0].getsockname()[1]:
+        try:
+            sockets.append(_bind(plan.host, plan.health_port))
+        except ParameterError:
+            sockets[0].close()
+            raise
+    return sockets
+
+
+def address(sockets: list[socket.socket]) -> str:
+    """Return the URL of an endpoint, for whoever sits at this machine."""
+    host, port = sockets[0].getsockname()[:2]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{shown}:{port}"
+
+
+class Worker:
+    """One process that serves.
+
+    Args:
+        plan: What to serve.
+        ready: Called once, in the event loop, when every model answers.
+    """
+
+    def __init__(self, plan: Plan, ready: Callable[[Worker], None]) -> None:
+        self.plan = plan
+        self.keys: tuple[Key, ...] = read_keys(plan.key_file) if plan.key_file else ()
+        self.service = Service(plan.references, plan.loader, plan.settings, Metrics())
+        self.reload: Reload = reload_here(self.service)
+        self.failure: AffineurError | None = None
+        self.started = time.perf_counter()
+        self._ready = ready
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.hang_up: Callable[[], None] = lambda: self.spawn(self.reload_all())
+
+    def run(self, sockets: list[socket.socket]) -> None:
+        """Serve until a signal says to stop, and every accepted request is answered.
+
+        Raises:
+            AffineurError: If a model cannot be served.
+        """
+        app = create_app(self.service, lambda: self.keys, lambda name, reference: self.reload(name, reference))
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+            backlog=_BACKLOG,
+            timeout_graceful_shutdown=int(2 * self.plan.settings.timeout) + 5,
+        )
+        self._server = _Server(config, self)
+        self._server.run(sockets)
+        self.service.close()
+        if self.failure is not None:
+            raise self.failure
+        logs.event("stopped")
+
+    def spawn(self, work: Any) -> None:
+        """Run a coroutine beside the requests."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def load(self) -> None:
+        """Load every model while probes are already answered."""
+        try:
+            await asyncio.to_thread(self.service.load)
+        except AffineurError as error:
+            self.failure = error
+            self._server.should_exit = True
+            return
+        except Exception as error:  # a bug, but the process must not stay there without a model
+            logs.fault("load failed")
+            self.failure = AffineurError(f"the model cannot be loaded ({type(error).__name__})")
+            self._server.should_exit = True
+            return
+        for model in self.service.models.values():
+            logs.event("serving", model=model.about.name, sha256=model.about.sha256, kind=model.about.kind, threads=_threads(model.tagger))
+        logs.event("ready", seconds=round(time.perf_counter() - self.started, 2))
+        self._ready(self)
+
+    async def reload_all(self) -> None:
+        """Load every artifact, and the keys, again from where they were; what cannot be used leaves the old in place."""
+        self.read_keys()
+        for name, reference in self.service.references.items():
+            try:
+                about = await self.reload(name, reference)
+                logs.event("reloaded", model=name, sha256=about.sha256)
+            except AffineurError as error:
+                logs.event("reload refused", model=name, error=str(error))
+            except Exception:  # whatever is wrong with it, the old one serves
+                logs.fault("reload refused", model=name)
+
+    def read_keys(self) -> None:
+        """Read the file of keys again; one that cannot be used changes nothing."""
+        if self.plan.key_file is not None:
+            try:
+                self.keys = read_keys(self.plan.key_file)
+            except AffineurError as error:
+                logs.event("keys refused", error=str(error))
+
+    def stop(self, delay: float) -> None:
+        """Say not ready at once, accept for a little longer, then answer what is accepted and end; a second time, end at once."""
+        if self.service.draining:
+            self._server.should_exit = self._server.force_exit = True
+            return
+        self.service.draining = True
+        logs.event("draining", waiting=sum(model.admission.inputs for model in self.service.models.values()))
+        asyncio.get_running_loop().call_later(delay, self._server.end)
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, worker: Worker) -> None:
+        super().__init__(config)
+        self._worker = worker
+
+    def end(self) -> None:
+        self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._worker.spawn(self._worker.load())
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        drain = self._worker.plan.settings.drain
+        loop.add_signal_handler(signal.SIGTERM, self._worker.stop, drain)
+        loop.add_signal_handler(signal.SIGINT, self._worker.stop, 0.0)
+        loop.add_signal_handler(signal.SIGHUP, self._worker.hang_up)
+        yield
+
+
+def serve(plan: Plan, ready: Callable[[str, float], None]) -> None:
+    """Serve in this process, or in several, until a signal says to stop.
+
+    Args:
+        plan: What to serve, and where.
+        ready: Called once with the URL and the seconds it took, when every model answers.
+
+    Raises:
+        ParameterError: If a port is taken or the keys cannot be read.
+        AffineurError: If a model cannot be served.
+    """
+    logs.set_up()
+    if plan.key_file is not None:
+        read_keys(plan.key_file)
+    sockets = listen(plan)
+    url = address(sockets)
+    logs.event("listening", url=url, workers=plan.workers, pid=os.getpid())
+    if plan.workers == 1:
+        Worker(plan, lambda worker: ready(url, time.perf_counter() - worker.started)).run(sockets)
+        return
+    from affineur.serve.workers import Supervisor
+
+    Supervisor(plan, sockets, lambda seconds: ready(url, seconds)).run()
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+        listener.set_inheritable(True)
+    except OSError as error:
+        raise ParameterError(
+            f"{host}:{port} cannot be listened on ({error.strerror or error}); name another with --host and --port (0 takes any that is free)"
+        ) from None
+    return listener
+
+
+def _threads(tagger: Any) -> int | None:
+    return getattr(tagger, "threads", None)

@@ -1,0 +1,255 @@
+"""From texts to entities for many at once: admission, reading, queue, answer, and models that change while they serve."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from affineur.entities import Entity, LabeledPiece
+from affineur.errors import AffineurError, ParameterError
+from affineur.runtime import Wish
+from affineur.serve.admission import Refused
+from affineur.serve.batcher import Expired, Job
+from affineur.serve.metrics import Metrics
+from affineur.serve.problems import Problem, overloaded
+from affineur.serve.served import Loader, ServedModel, start_model
+from affineur.serve.settings import Settings
+
+T = TypeVar("T")
+
+#: Characters from which texts are worked on by another thread.
+_LONG = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was found in the texts of one request.
+
+    Args:
+        entities: A list for each text, in order.
+        queue_seconds: Time before the computation began.
+        inference_seconds: Time from there to its end, the batches of others between included.
+        tokens: Tokens computed.
+        model: The model that answered.
+    """
+
+    entities: Sequence[Sequence[Entity] | Sequence[LabeledPiece]]
+    queue_seconds: float
+    inference_seconds: float
+    tokens: int
+    model: ServedModel
+
+
+class Gone(Exception):
+    """The client does not wait any more."""
+
+
+class Service:
+    """The models of an endpoint and everybody who waits for them.
+
+    Args:
+        references: What the user typed for each model, by the name it is served under; the first is the default.
+        loader: Loads and proves a model.
+        settings: Limits.
+        metrics: Is told everything.
+
+    Raises:
+        ParameterError: If there is no model.
+    """
+
+    def __init__(self, references: Mapping[str, str], loader: Loader, settings: Settings, metrics: Metrics) -> None:
+        if not references:
+            raise ParameterError("there is no model to serve")
+        self.references = dict(references)
+        self.settings, self.metrics = settings, metrics
+        self.models: dict[str, ServedModel] = {}
+        self.draining = False
+        self._loader = loader
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(2, thread_name_prefix="affineur-text")
+
+    @property
+    def ready(self) -> bool:
+        """Whether every model is loaded, and nobody asked to stop."""
+        return len(self.models) == len(self.references) and not self.draining
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the models, the default first."""
+        return list(self.references)
+
+    def load(self) -> None:
+        """Load, prove and warm every model; blocks until all are.
+
+        Raises:
+            AffineurError: If one cannot be served.
+        """
+        for name, reference in self.references.items():
+            self.commit(self.prepare(name, reference))
+
+    def prepare(self, name: str, reference: str) -> ServedModel:
+        """Load, prove and warm an artifact beside the one that serves; blocks.
+
+        Raises:
+            AffineurError: If it cannot be served; nothing has changed then.
+        """
+        with self._lock:  # two at once would take the memory of both
+            old = self.models.get(name)
+            try:
+                return start_model(name, reference, self._loader, self.settings, self.metrics.of(name), old.about.version + 1 if old else 1)
+            except Exception:
+                if old is not None:
+                    self.metrics.reloads.labels(name, "refused").inc()
+                raise
+
+    def commit(self, new: ServedModel) -> None:
+        """Let an artifact serve from now on; the one before it answers whom it has accepted, and is put away.
+
+        Where there is one before it, this is called by the event loop's thread, so that nobody is between choosing a model and entering it.
+        """
+        name = new.about.name
+        old = self.models.get(name)
+        self.models[name] = new
+        self.metrics.model_info.labels(name, new.about.sha256).set(1)
+        if old is not None:
+            if old.about.sha256 != new.about.sha256:
+                self.metrics.model_info.labels(name, old.about.sha256).set(0)
+            self.metrics.reloads.labels(name, "done").inc()
+            threading.Thread(target=_put_away, args=(old,), name="affineur-put-away", daemon=True).start()
+
+    def model(self, name: str | None) -> ServedModel:
+        """Return a model by its name, or the default one.
+
+        Raises:
+            Problem: 404 if there is none of that name, 503 while it is being loaded.
+        """
+        wanted = name or self.names[0]
+        if wanted not in self.references:
+            raise Problem("not_found", f"no such model, expected {' or '.join(self.names)}")
+        if wanted not in self.models:
+            raise Problem("unhealthy", "the model is being loaded", {"Retry-After": "1"})
+        return self.models[wanted]
+
+    def overload(self, name: str | None = None) -> Problem | None:
+        """Return the refusal that a request would get now, before it is read; ``None`` where it may be taken."""
+        model = self.models.get(name or self.names[0])
+        if model is None or model.admission.refusing is None:
+            return None
+        return self._refusal(model, model.admission.refusing)
+
+    async def answer(self, name: str | None, texts: Sequence[str], wish: Wish, gone: Callable[[], Coroutine[Any, Any, None]] | None = None) -> Answer:
+        """Find the entities of texts.
+
+        Args:
+            name: The model; ``None`` for the default one.
+            texts: Raw texts, within the limits.
+            wish: How the entities are wanted.
+            gone: Returns what ends when nobody waits for the answer any more; what has not begun then is never computed.
+
+        Raises:
+            Problem: 404 no such model, 413 more than can be done in time, 422 a wish that does not fit the model, 424 the engine failed, 429 too
+                many wait or the time is over, 503 not yet loaded.
+            Gone: If nobody waits any more.
+        """
+        model = self.model(name)
+        arrived = time.perf_counter()
+        try:
+            permit = model.admission.enter(len(texts))
+        except Refused as refused:
+            raise self._refusal(model, refused.reason) from None
+        watch = None if gone is None else asyncio.ensure_future(gone())
+        job: Job | None = None
+        try:
+            try:
+                reading = await self.aside(texts, lambda: model.tagger.read(texts, wish))
+            except ParameterError as error:
+                raise Problem("validation", str(error)) from None
+            tokens = sum(map(len, reading.windows))
+            self._check_time(model, tokens)
+            try:
+                model.admission.charge(permit, tokens)
+            except Refused as refused:
+                raise self._refusal(model, refused.reason) from None
+            self._tell(model)
+            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            job = Job(reading.windows, arrived + self.settings.timeout, _resolver(done))
+            model.batcher.submit(job)
+            waited_for = {done} if watch is None else {done, watch}
+            # The batcher drops what is late; should its engine hang, the client is told all the same.
+            await asyncio.wait(waited_for, timeout=2 * self.settings.timeout, return_when=asyncio.FIRST_COMPLETED)
+            if not done.done():
+                raise Gone if watch is not None and watch.done() else Problem("backend", "the engine does not answer")
+            if job.error is not None:
+                raise self._failure(model, job.error)
+            rows = [row for row in job.rows if row is not None]
+            found = await self.aside(texts, lambda: reading.results(rows))
+            self._tell_scores(found)
+            started, finished = job.started or arrived, job.finished or arrived
+            return Answer(found, started - arrived, finished - started, tokens, model)
+        finally:
+            if watch is not None:
+                watch.cancel()
+            if job is not None:
+                model.batcher.cancel(job)
+            model.admission.leave(permit)
+            self._tell(model)
+
+    async def aside(self, texts: Sequence[str], work: Callable[[], T]) -> T:
+        """Do work on texts, on another thread where they are long, so that health probes need not wait for it."""
+        if sum(map(len, texts)) <= _LONG:
+            return work()
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    def close(self) -> None:
+        """Put every model away."""
+        for model in self.models.values():
+            model.batcher.close(timeout=5)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _tell_scores(self, found: Sequence[Sequence[Entity] | Sequence[LabeledPiece]]) -> None:
+        for entities in found:
+            for entity in entities:
+                label = entity.entity_group if isinstance(entity, Entity) else entity.entity
+                self.metrics.confidence.labels(label).observe(entity.score)
+
+    def _check_time(self, model: ServedModel, tokens: int) -> None:
+        seconds = tokens * model.batcher.seconds_per_token
+        if seconds > self.settings.timeout:
+            most = int(self.settings.timeout / model.batcher.seconds_per_token)
+            raise Problem("too_large", f"the texts have {tokens} tokens, more than can be computed in time; send at most {most} in a request")
+
+    def _refusal(self, model: ServedModel, reason: str) -> Problem:
+        self.metrics.shed.labels(reason).inc()
+        return overloaded(f"too many {reason} wait", model.admission.tokens * model.batcher.seconds_per_token / 2)
+
+    def _failure(self, model: ServedModel, error: AffineurError) -> Problem:
+        if isinstance(error, Expired):
+            self.metrics.shed.labels("deadline").inc()
+            return overloaded("the request waited too long", model.admission.tokens * model.batcher.seconds_per_token)
+        return Problem("backend", str(error))
+
+    def _tell(self, model: ServedModel) -> None:
+        self.metrics.of(model.about.name).held(model.admission.inputs, model.admission.tokens)
+
+
+def _put_away(model: ServedModel) -> None:
+    while model.admission.inputs:
+        time.sleep(0.05)
+    model.batcher.close()
+
+
+def _resolver(done: asyncio.Future[None]) -> Any:
+    """Return what ends a future of this loop from another thread."""
+    loop = asyncio.get_running_loop()
+
+    def resolve(_: Job) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            loop.call_soon_threadsafe(lambda: None if done.done() else done.set_result(None))
+
+    return resolve

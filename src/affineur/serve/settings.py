@@ -1,0 +1,55 @@
+"""What an endpoint takes, and how long anybody waits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from affineur.errors import ParameterError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Limits of an endpoint.
+
+    Args:
+        max_inputs: Texts in one request.
+        max_characters: Characters (code points) in one text; longer ones than a window are cut into overlapping windows.
+        max_body_bytes: Bytes of a request's body, chunked or not.
+        max_waiting_inputs: Texts accepted and not yet answered, of all requests: each takes a permit.
+        max_waiting_tokens: Tokens accepted and not yet answered; ``None`` for what ``queue_seconds`` are enough for.
+        queue_seconds: Work that may wait, by the speed measured at start.
+        timeout: Seconds after which a request that still waits is dropped.
+        batch_wait: Seconds that an idle engine waits for a batch to fill.
+        age: Seconds by which a text of a whole window may be overtaken by shorter ones that came later; 0 for first come, first served.
+        by_length: Whether texts of about the same length are computed together.
+        drain: Seconds between the signal to stop, when readiness ends, and the end of accepting.
+
+    Raises:
+        ParameterError: If a limit is impossible.
+    """
+
+    max_inputs: int = 256
+    max_characters: int = 100_000
+    max_body_bytes: int = 4_000_000
+    max_waiting_inputs: int = 1024
+    max_waiting_tokens: int | None = None
+    queue_seconds: float = 4.0
+    timeout: float = 30.0
+    batch_wait: float = 0.001
+    age: float = 0.5
+    by_length: bool = True
+    drain: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("max_inputs", "max_characters", "max_body_bytes", "max_waiting_inputs", "queue_seconds", "timeout"):
+            if not getattr(self, name) > 0:
+                raise ParameterError(f"{name} {getattr(self, name)} is impossible, expected more than 0")
+        for name in ("batch_wait", "age", "drain"):
+            if not getattr(self, name) >= 0:
+                raise ParameterError(f"{name} {getattr(self, name)} is impossible, expected 0 or more")
+        if self.max_waiting_tokens is not None and self.max_waiting_tokens < 1:
+            raise ParameterError(f"max_waiting_tokens {self.max_waiting_tokens} is impossible, expected at least 1")
+        if self.max_inputs > self.max_waiting_inputs:
+            raise ParameterError(
+                f"max_inputs {self.max_inputs} is more than max_waiting_inputs {self.max_waiting_inputs}, so it could never be granted"
+            )

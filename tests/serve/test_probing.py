@@ -1,0 +1,412 @@
+"""The probe of an endpoint, against small servers that are right, or wrong in one way each."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from affineur import sample
+from affineur.entities import Entity
+from affineur.errors import AffineurError, DataError, ParameterError, TransferError
+from affineur.serve.answers import KNOWN, differ, faults, spans_of
+from affineur.serve.probing import Probe, Step, probe, read_texts
+
+from .fakes import Fake, entities, overloaded, running, send
+
+TEXTS = ["Paul Martin vit à Lyon.", "👋 Anne Lambert est à Paris.", "Rien à dire."]
+FEW: dict[str, Any] = {"requests": 6, "concurrency": [2], "timeout": 2.0}
+
+
+def probed(fake: Fake, path: str = "/", **options: Any) -> Probe:
+    with running(fake, path):
+        return probe(fake.url, TEXTS, **{**FEW, **options})
+
+
+def passed(found: Probe) -> bool:
+    assert found.gate is not None
+    return found.gate.passed
+
+
+def test_a_right_server_passes_everything() -> None:
+    fake = Fake()
+    found = probed(fake, key="s3cret", bars={"min_found": 1, "max_errors": 0, "max_p95_ms": 2000, "min_requests_per_second": 1})
+    assert (found.found, found.expected) == (29, 29)
+    assert (found.missed, found.faults, found.remarks, found.errors) == ([], {}, {}, 0)
+    assert [step.concurrency for step in found.steps] == [1, 2]
+    assert [step.statuses for step in found.steps] == [{"200": 6}, {"200": 8}]
+    assert (found.queue_ms, found.inference_ms) == (1.5, 2.5)
+    assert passed(found)
+    assert {headers["Authorization"] for headers in fake.headers} == {"Bearer s3cret"}
+    assert all(set(body) == {"inputs"} for body in fake.bodies)  # the server's own parameters
+    # greeting, empty, known ones, list; warm-up; two steps
+    assert len(fake.bodies) == 3 + len(KNOWN) + 6 + 6 + 8
+    assert found.requests == len(KNOWN) + 1 + 6 + 8
+
+
+def test_percentiles_are_of_what_the_server_took() -> None:
+    def slow(handler: Any, body: dict[str, Any]) -> bool:
+        time.sleep(0.03 if body["inputs"] == TEXTS[0] else 0)
+        return False
+
+    alone = probed(Fake(handle=slow), requests=9).steps[0]
+    assert (alone.p50_ms or 99) < 30 <= (alone.p95_ms or 0)  # one text in three is slow
+
+
+def test_the_label_names_of_other_models_are_understood() -> None:
+    names = {"PER": "I-PERSON", "LOC": "GPE", "ORG": "B-organization"}
+    found = probed(Fake(lambda text, _: [{**each, "entity_group": names[each["entity_group"]]} for each in entities(text)]))
+    assert found.found == found.expected
+
+
+def test_a_server_that_puts_nothing_together_is_told_to() -> None:
+    def answer(text: str, body: dict[str, Any]) -> list[Any]:
+        if body.get("parameters") == {"aggregation_strategy": "simple"}:
+            return entities(text)
+        return [{"entity": f"I-{each.pop('entity_group')}", "index": 1, **each} for each in entities(text)]
+
+    found = probed(Fake(answer))
+    assert (found.found, found.faults, found.parameters) == (29, {}, {"aggregation_strategy": "simple"})
+    assert "asked with aggregation_strategy simple" in next(iter(found.remarks))
+
+
+@pytest.mark.parametrize(("name", "encoding", "width"), [("UTF-16 units", "utf-16-le", 2), ("bytes of UTF-8", "utf-8", 1)])
+def test_offsets_in_other_units_are_told_apart_from_code_points(name: str, encoding: str, width: int) -> None:
+    def place(text: str, at: int) -> int:
+        return len(text[:at].encode(encoding)) // width
+
+    found = probed(
+        Fake(lambda text, _: [{**each, "start": place(text, each["start"]), "end": place(text, each["end"])} for each in entities(text)]),
+        bars={"max_errors": 0},
+    )
+    assert any(f"the offsets count {name}" in fault for fault in found.faults)
+    assert any("Bonjour 👋 Sophie Marchand" in miss for miss in found.missed)
+    assert not passed(found)
+    if width == 2:  # only what stands behind an emoji is wrong: one known sentence, the list, a third of 6 + 8 requests
+        assert found.errors == 1 + 1 + 2 + 3
+
+
+def test_the_tokenizers_rendering_is_remarked_and_no_fault() -> None:
+    found = probed(Fake(lambda text, _: [{**each, "word": " " + each["word"].lower().replace("é", "e")} for each in entities(text)]))
+    assert (found.faults, found.found) == ({}, 29)
+    assert list(found.remarks) == ["words are the tokenizer's rendering, not the text between the offsets"]
+
+
+def test_a_list_that_is_answered_otherwise_is_a_fault() -> None:
+    def reversed_lists(handler: Any, body: dict[str, Any]) -> bool:
+        if isinstance(body["inputs"], list):
+            send(handler, 200, [entities(text) for text in reversed(body["inputs"])])
+            return True
+        return False
+
+    found = probed(Fake(handle=reversed_lists))
+    assert f"'{KNOWN[0][0]}' is answered otherwise in a list than alone" in found.faults
+    assert found.errors == 1
+
+
+def test_lists_that_are_refused_and_empty_texts_that_crash_are_faults() -> None:
+    def handle(handler: Any, body: dict[str, Any]) -> bool:
+        if isinstance(body["inputs"], list):
+            send(handler, 422, {"error": "one text only", "error_type": "validation"})
+        elif not body["inputs"]:
+            send(handler, 500, {"error": "list index out of range"})
+        else:
+            return False
+        return True
+
+    found = list(probed(Fake(handle=handle)).faults)
+    assert found == [
+        "an empty text: it answers 500 (list index out of range), expected an error of the 400s",
+        f"a list of {len(KNOWN)} texts: it answers 422 (one text only), expected a list of entities for each",
+    ]
+
+
+def test_429_is_counted_apart_and_the_ramp_goes_on() -> None:
+    found = probed(Fake(handle=overloaded(2)), requests=12, concurrency=[1, 2, 8], bars={"max_errors": 0})
+    assert [step.concurrency for step in found.steps] == [1, 2, 8]
+    assert "429" not in found.steps[1].statuses
+    assert set(found.steps[2].statuses) == {"200", "429"}
+    assert sum(found.steps[2].statuses.values()) == 32
+    assert (found.stopped, found.errors) == ("", 0)
+    assert passed(found)
+
+
+def test_a_server_that_asks_to_wait_is_given_the_time() -> None:
+    fake = Fake()
+
+    def handle(handler: Any, body: dict[str, Any]) -> bool:
+        if len(fake.bodies) != 3 + len(KNOWN) + 6 + 2:  # all but the second request of the first step
+            return False
+        send(handler, 429, {"error": "Model is overloaded"}, Retry_After="0.3")
+        return True
+
+    fake.handle = handle
+    alone = probed(fake).steps[0]
+    assert alone.statuses == {"200": 5, "429": 1}
+    assert alone.seconds >= 0.3 > (alone.p99_ms or 300) / 1e3
+
+
+def test_other_errors_stop_the_ramp() -> None:
+    count = Counter[str]()
+
+    def handle(handler: Any, body: dict[str, Any]) -> bool:
+        count["now"] += 1
+        if count["now"] > 3 + len(KNOWN) + 6 + 6:  # from the second step on
+            send(handler, 503, {"error": "no worker is left", "error_type": "unhealthy"})
+            return True
+        return False
+
+    found = probed(Fake(handle=handle), concurrency=[2, 4, 8], bars={"max_errors": 0.01})
+    assert [step.concurrency for step in found.steps] == [1, 2]
+    assert found.stopped.startswith("stopped at concurrency 2: ")
+    assert found.stopped.endswith("requests failed; it answers 503 (no worker is left)")
+    assert not found.gone
+    assert not passed(found)
+
+
+def test_a_server_that_dies_in_the_middle_keeps_what_was_measured() -> None:
+    fake = Fake()
+
+    def handle(handler: Any, body: dict[str, Any]) -> bool:
+        if len(fake.bodies) > 3 + len(KNOWN) + 6 + 6:
+            handler.close_connection = True
+            threading.Thread(target=fake.stop).start()
+            return True
+        return False
+
+    fake.handle = handle
+    found = probed(fake)
+    assert (found.steps[0].statuses, found.found) == ({"200": 6}, 29)
+    assert found.gone.startswith(f"{fake.url} was lost at concurrency 2: it ")
+
+
+def test_a_server_that_hangs_is_not_waited_for_again_and_again() -> None:
+    fake = Fake()
+
+    def handle(handler: Any, body: dict[str, Any]) -> bool:
+        if len(fake.bodies) > 3 + len(KNOWN) + 6:
+            time.sleep(0.5)
+        return False
+
+    fake.handle = handle
+    start = time.perf_counter()
+    found = probed(fake, requests=100, timeout=0.1, bars={"max_p95_ms": 10, "min_requests_per_second": 1})
+    assert time.perf_counter() - start < 5
+    assert found.steps[0].statuses == {"timeout": 11}  # more than a tenth of them
+    assert "does not answer within 0.1 seconds" in found.gone
+    assert found.gate is not None
+    assert [(verdict.measured, verdict.passed) for verdict in found.gate.verdicts] == [(None, False)] * 2
+
+
+def test_a_runpod_queue_is_wrapped_and_unwrapped() -> None:
+    fake = Fake()
+
+    def handle(handler: Any, body: dict[str, Any]) -> bool:
+        job = body["input"]
+        if job["inputs"] == "":
+            send(handler, 200, {"id": "sync-1", "status": "FAILED", "error": "empty"})
+        else:
+            send(handler, 200, {"id": "sync-1", "status": "COMPLETED", "delayTime": 824, "executionTime": 91, "output": fake.reply(job)})
+        return True
+
+    fake.handle = handle
+    found = probed(fake, path="/v2/abc/runsync")
+    assert (found.found, found.faults, found.errors) == (29, {}, 0)
+    assert (found.queue_ms, found.inference_ms) == (824, 91)
+    assert not found.remarks  # an empty text is refused by a job that failed
+
+
+@pytest.mark.parametrize(
+    ("job", "said"),
+    [
+        ({"status": "IN_PROGRESS", "id": "sync-1"}, "answers in_progress"),
+        ({"status": "FAILED", "error": "CUDA out of memory"}, "answers failed (CUDA out of memory)"),
+        ({"status": "COMPLETED", "output": {"error": "no such model"}}, "answers completed (no such model)"),
+        ({"status": "COMPLETED", "output": "Marie"}, "expected a list of entities"),
+        ({"status": "COMPLETED"}, "expected a list of entities"),
+    ],
+)
+def test_a_runpod_job_without_an_answer(job: dict[str, Any], said: str) -> None:
+    def handle(handler: Any, body: dict[str, Any]) -> bool:
+        send(handler, 200, job)
+        return True
+
+    with pytest.raises(TransferError) as error:
+        probed(Fake(handle=handle), path="/v2/abc/runsync")
+    assert said in str(error.value)
+
+
+def test_agreement_is_the_share_of_texts_with_the_same_spans() -> None:
+    def local(texts: Any) -> list[list[Entity]]:
+        names = {"PER": "PERSON", "LOC": "LOC"}
+        found = [[Entity(names[each["entity_group"]], 0.5, "", each["start"], each["end"]) for each in entities(text)] for text in texts]
+        return [[] if "Lyon" in text else each for text, each in zip(texts, found, strict=True)]
+
+    found = probed(Fake(), predict=local, peer="ours", bars={"min_agreement": 0.5})
+    assert (found.same, found.compared) == (2, 3)
+    assert passed(found)
+    assert not passed(probed(Fake(), predict=local, peer="ours", bars={"min_agreement": 0.67}))
+
+
+@pytest.mark.parametrize(
+    ("status", "value", "headers", "said"),
+    [
+        (401, {"error": "no key", "error_type": "unauthorized"}, {}, "answers 401 (no key); give its key with --key, or in AFFINEUR_KEY"),
+        (404, {"detail": "Not Found"}, {}, "answers 404 (Not Found); give the whole address that takes POST"),
+        (307, "", {"Location": "https://elsewhere/predict"}, "redirects to 'https://elsewhere/predict'; give that address"),
+        (200, "<html><body>Welcome</body></html>", {"Content_Type": "text/html"}, "answers a web page, expected a list of entities"),
+        (200, {"label": "POSITIVE"}, {}, """answers '{"label": "POSITIVE"}', expected a list of entities"""),
+        (200, [{"label": "POSITIVE", "score": 0.9}], {}, "expected a list of entities"),
+        (200, "", {}, "answers nothing, expected a list of entities"),
+        (502, "<html>Bad gateway</html>", {}, "answers 502 (a web page)"),
+        (429, {"error": "Model is overloaded"}, {}, "answers 429 (Model is overloaded); wait until it is idle"),
+        (500, {"error": "\x1b[31mred\nline"}, {}, "answers 500 (\N{REPLACEMENT CHARACTER}[31mred line)"),
+    ],
+)
+def test_what_is_no_endpoint_is_one_clear_line(status: int, value: Any, headers: dict[str, str], said: str) -> None:
+    def handle(handler: Any, body: dict[str, Any]) -> bool:
+        send(handler, status, value, **headers)
+        return True
+
+    with pytest.raises(TransferError) as error:
+        probed(Fake(handle=handle))
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def _closed() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+def test_nobody_there_and_no_such_host() -> None:
+    with pytest.raises(TransferError, match=r"cannot be reached \(Connection refused\); is it running"):
+        probe(f"http://{_closed()}/", TEXTS)
+    with pytest.raises(TransferError, match="cannot be reached"):
+        probe("http://nobody.invalid/", TEXTS)
+
+
+def test_plain_http_is_no_tls() -> None:
+    with running(Fake()) as fake, pytest.raises(TransferError, match=r"cannot be reached over TLS .*is it an http:// address"):
+        probe(fake.url.replace("http:", "https:"), TEXTS)
+
+
+@pytest.mark.parametrize(("banner", "said"), [(b"SSH-2.0-OpenSSH_9.6\r\n", "does not speak HTTP"), (b"", "closes the connection without an answer")])
+def test_another_protocol(banner: bytes, said: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def greet() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(banner)
+                connection.recv(100_000)
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        with pytest.raises(TransferError, match=said):
+            probe(f"http://127.0.0.1:{server.getsockname()[1]}/", TEXTS, timeout=2)
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    "url", ["model", "localhost:8000", "ftp://x/y", "http://", "http://x:99999/", "http://a b/", "", "http://[::1", "http://x\n/"]
+)
+def test_what_is_no_url(url: str) -> None:
+    with pytest.raises(ParameterError, match="is not a URL"):
+        probe(url, TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"requests": 0}, "--requests 0 is impossible"),
+        ({"concurrency": [0]}, "--concurrency 0 is impossible"),
+        ({"concurrency": [5000]}, "--concurrency 5000 is impossible, expected 1 to 1024"),
+        ({"timeout": 0.0}, "--timeout 0 is impossible"),
+        ({"timeout": float("nan")}, "--timeout nan is impossible"),
+        ({"key": "a\r\nX: y"}, "holds a character that no HTTP header carries"),
+        ({"bars": {"min_agreement": 1}}, "needs a model to compare with; type: --agree-with MODEL"),
+    ],
+)
+def test_impossible_options(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ParameterError, match=said):
+        probe("http://127.0.0.1:1/", TEXTS, **options)
+
+
+def test_a_password_in_the_url_is_refused_and_not_shown() -> None:
+    with pytest.raises(ParameterError) as error:
+        probe("http://me:hunter2@127.0.0.1:1/", TEXTS)
+    assert "hunter2" not in str(error.value)
+
+
+def entity(**changed: Any) -> dict[str, Any]:
+    return {"entity_group": "LOC", "score": 0.9, "word": "Lyon", "start": 2, "end": 6, **changed}
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ([entity()], []),
+        ([entity(start=None, end=None)], ["expected 0 ≤ start < end ≤ 7"]),
+        ([entity(start=6, end=6)], ["expected 0 ≤ start < end ≤ 7"]),
+        ([entity(start=True)], ["expected 0 ≤ start < end ≤ 7"]),
+        ([entity(end=8)], ["expected 0 ≤ start < end ≤ 7"]),
+        ([entity(start=3)], ["word is 'Lyon', but the text from 3 to 6 is 'yon'"]),
+        ([entity(score=1.01)], ["has the score 1.01"]),
+        ([entity(score=float("nan"))], ["has the score nan"]),
+        ([entity(score=None)], ["has the score None"]),
+        ([entity(), entity()], ["overlaps"]),
+        ([entity(word="à Lyon", start=0), entity()], ["overlaps the entity before it, which ends at 6"]),
+        ([entity(), entity(word="à", start=0, end=1)], []),  # any order
+        ([entity(word="lyon"), entity(word="<unk>", start=0, end=1)], []),
+    ],
+)
+def test_what_cannot_be_true_of_an_answer(found: list[dict[str, Any]], said: list[str]) -> None:
+    faulty = faults("à Lyon.", found)
+    assert len(faulty) == len(said)
+    assert all(part in fault for part, fault in zip(said, faulty, strict=True))
+
+
+def test_single_and_listed_may_differ_by_rounding_only() -> None:
+    assert not differ([entity()], [entity(score=0.91)])
+    for other in ([], [entity(score=0.95)], [entity(start=1)], [entity(entity_group="PER")], [entity(score=None)]):
+        assert differ([entity()], other)
+
+
+def test_spans_leave_articles_and_white_space_out() -> None:
+    assert spans_of("De l'Italie !", [{"entity_group": "B-GPE", "start": 2, "end": 12}]) == {("LOC", 5, 11)}
+    assert spans_of("À Lyon", [{"entity": "I-LOC", "start": 0, "end": 90}]) == set()
+
+
+def test_known_sentences_name_what_stands_in_them_once() -> None:
+    assert sum(len(mentions) for _, mentions in KNOWN) == 29
+    assert all(text.count(name) == 1 for text, mentions in KNOWN for _, name in mentions)
+    assert any(any(ord(c) > 0xFFFF for c in text[: text.index(name)]) for text, mentions in KNOWN for _, name in mentions)
+
+
+@pytest.mark.parametrize(("rates", "capacity"), [((10, 20, 20.5, 19), 1), ((10, 20, 40), 2), ((0, 0), None), ((), None)])
+def test_capacity_is_where_throughput_stops_growing(rates: tuple[float, ...], capacity: int | None) -> None:
+    found = Probe("http://x/", "texts", steps=[Step(2**n, 1.0, {}, rate, None, None, None) for n, rate in enumerate(rates)])
+    assert found.capacity is (None if capacity is None else found.steps[capacity])
+
+
+def test_texts_are_the_samples_or_lines(tmp_path: Path) -> None:
+    texts = read_texts("sample")
+    assert len(texts) == 200
+    assert texts[0].startswith(
+        "Vu la demande présentée le 3 avril par M. Firmin Delacourcelle, gérant de la SARL Menuiserie du Bocage, en vue d'occuper"
+    )
+    assert read_texts(str(sample.data() / "test.conll"))[:5] == texts[:5]
+    (tmp_path / "a.txt").write_text("un\n\n deux \n")
+    assert read_texts(str(tmp_path / "a.txt")) == ["un", "deux"]
+    (tmp_path / "b.txt").write_text("\n")
+    with pytest.raises(DataError, match="there is no text in it"):
+        read_texts(str(tmp_path / "b.txt"))
+    with pytest.raises(AffineurError):
+        read_texts(str(tmp_path / "missing.txt"))
