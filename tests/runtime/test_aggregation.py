@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from affineur.errors import ParameterError
-from affineur.runtime import EngineTagger
+from affineur.runtime import EngineTagger, Wish, split_words
 from affineur.runtime.aggregation import STRATEGIES, merge_windows
 from affineur.runtime.texts import LONGEST_RUN
 
@@ -64,22 +64,22 @@ PARTS = (
 )
 
 
-def theirs(folder: Path, tagger: EngineTagger) -> Callable[[str], dict[str, list[dict[str, Any]]]]:
+def theirs(folder: Path, tagger: EngineTagger) -> Callable[..., dict[str, list[dict[str, Any]]]]:
     """Return what runs their pipeline, with windows like ours, by every strategy."""
     from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.model_max_length = tagger.encoder.max_length
     pipe = pipeline("token-classification", AutoModelForTokenClassification.from_pretrained(folder), tokenizer=tokenizer, device="cpu")
-    windows = {"return_overflowing_tokens": True, "padding": True, "stride": tagger.encoder._overlap}
 
-    def run(text: str) -> dict[str, list[dict[str, Any]]]:
+    def run(text: str, ignored: Sequence[str] = ("O",), stride: int | None = None) -> dict[str, list[dict[str, Any]]]:
         from transformers.pipelines.token_classification import AggregationStrategy
 
-        outputs = [pipe.forward(part) for part in pipe.preprocess(text, is_split_into_words=False, tokenizer_params=dict(windows))]
+        windows = {"return_overflowing_tokens": True, "padding": True, "stride": tagger.encoder._overlap if stride is None else stride}
+        outputs = [pipe.forward(part) for part in pipe.preprocess(text, is_split_into_words=False, tokenizer_params=windows)]
         # They refuse to merge windows by `none`: only what fits one is compared.
         names = [name for name in THEIRS if name != "none" or len(outputs) == 1]
-        return {name: pipe.postprocess(outputs, AggregationStrategy(name)) for name in names}
+        return {name: pipe.postprocess(outputs, AggregationStrategy(name), ignore_labels=list(ignored)) for name in names}
 
     return run
 
@@ -105,18 +105,24 @@ def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return tagger, theirs(folder, tagger)
 
 
-def check(both: tuple[EngineTagger, Any], texts: Sequence[str]) -> int:
+def check(both: tuple[EngineTagger, Any], texts: Sequence[str], ignored: Sequence[str] = ("O",), stride: int | None = None) -> int:
     tagger, run = both
-    found = {name: tagger.predict_batch(texts, aggregation_strategy=name) for name in THEIRS}
+    found = {name: predicted(tagger, texts, Wish(name, tuple(ignored), stride)) for name in THEIRS}
     compared = 0
     for place, text in enumerate(texts):
-        for name, wanted in run(text).items():
+        for name, wanted in run(text, ignored, stride).items():
             ours = [asdict(entity) for entity in found[name][place]]
             scores = [entity.pop("score") for entity in ours]
             assert scores == pytest.approx([float(entity["score"]) for entity in wanted], abs=1e-6), (name, text)
             assert ours == [{key: entity[key] for key in entity if key != "score"} for entity in wanted], (name, text)
             compared += len(wanted)
     return compared
+
+
+def predicted(tagger: EngineTagger, texts: Sequence[str], wish: Wish) -> list[Any]:
+    """Compute a reading as somebody would who has batches of his own: each window alone."""
+    reading = tagger.read(texts, wish)
+    return list(reading.results([tagger.window_logits([window])[0] for window in reading.windows]))
 
 
 heuristic = pytest.mark.filterwarnings("ignore:Tokenizer does not support real words")
@@ -134,6 +140,50 @@ def test_long_texts_are_cut_as_they_cut_them(both: tuple[EngineTagger, Any]) -> 
     rng = random.Random(6)
     texts = [" ".join(rng.choices([s for s in SENTENCES if "<" not in s], k=rng.randrange(3, 25))) for _ in range(25)]
     assert check(both, texts) > 500
+
+
+@heuristic
+@pytest.mark.parametrize("ignored", [(), ("PER",), ("O", "LOC", "B-LOC")])
+def test_labels_are_ignored_as_they_ignore_them(both: tuple[EngineTagger, Any], ignored: tuple[str, ...]) -> None:
+    assert check(both, SENTENCES, ignored) > 30
+
+
+@heuristic
+@pytest.mark.parametrize("stride", [0, 7, 25])
+def test_strides_are_theirs(both: tuple[EngineTagger, Any], stride: int) -> None:
+    long = " ".join(s for s in SENTENCES if "<" not in s)
+    assert check(both, [long * 3, SENTENCES[0]], stride=stride) > 20
+
+
+def test_words_without_ignored_labels_tile_the_words(both: tuple[EngineTagger, Any]) -> None:
+    tagger, _ = both
+    for text in SENTENCES:
+        (whole,) = predicted(tagger, [text], Wish(ignore_labels=()))
+        spans = split_words(text)
+        assert [(e.start, e.end) for e in whole if e.entity_group != "O"] == [(e.start, e.end) for e in tagger.predict(text)]
+        assert sum(a >= e.start and b <= e.end for e in whole for a, b in spans) == len(spans)  # each word is in exactly one
+
+
+def test_what_is_less_sure_than_the_threshold_is_left_out(both: tuple[EngineTagger, Any]) -> None:
+    tagger, _ = both
+    for name in STRATEGIES:
+        (every,) = predicted(tagger, SENTENCES[:1], Wish(name))
+        least = sorted(entity.score for entity in every)[len(every) // 2]
+        (sure,) = predicted(tagger, SENTENCES[:1], Wish(name, threshold=least))
+        assert sure == [entity for entity in every if entity.score >= least] != every
+
+
+@pytest.mark.parametrize("wrong", [{"aggregation_strategy": "frist"}, {"threshold": 1.5}, {"threshold": float("nan")}])
+def test_impossible_wishes(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ParameterError):
+        Wish(**wrong)
+
+
+@pytest.mark.parametrize("name", ["word", "simple"])
+@pytest.mark.parametrize("stride", [-1, 32, 1000])
+def test_impossible_strides(both: tuple[EngineTagger, Any], name: str, stride: int) -> None:
+    with pytest.raises(ParameterError, match="stride"):
+        both[0].read(["Marie"], Wish(name, stride=stride if stride != 32 else both[0].encoder.max_length // 2))
 
 
 @heuristic
