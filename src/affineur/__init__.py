@@ -6,6 +6,7 @@ they are first used.
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 __version__ = version("affineur")
 
+# ONNX Runtime tells Microsoft what it runs, from 1.29 on Linux too, unless this is set before it is first imported (its docs/Privacy.md).
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 _register()  # so that transformers' from_pretrained loads packed folders; imports nothing
 
 __getattr__, __dir__ = lazy.names(

@@ -571,3 +571,24 @@ def test_long_text_stays_usable(page: Page) -> None:
     )
     assert len(page.marks()) == 4 * 1300
     assert spent < 3000  # far above what a free machine takes: a quadratic drawing would take minutes
+
+
+# ---- In front of the real application ----
+
+
+class TestRealApplication:
+    """The same page, served by the application itself over two real (tiny) models, under its own security headers."""
+
+    @pytest.fixture
+    def base_url(self, endpoint: Any) -> str:
+        return str(endpoint.url)
+
+    def test_marks_what_the_server_found_at_its_code_points(self, page: Page, base_url: str) -> None:
+        test_marks_what_the_server_found_at_its_code_points(page, base_url)
+
+    def test_example_is_there_and_ctrl_enter_analyzes_it(self, page: Page) -> None:
+        test_example_is_there_and_ctrl_enter_analyzes_it(page)
+
+    def test_the_api_s_page_shows_its_operations(self, page: Page, base_url: str) -> None:
+        page.driver.get(f"{base_url}/docs")
+        page.until("document.querySelectorAll('.opblock').length > 10")

@@ -115,6 +115,6 @@ def _port(variable: str) -> int | None:
     told = os.environ.get(variable)
     if told is None:
         return None
-    if not told.isdigit():
+    if not (told.isascii() and told.isdigit()):
         raise ParameterError(f"${variable} is '{told}', expected a port")
     return int(told)

@@ -66,7 +66,7 @@ class OnnxTagger(EngineTagger):
     ) -> None:
         self.session = session
         super().__init__(encoder, labels, budget or BUDGET_PER_THREAD * self.threads)
-        self._again = functools.cache(again) if again is not None and self.threads > 1 else None
+        self._again = again if self.threads > 1 else None
         self._inputs = {i.name: i.type for i in session.get_inputs()}
         if strange := [name for name, kind in self._inputs.items() if name not in INPUTS or kind not in _TYPES]:
             raise ModelError(f"the ONNX graph wants {', '.join(strange)}, expected integers named {', '.join(INPUTS)}")
@@ -86,8 +86,12 @@ class OnnxTagger(EngineTagger):
 
     @property
     def lanes(self) -> int:
-        """How many batches :meth:`batch_logits` is best given at once: one a thread for a light model."""
+        """How many threads may call :meth:`lane_logits` at the same time to gain by it: as many as the session has for a light model."""
         return 1 if self._again is None else self.threads
+
+    def lane_logits(self, windows: Sequence[Window | TextWindow]) -> Logits:
+        """Compute the logits of windows as one batch; those of a light model on one thread, beside the other lanes."""
+        return self.window_logits(windows) if self._again is None else self._alone.window_logits(windows)
 
     def forward(self, ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64]) -> Logits:
         """Compute logits of shape ``(sequences, longest, labels)``.
@@ -107,9 +111,15 @@ class OnnxTagger(EngineTagger):
         """Compute the logits of several batches, in order; those of a light model side by side, each on one thread."""
         if self._again is None or len(batches) < 2:
             return super().batch_logits(batches)
-        alone = copy.copy(self)
-        alone.session = self._again()
-        return list(self._pool.map(alone.window_logits, batches))
+        return list(self._pool.map(self.lane_logits, batches))
+
+    @functools.cached_property
+    def _alone(self) -> OnnxTagger:
+        """The same on a session of one thread."""
+        assert self._again is not None
+        other = copy.copy(self)
+        other.session, other._again = self._again(), None
+        return other
 
     @functools.cached_property
     def _pool(self) -> ThreadPoolExecutor:

@@ -45,8 +45,16 @@ class EngineTagger(ABC):
 
     @property
     def lanes(self) -> int:
-        """How many batches :meth:`batch_logits` is best given at once."""
+        """How many threads may call :meth:`lane_logits` at the same time to gain by it."""
         return 1
+
+    def lane_logits(self, windows: Sequence[Window | TextWindow]) -> Logits:
+        """Compute the logits of windows as one batch beside those of the other lanes, shape ``(windows, longest, labels)``.
+
+        Raises:
+            ModelError: If they are NaN or infinite.
+        """
+        return self.window_logits(windows)
 
     @abstractmethod
     def forward(self, ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64]) -> Logits:

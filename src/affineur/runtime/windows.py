@@ -115,11 +115,16 @@ class Encoder:
     def _make_text_encoder(self, overlap: int) -> TextEncoder:
         return TextEncoder(self._source, self.max_length, overlap, self._unknown)
 
+    @property
+    def most_stride(self) -> int:
+        """The most pieces that neighboring windows may share, half of them: with more a text takes as many windows as it has pieces."""
+        return self._room // 2
+
     def _checked(self, stride: int | None) -> int:
         if stride is None:
             return self._overlap
-        if not 0 <= stride <= self._room // 2:  # more, and a text takes as many windows as it has pieces
-            raise ParameterError(f"a stride of {stride} is impossible, expected 0 to {self._room // 2}: half of a window's {self._room} pieces")
+        if not 0 <= stride <= self.most_stride:
+            raise ParameterError(f"a stride of {stride} is impossible, expected 0 to {self.most_stride}: half of a window's {self._room} pieces")
         return stride
 
     def _cut(self, sentence: int, ids: list[int], word_ids: list[int | None], overlap: int) -> Iterator[Window]:

@@ -58,7 +58,8 @@ class Admission:
             if self._refusing is not None:
                 raise Refused(self._refusing)
             if self.inputs + inputs > self.most_inputs:
-                self._refusing = "inputs" if self.inputs > LOW * self.most_inputs else None
+                if self.inputs > LOW * self.most_inputs:
+                    self._refusing = "inputs"
                 raise Refused("inputs")
             self.inputs += inputs
             return Permit(inputs)
@@ -71,7 +72,8 @@ class Admission:
         """
         with self._lock:
             if self.tokens and self.tokens + tokens > self.most_tokens:
-                self._refusing = "tokens" if self.tokens > LOW * self.most_tokens else None
+                if self.tokens > LOW * self.most_tokens:
+                    self._refusing = self._refusing or "tokens"
                 raise Refused("tokens")
             self.tokens += tokens
             permit.tokens += tokens

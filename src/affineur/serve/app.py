@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from importlib import resources
 from importlib.metadata import version
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Path, Query
 from fastapi import Request as HttpRequest
@@ -22,7 +23,7 @@ from affineur.errors import AffineurError
 from affineur.serve import kserve, runpod, wire
 from affineur.serve.gate import Gate
 from affineur.serve.keys import Key
-from affineur.serve.problems import STATUS, Problem
+from affineur.serve.problems import STATUS, Problem, fault
 from affineur.serve.served import About
 from affineur.serve.service import Answer, Service
 
@@ -41,8 +42,8 @@ _STRICT = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
-_MODEL = Query(None, max_length=64, description="Which of several models; the first when not given.")
-_NAME = Path(max_length=64)
+_Model = Annotated[str | None, Query(max_length=64, description="Which of several models; the first when not given.")]
+_Name = Annotated[str, Path(max_length=64)]  # FastAPI would take one Path as a default of several for one parameter
 
 
 class ReloadRequest(BaseModel):
@@ -67,7 +68,7 @@ def create_app(service: Service, keys: Callable[[], tuple[Key, ...]] = tuple, re
     _add_kserve(app, service)
     _add_operations(app, service, reload or reload_here(service))
     _add_pages(app)
-    _describe(app)
+    _describe(app, service)
 
     async def refused(_: HttpRequest, error: Exception) -> Response:
         if isinstance(error, Problem):
@@ -77,11 +78,13 @@ def create_app(service: Service, keys: Callable[[], tuple[Key, ...]] = tuple, re
             return _json(
                 {"error": "no such path" if kind == "not_found" else str(error.detail), "error_type": kind}, error.status_code, error.headers
             )
-        return _json(Problem("validation", "a parameter of the path or the query is not valid").body(), 422)
+        if isinstance(error, RequestValidationError):
+            return _json(Problem("validation", "a parameter of the path or the query is not valid").body(), 422)
+        return _json(fault().body(), 500)  # and the gate tells the log
 
     from fastapi.exceptions import RequestValidationError
 
-    for kind in (Problem, HTTPException, RequestValidationError):
+    for kind in (Problem, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, refused)
     return Gate(app, service, keys)
 
@@ -92,7 +95,6 @@ def reload_here(service: Service) -> Reload:
     async def reload(name: str, reference: str) -> About:
         new = await asyncio.get_running_loop().run_in_executor(None, service.prepare, name, reference)
         service.commit(new)
-        service.references[name] = reference
         return new.about
 
     return reload
@@ -105,12 +107,12 @@ def _add_texts(app: FastAPI, service: Service) -> None:
         return _json(shown, headers=_times(answer))
 
     @app.post("/predict", response_model=wire.Answer, responses=_errors("empty", "not_found", "too_large"), openapi_extra=_takes("Request"))
-    async def entities(request: HttpRequest, model: str | None = _MODEL) -> Response:
+    async def entities(request: HttpRequest, model: _Model = None) -> Response:
         """Find the entities of a text, or of a list of texts, by Hugging Face's token-classification schema."""
         return await predict(request, model)
 
     @app.post("/", response_model=wire.Answer, responses=_errors("empty", "not_found", "too_large"), openapi_extra=_takes("Request"))
-    async def root(request: HttpRequest, model: str | None = _MODEL) -> Response:
+    async def root(request: HttpRequest, model: _Model = None) -> Response:
         """The same as `/predict`."""
         return await predict(request, model)
 
@@ -121,16 +123,13 @@ def _add_texts(app: FastAPI, service: Service) -> None:
         responses=_errors("empty", "not_found", "too_large"),
         openapi_extra=_takes("RunRequest"),
     )
-    async def runsync(request: HttpRequest, model: str | None = _MODEL) -> Response:
-        """The same in the form of RunPod's queue workers."""
-        body = await _body(request, service)
-        if not body.strip():
-            raise Problem("empty", 'the body is empty, expected {"input": {"inputs": "texte"}}')
+    async def runsync(request: HttpRequest, model: _Model = None) -> Response:
+        """The same in the form of RunPod's queue workers: a job that fails is answered too, with its error."""
+        job = runpod.parse(await _body(request, service))
         try:
-            job = runpod.RunRequest.model_validate_json(body)
-        except ValidationError as error:
-            raise wire.explain(error, runpod.RunRequest) from None
-        shown, answer = await _found(request, service, model, job.input)
+            shown, answer = await _found(request, service, model, runpod.read_input(job.input))
+        except Problem as problem:
+            return _json(runpod.failed(job.id, problem))
         return _json(runpod.completed(job.id, shown, answer.queue_seconds, answer.inference_seconds))
 
 
@@ -153,13 +152,13 @@ def _add_kserve(app: FastAPI, service: Service) -> None:
         _be_ready(service)
         return {"ready": True}
 
-    @app.get("/v2/models/{name}", responses=_errors("not_found", "unhealthy", usual=False))
-    async def model(name: str = _NAME) -> dict[str, Any]:
+    @app.get("/v2/models/{name}", responses=_errors("not_found", "unhealthy", "validation", usual=False))
+    async def model(name: _Name) -> dict[str, Any]:
         """What a model takes and gives."""
         return kserve.metadata(name, str(service.model(name).about.version))
 
-    @app.get("/v2/models/{name}/ready", responses=_errors("not_found", "unhealthy", usual=False))
-    async def model_ready(name: str = _NAME) -> dict[str, Any]:
+    @app.get("/v2/models/{name}/ready", responses=_errors("not_found", "unhealthy", "validation", usual=False))
+    async def model_ready(name: _Name) -> dict[str, Any]:
         """Whether a model answers."""
         return {"name": service.model(name).about.name, "ready": True}
 
@@ -169,10 +168,11 @@ def _add_kserve(app: FastAPI, service: Service) -> None:
         sent, texts, parameters = kserve.parse(body, request.headers.get(kserve.HEADER))
         asked = wire.Request.model_construct(inputs=texts, parameters=parameters)
         shown, answer = await _found(request, service, name, asked)
-        return _json(kserve.respond(sent, name, str(answer.model.about.version), shown), headers=_times(answer))
+        content, headers = kserve.respond(sent, name, str(answer.model.about.version), shown)
+        return Response(content, headers={**headers, **_times(answer)})
 
     @app.post("/v2/models/{name}/infer", response_model=kserve.InferResponse, responses=infer_errors, openapi_extra=_takes("InferRequest"))
-    async def infer(request: HttpRequest, name: str = _NAME) -> Response:
+    async def infer(request: HttpRequest, name: _Name) -> Response:
         """Find the entities of texts, by KServe's Open Inference Protocol."""
         return await run(request, name)
 
@@ -182,7 +182,7 @@ def _add_kserve(app: FastAPI, service: Service) -> None:
         responses=infer_errors,
         openapi_extra=_takes("InferRequest"),
     )
-    async def infer_version(request: HttpRequest, name: str = _NAME, version: str = _NAME) -> Response:
+    async def infer_version(request: HttpRequest, name: _Name, version: _Name) -> Response:
         """The same, where the version that answers must be this one."""
         if str(service.model(name).about.version) != version:
             raise Problem("not_found", f"no such version, expected {service.model(name).about.version}")
@@ -221,7 +221,7 @@ def _add_operations(app: FastAPI, service: Service, reload: Reload) -> None:
         text, kind = service.metrics.text()
         return Response(text, headers={"content-type": kind})
 
-    @app.post("/admin/reload", responses=_errors("unauthorized", "not_found", "backend"), openapi_extra=_takes("ReloadRequest"))
+    @app.post("/admin/reload", responses=_errors("not_found", "too_large"), openapi_extra=_takes("ReloadRequest"))
     async def reload_model(request: HttpRequest) -> dict[str, Any]:
         """Verify and load another artifact, then let it serve; the one before stays if that fails. Needs an admin's key."""
         body = await _body(request, service)
@@ -257,14 +257,10 @@ def _without_parameters(page: Callable[[], Awaitable[Response]]) -> Callable[[Ht
 
 async def _found(request: HttpRequest, service: Service, model: str | None, asked: wire.Request) -> tuple[Any, Answer]:
     """Answer a request: what goes over the wire, and how it came about."""
-    texts = [asked.inputs] if isinstance(asked.inputs, str) else asked.inputs
-    parameters = asked.parameters or wire.Parameters.model_construct()
-    wire.check_texts(texts, service.settings)
-    wire.check_redaction(parameters)
-    answer = await service.answer(model, texts, parameters.wish(), lambda: _gone(request))
-    request.scope["affineur"] = {"texts": len(texts), "tokens": answer.tokens, "queue_ms": round(1000 * answer.queue_seconds, 1)}
-    shown = await service.aside(texts, lambda: [wire.shown(*each, parameters) for each in zip(texts, answer.entities, strict=True)])
-    return shown[0] if isinstance(asked.inputs, str) else shown, answer
+    shown, answer = await wire.find(service, model, asked, lambda: _gone(request))
+    texts = 1 if isinstance(asked.inputs, str) else len(asked.inputs)
+    request.scope["affineur"] = {"texts": texts, "tokens": answer.tokens, "queue_ms": round(1000 * answer.queue_seconds, 1)}
+    return shown, answer
 
 
 async def _body(request: HttpRequest, service: Service) -> bytes:
@@ -321,16 +317,17 @@ def _takes(model: str) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{model}"}}}}}
 
 
-def _describe(app: FastAPI) -> None:
-    """Add the schemas of bodies that routes read themselves."""
+def _describe(app: FastAPI, service: Service) -> None:
+    """Add the schemas of bodies that routes read themselves, with the limits of this endpoint and its models."""
     plain = app.openapi
     bodies: list[Any] = [(model, "validation") for model in (wire.Request, kserve.InferRequest, runpod.RunRequest, ReloadRequest)]
 
     def openapi() -> dict[str, Any]:
-        schema = plain()
+        schema = copy.deepcopy(plain())  # that one is kept, and the models may change
         _, definitions = models_json_schema(bodies, ref_template="#/components/schemas/{model}")
-        schemas = schema.setdefault("components", {}).setdefault("schemas", {})
-        schemas.update(definitions["$defs"])
+        strides = [model.tagger.encoder.most_stride for model in service.models.values()]
+        wire.tell_limits(definitions["$defs"], service.settings, min(strides, default=None))
+        schema["components"]["schemas"].update(definitions["$defs"])
         return schema
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""The queue before the engine: one thread that makes batches of padded tokens out of whatever waits, and computes them.
+"""The queue before the engine: threads, mostly one, that make batches of padded tokens out of whatever waits, and compute them.
 
 Servers that count requests let one long text stall a batch of short ones, and compute for clients that have gone. Here a batch holds
 windows of about the same length, short ones go first for a bounded time, and what nobody waits for any more is never computed.
@@ -6,16 +6,19 @@ windows of about the same length, short ones go first for a bounded time, and wh
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from itertools import accumulate
+from operator import attrgetter
+from typing import NamedTuple, Protocol
 
 from affineur.errors import AffineurError, ModelError
 from affineur.runtime import EngineTagger, Logits, Window
 from affineur.runtime.texts import TextWindow
+from affineur.serve import logs
 
 _MOST_WINDOWS = 256
 #: Weight of the latest batch in the running speed.
@@ -32,7 +35,7 @@ class Job:
     Args:
         windows: What to compute.
         deadline: By ``time.perf_counter()``: what has not begun by then is dropped.
-        done: Called once, by the batcher's thread, when all is computed or one thing failed; never after :meth:`Batcher.cancel`.
+        done: Called once, by a thread of the batcher, when all is computed or one thing failed; never after :meth:`Batcher.cancel`.
     """
 
     def __init__(self, windows: Sequence[Window] | Sequence[TextWindow], deadline: float, done: Callable[[Job], None]) -> None:
@@ -54,15 +57,22 @@ class Job:
         return sum(self.lengths)
 
 
-@dataclass(slots=True, order=True)
-class _Waiting:
-    """A window that waits; the queue is sorted by length, then by arrival."""
+class _Waiting(NamedTuple):
+    """A window that waits; the queue is sorted by length (or not at all), then by arrival. A tuple, for those compare fast."""
 
-    length: int
+    order: int
     serial: int
-    due: float = field(compare=False)
-    job: Job = field(compare=False)
-    index: int = field(compare=False)
+    due: float
+    length: int
+    job: Job
+    place: int
+
+    @property
+    def window(self) -> Window | TextWindow:
+        return self.job.windows[self.place]
+
+
+_due = attrgetter("due")
 
 
 class Observer(Protocol):
@@ -79,7 +89,7 @@ class Observer(Protocol):
 
 
 class Batcher:
-    """Computes jobs on one thread, whole batches at a time.
+    """Computes jobs, whole batches at a time, on a thread for each lane of the engine: one, but for light models.
 
     Args:
         tagger: The engine.
@@ -94,11 +104,13 @@ class Batcher:
         self.seconds_per_token = 0.0
         self._observer, self._batch_wait, self._age, self._by_length = observer, batch_wait, age if by_length else 0.0, by_length
         self._waiting: list[_Waiting] = []
+        self._deadline = math.inf  # none of those that wait has an earlier one
         self._serial = 0
         self._closing = False
         self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name="affineur-inference", daemon=True)
-        self._thread.start()
+        self._threads = [threading.Thread(target=self._run, name="affineur-inference", daemon=True) for _ in range(tagger.lanes)]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, job: Job) -> None:
         """Let a job wait; one without windows is over at once.
@@ -107,8 +119,8 @@ class Batcher:
             ModelError: If the batcher is closed.
         """
         if not job.windows:
-            job.over, job.started, job.finished = True, job.arrived, job.arrived
-            job.done(job)
+            job.started = job.arrived
+            self._end(job)
             return
         with self._changed:
             if self._closing:
@@ -117,7 +129,8 @@ class Batcher:
             for index, length in enumerate(job.lengths):
                 self._serial += 1
                 due = job.arrived + self._age * min(1.0, length / longest)
-                insort(self._waiting, _Waiting(length if self._by_length else 0, self._serial, due, job, index))
+                insort(self._waiting, _Waiting(length if self._by_length else 0, self._serial, due, length, job, index))
+            self._deadline = min(self._deadline, job.deadline)
             self._observer.depth(len(self._waiting))
             self._changed.notify()
 
@@ -129,131 +142,158 @@ class Batcher:
                 self._forget({job})
 
     def close(self, timeout: float | None = None) -> None:
-        """Compute what waits, then end the thread."""
+        """Compute what waits, then end the threads."""
         with self._changed:
             self._closing = True
-            self._changed.notify()
-        self._thread.join(timeout)
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join(timeout)
 
     def _run(self) -> None:
+        held: set[Job] = set()  # the jobs in this thread's hands
         while True:
-            with self._changed:
-                while not self._waiting:
-                    if self._closing:
-                        return
-                    self._changed.wait()
-                self._fill()
-                expired = self._drop_expired()
-                batches = self._take()
-                self._observer.depth(len(self._waiting))
-            for job in expired:
-                job.done(job)
-            if batches:
-                self._compute(batches)
+            try:
+                if not self._turn(held):
+                    return
+            except BaseException as error:  # a bug: who waits must be told so, and the thread must live
+                logs.fault("queue fault")
+                with self._changed:
+                    jobs = held | {waiting.job for waiting in self._waiting}
+                    self._waiting, self._deadline = [], math.inf
+                for job in jobs:
+                    self._end(job, ModelError(f"the queue fails ({type(error).__name__})"))
+            held.clear()
+
+    def _turn(self, held: set[Job]) -> bool:
+        """Compute what is to be computed next, once there is something; return whether there may be more."""
+        with self._changed:
+            while not self._waiting:
+                if self._closing:
+                    return False
+                self._changed.wait()
+            self._fill()
+            expired = self._take_expired()
+            held |= expired
+            batch = self._take()
+            held.update(waiting.job for waiting in batch)
+            self._observer.depth(len(self._waiting))
+            if self._waiting:
+                self._changed.notify()  # another lane
+        for job in expired:
+            self._end(job, Expired("the request waited longer than it may"))
+        if batch:
+            self._compute(batch)
+        return True
 
     def _fill(self) -> None:
         """Wait a moment while there is less than a batch."""
-        if self._batch_wait <= 0:
+        if self._batch_wait <= 0 or self._enough():
             return
         end = min(waiting.job.arrived for waiting in self._waiting) + self._batch_wait
-        while self._waiting and not self._closing and sum(w.job.lengths[w.index] for w in self._waiting) < self.tagger.budget:
+        while self._waiting and not self._closing and not self._enough():
             if (rest := end - time.perf_counter()) <= 0:
                 return
             self._changed.wait(rest)
 
-    def _drop_expired(self) -> set[Job]:
+    def _enough(self) -> bool:
+        return any(tokens >= self.tagger.budget for tokens in accumulate(waiting.length for waiting in self._waiting))
+
+    def _take_expired(self) -> set[Job]:
+        """Take the jobs whose time is over."""
         now = time.perf_counter()
+        if now < self._deadline:  # the usual case, which must not cost a look at everybody
+            return set()
         late = {waiting.job for waiting in self._waiting if waiting.job.deadline <= now}
-        for job in late:
-            job.over, job.finished = True, now
-            job.error = Expired("the request waited longer than it may")
-        if late:
-            self._forget(late)
+        self._waiting = [waiting for waiting in self._waiting if waiting.job not in late]
+        self._deadline = min((waiting.job.deadline for waiting in self._waiting), default=math.inf)
         return late
 
     def _forget(self, jobs: set[Job]) -> None:
         self._waiting = [waiting for waiting in self._waiting if waiting.job not in jobs]
         self._observer.depth(len(self._waiting))
 
-    def _take(self) -> list[list[_Waiting]]:
-        """Take what is to be computed now: as many batches as the engine likes to have at once."""
-        batches = []
-        for _ in range(self.tagger.lanes):
-            if not self._waiting:
-                break
-            first = min(range(len(self._waiting)), key=lambda i: self._waiting[i].due)
-            begin, end = self._around(first)
-            batches.append(self._waiting[begin:end])
-            del self._waiting[begin:end]
-        return batches
+    def _take(self) -> list[_Waiting]:
+        """Take what is to be computed now; nothing where another lane was quicker."""
+        if not self._waiting:
+            return []
+        begin, end = self._around(bisect_left(self._waiting, min(self._waiting, key=_due)))
+        batch = self._waiting[begin:end]
+        del self._waiting[begin:end]
+        return batch
 
     def _around(self, first: int) -> tuple[int, int]:
         """Return the stretch of the queue, sorted by length, that fits one batch with the window that is due first."""
+        waiting, budget = self._waiting, self.tagger.budget
         begin, end = first, first + 1
-        length = self._length(first)
-        longest = length
+        length = longest = waiting[first].length
         while end - begin < _MOST_WINDOWS:
-            room = self.tagger.budget // (end - begin + 1)  # the longest that one more may make of them
-            left = begin > 0 and max(longest, self._length(begin - 1)) <= room
-            right = end < len(self._waiting) and max(longest, self._length(end)) <= room
+            room = budget // (end - begin + 1)  # the longest that one more may make of them
+            left = begin > 0 and max(longest, waiting[begin - 1].length) <= room
+            right = end < len(waiting) and max(longest, waiting[end].length) <= room
             if left and right:
-                left = length - self._length(begin - 1) <= self._length(end) - length
+                left = length - waiting[begin - 1].length <= waiting[end].length - length
             if left:
                 begin -= 1
-                longest = max(longest, self._length(begin))
+                longest = max(longest, waiting[begin].length)
             elif right:
-                longest = max(longest, self._length(end))
+                longest = max(longest, waiting[end].length)
                 end += 1
             else:
                 break
         return begin, end
 
-    def _length(self, place: int) -> int:
-        waiting = self._waiting[place]
-        return waiting.job.lengths[waiting.index]
-
-    def _compute(self, batches: list[list[_Waiting]]) -> None:
+    def _compute(self, batch: list[_Waiting]) -> None:
         start = time.perf_counter()
-        for job in {waiting.job for batch in batches for waiting in batch}:
-            if job.started is None:
+        for job in {waiting.job for waiting in batch}:
+            if job.started is None and not job.over:
                 job.started = start
                 self._observer.waited(start - job.arrived)
         try:
-            computed = list(self.tagger.batch_logits([[w.job.windows[w.index] for w in batch] for batch in batches]))
-        except Exception:  # one of them is the cause: the others must not suffer
-            for batch in batches:
-                for waiting in batch:
-                    self._compute_alone(waiting)
+            logits = self.tagger.lane_logits([waiting.window for waiting in batch])
+            if len(logits) != len(batch):
+                raise ModelError("the engine gave more or fewer rows than it was given windows")
+        except BaseException:  # one of them is the cause: the others must not suffer
+            for waiting in batch:
+                self._compute_alone(waiting)
             return
         seconds = time.perf_counter() - start
-        tokens = sum(w.job.lengths[w.index] for batch in batches for w in batch)
-        new = seconds / tokens
+        new = seconds / sum(waiting.length for waiting in batch) / len(self._threads)
         self.seconds_per_token += _LATEST * (new - self.seconds_per_token) if self.seconds_per_token else new
-        for batch, logits in zip(batches, computed, strict=True):
-            self._observer.batch(len(batch), logits.shape[0] * logits.shape[1], seconds / len(batches))
-            for waiting, row in zip(batch, logits, strict=True):
-                self._finish(waiting, row)
+        self._observer.batch(len(batch), logits.shape[0] * logits.shape[1], seconds)
+        for waiting, row in zip(batch, logits, strict=True):
+            self._finish(waiting, row)
 
     def _compute_alone(self, waiting: _Waiting) -> None:
+        if waiting.job.over:  # another window of it was the cause, or nobody waits any more
+            return
         try:
-            self._finish(waiting, self.tagger.window_logits([waiting.job.windows[waiting.index]])[0])
-        except Exception as error:  # whatever it is, the thread must live and the others be served
-            self._fail(waiting.job, error if isinstance(error, AffineurError) else ModelError(f"the engine fails ({type(error).__name__})"))
+            (row,) = self.tagger.lane_logits([waiting.window])
+        except BaseException as error:  # whatever it is, the thread must live and the others be served
+            if not isinstance(error, AffineurError):
+                logs.fault("engine fault")
+                error = ModelError(f"the engine fails ({type(error).__name__})")
+            with self._changed:
+                self._forget({waiting.job})
+            self._end(waiting.job, error)
+            return
+        self._finish(waiting, row)
 
     def _finish(self, waiting: _Waiting, row: Logits) -> None:
         job = waiting.job
-        with self._changed:
-            job.rows[waiting.index] = row
+        job.rows[waiting.place] = row
+        with self._changed:  # another lane may finish another window of it
             job.left -= 1
-            if job.left or job.over:
-                return
-            job.over, job.finished = True, time.perf_counter()
-        job.done(job)
+            last = not job.left
+        if last:
+            self._end(job)
 
-    def _fail(self, job: Job, error: AffineurError) -> None:
+    def _end(self, job: Job, error: AffineurError | None = None) -> None:
+        """Tell whoever waits for a job that it is over, unless it was before."""
         with self._changed:
             if job.over:
                 return
             job.over, job.error, job.finished = True, error, time.perf_counter()
-            self._forget({job})
-        job.done(job)
+        try:
+            job.done(job)
+        except Exception:  # a bug of whoever waits is not the others'
+            logs.fault("queue fault")

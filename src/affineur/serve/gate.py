@@ -9,17 +9,18 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from affineur.serve import logs
 from affineur.serve.keys import Key, find_key
-from affineur.serve.problems import Problem
+from affineur.serve.problems import Problem, fault
 from affineur.serve.service import Gone, Service
 
 #: Paths that need no key: probes, and pages that hold nothing of anybody's.
 OPEN = frozenset({"/ping", "/health", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", "/ui", "/docs", "/openapi.json"})
 _OPEN_UNDER = ("/ui/", "/static-offline-docs/", "/docs/")
-_ID = re.compile(r"[\w.-]{1,64}")
+_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _INFER = re.compile(r"/v2/models/([^/]+)(?:/versions/[^/]+)?/infer")
 _TEXTS = frozenset({"/", "/predict", "/runsync"})
 _GONE = 499  # nobody is there to read it; it stands in metrics and logs
@@ -66,12 +67,12 @@ class Gate:
             await self.app(scope, receive, answer)
         except Problem as problem:
             await respond(problem, answer)
-        except Gone:
-            pass
+        except (Gone, ClientDisconnect):  # before it got an answer, or before it had sent its request
+            status = _GONE
         except Exception:
             logs.fault("fault", id=identity, route=_route(scope))
             if status == _GONE:
-                await respond(Problem("internal", "an internal error; the log has it under this request's x-request-id"), answer)
+                await respond(fault(), answer)
         finally:
             seconds = time.perf_counter() - start
             route = _route(scope)

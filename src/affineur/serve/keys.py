@@ -37,23 +37,36 @@ def read_keys(path: Path) -> tuple[Key, ...]:
     Raises:
         ParameterError: If it cannot be read, a line is not of that form, or there is none.
     """
-    try:
-        lines = path.read_text("utf-8").splitlines()
-        open_to_others = path.stat().st_mode & 0o077
-    except (OSError, UnicodeDecodeError) as error:
-        raise ParameterError(f"{path} cannot be read as a file of keys ({getattr(error, 'strerror', None) or error})") from None
-    if open_to_others:
+    keys = _parse(path, _read(path))
+    if not keys:
+        raise ParameterError(f"{path} holds no key; make one with: affineur key {path} NAME")
+    return tuple(keys)
+
+
+def warn_if_open(path: Path) -> None:
+    """Report a file of keys that others than its owner may read."""
+    if path.stat().st_mode & 0o077:
         report(f"{path} can be read by others; type: chmod 600 {path}")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise ParameterError(f"{path} cannot be read ({error.strerror}); expected a file of keys, made with: affineur key FILE NAME") from None
+    except UnicodeDecodeError:
+        raise ParameterError(f"{path} is not text; expected a file of keys, made with: affineur key FILE NAME") from None
+
+
+def _parse(path: Path, text: str) -> list[Key]:
     keys = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         if (match := _LINE.fullmatch(line.strip())) is None:
             raise ParameterError(f"{path}:{number}: expected NAME sha256:DIGEST [admin]; make one with: affineur key {path} NAME")
         keys.append(Key(match["name"], match["digest"], match["admin"] is not None))
-    if not keys:
-        raise ParameterError(f"{path} holds no key; make one with: affineur key {path} NAME")
-    return tuple(keys)
+    return keys
 
 
 def add_key(path: Path, name: str, admin: bool = False) -> str:
@@ -64,12 +77,15 @@ def add_key(path: Path, name: str, admin: bool = False) -> str:
     """
     if not re.fullmatch(r"[\w.-]{1,64}", name):
         raise ParameterError(f"'{name}' is no name for a key, expected up to 64 letters, digits, '.', '-' and '_'")
-    if path.exists() and path.read_bytes().strip() and any(key.name == name for key in read_keys(path)):
+    before = _read(path) if path.exists() else ""
+    if any(key.name == name for key in _parse(path, before)):
         raise ParameterError(f"{path} has a key of the name {name}; choose another, or take its line out first")
     key = secrets.token_urlsafe(32)
     line = f"{name} sha256:{digest(key)}{' admin' if admin else ''}\n"
+    if before and not before.endswith("\n"):
+        line = "\n" + line
     try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a+", encoding="utf-8") as file:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a", encoding="utf-8") as file:
             file.write(line)
     except OSError as error:
         raise ParameterError(f"{path} cannot be written ({error.strerror}); name another file") from None

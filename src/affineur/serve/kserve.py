@@ -7,6 +7,7 @@ import struct
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import to_json
 
 from affineur.serve.problems import Problem
 from affineur.serve.wire import Parameters
@@ -41,7 +42,7 @@ class InferRequest(BaseModel):
 
 
 class OutputTensor(BaseModel):
-    """One JSON list for each text, as a string."""
+    """One JSON list for each text, as a string; `data` is left out where the tensor is binary."""
 
     model_config = ConfigDict(title="InferOutput")
 
@@ -49,7 +50,7 @@ class OutputTensor(BaseModel):
     shape: list[int]
     datatype: Literal["BYTES"]
     parameters: dict[str, Any]
-    data: list[str]
+    data: list[str] | None = None
 
 
 class InferResponse(BaseModel):
@@ -98,17 +99,20 @@ def parse(body: bytes, json_bytes: str | None) -> tuple[InferRequest, list[str],
     return request, texts, parameters
 
 
-def respond(request: InferRequest, model: str, version: str, found: list[Any]) -> dict[str, Any]:
-    """Return the answer's body."""
-    output = {
-        "name": OUTPUT,
-        "shape": [len(found), 1],
-        "datatype": "BYTES",
-        "parameters": {"content_type": "hg_jsonlist"},
-        "data": [json.dumps(each, ensure_ascii=False) for each in found],
-    }
+def respond(request: InferRequest, model: str, version: str, found: list[Any]) -> tuple[bytes, dict[str, str]]:
+    """Return the answer's body and headers: JSON, or JSON and a binary tensor after it where that was asked for."""
+    texts = [json.dumps(each, ensure_ascii=False) for each in found]
+    parameters: dict[str, Any] = {"content_type": "hg_jsonlist"}
+    output: dict[str, Any] = {"name": OUTPUT, "shape": [len(found), 1], "datatype": "BYTES", "parameters": parameters}
     named = {} if request.id is None else {"id": request.id}
-    return {"model_name": model, "model_version": version, **named, "outputs": [output]}
+    answer = {"model_name": model, "model_version": version, **named, "outputs": [output]}
+    if not _wants_binary(request):
+        output["data"] = texts
+        return to_json(answer), {"content-type": "application/json"}
+    tensor = b"".join(struct.pack("<I", len(element)) + element for element in (text.encode() for text in texts))
+    parameters["binary_data_size"] = len(tensor)
+    head = to_json(answer)
+    return head + tensor, {"content-type": "application/octet-stream", HEADER: str(len(head))}
 
 
 def metadata(model: str, version: str) -> dict[str, Any]:
@@ -120,6 +124,15 @@ def metadata(model: str, version: str) -> dict[str, Any]:
         "inputs": [{"name": INPUT, "datatype": "BYTES", "shape": [-1]}],
         "outputs": [{"name": OUTPUT, "datatype": "BYTES", "shape": [-1, 1]}],
     }
+
+
+def _wants_binary(request: InferRequest) -> bool:
+    """Say whether the output is wanted in binary: what is said of it goes before what is said of all."""
+    wanted = (request.parameters or {}).get("binary_data_output")
+    for output in request.outputs or []:
+        if isinstance(told := output.get("parameters"), dict):
+            wanted = told.get("binary_data", wanted)
+    return wanted is True
 
 
 def _split(body: bytes, json_bytes: str | None) -> tuple[bytes, bytes]:

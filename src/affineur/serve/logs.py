@@ -14,7 +14,9 @@ _LOGGER = logging.getLogger("affineur.serve")
 class _Lines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
-        entry: dict[str, Any] = {"time": stamp, "level": record.levelname.lower(), "event": record.getMessage(), "pid": record.process}
+        # What asyncio says of a failed callback or task goes on with what they were given.
+        name = record.getMessage().partition("\n")[0].partition(" in callback ")[0]
+        entry: dict[str, Any] = {"time": stamp, "level": record.levelname.lower(), "event": name, "pid": record.process}
         entry |= getattr(record, "fields", {})
         if record.exc_info and record.exc_info[0] is not None:
             # The kind and the place of a fault, not its message: that may quote a text.
@@ -27,10 +29,10 @@ class _Lines(logging.Formatter):
 
 
 def set_up(level: str = "INFO") -> None:
-    """Send what this package and uvicorn tell to standard error."""
+    """Send what this package, uvicorn and asyncio tell to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Lines())
-    for name in ("affineur.serve", "uvicorn"):
+    for name in ("affineur.serve", "uvicorn", "asyncio"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(level if name == "affineur.serve" else "WARNING")

@@ -50,3 +50,8 @@ def overloaded(reason: str, seconds: float) -> Problem:
     """
     wait = str(min(60, max(1, round(seconds + 0.5))))
     return Problem("overloaded", f"Model is overloaded ({reason}); try again in {wait} s", {"Retry-After": wait})
+
+
+def fault() -> Problem:
+    """Return what a request gets when it meets a bug."""
+    return Problem("internal", "an internal error; the log has it under this request's x-request-id")

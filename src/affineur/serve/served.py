@@ -48,12 +48,13 @@ class ServedModel:
 
     Args:
         about: What is told of it.
+        reference: What the user typed for it.
         batcher: Its queue and its thread.
         admission: Who may wait for it.
     """
 
-    def __init__(self, about: About, batcher: Batcher, admission: Admission) -> None:
-        self.about, self.batcher, self.admission = about, batcher, admission
+    def __init__(self, about: About, reference: str, batcher: Batcher, admission: Admission) -> None:
+        self.about, self.reference, self.batcher, self.admission = about, reference, batcher, admission
 
     @property
     def tagger(self) -> EngineTagger:
@@ -82,7 +83,7 @@ def start_model(name: str, reference: str, loader: Loader, settings: Settings, o
     batcher = Batcher(tagger, observer, settings.batch_wait, settings.age, settings.by_length)
     batcher.seconds_per_token = seconds
     most_tokens = settings.max_waiting_tokens or max(_LEAST_TOKENS, int(settings.queue_seconds / seconds))
-    return ServedModel(about, batcher, Admission(settings.max_waiting_inputs, most_tokens))
+    return ServedModel(about, reference, batcher, Admission(settings.max_waiting_inputs, most_tokens))
 
 
 def _warm(tagger: EngineTagger) -> float:

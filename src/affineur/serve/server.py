@@ -9,7 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,15 @@ import uvicorn
 from affineur.errors import AffineurError, ParameterError
 from affineur.serve import logs
 from affineur.serve.app import Reload, create_app, reload_here
-from affineur.serve.keys import Key, read_keys
+from affineur.serve.keys import Key, read_keys, warn_if_open
 from affineur.serve.metrics import Metrics
 from affineur.serve.served import Loader
 from affineur.serve.service import Service
 from affineur.serve.settings import Settings
 
 _BACKLOG = 4096
+#: Seconds that a connection which exists when accepting ends has for its request.
+_SPEAK = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class Plan:
         health_port: Another port for the same, where a platform wants its probes apart (RunPod's ``PORT_HEALTH``).
         key_file: File of keys; without one nobody needs a key, and there is no ``/admin``.
         workers: Processes.
+        versions: Numbers of the artifacts to begin with, where other workers serve them already.
     """
 
     references: dict[str, str]
@@ -50,6 +53,7 @@ class Plan:
     health_port: int | None = None
     key_file: Path | None = None
     workers: int = 1
+    versions: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.workers < 1:
@@ -88,18 +92,18 @@ class Worker:
     Args:
         plan: What to serve.
         ready: Called once, in the event loop, when every model answers.
+        supervised: Whether another process sees to signals and to the end.
     """
 
-    def __init__(self, plan: Plan, ready: Callable[[Worker], None]) -> None:
-        self.plan = plan
+    def __init__(self, plan: Plan, ready: Callable[[Worker], None], supervised: bool = False) -> None:
+        self.plan, self.supervised = plan, supervised
         self.keys: tuple[Key, ...] = read_keys(plan.key_file) if plan.key_file else ()
-        self.service = Service(plan.references, plan.loader, plan.settings, Metrics())
+        self.service = Service(plan.references, plan.loader, plan.settings, Metrics(), plan.versions)
         self.reload: Reload = reload_here(self.service)
         self.failure: AffineurError | None = None
         self.started = time.perf_counter()
         self._ready = ready
         self._tasks: set[asyncio.Task[None]] = set()
-        self.hang_up: Callable[[], None] = lambda: self.spawn(self.reload_all())
 
     def run(self, sockets: list[socket.socket]) -> None:
         """Serve until a signal says to stop, and every accepted request is answered.
@@ -131,9 +135,10 @@ class Worker:
         task.add_done_callback(self._tasks.discard)
 
     async def load(self) -> None:
-        """Load every model while probes are already answered."""
+        """Load every model, unless that is done, while probes are already answered."""
         try:
-            await asyncio.to_thread(self.service.load)
+            if not self.service.models:
+                await asyncio.to_thread(self.service.load)
         except AffineurError as error:
             self.failure = error
             self._server.should_exit = True
@@ -169,9 +174,13 @@ class Worker:
                 logs.event("keys refused", error=str(error))
 
     def stop(self, delay: float) -> None:
-        """Say not ready at once, accept for a little longer, then answer what is accepted and end; a second time, end at once."""
+        """Say not ready at once, accept for a little longer, then answer what is accepted and end; a second time, end at once.
+
+        Where there is a supervisor, that is who ends a worker at once: a platform may send the first signal to it and to the workers.
+        """
         if self.service.draining:
-            self._server.should_exit = self._server.force_exit = True
+            if not self.supervised:
+                self._server.should_exit = self._server.force_exit = True
             return
         self.service.draining = True
         logs.event("draining", waiting=sum(model.admission.inputs for model in self.service.models.values()))
@@ -190,13 +199,39 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         self._worker.spawn(self._worker.load())
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop accepting, hear who has connected until then, and answer what is accepted.
+
+        uvicorn alone hangs up on connections whose request it has not read yet.
+        """
+        connected = []
+        for listener in sockets or []:  # whom the kernel has let in would be reset when the socket is closed
+            with contextlib.suppress(OSError):
+                while True:
+                    connected.append(listener.accept()[0])
+        for server in self.servers:
+            server.close()
+        for listener in sockets or []:
+            listener.close()
+        for connection in connected:
+            connection.setblocking(False)
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+        end = time.monotonic() + _SPEAK
+        while not self.force_exit and time.monotonic() < end and any(getattr(c, "cycle", c) is None for c in self.server_state.connections):
+            await asyncio.sleep(0.01)
+        await super().shutdown(sockets)
+
+    def _protocol(self) -> asyncio.Protocol:
+        return self.config.http_protocol_class(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)  # type: ignore
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
         drain = self._worker.plan.settings.drain
         loop.add_signal_handler(signal.SIGTERM, self._worker.stop, drain)
-        loop.add_signal_handler(signal.SIGINT, self._worker.stop, 0.0)
-        loop.add_signal_handler(signal.SIGHUP, self._worker.hang_up)
+        if not self._worker.supervised:
+            loop.add_signal_handler(signal.SIGINT, self._worker.stop, 0.0)
+            loop.add_signal_handler(signal.SIGHUP, lambda: self._worker.spawn(self._worker.reload_all()))
         yield
 
 
@@ -214,6 +249,7 @@ def serve(plan: Plan, ready: Callable[[str, float], None]) -> None:
     logs.set_up()
     if plan.key_file is not None:
         read_keys(plan.key_file)
+        warn_if_open(plan.key_file)
     sockets = listen(plan)
     url = address(sockets)
     logs.event("listening", url=url, workers=plan.workers, pid=os.getpid())
@@ -228,11 +264,12 @@ def serve(plan: Plan, ready: Callable[[str, float], None]) -> None:
 def _bind(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(_BACKLOG)
-        listener.set_inheritable(True)
+        with contextlib.ExitStack() as stack:
+            listener = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
+            listener.listen(_BACKLOG)
+            stack.pop_all()
     except OSError as error:
         raise ParameterError(
             f"{host}:{port} cannot be listened on ({error.strerror or error}); name another with --host and --port (0 takes any that is free)"

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from affineur.entities import Entity, LabeledPiece
@@ -58,19 +58,22 @@ class Service:
         loader: Loads and proves a model.
         settings: Limits.
         metrics: Is told everything.
+        versions: Numbers of the artifacts to begin with, where others serve them already; 1 where not told.
 
     Raises:
         ParameterError: If there is no model.
     """
 
-    def __init__(self, references: Mapping[str, str], loader: Loader, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self, references: Mapping[str, str], loader: Loader, settings: Settings, metrics: Metrics, versions: Mapping[str, int] | None = None
+    ) -> None:
         if not references:
             raise ParameterError("there is no model to serve")
         self.references = dict(references)
         self.settings, self.metrics = settings, metrics
         self.models: dict[str, ServedModel] = {}
         self.draining = False
-        self._loader = loader
+        self._loader, self._versions = loader, dict(versions or {})
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="affineur-text")
 
@@ -101,8 +104,9 @@ class Service:
         """
         with self._lock:  # two at once would take the memory of both
             old = self.models.get(name)
+            version = self._versions.get(name, 1) if old is None else old.about.version + 1
             try:
-                return start_model(name, reference, self._loader, self.settings, self.metrics.of(name), old.about.version + 1 if old else 1)
+                return start_model(name, reference, self._loader, self.settings, self.metrics.of(name), version)
             except Exception:
                 if old is not None:
                     self.metrics.reloads.labels(name, "refused").inc()
@@ -115,7 +119,9 @@ class Service:
         """
         name = new.about.name
         old = self.models.get(name)
-        self.models[name] = new
+        if old is not None:  # a third may have come while this one was prepared
+            new.about = replace(new.about, version=old.about.version + 1)
+        self.models[name], self.references[name] = new, new.reference
         self.metrics.model_info.labels(name, new.about.sha256).set(1)
         if old is not None:
             if old.about.sha256 != new.about.sha256:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from affineur.entities import Entity, LabeledPiece
 from affineur.errors import did_you_mean
@@ -14,19 +14,42 @@ from affineur.runtime import Wish
 from affineur.runtime.aggregation import AggregationStrategy
 from affineur.runtime.redaction import redact, without_overlap
 from affineur.serve.problems import Problem
+from affineur.serve.service import Answer as Result
+from affineur.serve.service import Service
 from affineur.serve.settings import Settings
+
+#: What :func:`check_redaction` refuses, for JSON Schema.
+_REDACTION: list[Any] = [
+    {
+        "not": {
+            "properties": {"redact": {"enum": ["type", "pseudonym"]}, "aggregation_strategy": {"const": "none"}},
+            "required": ["redact", "aggregation_strategy"],
+        }
+    },
+    {
+        "anyOf": [
+            {"properties": {"redact": {"enum": ["type", "pseudonym"]}}, "required": ["redact"]},
+            {"properties": {"redact_map": {"enum": [False, None]}}},
+        ]
+    },
+]
+
+
+def _integer(value: object) -> object:
+    """Take 16.0 for 16: to JSON Schema both are integers."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 class Parameters(BaseModel):
     """How the entities are wanted."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"allOf": _REDACTION})
 
     aggregation_strategy: AggregationStrategy | None = Field(
         None, description="How pieces become entities; `word` (ours) when none is asked for, the others are transformers'."
     )
     ignore_labels: list[str] | None = Field(None, max_length=100, description='Labels or types that are left out; `["O"]` when not given.')
-    stride: Annotated[int, Field(ge=0, le=100_000)] | None = Field(
+    stride: Annotated[int, Field(ge=0, le=100_000), BeforeValidator(_integer)] | None = Field(
         None, description="Tokens that neighboring windows of a long text share, at most half of a window."
     )
     threshold: Annotated[float, Field(ge=0, le=1)] | None = Field(None, description="Least score of what is given.")
@@ -125,14 +148,17 @@ def parse(body: bytes) -> Request:
 
 def explain(error: ValidationError, model: type[BaseModel]) -> Problem:
     """Return a validation error as one line that holds no text of the user's."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    every = error.errors(include_url=False, include_context=False, include_input=False)
+    first = every[0]
     where = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("constrained-", "function-")))
     kind = first["type"]
     if kind == "json_invalid":
         return Problem("validation", f"the body is not JSON ({first['msg'].removeprefix('Invalid JSON: ')})")
     if first["loc"] and first["loc"][0] == "inputs":
-        if kind in ("too_short", "string_too_short"):
+        if any(each["loc"][0] == "inputs" and each["type"] in ("too_short", "string_too_short") for each in every):
             return Problem("empty", "inputs is empty, expected a text or a list of texts")
+        if kind == "missing":
+            return Problem("validation", 'inputs is missing, expected {"inputs": "texte"}')
         return Problem("validation", "inputs is neither a text nor a list of texts")
     if kind == "extra_forbidden":
         fields = model.model_fields if len(first["loc"]) == 1 else Parameters.model_fields
@@ -140,6 +166,24 @@ def explain(error: ValidationError, model: type[BaseModel]) -> Problem:
         near = did_you_mean(str(first["loc"][-1])[:40], known)
         return Problem("validation", f"unknown entry in {'parameters' if len(first['loc']) > 1 else 'the body'}, expected {', '.join(known)}{near}")
     return Problem("validation", f"{where or 'the body'}: {first['msg']}")
+
+
+async def find(
+    service: Service, model: str | None, asked: Request, gone: Callable[[], Coroutine[Any, Any, None]] | None = None
+) -> tuple[Any, Result]:
+    """Answer a request: what goes over the wire, and how it came about.
+
+    Raises:
+        Problem: As :meth:`Service.answer`, and 413 or 422 for texts and parameters that cannot be served.
+        Gone: If nobody waits any more.
+    """
+    texts = [asked.inputs] if isinstance(asked.inputs, str) else asked.inputs
+    parameters = asked.parameters or Parameters.model_construct()
+    check_texts(texts, service.settings)
+    check_redaction(parameters)
+    answer = await service.answer(model, texts, parameters.wish(), gone)
+    found = await service.aside(texts, lambda: [shown(*each, parameters) for each in zip(texts, answer.entities, strict=True)])
+    return found[0] if isinstance(asked.inputs, str) else found, answer
 
 
 def check_texts(texts: Sequence[str], settings: Settings) -> None:
@@ -165,6 +209,21 @@ def check_redaction(parameters: Parameters) -> None:
         raise Problem("validation", "redact wants entities and aggregation_strategy none gives pieces; leave one of them out")
     if parameters.redact_map and not parameters.redact:
         raise Problem("validation", 'redact_map needs redact; expected "redact": "type" or "pseudonym"')
+
+
+def tell_limits(schemas: dict[str, Any], settings: Settings, most_stride: int | None) -> None:
+    """Write what :func:`check_texts` and the models refuse into the JSON schemas of requests.
+
+    Args:
+        schemas: By name; they are changed.
+        settings: Limits.
+        most_stride: The largest stride that every model takes; ``None`` while they are being loaded.
+    """
+    text, several = schemas["Request"]["properties"]["inputs"]["anyOf"]
+    text["maxLength"] = several["items"]["maxLength"] = settings.max_characters
+    several["maxItems"] = settings.max_inputs
+    if most_stride is not None:
+        schemas["Parameters"]["properties"]["stride"]["anyOf"][0]["maximum"] = most_stride
 
 
 def shown(text: str, found: Sequence[Entity] | Sequence[LabeledPiece], parameters: Parameters) -> Any:
