@@ -57,7 +57,7 @@ class Held:
         tagger, path = load(reference)
         plain = tagger.window_logits
 
-        def compute(windows: Any) -> Any:
+        def compute(windows: Any, alone: bool = False) -> Any:
             self.entered.release()
             assert self.go.wait(30)
             self.seen += [window.ids for window in windows]

@@ -44,7 +44,7 @@ class Engine:
         self.entered = threading.Semaphore(0)
         self.go.set()
 
-    def lane_logits(self, windows: Sequence[TextWindow]) -> Logits:
+    def lane_logits(self, windows: Sequence[TextWindow], alone: bool = False) -> Logits:
         self.entered.release()
         assert self.go.wait(30)
         self.seen.append([w.ids for w in windows])
@@ -232,7 +232,7 @@ def test_a_poisoned_window_fails_its_own_job_alone(make: Make, error: BaseExcept
 def test_an_engine_that_gives_too_few_rows_fails_the_jobs_and_not_the_thread(make: Make, told: Told) -> None:
     engine = Engine()
     good = engine.lane_logits
-    engine.lane_logits = lambda windows: good(windows)[:-1]  # type: ignore[method-assign]
+    engine.lane_logits = lambda windows, alone=False: good(windows, alone)[:-1]  # type: ignore[method-assign]
     batcher = make(engine)
     waiters = [Waiter([window(3)]), Waiter([window(3)])]
     run_held(engine, batcher, waiters)

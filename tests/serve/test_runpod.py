@@ -135,7 +135,7 @@ def test_jobs_at_once_share_batches(shared_onnx: Path) -> None:
     def counting(reference: str) -> Any:
         tagger, path = load(reference)
         compute = tagger.lane_logits
-        tagger.lane_logits = lambda windows: (batches.append(len(windows)), compute(windows))[1]  # type: ignore[method-assign]
+        tagger.lane_logits = lambda windows, alone=False: (batches.append(len(windows)), compute(windows, alone))[1]  # type: ignore[method-assign]
         return tagger, path
 
     handler = make_handler(str(shared_onnx), counting, Settings(batch_wait=0.05))

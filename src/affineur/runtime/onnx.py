@@ -37,8 +37,8 @@ INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 #: Padded tokens in a batch for each thread. With a full-size INT8 model on two cores twice as many were a tenth slower, four times as many
 #: a quarter; small models hardly care (``benchmarks/batching.py MODEL``).
 BUDGET_PER_THREAD = 128
-#: Bytes up to which a graph is loaded once more with a single thread, as soon as there are several batches. The matrices of a small model are
-#: too small to share among threads: whole batches side by side ran 1.2 to 1.5 times as fast. Full-size ones gained 7 % at most, for twice the memory.
+#: Bytes up to which several batches are computed side by side, on a session of one thread. The matrices of a small model are too small to
+#: share among threads: whole batches ran 1.2 to 1.5 times as fast. Full-size ones gained 7 % at most, for twice the memory.
 _LIGHT = 16_000_000
 
 
@@ -50,7 +50,8 @@ class OnnxTagger(EngineTagger):
         encoder: Cuts words into windows of pieces.
         labels: Labels in the order of the outputs.
         budget: Padded tokens in one batch; ``None`` for :data:`BUDGET_PER_THREAD` for each thread of the session.
-        again: Loads the graph once more with a single thread, for several batches side by side; ``None`` where they go one by one.
+        again: Loads the graph once more with a single thread, for batches side by side, when the first are; ``None`` where they go one by one.
+        light: Whether the batches of one call go side by side, too.
 
     Raises:
         ModelError: If the graph wants inputs that are not pieces, or gives other than one number a label.
@@ -63,10 +64,12 @@ class OnnxTagger(EngineTagger):
         labels: Sequence[str],
         budget: int | None = None,
         again: Callable[[], ort.InferenceSession] | None = None,
+        light: bool = False,
     ) -> None:
         self.session = session
         super().__init__(encoder, labels, budget or BUDGET_PER_THREAD * self.threads)
         self._again = again if self.threads > 1 else None
+        self._light = light
         self._inputs = {i.name: i.type for i in session.get_inputs()}
         if strange := [name for name, kind in self._inputs.items() if name not in INPUTS or kind not in _TYPES]:
             raise ModelError(f"the ONNX graph wants {', '.join(strange)}, expected integers named {', '.join(INPUTS)}")
@@ -86,12 +89,16 @@ class OnnxTagger(EngineTagger):
 
     @property
     def lanes(self) -> int:
-        """How many threads may call :meth:`lane_logits` at the same time to gain by it: as many as the session has for a light model."""
+        """How many threads may call :meth:`lane_logits` at the same time to gain by it: as many as the session has."""
         return 1 if self._again is None else self.threads
 
-    def lane_logits(self, windows: Sequence[Window | TextWindow]) -> Logits:
-        """Compute the logits of windows as one batch; those of a light model on one thread, beside the other lanes."""
-        return self.window_logits(windows) if self._again is None else self._alone.window_logits(windows)
+    def lane_logits(self, windows: Sequence[Window | TextWindow], alone: bool = False) -> Logits:
+        """Compute the logits of windows as one batch, on one thread beside the other lanes, or on all of them.
+
+        Threads that share a batch wait for each other at each of its operators; beside a busy event loop that costs a third of the
+        throughput (``benchmarks/serving.py``). A batch that is alone comes sooner from all of them.
+        """
+        return self.window_logits(windows) if alone or self._again is None else self._single.window_logits(windows)
 
     def forward(self, ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64]) -> Logits:
         """Compute logits of shape ``(sequences, longest, labels)``.
@@ -109,12 +116,12 @@ class OnnxTagger(EngineTagger):
 
     def batch_logits(self, batches: Sequence[Sequence[Window | TextWindow]]) -> Iterable[Logits]:
         """Compute the logits of several batches, in order; those of a light model side by side, each on one thread."""
-        if self._again is None or len(batches) < 2:
+        if not self._light or self._again is None or len(batches) < 2:
             return super().batch_logits(batches)
         return list(self._pool.map(self.lane_logits, batches))
 
     @functools.cached_property
-    def _alone(self) -> OnnxTagger:
+    def _single(self) -> OnnxTagger:
         """The same on a session of one thread."""
         assert self._again is not None
         other = copy.copy(self)
@@ -185,8 +192,10 @@ def load_onnx(path: ModelFolder | Path | str) -> OnnxTagger:
             f"{graph} multiplies in eight bits ({kind}) and has no probe, so nothing proves it on this CPU; "
             "make one that has: affineur quantize PARENT -o OUT"
         )
-    again = functools.partial(open_session, graph, 1) if folder.size_bytes <= _LIGHT else None
-    tagger = OnnxTagger(open_session(graph), Encoder.from_folder(folder.path, folder.config), folder.labels, again=again)
+    encoder = Encoder.from_folder(folder.path, folder.config)
+    tagger = OnnxTagger(
+        open_session(graph), encoder, folder.labels, again=functools.partial(open_session, graph, 1), light=folder.size_bytes <= _LIGHT
+    )
     if probe is not None:
         prove(tagger, probe, folder.path)
     return tagger

@@ -48,8 +48,12 @@ class EngineTagger(ABC):
         """How many threads may call :meth:`lane_logits` at the same time to gain by it."""
         return 1
 
-    def lane_logits(self, windows: Sequence[Window | TextWindow]) -> Logits:
+    def lane_logits(self, windows: Sequence[Window | TextWindow], alone: bool = False) -> Logits:
         """Compute the logits of windows as one batch beside those of the other lanes, shape ``(windows, longest, labels)``.
+
+        Args:
+            windows: The windows.
+            alone: Whether no other lane is at work.
 
         Raises:
             ModelError: If they are NaN or infinite.

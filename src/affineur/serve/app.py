@@ -270,17 +270,20 @@ async def _body(request: HttpRequest, service: Service) -> bytes:
         Problem: 413.
     """
     most = service.settings.max_body_bytes
-    problem = Problem("too_large", f"a body of more than {most} bytes; send fewer or shorter texts in a request", {"Connection": "close"})
     told = request.headers.get("content-length", "")
     if told.isdigit() and int(told) > most:
-        raise problem
+        raise _too_large(most)
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
         if size > most:
-            raise problem
+            raise _too_large(most)
         parts.append(part)
     return b"".join(parts)
+
+
+def _too_large(most: int) -> Problem:
+    return Problem("too_large", f"a body of more than {most} bytes; send fewer or shorter texts in a request", {"Connection": "close"})
 
 
 async def _gone(request: HttpRequest) -> None:

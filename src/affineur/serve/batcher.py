@@ -1,4 +1,4 @@
-"""The queue before the engine: threads, mostly one, that make batches of padded tokens out of whatever waits, and compute them.
+"""The queue before the engine: a few threads that make batches of padded tokens out of whatever waits, and compute them.
 
 Servers that count requests let one long text stall a batch of short ones, and compute for clients that have gone. Here a batch holds
 windows of about the same length, short ones go first for a bounded time, and what nobody waits for any more is never computed.
@@ -89,7 +89,7 @@ class Observer(Protocol):
 
 
 class Batcher:
-    """Computes jobs, whole batches at a time, on a thread for each lane of the engine: one, but for light models.
+    """Computes jobs, whole batches at a time, on a thread for each lane of the engine.
 
     Args:
         tagger: The engine.
@@ -107,6 +107,7 @@ class Batcher:
         self._deadline = math.inf  # none of those that wait has an earlier one
         self._serial = 0
         self._closing = False
+        self._busy = 0  # lanes at work
         self._changed = threading.Condition()
         self._threads = [threading.Thread(target=self._run, name="affineur-inference", daemon=True) for _ in range(tagger.lanes)]
         for thread in self._threads:
@@ -177,12 +178,18 @@ class Batcher:
             batch = self._take()
             held.update(waiting.job for waiting in batch)
             self._observer.depth(len(self._waiting))
+            alone = self._busy == 0 and not self._waiting
+            self._busy += 1
             if self._waiting:
                 self._changed.notify()  # another lane
-        for job in expired:
-            self._end(job, Expired("the request waited longer than it may"))
-        if batch:
-            self._compute(batch)
+        try:
+            for job in expired:
+                self._end(job, Expired("the request waited longer than it may"))
+            if batch:
+                self._compute(batch, alone)
+        finally:
+            with self._changed:
+                self._busy -= 1
         return True
 
     def _fill(self) -> None:
@@ -242,14 +249,14 @@ class Batcher:
                 break
         return begin, end
 
-    def _compute(self, batch: list[_Waiting]) -> None:
+    def _compute(self, batch: list[_Waiting], alone: bool) -> None:
         start = time.perf_counter()
         for job in {waiting.job for waiting in batch}:
             if job.started is None and not job.over:
                 job.started = start
                 self._observer.waited(start - job.arrived)
         try:
-            logits = self.tagger.lane_logits([waiting.window for waiting in batch])
+            logits = self.tagger.lane_logits([waiting.window for waiting in batch], alone)
             if len(logits) != len(batch):
                 raise ModelError("the engine gave more or fewer rows than it was given windows")
         except BaseException:  # one of them is the cause: the others must not suffer
@@ -257,7 +264,7 @@ class Batcher:
                 self._compute_alone(waiting)
             return
         seconds = time.perf_counter() - start
-        new = seconds / sum(waiting.length for waiting in batch) / len(self._threads)
+        new = seconds / sum(waiting.length for waiting in batch) / (1 if alone else len(self._threads))
         self.seconds_per_token += _LATEST * (new - self.seconds_per_token) if self.seconds_per_token else new
         self._observer.batch(len(batch), logits.shape[0] * logits.shape[1], seconds)
         for waiting, row in zip(batch, logits, strict=True):

@@ -117,6 +117,7 @@ class Worker:
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # nobody's address is looked at
             lifespan="off",
             backlog=_BACKLOG,
             timeout_graceful_shutdown=int(2 * self.plan.settings.timeout) + 5,

@@ -186,6 +186,12 @@ async def find(
     return found[0] if isinstance(asked.inputs, str) else found, answer
 
 
+def _fields(entity: Entity, text: str) -> dict[str, Any]:
+    """Do what ``asdict`` does, several times as fast."""
+    start, end = entity.start, entity.end
+    return {"entity_group": entity.entity_group, "score": entity.score, "word": text[start:end], "start": start, "end": end}
+
+
 def check_texts(texts: Sequence[str], settings: Settings) -> None:
     """Refuse texts beyond the limits.
 
@@ -236,7 +242,7 @@ def shown(text: str, found: Sequence[Entity] | Sequence[LabeledPiece], parameter
         return [asdict(piece) | {"word": text[piece.start : piece.end]} for piece in found if piece.start < piece.end]
     entities = [entity for entity in found if isinstance(entity, Entity)]
     if parameters.redact is None:
-        return [asdict(entity) | {"word": text[entity.start : entity.end]} for entity in without_overlap(text, entities)]
+        return [_fields(entity, text) for entity in without_overlap(text, entities)]
     hidden = redact(text, entities, parameters.redact)
     answer: dict[str, Any] = {"text": hidden.text, "entities": [asdict(entity) for entity in hidden.entities]}
     if parameters.redact_map:
