@@ -291,7 +291,7 @@ def test_batches_side_by_side_give_what_one_by_one_do(shared_onnx: Path) -> None
         return open_session(shared_onnx / "model.onnx", 1)
 
     one, many = (
-        OnnxTagger(open_session(shared_onnx / "model.onnx", 2), Encoder.from_folder(shared_onnx, folder.config), folder.labels, 32, more)
+        OnnxTagger(open_session(shared_onnx / "model.onnx", 2), Encoder.from_folder(shared_onnx, folder.config), folder.labels, 32, more, True)
         for more in (None, again)
     )
     sentences = [["Marie", "vit", "à", "Paris"][: 1 + i % 4] * (1 + i % 3) for i in range(40)]

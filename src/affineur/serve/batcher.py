@@ -7,10 +7,12 @@ windows of about the same length, short ones go first for a bounded time, and wh
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time
 from bisect import bisect_left, insort
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import accumulate
 from operator import attrgetter
 from typing import NamedTuple, Protocol
@@ -23,6 +25,8 @@ from affineur.serve import logs
 _MOST_WINDOWS = 256
 #: Weight of the latest batch in the running speed.
 _LATEST = 0.1
+#: By how much computing gives way to the rest of the process, where the system knows priorities of threads.
+_NICE = 5
 
 
 class Expired(AffineurError):
@@ -151,6 +155,8 @@ class Batcher:
             thread.join(timeout)
 
     def _run(self) -> None:
+        with suppress(OSError, AttributeError):  # the event loop first: it is short, and health probes wait for it
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + _NICE)
         held: set[Job] = set()  # the jobs in this thread's hands
         while True:
             try:

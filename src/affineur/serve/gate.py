@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import random
 import re
 import time
 import uuid
@@ -23,6 +25,8 @@ _OPEN_UNDER = ("/ui/", "/static-offline-docs/", "/docs/")
 _ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _INFER = re.compile(r"/v2/models/([^/]+)(?:/versions/[^/]+)?/infer")
 _TEXTS = frozenset({"/", "/predict", "/runsync"})
+#: Seconds after which a refusal is told: clients that ask again at once would take the processor from those who are served.
+_HOLD = (0.2, 1.0)
 _GONE = 499  # nobody is there to read it; it stands in metrics and logs
 
 
@@ -37,6 +41,7 @@ class Gate:
 
     def __init__(self, app: ASGIApp, service: Service, keys: Callable[[], tuple[Key, ...]] = tuple) -> None:
         self.app, self.service, self.keys = app, service, keys
+        self._refused, self._tell_next = 0, 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -61,9 +66,13 @@ class Gate:
                 message = {**message, "headers": [*message.get("headers", []), *more]}
             await send(message)
 
+        refused = False
         try:
             key = self._key(scope, headers.get(b"authorization", b"").decode("latin-1"))
-            self._refuse(scope)
+            if refusal := self._refusal(scope):
+                refused = True
+                await asyncio.sleep(random.uniform(*_HOLD))
+                raise refusal
             await self.app(scope, receive, answer)
         except Problem as problem:
             await respond(problem, answer)
@@ -78,7 +87,9 @@ class Gate:
             route = _route(scope)
             method = scope["method"] if scope["method"] in _METHODS else "other"
             self.service.metrics.requests.labels(method, route, str(status)).observe(seconds)
-            if route not in OPEN or status >= 500:
+            if refused:
+                self._tell_refused()
+            elif route not in OPEN or status >= 500:
                 told = scope.get("affineur", {})
                 logs.event("request", id=identity, method=method, route=route, status=status, ms=round(1000 * seconds, 1), **_who(key), **told)
 
@@ -96,15 +107,21 @@ class Gate:
             raise Problem("unauthorized", "expected the header Authorization: Bearer KEY", {"WWW-Authenticate": "Bearer"})
         return key
 
-    def _refuse(self, scope: Scope) -> None:
-        """Refuse texts under load before anything of them is read: under a flood that is most of the work."""
+    def _refusal(self, scope: Scope) -> Problem | None:
+        """Return the refusal of texts under load, before anything of them is read: under a flood that is most of the work."""
         if scope["method"] != "POST":
-            return
+            return None
         match = None if scope["path"] in _TEXTS else _INFER.fullmatch(scope["path"])
         if match is None and (scope["path"] not in _TEXTS or scope["query_string"]):
-            return
-        if (problem := self.service.overload(match[1] if match else None)) is not None:
-            raise problem
+            return None
+        return self.service.overload(match[1] if match else None)
+
+    def _tell_refused(self) -> None:
+        """Log refusals together, a line a second: a flood must not become one of lines."""
+        self._refused += 1
+        if (now := time.monotonic()) >= self._tell_next:
+            logs.event("refused", requests=self._refused)
+            self._refused, self._tell_next = 0, now + 1
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})

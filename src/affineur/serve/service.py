@@ -185,7 +185,10 @@ class Service:
             self._tell(model)
             done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             job = Job(reading.windows, arrived + self.settings.timeout, _resolver(done))
-            model.batcher.submit(job)
+            try:
+                model.batcher.submit(job)
+            except AffineurError as error:  # the endpoint has ended
+                raise Problem("unhealthy", str(error)) from None
             waited_for = {done} if watch is None else {done, watch}
             # The batcher drops what is late; should its engine hang, the client is told all the same.
             await asyncio.wait(waited_for, timeout=2 * self.settings.timeout, return_when=asyncio.FIRST_COMPLETED)
