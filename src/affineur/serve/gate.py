@@ -37,10 +37,12 @@ class Gate:
         app: The application behind.
         service: Says whether it is overloaded or draining.
         keys: Returns the keys that are known; none of them, and nobody needs one.
+        texts: What answers ``POST /`` and ``/predict``, where it is not the application behind.
     """
 
-    def __init__(self, app: ASGIApp, service: Service, keys: Callable[[], tuple[Key, ...]] = tuple) -> None:
+    def __init__(self, app: ASGIApp, service: Service, keys: Callable[[], tuple[Key, ...]] = tuple, texts: ASGIApp | None = None) -> None:
         self.app, self.service, self.keys = app, service, keys
+        self._quick = {("POST", path): texts for path in ("/", "/predict") if texts is not None}
         self._refused, self._tell_next = 0, 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,7 +75,7 @@ class Gate:
                 refused = True
                 await asyncio.sleep(random.uniform(*_HOLD))
                 raise refusal
-            await self.app(scope, receive, answer)
+            await self._quick.get((scope["method"], scope["path"]), self.app)(scope, receive, answer)
         except Problem as problem:
             await respond(problem, answer)
         except (Gone, ClientDisconnect):  # before it got an answer, or before it had sent its request
