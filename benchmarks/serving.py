@@ -2,9 +2,10 @@
 
 ``throughput``: 64 clients in a closed loop on real sentences, on this machine too (their processor time is printed, not taken off), against
 the offline runtime on the same sentences, the guide's recipe behind plain FastAPI, and LitServe with its own batching in front of the *same*
-engine; rounds are interleaved, and a server that is not measured is stopped. ``latency``: random arrivals (Poisson) at 25, 50 and 80 % of
-capacity, timed from when each should have been sent. ``burst``: 512 clients, then 5,000 requests at once, with health probes throughout.
-``mix``: texts of 20 and 400 words, first come first served and as it is. ``soak``: ten minutes at 70 % of capacity. ``start``: time to ready.
+engine, which computes a batch as it comes or cuts it by length as it does offline; rounds are interleaved, and a server that is not measured
+is stopped. ``latency``: random arrivals (Poisson) at 25, 50 and 80 % of capacity, timed from when each should have been sent. ``burst``: 512 clients, then
+5,000 requests at once, with health probes throughout. ``mix``: texts of 20 and 400 words, first come first served and as it is. ``soak``: ten
+minutes at 70 % of capacity. ``start``: time to ready.
 
 The full-size model is random, so it proves speed; without ``--model`` it is made as in ``fast.py``. LitServe is no dependency: ``pip install
 litserve`` to have its row.
@@ -103,7 +104,8 @@ class Bench:
             ways = {"offline": stack.enter_context(offline(self.model, self.texts))}
             ways["affineur serve"] = stack.enter_context(server(self.model, stopped=True))
             if _installed("litserve"):
-                ways["LitServe, same engine, its batching"] = stack.enter_context(peer("litserve", self.model))
+                ways["LitServe, its batches whole"] = stack.enter_context(peer("litserve", self.model))
+                ways["LitServe, its batches cut by ours"] = stack.enter_context(peer("litserve-cut", self.model))
             if self.teacher is not None:
                 ways["plain FastAPI, the guide's recipe"] = stack.enter_context(peer("plain", self.teacher))
             rates: dict[str, list[float]] = {name: [] for name in ways}
@@ -313,11 +315,17 @@ def serve_plain(model: str, port: str) -> int:
     return 0
 
 
-def serve_litserve(model: str, port: str) -> int:
-    """LitServe as its documentation has it, in front of our engine: batches of 32 within 5 ms, whatever their lengths."""
+def serve_litserve(model: str, port: str, whole: bool = True) -> int:
+    """LitServe as its documentation has it, in front of our engine: batches of 32 within 5 ms, whatever their lengths.
+
+    Args:
+        model: The artifact.
+        port: Where to listen.
+        whole: Whether its batches are computed as they are; otherwise our engine cuts them by length.
+    """
     import litserve
 
-    litserve.LitServer(Batching(model, max_batch_size=32, batch_timeout=0.005), accelerator="cpu", workers_per_device=1).run(
+    litserve.LitServer(Batching(model, whole, max_batch_size=32, batch_timeout=0.005), accelerator="cpu", workers_per_device=1).run(
         port=int(port), generate_client_file=False, log_level="error"
     )
     return 0
@@ -343,14 +351,15 @@ def _batching() -> type:
     import litserve
 
     class Api(litserve.LitAPI):
-        def __init__(self, model: str, **more: object) -> None:
+        def __init__(self, model: str, whole: bool, **more: object) -> None:
             super().__init__(**more)
-            self.model = model
+            self.model, self.whole = model, whole
 
         def setup(self, device: str) -> None:
             from affineur import load as load_model
 
-            self.tagger = load_model(self.model).whole()
+            tagger = load_model(self.model)
+            self.tagger = tagger.whole() if self.whole else tagger
 
         def decode_request(self, request: dict[str, str]) -> str:
             return request["inputs"]
@@ -380,7 +389,13 @@ if _installed("litserve"):
     Batching = _batching()
     Batching.__qualname__ = "Batching"  # LitServe starts its workers anew, and they look it up here
 
-PEERS = {"fifo": serve_first_come, "plain": serve_plain, "litserve": serve_litserve, "offline": run_offline}
+PEERS = {
+    "fifo": serve_first_come,
+    "plain": serve_plain,
+    "litserve": serve_litserve,
+    "litserve-cut": functools.partial(serve_litserve, whole=False),
+    "offline": run_offline,
+}
 
 
 def gauge(url: str, name: str) -> float:
