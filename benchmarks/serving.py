@@ -1,10 +1,10 @@
 """The endpoint under load: against the offline runtime and two other servers, at shares of its capacity, in a burst, with mixed texts, for long.
 
-``throughput``: 64 clients in a closed loop on real sentences, on this machine too (their processor time is printed, not taken off), against
-the offline runtime on the same sentences, the guide's recipe behind plain FastAPI, and LitServe with its own batching in front of the *same*
-engine, which computes a batch as it comes or cuts it by length as it does offline; rounds are interleaved, and a server that is not measured
-is stopped. ``latency``: random arrivals (Poisson) at 25, 50 and 80 % of capacity, timed from when each should have been sent. ``burst``: 512
-clients, then 5,000 requests at once, with health probes throughout. ``mix``: texts of 20 and 400 words, first come first served and as it is. ``soak``: ten
+``throughput``: 64 clients in a closed loop on real sentences, on this machine too (their processor time is printed, not taken off), against the
+offline runtime on the same sentences, the guide's recipe behind plain FastAPI, and LitServe with its own batching in front of the *same* engine,
+which computes a batch as it comes or cuts it by length as it does offline; rounds are interleaved, and a server that is not measured is stopped.
+``latency``: random arrivals (Poisson) at 25, 50 and 80 % of capacity, timed from when each should have been sent. ``burst``: 512 clients, then
+5,000 requests at once, with health probes throughout. ``mix``: texts of 20 and 400 words, first come first served and as it is. ``soak``: ten
 minutes at 70 % of capacity. ``start``: time to ready.
 
 The full-size model is random, so it proves speed; without ``--model`` it is made as in ``fast.py``. LitServe is no dependency: ``pip install
