@@ -6,9 +6,10 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from affineur.serve.admission import LOW, Admission, Permit, Refused
+from affineur.serve.admission import LOW, SHARE, Admission, Permit, Refused
 
 _INPUTS, _TOKENS = 20, 100
+_MOST = int(SHARE * _TOKENS)  # that one request counts for
 
 
 class Requests(RuleBasedStateMachine):
@@ -39,14 +40,15 @@ class Requests(RuleBasedStateMachine):
             return
         place = waiting[which % len(waiting)]
         permit, inputs, _ = self.held[place]
-        others = sum(n for _, _, n in self.held)
+        others = sum(min(n, _MOST) for _, _, n in self.held)
+        large = any(n > _MOST for _, _, n in self.held)
         try:
             self.admission.charge(permit, tokens)
         except Refused:
-            assert others > 0
-            assert others + tokens > _TOKENS
+            assert (tokens > _MOST and large) or others + min(tokens, _MOST) > _TOKENS
         else:
-            assert others == 0 or others + tokens <= _TOKENS
+            assert others + min(tokens, _MOST) <= _TOKENS
+            assert not (tokens > _MOST and large)
             self.held[place] = permit, inputs, tokens
 
     @rule(which=st.integers(0, 50), again=st.booleans())
@@ -62,8 +64,7 @@ class Requests(RuleBasedStateMachine):
     def counted(self) -> None:
         admission = self.admission
         assert admission.inputs == sum(n for _, n, _ in self.held) <= _INPUTS
-        assert admission.tokens == sum(n for _, _, n in self.held)
-        assert admission.tokens <= _TOKENS or sum(n > 0 for _, _, n in self.held) == 1
+        assert admission.tokens == sum(min(n, _MOST) for _, _, n in self.held) <= _TOKENS
         if admission.refusing is not None:
             assert admission.inputs > LOW * _INPUTS or admission.tokens > LOW * _TOKENS
 
@@ -103,19 +104,23 @@ def test_a_refusal_for_tokens_does_not_end_one_for_inputs() -> None:
     first = admission.enter(8)
     with pytest.raises(Refused):
         admission.enter(1)
-    admission.charge(first, 10)
+    for _ in range(3):
+        admission.charge(first, 30)
     with pytest.raises(Refused, match="tokens"):
-        admission.charge(first, 95)
+        admission.charge(first, 30)
     assert admission.refusing == "inputs"
 
 
-def test_one_request_alone_may_have_more_tokens_than_the_watermark() -> None:
+def test_a_long_document_keeps_nobody_out_but_another() -> None:
     admission = Admission(8, 100)
-    big, small = admission.enter(1), admission.enter(1)
+    big, small, other = (admission.enter(1) for _ in range(3))
     admission.charge(big, 1000)
-    with pytest.raises(Refused, match="tokens"):
-        admission.charge(small, 1)
-    assert admission.refusing == "tokens"
-    admission.leave(small)
-    admission.leave(big)
+    admission.charge(small, 30)
+    with pytest.raises(Refused, match="long documents"):
+        admission.charge(other, 1000)
     assert admission.refusing is None
+    admission.leave(big)
+    admission.charge(other, 1000)
+    for permit in (small, other):
+        admission.leave(permit)
+    assert (admission.inputs, admission.tokens) == (0, 0)

@@ -371,3 +371,21 @@ def test_choosing_a_batch_among_thousands_is_cheap(make: Make) -> None:
         assert batcher._take()
         times.append(time.perf_counter() - start)
     assert min(times) < 0.005  # 0.2 ms where it was measured
+
+
+def test_the_windows_of_a_document_leave_half_of_the_engine_to_others(make: Make) -> None:
+    engine = Engine(16)
+    engine.go.clear()
+    batcher = make(engine)
+    batcher.seconds_per_token = 0.1
+    busy, document = Waiter([window(16, 9)]), Waiter([window(16, 1) for _ in range(4)])
+    batcher.submit(busy.job)
+    assert engine.entered.acquire(timeout=30)
+    batcher.submit(document.job)
+    late = [Waiter([window(16, 2)]), Waiter([window(16, 3)])]
+    for waiter in late:
+        batcher.submit(waiter.job)
+    engine.go.set()
+    for waiter in (busy, document, *late):
+        waiter.wait()
+    assert [ids[0][0] for ids in engine.seen] == [9, 1, 2, 3, 1, 1, 1]

@@ -52,7 +52,7 @@ def test_without_keys_everything_is_open_and_admin_is_not_there(client: TestClie
     "shown", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic secret-clinic"}, {"Authorization": "secret-clinic"}]
 )
 def test_the_wrong_key_opens_nothing(guarded: TestClient, path: str, shown: dict[str, str]) -> None:
-    for method in ("GET", "POST"):
+    for method in ("GET", "POST") if path != "/" else ("POST",):  # a browser is shown the page
         answer = guarded.request(method, path, headers=shown)
         assert (answer.status_code, answer.json()["error_type"], answer.headers["www-authenticate"]) == (401, "unauthorized", "Bearer")
 
@@ -60,6 +60,21 @@ def test_the_wrong_key_opens_nothing(guarded: TestClient, path: str, shown: dict
 @pytest.mark.parametrize("path", sorted(OPEN))
 def test_probes_and_pages_need_no_key(guarded: TestClient, path: str) -> None:
     assert guarded.get(path).status_code == 200
+
+
+def test_a_browser_is_shown_the_page(guarded: TestClient) -> None:
+    answer = guarded.get("/", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (307, "ui")
+
+
+@pytest.mark.parametrize("path", sorted(OPEN))
+def test_monitors_may_ask_by_head(guarded: TestClient, path: str) -> None:
+    assert guarded.head(path).status_code == 200
+
+
+def test_a_misspelt_query_is_no_default(guarded: TestClient) -> None:
+    answer = guarded.post("/predict?modle=other", json={"inputs": "Paris"}, headers=_shown("clinic"))
+    assert (answer.status_code, answer.json()["error_type"]) == (422, "validation")
 
 
 @pytest.mark.parametrize("path", ["/ui/../admin/reload", "/docs/../info", "/ping/../metrics", "//info", "/ui/%2e%2e/info", "/PING", "/ping/"])
@@ -71,7 +86,7 @@ def test_no_spelling_of_a_path_gets_round_the_key(guarded: TestClient, path: str
 
 def test_a_key_opens_texts_and_only_an_admins_opens_admin(guarded: TestClient, told: Callable[[], list[dict[str, Any]]]) -> None:
     assert guarded.post("/", json={"inputs": "Paris"}, headers=_shown("clinic")).status_code == 200
-    assert guarded.post("/admin/reload", json={"name": "nobody"}, headers=_shown("clinic")).status_code == 401
+    assert guarded.post("/admin/reload", json={"name": "nobody"}, headers=_shown("clinic")).status_code == 403
     assert guarded.post("/admin/reload", json={"name": "nobody"}, headers=_shown("chief")).status_code == 404  # let in, and no such model
     assert [line.get("key") for line in told()] == ["clinic", None, "chief"]
 
@@ -102,7 +117,7 @@ def test_labels_are_never_from_a_user(client: TestClient, service: Service, told
     assert routes <= {"/", "/predict", "/runsync", "/v2", "/info", "/ui", "other", "/admin/reload", "/metrics", *OPEN} | {
         route for route in routes if "{" in route
     }
-    assert set(re.findall(r'method="([^"]*)"', text)) <= {"GET", "POST", "PUT", "DELETE", "other"}
+    assert set(re.findall(r'method="([^"]*)"', text)) <= {"GET", "HEAD", "POST", "PUT", "DELETE", "other"}
     assert set(re.findall(r'model="([^"]*)"', text)) <= {"ner", "int8"}
 
 

@@ -149,7 +149,7 @@ def test_the_table_of_errors_is_complete_and_true(guarded: str, keys: tuple[Path
     job = status_of(guarded, "/runsync", '{"input": {"inputs": 3}}', key)
     assert (job[0], json.loads(job[1])["status"]) == (200, "FAILED")
     assert status_of(guarded, "/predict", '{"inputs": "a"}')[0] == status_of(guarded, "/predict", '{"inputs": "a"}', key + "x")[0] == 401
-    assert status_of(guarded, "/admin/reload", "{}", key)[0] == 401
+    assert status_of(guarded, "/admin/reload", "{}", key)[0] == 403
     refused = status_of(guarded, "/admin/reload", '{"model": "nothing"}', admin)
     assert refused[0] == 424
     assert "still serves" in refused[1]

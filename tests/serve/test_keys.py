@@ -60,15 +60,17 @@ def test_every_key_is_compared_whole_in_constant_time(tmp_path: Path, monkeypatc
         assert compared == [key.digest for key in read_keys(path)]
 
 
-def test_a_file_that_others_may_read_is_reported(tmp_path: Path) -> None:
+def test_a_file_that_anybody_may_read_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "keys"
     add_key(path, "a")
     said: list[str] = []
     with listening(lambda what, *_: said.append(what)):
         warn_if_open(path)
-        path.chmod(0o640)
+        path.chmod(0o640)  # as Kubernetes gives a secret to a user without rights
         warn_if_open(path)
-    assert said == [f"{path} can be read by others; type: chmod 600 {path}"]
+        path.chmod(0o644)
+        warn_if_open(path)
+    assert said == [f"{path} can be read by anybody; type: chmod 600 {path}"]
 
 
 @pytest.mark.parametrize(
@@ -128,3 +130,13 @@ def test_a_file_of_something_else_is_not_added_to(tmp_path: Path, capsys: Any) -
     assert main(["key", str(path), "a"]) == 1
     assert path.read_text() == "my notes\n"
     assert "notes:1: expected NAME" in capsys.readouterr().err
+
+
+def test_a_file_without_a_key_admits_nobody_once_there_was_one(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    key = add_key(path, "a")
+    path.write_text("")
+    keys = read_keys(path, empty=True)
+    assert keys, "no key at all would mean that nobody needs one"
+    for shown in (f"Bearer {key}", "Bearer ", "Bearer", None, "Bearer nobody"):
+        assert find_key(shown, keys) is None

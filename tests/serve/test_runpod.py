@@ -146,6 +146,13 @@ def test_jobs_at_once_share_batches(shared_onnx: Path) -> None:
     assert len(batches) < 20
 
 
+def test_long_jobs_at_once_all_complete(shared_onnx: Path) -> None:
+    """More than an endpoint would let wait: a job that failed for that would be lost."""
+    handler = make_handler(str(shared_onnx), load)
+    outputs = run(handler, *({"inputs": f"{TEXT} " * 200} for _ in range(64)))
+    assert all(isinstance(output, list) and output for output in outputs)
+
+
 @pytest.mark.parametrize(("job", "said"), [*WRONG, (None, "not an object"), ("texte", "not an object"), ([TEXT], "not an object")])
 def test_the_handler_tells_what_is_wrong(handler: Handler, job: Any, said: str) -> None:
     (output,) = run(handler, job)

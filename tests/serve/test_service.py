@@ -68,15 +68,48 @@ def test_refusing_before_the_body_is_read_leaves_the_connection_usable(start: St
 
 
 def test_too_many_tokens_are_refused_after_they_are_counted(start: Start) -> None:
-    held = start(max_waiting_tokens=30)
+    held = start(max_waiting_tokens=60)
     held.hold()
-    status, body, headers = held.post({"inputs": [TEXT] * 5})
-    assert (status, body["error_type"]) == (429, "overloaded")
-    assert "too many tokens wait" in body["error"]
-    assert "retry-after" in headers
-    held.go.set()
+    with ThreadPoolExecutor(8) as pool:
+        found = [pool.submit(held.post, {"inputs": TEXT}) for _ in range(8)]
+        until(lambda: sum(each.done() for each in found) >= 3)
+        refused = [each.result() for each in found if each.done()]
+        held.go.set()
+    for status, body, headers in refused:
+        assert (status, body["error_type"], "retry-after" in headers) == (429, "overloaded", True)
+        assert "too many tokens wait" in body["error"]
     until(lambda: held.permits == (0, 0))
-    assert held.post({"inputs": [TEXT] * 5})[0] == 200, "alone it may"
+
+
+def test_a_document_longer_than_the_limit_of_tokens_lets_others_in(start: Start) -> None:
+    held = start(max_waiting_tokens=200)
+    held.go.clear()
+    with ThreadPoolExecutor(3) as pool:
+        long = pool.submit(held.post, {"inputs": f"{TEXT} " * 200})
+        until(lambda: held.permits[1] > 0)
+        short = pool.submit(held.post, {"inputs": TEXT})
+        until(lambda: held.permits[0] == 2)
+        assert held.post({"inputs": f"{OTHER} " * 200})[0] == 429, "another long one waits for its turn"
+        held.go.set()
+        assert (long.result()[0], short.result()[0]) == (200, 200)
+    until(lambda: held.permits == (0, 0))
+
+
+def test_lone_words_do_not_spoil_the_speed_that_limits_go_by(start: Start) -> None:
+    held = start()
+    batcher = held.service.models["ner"].batcher
+    before = batcher.seconds_per_token
+    for _ in range(20):
+        assert held.post({"inputs": "Nantes"})[0] == 200
+    assert batcher.seconds_per_token == before
+
+
+def test_a_body_that_does_not_come_is_given_up(start: Start) -> None:
+    held = start(body_seconds=0.1)
+    with socket.create_connection(("127.0.0.1", held.port), timeout=30) as client:
+        client.sendall(b'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{"inputs"')
+        assert client.recv(1000).startswith(b"HTTP/1.1 408 ")
+    assert held.service.unread == 0
 
 
 def test_who_waits_too_long_is_refused_and_never_computed(start: Start) -> None:

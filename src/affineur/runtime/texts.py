@@ -11,7 +11,7 @@ from tokenizers import Encoding, Tokenizer
 
 #: Characters without a space that a tokenizer is given at once: the rules of some take time that grows with their square.
 LONGEST_RUN = 2000
-_RUN = re.compile(rf"\S{{{LONGEST_RUN}}}(?=\S)")
+_RUN = re.compile(r"\S+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,7 @@ def encodable(text: str) -> str:
 def _parts(text: str) -> Iterator[tuple[int, str]]:
     begin = 0
     for run in _RUN.finditer(text):
-        yield begin, text[begin : run.end()]
-        begin = run.end()
+        for cut in range(run.start() + LONGEST_RUN, run.end(), LONGEST_RUN):
+            yield begin, text[begin:cut]
+            begin = cut
     yield begin, text[begin:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -139,7 +140,7 @@ class Encoder:
             # In an overlap each word goes to the window that shows more of its context.
             own_from = begin + overlap // 2 if number else 0
             own_to = end - (overlap - overlap // 2) if number < count - 1 else len(ids)
-            own = [i for i in first if own_from <= i < own_to]
+            own = first[bisect_left(first, own_from) : bisect_left(first, own_to)]
             if own:
                 yield Window(
                     sentence,

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 #: Where refusing ends again, as a share of the limit at which it began: one request that leaves must not let one in at a time.
 LOW = 0.75
+#: The most that one request counts for, as a share of the limit of tokens: a long document must not keep everybody else out.
+SHARE = LOW / 2
 
 
 @dataclass(slots=True)
@@ -15,13 +17,14 @@ class Permit:
 
     inputs: int
     tokens: int = 0
+    large: bool = False
 
 
 class Refused(Exception):
     """A request that may not wait.
 
     Args:
-        reason: ``inputs`` or ``tokens``: what there is too much of.
+        reason: ``inputs``, ``tokens`` or ``long documents``: what there is too much of.
     """
 
     def __init__(self, reason: str) -> None:
@@ -34,13 +37,14 @@ class Admission:
 
     Args:
         most_inputs: High watermark of texts.
-        most_tokens: High watermark of tokens. A single request may exceed it when nothing else waits.
+        most_tokens: High watermark of tokens. A request counts for :data:`SHARE` of it at most, and only one at a time for as much as that.
     """
 
     def __init__(self, most_inputs: int, most_tokens: int) -> None:
         self.most_inputs, self.most_tokens = most_inputs, most_tokens
         self.inputs = self.tokens = 0
         self._refusing: str | None = None
+        self._large = False
         self._lock = threading.Lock()
 
     @property
@@ -70,13 +74,19 @@ class Admission:
         Raises:
             Refused: If they are too many; the permit stays the caller's to give back.
         """
+        share = max(1, int(SHARE * self.most_tokens))
+        counted = min(tokens, share)
         with self._lock:
-            if self.tokens and self.tokens + tokens > self.most_tokens:
+            if tokens > share and self._large:
+                raise Refused("long documents")
+            if self.tokens and self.tokens + counted > self.most_tokens:
                 if self.tokens > LOW * self.most_tokens:
                     self._refusing = self._refusing or "tokens"
                 raise Refused("tokens")
-            self.tokens += tokens
-            permit.tokens += tokens
+            self.tokens += counted
+            permit.tokens += counted
+            if tokens > share:
+                self._large = permit.large = True
 
     def leave(self, permit: Permit) -> None:
         """Give back what a request holds; again is harmless."""
@@ -84,5 +94,7 @@ class Admission:
             self.inputs -= permit.inputs
             self.tokens -= permit.tokens
             permit.inputs = permit.tokens = 0
+            if permit.large:
+                self._large = permit.large = False
             if self.inputs <= LOW * self.most_inputs and self.tokens <= LOW * self.most_tokens:
                 self._refusing = None

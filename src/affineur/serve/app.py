@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Path, Query
 from fastapi import Request as HttpRequest
-from fastapi.responses import Response
+from fastapi.responses import RedirectResponse, Response
 from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.json_schema import models_json_schema
@@ -20,11 +20,11 @@ from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from affineur.errors import AffineurError
+from affineur.errors import AffineurError, one_line
 from affineur.serve import kserve, runpod, wire
 from affineur.serve.gate import Gate
 from affineur.serve.keys import Key
-from affineur.serve.problems import STATUS, Problem, fault
+from affineur.serve.problems import STATUS, Problem, fault, overloaded
 from affineur.serve.served import About
 from affineur.serve.service import Answer, Service
 
@@ -32,6 +32,8 @@ from affineur.serve.service import Answer, Service
 Reload = Callable[[str, str], Awaitable[About]]
 
 _VERSION = version("affineur")
+#: Whole bodies whose bytes may be in memory before they are requests.
+_UNREAD = 16
 _PAGE = {
     "": ("index.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
@@ -53,7 +55,7 @@ class ReloadRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     name: str | None = Field(None, description="The name it is served under; the first when not given.")
-    model: str | None = Field(None, description="A folder or Hub id; the same as before when not given.")
+    model: str | None = Field(None, max_length=1000, description="A folder or Hub id; the same as before when not given.")
 
 
 def create_app(service: Service, keys: Callable[[], tuple[Key, ...]] = tuple, reload: Reload | None = None) -> Gate:
@@ -95,6 +97,8 @@ def _short_way(service: Service) -> ASGIApp:
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         request = HttpRequest(scope, receive, send)
+        if any(name != "model" for name in request.query_params):
+            raise Problem("validation", "unknown entry in the query, expected model; the others go into the body, under parameters")
         response = await _predict(request, service, request.query_params.get("model"))
         await response(scope, receive, send)
 
@@ -229,7 +233,7 @@ def _add_operations(app: FastAPI, service: Service, reload: Reload) -> None:
         text, kind = service.metrics.text()
         return Response(text, headers={"content-type": kind})
 
-    @app.post("/admin/reload", responses=_errors("not_found", "too_large"), openapi_extra=_takes("ReloadRequest"))
+    @app.post("/admin/reload", responses=_errors("forbidden", "not_found", "too_large"), openapi_extra=_takes("ReloadRequest"))
     async def reload_model(request: HttpRequest) -> dict[str, Any]:
         """Verify and load another artifact, then let it serve; the one before stays if that fails. Needs an admin's key."""
         body = await _body(request, service)
@@ -240,11 +244,15 @@ def _add_operations(app: FastAPI, service: Service, reload: Reload) -> None:
         name = service.model(wanted.name).about.name
         try:
             return {"model": _about(await reload(name, wanted.model or service.references[name]))}
-        except AffineurError as error:
-            raise Problem("backend", f"{error}; the artifact before it still serves") from None
+        except (AffineurError, OSError, ValueError) as error:  # names that no file can have are among them
+            raise Problem("backend", f"{one_line(error)}; the artifact before it still serves") from None
 
 
 def _add_pages(app: FastAPI) -> None:
+    async def to_page(_: HttpRequest) -> Response:
+        return RedirectResponse("ui")
+
+    app.add_route("/", to_page, methods=["GET"])
     folder = resources.files("affineur.serve") / "page"
     for path, (name, kind) in _PAGE.items():
         text = (folder / name).read_bytes()
@@ -266,7 +274,8 @@ def _without_parameters(page: Callable[[], Awaitable[Response]]) -> Callable[[Ht
 async def _predict(request: HttpRequest, service: Service, model: str | None) -> Response:
     asked = wire.parse(await _body(request, service))
     shown, answer = await _found(request, service, model, asked)
-    return _json(shown, headers=_times(answer))
+    texts = [asked.inputs] if isinstance(asked.inputs, str) else asked.inputs
+    return await service.aside(texts, lambda: _json(shown, headers=_times(answer)))
 
 
 async def _found(request: HttpRequest, service: Service, model: str | None, asked: wire.Request) -> tuple[Any, Answer]:
@@ -281,18 +290,28 @@ async def _body(request: HttpRequest, service: Service) -> bytes:
     """Read a body up to the limit, whether its length was told before or not.
 
     Raises:
-        Problem: 413.
+        Problem: 408, 413, or 429 where bodies that have not come yet hold too much memory.
     """
     most = service.settings.max_body_bytes
     told = request.headers.get("content-length", "")
     if told.isdigit() and int(told) > most:
         raise _too_large(most)
     parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > most:
-            raise _too_large(most)
-        parts.append(part)
+    try:
+        async with asyncio.timeout(service.settings.body_seconds):
+            async for part in request.stream():
+                size += len(part)
+                service.unread += len(part)
+                if size > most:
+                    raise _too_large(most)
+                if service.unread > _UNREAD * most:
+                    raise overloaded("too many bodies are being read", 1.0)
+                parts.append(part)
+    except TimeoutError:
+        late = f"the body did not come within {service.settings.body_seconds:g} seconds"
+        raise Problem("validation", late, {"Connection": "close"}, status=408) from None
+    finally:
+        service.unread -= size
     return b"".join(parts)
 
 
@@ -345,6 +364,8 @@ def _describe(app: FastAPI, service: Service) -> None:
         strides = [model.tagger.encoder.most_stride for model in service.models.values()]
         wire.tell_limits(definitions["$defs"], service.settings, min(strides, default=None))
         schema["components"]["schemas"].update(definitions["$defs"])
+        schema["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        schema["security"] = [{}, {"key": []}]
         return schema
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -131,9 +131,12 @@ class Batcher:
             if self._closing:
                 raise ModelError("the model has been put away")
             longest = self.tagger.encoder.max_length
+            ahead = 0
             for index, length in enumerate(job.lengths):
                 self._serial += 1
-                due = job.arrived + self._age * min(1.0, length / longest)
+                # The windows of a document fall due one after another, as if half of the engine were its own: others get the other half.
+                due = job.arrived + (self._age * min(1.0, length / longest) + 2 * ahead * self.seconds_per_token if self._by_length else 0.0)
+                ahead += length
                 insort(self._waiting, _Waiting(length if self._by_length else 0, self._serial, due, length, job, index))
             self._deadline = min(self._deadline, job.deadline)
             self._observer.depth(len(self._waiting))
@@ -270,8 +273,10 @@ class Batcher:
                 self._compute_alone(waiting)
             return
         seconds = time.perf_counter() - start
-        new = seconds / sum(waiting.length for waiting in batch) / (1 if alone else len(self._threads))
-        self.seconds_per_token += _LATEST * (new - self.seconds_per_token) if self.seconds_per_token else new
+        tokens = sum(waiting.length for waiting in batch)
+        if 2 * tokens >= self.tagger.budget:  # a lone word says nothing of the speed
+            new = seconds / tokens / (1 if alone else len(self._threads))
+            self.seconds_per_token += _LATEST * (new - self.seconds_per_token) if self.seconds_per_token else new
         self._observer.batch(len(batch), logits.shape[0] * logits.shape[1], seconds)
         for waiting, row in zip(batch, logits, strict=True):
             self._finish(waiting, row)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import re
 import time
@@ -11,6 +10,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from pydantic_core import to_json
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -71,11 +71,15 @@ class Gate:
         refused = False
         try:
             key = self._key(scope, headers.get(b"authorization", b"").decode("latin-1"))
+            if any(name == b"upgrade" for name, _ in scope["headers"]):  # the parser hands over what follows, so a body would be lost
+                raise Problem("validation", "HTTP/1.1 without Upgrade is spoken here", {"Connection": "close"}, status=426)
             if refusal := self._refusal(scope):
                 refused = True
                 await asyncio.sleep(random.uniform(*_HOLD))
                 raise refusal
-            await self._quick.get((scope["method"], scope["path"]), self.app)(scope, receive, answer)
+            # Monitors ask by HEAD; the server leaves the body out by itself.
+            asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+            await self._quick.get((scope["method"], scope["path"]), self.app)(asked, receive, answer)
         except Problem as problem:
             await respond(problem, answer)
         except (Gone, ClientDisconnect):  # before it got an answer, or before it had sent its request
@@ -102,11 +106,14 @@ class Gate:
             if admin:
                 raise Problem("not_found", "no such path")  # off unless there is a key to guard it
             return None
-        if path in OPEN or path.startswith(_OPEN_UNDER):
+        if path in OPEN or path.startswith(_OPEN_UNDER) or (path == "/" and scope["method"] in ("GET", "HEAD")):
             return None
         key = find_key(shown, keys)
-        if key is None or (admin and not key.admin):
-            raise Problem("unauthorized", "expected the header Authorization: Bearer KEY", {"WWW-Authenticate": "Bearer"})
+        if key is None:
+            found = "not a known key" if shown else "no key"
+            raise Problem("unauthorized", f"{found}; expected the header Authorization: Bearer KEY", {"WWW-Authenticate": "Bearer"})
+        if admin and not key.admin:
+            raise Problem("forbidden", "the key is not an administrator's; make one with: affineur key FILE NAME --admin")
         return key
 
     def _refusal(self, scope: Scope) -> Problem | None:
@@ -131,7 +138,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 async def respond(problem: Problem, send: Send) -> None:
     """Send an error."""
-    body = json.dumps(problem.body()).encode()
+    body = to_json(problem.body())
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     headers += [(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]
     await send({"type": "http.response.start", "status": problem.status, "headers": headers})

@@ -31,22 +31,32 @@ class Key:
     admin: bool
 
 
-def read_keys(path: Path) -> tuple[Key, ...]:
+#: What no key opens: a file of keys whose last line was taken out admits nobody, and not everybody.
+NOBODY = Key("nobody", "", False)
+
+
+def read_keys(path: Path, empty: bool = False) -> tuple[Key, ...]:
     """Read a file of keys: a name, ``sha256:`` and a digest, and ``admin`` where it is so, a key a line.
+
+    Args:
+        path: The file.
+        empty: Whether it may hold no key, which then admits nobody.
 
     Raises:
         ParameterError: If it cannot be read, a line is not of that form, or there is none.
     """
     keys = _parse(path, _read(path))
+    if not keys and empty:
+        return (NOBODY,)
     if not keys:
         raise ParameterError(f"{path} holds no key; make one with: affineur key {path} NAME")
     return tuple(keys)
 
 
 def warn_if_open(path: Path) -> None:
-    """Report a file of keys that others than its owner may read."""
-    if path.stat().st_mode & 0o077:
-        report(f"{path} can be read by others; type: chmod 600 {path}")
+    """Report a file of keys that anybody may read."""
+    if path.stat().st_mode & 0o007:  # its group may: Kubernetes shows a secret to a user without rights by its group
+        report(f"{path} can be read by anybody; type: chmod 600 {path}")
 
 
 def _read(path: Path) -> str:

@@ -24,7 +24,7 @@ class Tensor(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True, title="InferInput")
 
     name: str
-    shape: list[Annotated[int, Field(ge=0)]] = Field(min_length=1, max_length=2)
+    shape: list[Annotated[int, Field(ge=0, le=1_000_000)]] = Field(min_length=1, max_length=2)
     datatype: Literal["BYTES"]
     data: list[str] | list[list[str]] | None = None
     parameters: dict[str, Any] | None = None

@@ -9,6 +9,7 @@ from typing import Any
 STATUS = {
     "empty": 400,
     "unauthorized": 401,
+    "forbidden": 403,
     "not_found": 404,
     "method_not_allowed": 405,
     "too_large": 413,

@@ -19,6 +19,8 @@ from affineur.serve.settings import Settings
 #: From a job, ``{"id": …, "input": …}``, to its output, or to ``{"error": …}``.
 Handler = Callable[[Mapping[str, Any]], Awaitable[Any]]
 
+#: RunPod's queue is who limits what waits.
+_PATIENT = Settings(max_waiting_inputs=1_000_000, max_waiting_tokens=1 << 40, timeout=3600.0)
 #: Problems of the endpoint, not of the job: over HTTP they keep their status, so that a client asks again, or another model.
 _NOT_THE_JOBS = frozenset({"not_found", "overloaded", "unhealthy"})
 
@@ -53,12 +55,12 @@ def make_handler(reference: str, loader: Loader, settings: Settings | None = Non
     Args:
         reference: A model, as the user typed it.
         loader: Loads and proves it.
-        settings: Limits of a job.
+        settings: Limits of a job; by default nothing is too much, for nobody asks again for a job that fails.
 
     Raises:
         AffineurError: If the model cannot be served.
     """
-    service = Service({"ner": reference}, loader, settings or Settings(), Metrics())
+    service = Service({"ner": reference}, loader, settings or _PATIENT, Metrics())
     service.load()
 
     async def handle(job: Mapping[str, Any]) -> Any:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from affineur.artifact import open_folder
+from affineur.errors import ModelError
 from affineur.runtime import EngineTagger
+from affineur.runtime.texts import encodable
 from affineur.serve.admission import Admission
 from affineur.serve.batcher import Batcher, Observer
 from affineur.serve.settings import Settings
@@ -77,6 +79,8 @@ def start_model(name: str, reference: str, loader: Loader, settings: Settings, o
         AffineurError: If it is not a usable model, or does not prove itself on this CPU.
     """
     tagger, path = loader(reference)
+    if any(label != encodable(label) for label in tagger.labels):
+        raise ModelError(f"{path}: a label is not valid Unicode, so no answer could hold it")
     seconds = _warm(tagger)
     folder = open_folder(path)
     about = About(name, folder.kind, tagger.labels, folder.digest(), folder.size_bytes, path.name, version)

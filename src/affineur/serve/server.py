@@ -152,7 +152,11 @@ class Worker:
         for model in self.service.models.values():
             logs.event("serving", model=model.about.name, sha256=model.about.sha256, kind=model.about.kind, threads=_threads(model.tagger))
         logs.event("ready", seconds=round(time.perf_counter() - self.started, 2))
-        self._ready(self)
+        try:
+            self._ready(self)
+        except AffineurError as error:  # whoever waits for the file that tells would wait for ever
+            self.failure = error
+            self._server.should_exit = True
 
     async def reload_all(self) -> None:
         """Load every artifact, and the keys, again from where they were; what cannot be used leaves the old in place."""
@@ -170,7 +174,7 @@ class Worker:
         """Read the file of keys again; one that cannot be used changes nothing."""
         if self.plan.key_file is not None:
             try:
-                self.keys = read_keys(self.plan.key_file)
+                self.keys = read_keys(self.plan.key_file, empty=True)
             except AffineurError as error:
                 logs.event("keys refused", error=str(error))
 

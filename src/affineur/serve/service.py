@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from affineur.entities import Entity, LabeledPiece
 from affineur.errors import AffineurError, ParameterError
-from affineur.runtime import Wish
+from affineur.runtime import Reading, Wish
 from affineur.serve.admission import Refused
 from affineur.serve.batcher import Expired, Job
 from affineur.serve.metrics import Metrics
@@ -73,6 +73,7 @@ class Service:
         self.settings, self.metrics = settings, metrics
         self.models: dict[str, ServedModel] = {}
         self.draining = False
+        self.unread = 0  # bytes of bodies that are not requests yet
         self._loader, self._versions = loader, dict(versions or {})
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="affineur-text")
@@ -173,7 +174,11 @@ class Service:
         job: Job | None = None
         try:
             try:
-                reading = await self.aside(texts, lambda: model.tagger.read(texts, wish))
+                reading = await self.aside(texts, lambda: self._read(model, texts, wish, arrived))
+            except Refused as refused:
+                raise self._refusal(model, refused.reason) from None
+            except Expired as error:
+                raise self._failure(model, error) from None
             except ParameterError as error:
                 raise Problem("validation", str(error)) from None
             tokens = sum(map(len, reading.windows))
@@ -197,8 +202,7 @@ class Service:
             if job.error is not None:
                 raise self._failure(model, job.error)
             rows = [row for row in job.rows if row is not None]
-            found = await self.aside(texts, lambda: reading.results(rows))
-            self._tell_scores(found)
+            found = await self.aside(texts, lambda: self._tell_scores(reading.results(rows)))
             started, finished = job.started or arrived, job.finished or arrived
             return Answer(found, started - arrived, finished - started, tokens, model)
         finally:
@@ -221,11 +225,20 @@ class Service:
             model.batcher.close(timeout=5)
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _tell_scores(self, found: Sequence[Sequence[Entity] | Sequence[LabeledPiece]]) -> None:
+    def _read(self, model: ServedModel, texts: Sequence[str], wish: Wish, arrived: float) -> Reading:
+        """Cut texts, unless they waited for that so long that it would be in vain."""
+        if time.perf_counter() > arrived + self.settings.timeout:
+            raise Expired("the request waited longer than it may")
+        if model.admission.refusing is not None and time.perf_counter() > arrived + 1:
+            raise Refused(model.admission.refusing)
+        return model.tagger.read(texts, wish)
+
+    def _tell_scores(self, found: Sequence[Sequence[Entity] | Sequence[LabeledPiece]]) -> Sequence[Sequence[Entity] | Sequence[LabeledPiece]]:
         for entities in found:
             for entity in entities:
                 label = entity.entity_group if isinstance(entity, Entity) else entity.entity
                 self.metrics.confidence.labels(label).observe(entity.score)
+        return found
 
     def _check_time(self, model: ServedModel, tokens: int) -> None:
         seconds = tokens * model.batcher.seconds_per_token
@@ -244,7 +257,8 @@ class Service:
         return Problem("backend", str(error))
 
     def _tell(self, model: ServedModel) -> None:
-        self.metrics.of(model.about.name).held(model.admission.inputs, model.admission.tokens)
+        if self.models.get(model.about.name) is model:  # one that is being put away must not speak for it
+            self.metrics.of(model.about.name).held(model.admission.inputs, model.admission.tokens)
 
 
 def _put_away(model: ServedModel) -> None:

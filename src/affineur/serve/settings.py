@@ -22,6 +22,7 @@ class Settings:
         batch_wait: Seconds that an idle engine waits for a batch to fill.
         age: Seconds by which a text of a whole window may be overtaken by shorter ones that came later; 0 for first come, first served.
         by_length: Whether texts of about the same length are computed together.
+        body_seconds: Seconds within which a body must have come.
         drain: Seconds between the signal to stop, when readiness ends, and the end of accepting.
 
     Raises:
@@ -38,18 +39,23 @@ class Settings:
     batch_wait: float = 0.001
     age: float = 0.5
     by_length: bool = True
+    body_seconds: float = 10.0
     drain: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("max_inputs", "max_characters", "max_body_bytes", "max_waiting_inputs", "queue_seconds", "timeout"):
+        for name in ("max_inputs", "max_characters", "max_body_bytes", "max_waiting_inputs", "queue_seconds", "timeout", "body_seconds"):
             if not getattr(self, name) > 0:
-                raise ParameterError(f"{name} {getattr(self, name)} is impossible, expected more than 0")
+                raise ParameterError(f"{_shown(name)} of {getattr(self, name)} is impossible, expected more than 0")
         for name in ("batch_wait", "age", "drain"):
             if not getattr(self, name) >= 0:
-                raise ParameterError(f"{name} {getattr(self, name)} is impossible, expected 0 or more")
+                raise ParameterError(f"{_shown(name)} of {getattr(self, name)} is impossible, expected 0 or more")
         if self.max_waiting_tokens is not None and self.max_waiting_tokens < 1:
-            raise ParameterError(f"max_waiting_tokens {self.max_waiting_tokens} is impossible, expected at least 1")
+            raise ParameterError(f"max waiting tokens of {self.max_waiting_tokens} is impossible, expected at least 1")
         if self.max_inputs > self.max_waiting_inputs:
             raise ParameterError(
-                f"max_inputs {self.max_inputs} is more than max_waiting_inputs {self.max_waiting_inputs}, so it could never be granted"
+                f"up to {self.max_inputs} texts in a request, but only {self.max_waiting_inputs} may wait: it could never be granted"
             )
+
+
+def _shown(name: str) -> str:
+    return name.replace("_", " ")
