@@ -16,8 +16,11 @@ setup: .venv/ready
 demo: setup
 	$(BIN)/affineur demo
 
+# Two processes: each test computes on one thread.
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile
+
 test: setup
-	$(BIN)/pytest
+	$(PYTEST)
 
 test-slow: setup
 	$(BIN)/pytest -m slow
@@ -28,7 +31,7 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python docs/generate.py --check
-	$(BIN)/pytest
+	$(PYTEST)
 
 format: setup
 	$(BIN)/ruff format .

@@ -192,6 +192,22 @@ def test_the_map_leads_back_and_is_the_owners_alone(
     assert len(map_file.read_text("utf-8").splitlines()) == len(TEXTS)
 
 
+def test_a_document_is_one_text_with_the_same_pseudonyms_throughout(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = "Aujourd'hui, Élodie et Léa.\n\n  Léa habite à Paris.\n\nMarie Duval a vu Élodie.\n"
+    words, map_file = [str(model), "--document", "--redact", "pseudonym", "-q"], tmp_path / "map.jsonl"
+    monkeypatch.setattr("sys.stdin", io.StringIO(document))
+    assert main(["predict", *words, "--redact-map", str(map_file), "--json", str(tmp_path / "p.json")]) == 0
+    out = capsys.readouterr().out
+    expected = redact(document[:-1], load_tagger(model).predict(document[:-1]), "pseudonym")
+    assert len({each.word for each in expected.replacements}) > 1
+    assert out == expected.text + "\n"
+    [result] = json.loads((tmp_path / "p.json").read_text("utf-8"))
+    [row] = map(json.loads, map_file.read_text("utf-8").splitlines())
+    assert restore(result["text"], [Replacement(**each) for each in row["map"]]) + "\n" == document
+
+
 def test_a_redacted_stream_is_answered_before_it_ends(model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     class Counted(io.StringIO):
         read, answered, most_ahead = 0, 0, 0
@@ -216,6 +232,8 @@ def test_wrong_redactions_are_told_before_a_model_is_loaded(tmp_path: Path, caps
         (["--redact", "Marie"], "no redaction style 'Marie', expected one of type, pseudonym (a TEXT of one word goes before --redact)"),
         ([text, "--redact", "--aggregation-strategy", "none"], "--aggregation-strategy none gives pieces"),
         ([text, "--redact", "--redact-map", tmp_path], "is a folder, expected a file"),
+        ([text, "--document"], "--document reads standard input as one text, but 1 TEXT came too; type: --document < FILE"),
+        (["--document", "--redact", "type", text, text], "but 2 TEXTs came too"),
         ([text, "--redact-map", file], "type: --redact pseudonym --redact-map FILE"),
         ([text, "--redact", "--redact-map", file, "--json", tmp_path / "x" / ".." / "map.jsonl"], "both name"),
     ):

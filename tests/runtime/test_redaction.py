@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import time
 import unicodedata
 from dataclasses import asdict
@@ -20,7 +21,26 @@ from affineur.runtime.redaction import STYLES, Redacted, Replacement, redact, re
 
 DOC = (Path(__file__).parents[2] / "docs" / "redaction.md").read_text("utf-8")
 PARTS = (
-    *("Marie", "Paris", "Duval", "MARIE", "de", "Éli", "E\u0301li", "e\u0301", "\u0301", "😀", "👩‍👩‍👧", "𝐌𝐚𝐫𝐢𝐞", "日本", "\ud83d", "\x00"),
+    *(
+        "Marie",
+        "Paris",
+        "Duval",
+        "MARIE",
+        "de",
+        "Éli",
+        "E\u0301li",
+        "e\u0301",
+        "\u0301",
+        "😀",
+        "👩‍👩‍👧",
+        "𝐌𝐚𝐫𝐢𝐞",
+        "日本",
+        "\ud83d",
+        "\x00",
+        "\u00ad",
+        "\u2011",
+        "\u02bc",
+    ),
     *(" ", " ", " ", "\u00a0", "\n", "-", "'", "’", ".", "_", "1", "[PER_1]", "[PER]", "[LOC_2]", "[", "]", "[PER_", "_1]"),
 )
 
@@ -54,6 +74,15 @@ def original_spans(redacted: Redacted) -> list[tuple[int, int]]:
         spans.append((start + grown, start + grown + len(word)))
         grown += len(word) - len(placeholder)
     return spans
+
+
+def same_name(word: str) -> str:
+    """A name whatever its case, spaces, apostrophes and hyphens, character by character; punctuation counts inside it only."""
+    seen = "".join(character for character in word if unicodedata.category(character) != "Cf")
+    seen = re.sub("[\u2018\u2019\u201b\u2032\u02b9\u02bb-\u02bd\u00b4`]", "'", re.sub("[\u2010-\u2015\u2212]", "-", seen))
+    whole = " ".join(unicodedata.normalize("NFKC", seen).casefold().split())
+    ends = [place for place, character in enumerate(whole) if unicodedata.category(character)[0] not in "PZ"]
+    return whole[ends[0] : ends[-1] + 1] if ends else whole
 
 
 @given(documents(), st.sampled_from(STYLES))
@@ -95,7 +124,7 @@ def test_pseudonyms_are_one_to_one_and_new(document) -> None:
     names: dict[str, tuple[str, str]] = {}
     for entity, replacement in zip(redacted.entities, redacted.replacements, strict=True):
         assert replacement.placeholder not in text
-        name = entity.entity_group, " ".join(unicodedata.normalize("NFKC", replacement.word).casefold().split())
+        name = entity.entity_group, same_name(replacement.word)
         assert names.setdefault(replacement.placeholder, name) == name
     assert len(set(names.values())) == len(names)
 
@@ -144,6 +173,43 @@ def test_a_repetition_is_the_longest_name_and_the_first_type_and_never_in_a_ment
 def test_names_of_less_than_three_letters_are_not_looked_for(name: str, letters: int) -> None:
     text = f"{name} et {name}"
     assert redact(text, [mention(text, name)]).text == ("[PER] et [PER]" if letters == 3 else f"[PER] et {name}")
+
+
+TYPOGRAPHY = (
+    *(("Jeanne d'Arc", f"Jeanne d{sign}Arc") for sign in "\u2019\u2018\u02bc`\u00b4\uff07"),
+    *(("Marie-Claude Petit", f"Marie{sign}Claude\u202fPetit") for sign in "\u2010\u2011\u2013\uff0d"),
+    *(("Solange Kerbrat", f"So{sign}lange{sign} {sign}Ker{sign}{sign}brat") for sign in "\u00ad\u200b\u2060\ufeff\u200e"),
+    ("Hélène Kerbrat", "HE\u0301LÈNE\nKERBRAT"),
+    ("Strauß d'Arc", "STRAUSS D\u2019ARC"),
+    ("\u00ab\u00a0Kerbrat,", "Kerbrat"),
+    ("(Jean-Paul S.)", "JEAN\u2011PAUL S"),
+    ("\u200bKerbrat", "Kerbrat"),
+)
+
+
+@pytest.mark.parametrize(("name", "again"), [*TYPOGRAPHY, *((again, name) for name, again in TYPOGRAPHY[:-5])])
+def test_a_repetition_is_found_however_it_is_set(name: str, again: str) -> None:
+    text = f"{name} a vu l\u2019{again} ; {again}. {again}s, x{again}"
+    redacted = redact(text, [mention(text, name)], "pseudonym")
+    assert redacted.text == f"[PER_1] a vu l\u2019[PER_1] ; [PER_1]. {again}s, x{again}"
+    assert restore(redacted.text, redacted.replacements) == text
+
+
+def test_what_nobody_sees_hides_no_repetition() -> None:
+    unseen = [chr(code) for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code)) == "Cf"]
+    text = " ; ".join(["Kerbrat", *(f"Ker{sign}brat" for sign in unseen)])
+    assert redact(text, [mention(text, "Kerbrat")]).text == " ; ".join(["[PER]"] * (len(unseen) + 1))
+
+
+def test_a_name_found_in_capitals_keeps_its_own_type() -> None:
+    text = "Orange, ORANGE, ORANGE, Orange, orange"
+    assert redact(text, [mention(text, "Orange", "LOC"), mention(text, "ORANGE", "ORG")]).text == "[LOC], [ORG], [ORG], [LOC], orange"
+
+
+def test_punctuation_within_a_name_and_marks_at_its_end_count() -> None:
+    text = "Jean-Paul, Jean Paul, \u0939\u093f\u0928\u094d\u0926\u0940, \u0939\u093f\u0928\u094d\u0926, Canal+, Canal"
+    found = [mention(text, word) for word in ("Jean-Paul,", "\u0939\u093f\u0928\u094d\u0926\u0940", "Canal+")]
+    assert redact(text, found).text == "[PER] Jean Paul, [PER], \u0939\u093f\u0928\u094d\u0926, [PER], Canal"
 
 
 def test_of_mentions_that_overlap_the_longer_then_the_surer_stays() -> None:

@@ -407,12 +407,10 @@ def test_redacted_text_comes_from_the_server(page: Page, fake: Fake) -> None:
     page.find("[name=redact][value=type]").click()
     page.until("document.querySelector('.text').textContent.includes('[PER]')")
     page.settle()
-    assert page.text(0) == "🎉 Avec [PER] et 👩‍🍳 [PER], de [LOC] 𝔸 à la [ORG], puis Nice."
-    assert page.marks(0) == ["[PER]", "[PER]", "[LOC]", "[ORG]"]
-    assert fake.asked[-1][1]["parameters"] == {"redact": "type", "threshold": 0.5}
+    assert page.text(0) == "🎉 Avec [PER] et 👩‍🍳 [PER], de [LOC] 𝔸 à la [ORG], puis [LOC]."
+    assert page.marks(0) == ["[PER]", "[PER]", "[LOC]", "[ORG]", "[LOC]"]
+    assert fake.asked[-1][1]["parameters"] == {"redact": "type"}
     assert page.apart(0) == page.apart(1) == []
-    _slide(page, 98)
-    page.until("document.querySelector('.text').textContent.includes('Inès')")
     page.find("[name=redact][value=pseudonym]").click()
     page.until("document.querySelector('.text').textContent.includes('[PER_1]')")
     page.settle()
@@ -421,6 +419,30 @@ def test_redacted_text_comes_from_the_server(page: Page, fake: Fake) -> None:
     page.find("[name=redact][value='']").click()
     page.until("document.getElementById('status').textContent.includes('demandé')")
     assert page.text() == ""  # what stands there is never something else than what is chosen
+
+
+def test_masking_covers_what_is_under_the_threshold(page: Page, fake: Fake) -> None:
+    state = (
+        "const [slider, note, limit] = ['threshold', 'all', 'limit'].map((id) => document.getElementById(id));"
+        "return [slider.disabled, note.checkVisibility(), limit.value]"
+    )
+    page.analyze(EMOJI)
+    _slide(page, 98)
+    assert page.js(state) == [False, False, "98\u00a0%"]
+    hidden = [word for word in KNOWN if word in EMOJI and word not in page.marks(0)]
+    assert hidden
+    page.find("[name=redact][value=pseudonym]").click()
+    page.until("document.querySelector('.text').textContent.includes('[PER_1]')")
+    page.settle()
+    assert not [word for word in KNOWN if word in page.text(0)]
+    assert fake.asked[-1][1]["parameters"] == {"redact": "pseudonym"}
+    assert page.js(state) == [True, True, "0\u00a0%"]
+    assert page.find("#all").text == "Masquer couvre tout ce qui est trouvé, quel que soit le seuil."
+    page.find("[name=redact][value='']").click()
+    page.until("document.querySelector('.text').textContent.includes('Inès')")
+    page.settle()
+    assert page.js(state) == [False, False, "98\u00a0%"]
+    assert not set(hidden) & set(page.marks(0))
 
 
 def test_one_model_has_one_column(page: Page, fake: Fake) -> None:

@@ -23,6 +23,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser = commands.add_parser("predict", help="entities of a text, with character offsets")
     parser.add_argument("model", metavar="MODEL", help="a folder, a Hub id, 'sample', or torch-int8: and one of these")
     parser.add_argument("texts", metavar="TEXT", nargs="*", help="one text each; without any, lines of standard input, answered as they come")
+    parser.add_argument("--document", action="store_true", help="standard input is one text, not one a line: a name has one pseudonym throughout")
     parser.add_argument("--aggregation-strategy", default="word", metavar="NAME", help=_STRATEGY_HELP)
     parser.add_argument("--batch-size", type=int, default=32, help="most texts in a batch (default: 32)")
     parser.add_argument(
@@ -60,7 +61,11 @@ def _predict(args: argparse.Namespace) -> int:
         raise ParameterError(f"--batch-size {args.batch_size} is impossible, expected at least 1")
     check_strategy(args.aggregation_strategy)
     style, texts = _redaction(args)
+    if args.document and texts:
+        raise ParameterError(f"--document reads standard input as one text, but {counted(len(texts), 'TEXT')} came too; type: --document < FILE")
     tagger = load(args.model, args.device)
+    if args.document:
+        texts = [sys.stdin.read().removesuffix("\n")]
     read, kept = tee(iter(texts) if texts else (line.rstrip("\r\n") for line in sys.stdin))
     # Who types waits for an answer to each line; a file is faster sorted by length, a thousand lines at a time.
     ahead = {"read_ahead": 1} if not texts and sys.stdin.isatty() else {}

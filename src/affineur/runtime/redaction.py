@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, Literal, NamedTuple, get_args
@@ -19,8 +19,19 @@ STYLES: tuple[str, ...] = get_args(RedactionStyle)
 
 _FEWEST_LETTERS = 3
 _MOST_TOKENS = 100  # of a name that is looked for again: bounds the time that a text made to be slow can take
-# A letter or digit takes the combining marks and joiners after it along; ``_`` ends a word, as file names have it.
-_TOKEN = re.compile(r"(?:[^\W_][\u0300-\u036f\u200c\u200d]*+)++|\s++|.", re.DOTALL)
+# What is written in more than one way and not folded by NFKC: apostrophes (with accents and letters used as such), hyphens and dashes.
+_ALIKE = str.maketrans(
+    dict.fromkeys("\u2019\u2018\u201b\u2032\u02b9\u02bb\u02bc\u02bd\u00b4`", "'") | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-")
+)
+# What nobody sees, such as soft hyphens: Unicode's category Cf (DerivedGeneralCategory.txt, version 16).
+_UNSEEN = (
+    r"\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb"
+    r"\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
+)
+_UNSEEN_RUN = re.compile(f"[{_UNSEEN}]+")
+# A letter or digit takes the combining marks after it along, everything what nobody sees; ``_`` ends a word, as file names have it, and so
+# does an apostrophe that is a letter to Unicode.
+_TOKEN = re.compile(rf"(?:[^\W_\u02b9\u02bb-\u02bd][\u0300-\u036f{_UNSEEN}]*+)++|(?:\s[{_UNSEEN}]*+)++|.[{_UNSEEN}]*+", re.DOTALL)
 
 
 class Replacement(NamedTuple):
@@ -57,17 +68,18 @@ class Redacted:
 def redact(text: str, entities: Sequence[Entity], style: RedactionStyle = "type") -> Redacted:
     """Replace each mention in a text by its type or by a pseudonym.
 
-    A name that was found once is replaced wherever it stands in the text: the same words in the same case, between word boundaries,
-    with at least three letters; such a repetition takes type and score of the first mention of the name. Words are compared in NFKC, and a
-    name of more than 100 words, spaces and punctuation marks is not looked for again. Of mentions that overlap the longer one is replaced,
-    of two as long the surer one; one without characters is dropped.
+    A name that was found once is replaced wherever it stands in the text: the same words in the same case or all in capitals, between word
+    boundaries, with at least three letters; such a repetition takes type and score of the first mention of the name. Words are compared in
+    NFKC, whatever apostrophes and hyphens they are written with and whatever invisible characters (Unicode's Cf) stand in them, with and
+    without the punctuation around a name; one of more than 100 words, spaces and punctuation marks is not looked for again. Of mentions that
+    overlap the longer one is replaced, of two as long the surer one; one without characters is dropped.
 
     Args:
         text: The text of one document.
         entities: Its mentions, from any strategy but ``none``.
         style: ``type`` gives ``[PER]``. ``pseudonym`` gives ``[PER_1]``, the same number for the same name: the same type and the same words
-            in NFKC whatever their case and the spaces between them; numbers follow first appearance, and those that stand in the text
-            already (it holds ``[PER_1]``) are skipped.
+            so compared, whatever their case, the spaces between them and the punctuation around them; numbers follow first appearance, and
+            those that stand in the text already (it holds ``[PER_1]``) are skipped.
 
     Raises:
         ParameterError: If there is no such style, or an entity lies outside the text.
@@ -147,13 +159,13 @@ def _mentions(text: str, entities: Sequence[Entity]) -> list[Entity]:
 def _repetitions(text: str, mentions: Sequence[Entity], covered: bytearray) -> Iterator[Entity]:
     """Yield where the words of a mention stand again, the longest from the left; walks a trie, so many names cost no more than few."""
     names: dict[str | None, Any] = {}  # a trie of tokens; under None lies the first mention whose words end there
-    for mention in mentions:
-        tokens = [token for token, _, _ in _tokens(text[mention.start : mention.end].strip())]
-        if len(tokens) <= _MOST_TOKENS and sum(map(str.isalpha, "".join(tokens))) >= _FEWEST_LETTERS:
-            node = names
-            for token in tokens:
-                node = node.setdefault(token, {})
-            node.setdefault(None, mention)
+    forms = [(form, mention) for mention in mentions for form in _forms(text[mention.start : mention.end])]
+    capitals = [([_folded(token.upper()) for token in form], mention) for form, mention in forms]
+    for form, mention in [*forms, *capitals]:  # what was found in capitals itself comes first
+        node = names
+        for token in form:
+            node = node.setdefault(token, {})
+        node.setdefault(None, mention)
     if not names:
         return
     # A token that a mention touches equals no other.
@@ -174,11 +186,43 @@ def _repetitions(text: str, mentions: Sequence[Entity], covered: bytearray) -> I
         place = after
 
 
+def _forms(name: str) -> Iterator[list[str]]:
+    """Yield the tokens of a name to look for, without the spaces around it, then without the punctuation, too."""
+    tokens = [token for token, _, _ in _tokens(name)]
+    for is_edge in (_is_space, _is_punctuation):
+        form = _trimmed(tokens, is_edge)
+        if len(form) <= _MOST_TOKENS and sum(map(str.isalpha, "".join(form))) >= _FEWEST_LETTERS:
+            yield form
+
+
+def _trimmed(tokens: list[str], is_edge: Callable[[str], bool]) -> list[str]:
+    inside = [place for place, token in enumerate(tokens) if not is_edge(token)]
+    return tokens[inside[0] : inside[-1] + 1] if inside else []
+
+
+def _is_space(token: str) -> bool:
+    return token in ("", " ")
+
+
+def _is_punctuation(token: str) -> bool:
+    return all(unicodedata.category(character)[0] in "PZ" for character in token)
+
+
 def _tokens(text: str) -> Iterator[tuple[str, int, int]]:
     """Yield words, spaces and single other characters in the form they are compared in, with their places."""
     for match in _TOKEN.finditer(text):
-        token = match[0]
-        yield " " if token.isspace() else unicodedata.normalize("NFKC", token), *match.span()
+        token = _folded(match[0])
+        yield " " if token.isspace() else token, *match.span()
+
+
+def _folded(text: str) -> str:
+    """Return the form in which words are compared: NFKC, one apostrophe, one hyphen, nothing that nobody sees."""
+    return unicodedata.normalize("NFKC", _UNSEEN_RUN.sub("", text).translate(_ALIKE))
+
+
+def _identity(name: str) -> str:
+    tokens = [token for token, _, _ in _tokens(name)]
+    return " ".join("".join(_trimmed(tokens, _is_punctuation) or tokens).casefold().split())
 
 
 def _placeholders(text: str, mentions: Sequence[Entity], style: RedactionStyle) -> Iterator[str]:
@@ -189,7 +233,7 @@ def _placeholders(text: str, mentions: Sequence[Entity], style: RedactionStyle) 
         if style == "type":
             yield f"[{kind}]"
             continue
-        identity = kind, " ".join(unicodedata.normalize("NFKC", text[mention.start : mention.end]).casefold().split())
+        identity = kind, _identity(text[mention.start : mention.end])
         if kind not in free:
             free[kind] = _free_pseudonyms(kind, text)
         if identity not in known:

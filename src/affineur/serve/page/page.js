@@ -86,7 +86,7 @@ async function analyze() {
     await meet(mine.signal);
     const text = at("text").value;
     if (!text.trim()) throw new Refusal(REFUSALS[400]);
-    const redact = at("form").elements.redact.value;
+    const redact = masking();
     const answers = [];
     // One after the other: asked together, each would wait for the other, and the times would say nothing.
     for (const column of columns) answers.push(await tagged(column.model, text, redact, mine.signal));
@@ -103,8 +103,8 @@ async function analyze() {
 }
 
 async function tagged(model, text, redact, signal) {
-  // Without redaction everything is asked for, so that the threshold needs no second request.
-  const parameters = redact ? { redact, threshold: limit() } : {};
+  // Everything is asked for: masked all of it, and without masking the threshold needs no second request.
+  const parameters = redact ? { redact } : {};
   const answer = await ask(`predict?model=${encodeURIComponent(model.name)}`, { inputs: text, parameters }, signal);
   const { text: shown, entities } = redact ? answer.value : { text, entities: answer.value };
   const letters = Array.from(shown); // offsets count code points, JavaScript counts UTF-16 units
@@ -161,8 +161,16 @@ function again() {
 
 // ---- Showing ----
 
-const limit = () => at("threshold").valueAsNumber / 100;
+// What is masked below a threshold would stay readable, so masking has none.
+const limit = () => (masking() ? 0 : at("threshold").valueAsNumber / 100);
+const masking = () => at("form").elements.redact.value;
 const identity = (one) => `${one.start} ${one.end} ${one.entity_group}`;
+
+function showLimit() {
+  at("threshold").disabled = Boolean(masking());
+  at("all").hidden = !masking();
+  at("limit").value = percent.format(limit());
+}
 
 function el(name, className, ...children) {
   const made = document.createElement(name);
@@ -315,14 +323,16 @@ at("examples").addEventListener("change", () => {
   at("text").value = at("examples").value === "own" ? ownText : at("examples").value;
 });
 at("threshold").addEventListener("input", () => {
-  at("limit").value = percent.format(limit());
+  showLimit();
   show();
 });
 at("threshold").addEventListener("change", () => {
-  if (columns.some((column) => column.answer?.redact)) again();
-  else if (columns.some((column) => column.answer)) say(summary());
+  if (columns.some((column) => column.answer)) say(summary());
 });
-at("redaction").addEventListener("change", again);
+at("redaction").addEventListener("change", () => {
+  showLimit();
+  again();
+});
 
 at("columns").addEventListener("pointerover", (event) => {
   const mark = event.target.closest("mark");
@@ -357,5 +367,5 @@ if (!at("text").value) {
   at("examples").selectedIndex = 1;
   at("text").value = at("examples").value;
 }
-at("limit").value = percent.format(limit());
+showLimit();
 meet(running.signal).catch((cause) => cause.name === "AbortError" || complain(cause));
