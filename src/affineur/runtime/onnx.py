@@ -118,7 +118,7 @@ class OnnxTagger(EngineTagger):
         """Compute the logits of several batches, in order; those of a light model side by side, each on one thread."""
         if not self._light or self._again is None or len(batches) < 2:
             return super().batch_logits(batches)
-        return list(self._pool.map(self.lane_logits, batches))
+        return list(self._pool.map(self._single.window_logits, batches))
 
     @functools.cached_property
     def _single(self) -> OnnxTagger:

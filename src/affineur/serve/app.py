@@ -12,9 +12,10 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Path, Query
 from fastapi import Request as HttpRequest
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse, Response
 from fastapi_offline import FastAPIOffline
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
@@ -84,8 +85,6 @@ def create_app(service: Service, keys: Callable[[], tuple[Key, ...]] = tuple, re
         if isinstance(error, RequestValidationError):
             return _json(Problem("validation", "a parameter of the path or the query is not valid").body(), 422)
         return _json(fault().body(), 500)  # and the gate tells the log
-
-    from fastapi.exceptions import RequestValidationError
 
     for kind in (Problem, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, refused)
@@ -225,7 +224,7 @@ def _add_operations(app: FastAPI, service: Service, reload: Reload) -> None:
     @app.get("/info")
     async def info() -> dict[str, Any]:
         """What is served, and within which limits."""
-        return {"version": _VERSION, "models": [_about(m.about) for m in list(service.models.values())], "limits": asdict(service.settings)}
+        return {"version": _VERSION, "models": [asdict(m.about) for m in list(service.models.values())], "limits": asdict(service.settings)}
 
     @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def metrics() -> Response:
@@ -237,13 +236,10 @@ def _add_operations(app: FastAPI, service: Service, reload: Reload) -> None:
     async def reload_model(request: HttpRequest) -> dict[str, Any]:
         """Verify and load another artifact, then let it serve; the one before stays if that fails. Needs an admin's key."""
         body = await _body(request, service)
-        try:
-            wanted = ReloadRequest.model_validate_json(body.strip() or b"{}")
-        except ValidationError as error:
-            raise wire.explain(error, ReloadRequest) from None
+        wanted = wire.parse_as(ReloadRequest, body.strip() or b"{}", "{}")
         name = service.model(wanted.name).about.name
         try:
-            return {"model": _about(await reload(name, wanted.model or service.references[name]))}
+            return {"model": asdict(await reload(name, wanted.model or service.references[name]))}
         except (AffineurError, OSError, ValueError) as error:  # names that no file can have are among them
             raise Problem("backend", f"{one_line(error)}; the artifact before it still serves") from None
 
@@ -328,10 +324,6 @@ async def _gone(request: HttpRequest) -> None:
 def _be_ready(service: Service) -> None:
     if not service.ready:
         raise Problem("unhealthy", "the endpoint is stopping" if service.draining else "the models are being loaded", {"Retry-After": "1"})
-
-
-def _about(about: About) -> dict[str, Any]:
-    return asdict(about)
 
 
 def _times(answer: Answer) -> dict[str, str]:

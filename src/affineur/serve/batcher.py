@@ -55,11 +55,6 @@ class Job:
         self.left = len(windows)
         self.done = done
 
-    @property
-    def tokens(self) -> int:
-        """Tokens of all windows, padding not counted."""
-        return sum(self.lengths)
-
 
 class _Waiting(NamedTuple):
     """A window that waits; the queue is sorted by length (or not at all), then by arrival. A tuple, for those compare fast."""

@@ -77,17 +77,8 @@ def make_handler(reference: str, loader: Loader, settings: Settings | None = Non
 
 
 def parse(body: bytes) -> RunRequest:
-    """Read the envelope of a job that comes over HTTP.
-
-    Raises:
-        Problem: 400 if there is nothing in it, 422 if it is not of the schema.
-    """
-    if not body.strip():
-        raise Problem("empty", 'the body is empty, expected {"input": {"inputs": "texte"}}')
-    try:
-        return RunRequest.model_validate_json(body)
-    except ValidationError as error:
-        raise wire.explain(error, RunRequest) from None
+    """Read the envelope of a job that comes over HTTP; see :func:`affineur.serve.wire.parse_as`."""
+    return wire.parse_as(RunRequest, body, '{"input": {"inputs": "texte"}}')
 
 
 def read_input(value: object) -> wire.Request:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -38,6 +38,9 @@ _REDACTION: list[Any] = [
 def _integer(value: object) -> object:
     """Take 16.0 for 16: to JSON Schema both are integers."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class Parameters(BaseModel):
@@ -133,17 +136,27 @@ class Error(BaseModel):
 
 
 def parse(body: bytes) -> Request:
-    """Read a request.
+    """Read a request; see :func:`parse_as`."""
+    return parse_as(Request, body, '{"inputs": "texte"}')
+
+
+def parse_as(model: type[Model], body: bytes, example: str) -> Model:
+    """Read a body.
+
+    Args:
+        model: Its schema.
+        body: The bytes.
+        example: What a body looks like.
 
     Raises:
         Problem: 400 if there is nothing in it, 422 if it is not of the schema.
     """
     if not body.strip():
-        raise Problem("empty", 'the body is empty, expected {"inputs": "texte"}')
+        raise Problem("empty", f"the body is empty, expected {example}")
     try:
-        return Request.model_validate_json(body)
+        return model.model_validate_json(body)
     except ValidationError as error:
-        raise explain(error, Request) from None
+        raise explain(error, model) from None
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> Problem:
