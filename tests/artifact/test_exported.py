@@ -24,7 +24,7 @@ def test_round_trip(tmp_path: Path) -> None:
     assert (matrix.layer, matrix.kind, matrix.name, weights, zeros) == (0, "attention.query", "a.weight", 16, 4)
 
 
-@pytest.mark.parametrize(("scheme", "dtypes"), [("fp32", ("F32",)), ("u8s8", ("F32", "I8")), ("u8u8", ("F32", "U8")), ("rowwise", ("F32", "U8"))])
+@pytest.mark.parametrize(("scheme", "dtypes"), [("fp32", ("F32",)), ("u8s8", ("F32", "I8")), ("u8u8", ("F32", "U8"))])
 def test_dtypes(scheme: str, dtypes: tuple[str, ...]) -> None:
     assert ExportInfo("onnx", 20, scheme, "any", 1, 1, {}, ()).dtypes == dtypes
 

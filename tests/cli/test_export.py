@@ -44,13 +44,13 @@ def test_export_and_quantize(model: Path, corpus: Path, tmp_path: Path, capsys: 
     for _ in range(2):  # the second finds it done, and says the same
         assert main(["quantize", str(graph), "-o", str(small), "--for", "avx2", "--min-agreement", "0.98", *options, str(tmp_path / "q.json")]) == 0
         said = json.loads((tmp_path / "q.json").read_text())
-        assert set(said) == {"model", "size_bytes", "scheme", "target", "kept", "same_tags", "error", "words"}
+        assert set(said) == {"model", "size_bytes", "scheme", "activations", "by_token", "target", "kept", "same_tags", "error", "words"}
         assert (said["scheme"], said["target"], said["kept"]) == ("u8s8-reduced", "avx2", [])
         assert said["same_tags"] >= 0.98
         assert "u8s8-reduced for avx2" in (printed := capsys.readouterr().out)
         assert "no matrix stays in full precision" in printed
     kept = tmp_path / "kept"
-    assert main(["quantize", str(graph), "-o", str(kept), "--scheme", "rowwise", "--min-agreement", "1", *options, str(tmp_path / "q.json")]) == 0
+    assert main(["quantize", str(graph), "-o", str(kept), "--scheme", "u8u8", "--min-agreement", "1", *options, str(tmp_path / "q.json")]) == 0
     said = json.loads((tmp_path / "q.json").read_text())
     assert said["same_tags"] == 1
     assert said["kept"]

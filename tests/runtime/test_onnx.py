@@ -314,7 +314,7 @@ def test_eight_bits_without_a_probe_are_refused(shared_int8: Path, tmp_path: Pat
     shutil.copytree(shared_int8, tmp_path / "bare")
     for name in (MANIFEST, PROBE, "export_info.json"):
         (tmp_path / "bare" / name).unlink()
-    with pytest.raises(ModelError, match=r"multiplies in eight bits \(DynamicQuantizeMatMul\) and has no probe.*affineur quantize PARENT"):
+    with pytest.raises(ModelError, match=r"multiplies in eight bits \(MatMulIntegerToFloat\) and has no probe.*affineur quantize PARENT"):
         load_onnx(tmp_path / "bare")
 
 

@@ -22,7 +22,7 @@ class ExportInfo:
     Args:
         engine: ``onnx`` or ``openvino``.
         opset: Version of the ONNX operators, 0 for OpenVINO.
-        scheme: How the matrices are stored: ``fp32``, ``u8s8``, ``u8s8-reduced``, ``u8u8`` or ``rowwise``.
+        scheme: How the matrices are stored: ``fp32``, ``u8s8``, ``u8s8-reduced`` or ``u8u8``.
         target: The CPU it was made for: ``any``, ``vnni``, ``avx512``, ``avx2`` or ``arm``.
         parameters: Number of parameters.
         nonzero: Number of parameters that are not zero.
@@ -30,6 +30,8 @@ class ExportInfo:
         matrices: Weights and zeros of each matrix in scope, as the parent has them: layer, kind, name, weights, zeros.
         kept: Matrices kept in full precision though the scheme is not ``fp32``.
         parity: Agreement with the parent's logits: ``max_difference``, ``same_tags`` and so on.
+        activations: How activations are scaled where matrices are in eight bits: ``static``, ``token`` or ``batch``.
+        by_token: Matrices whose activations are scaled by ``token`` though the others' are ``static``.
     """
 
     engine: str
@@ -42,11 +44,13 @@ class ExportInfo:
     matrices: tuple[Mapping[str, Any], ...]
     kept: tuple[str, ...] = ()
     parity: Mapping[str, Any] | None = None
+    activations: str | None = None
+    by_token: tuple[str, ...] = ()
 
     @property
     def dtypes(self) -> tuple[str, ...]:
         """Data types of the weights, as safetensors names them."""
-        return ("F32",) if self.scheme == "fp32" else ("F32", "U8" if self.scheme in ("u8u8", "rowwise") else "I8")
+        return ("F32",) if self.scheme == "fp32" else ("F32", "U8" if self.scheme == "u8u8" else "I8")
 
     def scope(self) -> list[tuple[Matrix, int, int]]:
         """Return each matrix in scope with its weights and zeros."""
@@ -71,7 +75,16 @@ def read_export_info(folder: Path) -> ExportInfo | None:
         raw = json.loads(path.read_text("utf-8"))
         parts = {str(part): int(size) for part, size in raw["parts"].items()}
         counts = {name: int(raw[name]) for name in ("opset", "parameters", "nonzero")}
-        info = ExportInfo(**{**raw, **counts, "parts": parts, "matrices": tuple(raw["matrices"]), "kept": tuple(raw["kept"])})
+        info = ExportInfo(
+            **{
+                **raw,
+                **counts,
+                "parts": parts,
+                "matrices": tuple(raw["matrices"]),
+                "kept": tuple(raw["kept"]),
+                "by_token": tuple(raw.get("by_token", ())),
+            }
+        )
         info.scope()
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{path} is damaged ({one_line(error)}); fetch or make the artifact again") from None

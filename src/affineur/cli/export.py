@@ -29,7 +29,14 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--scheme",
         metavar="NAME",
-        help="u8s8, u8s8-reduced, u8u8 or rowwise (a text's result does not depend on its neighbors); default: the CPU's own",
+        help="u8s8, u8s8-reduced or u8u8 (default: the CPU's own)",
+    )
+    parser.add_argument(
+        "--activations",
+        default="auto",
+        metavar="SCALES",
+        help="static (constant, measured on the calibration text), token (one a token, as it comes), batch (one a batch: a text's result depends on "
+        "its neighbors), or auto (default): static, but token for the kinds of matrices where that is much nearer",
     )
     parser.add_argument(
         "--min-agreement",
@@ -74,19 +81,20 @@ def _export(args: argparse.Namespace) -> int:
 def _quantize(args: argparse.Namespace) -> int:
     from affineur.compress.quantizing import quantize
 
-    quantize(resolve_model(args.model), args.output, args.target, args.scheme, args.min_agreement, _text(args))
+    quantize(resolve_model(args.model), args.output, args.target, args.scheme, args.min_agreement, _text(args), args.activations)
     info = read_export_info(args.output)
     assert info is not None
     assert info.parity is not None
     size = describe(args.output).folder.size_bytes
+    scales = f"{info.activations} scales" + (f" ({len(info.by_token)} matrices: token)" if info.by_token else "")
     kept = f"{len(info.kept)} matrices stay in full precision ({', '.join(info.kept)})" if info.kept else "no matrix stays in full precision"
     show.lines(
         [
-            f"{info.scheme} for {info.target}, {megabytes(size)}; {kept}",
+            f"{info.scheme} for {info.target}, {scales}, {megabytes(size)}; {kept}",
             f"{info.parity['same_tags']:.2%} of the tags of {info.parity['words']:,} words are the parent's; written to {args.output}",
         ]
     )
     known = asdict(info)
-    keys = ("scheme", "target", "kept")
+    keys = ("scheme", "activations", "by_token", "target", "kept")
     show.to_json({"model": str(args.output), "size_bytes": size, **{key: known[key] for key in keys}, **info.parity}, args.json)
     return 0

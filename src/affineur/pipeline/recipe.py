@@ -117,7 +117,8 @@ class QuantizeSection(_Section):
     """``quantize``: the last model in eight bits, proved on the recipe's train."""
 
     target: Annotated[Literal["auto", "vnni", "avx512", "avx2", "arm"], Field(alias="for")] = "auto"
-    scheme: Literal["u8s8", "u8s8-reduced", "u8u8", "rowwise"] | None = None
+    scheme: Literal["u8s8", "u8s8-reduced", "u8u8"] | None = None
+    activations: Literal["auto", "static", "token", "batch"] = "auto"
     min_agreement: _Share = 0.995
 
 

@@ -160,7 +160,7 @@ def _store(recipe: Recipe, made: Run, last: Path, stem: Path, splits: Splits) ->
         last = made.models["onnx"] if to == "onnx" else last  # so that it is traced once
     if (section := recipe.quantize) is not None:
         made.models["int8"] = stem.with_name(f"{stem.name}_int8")
-        quantize(last, made.models["int8"], section.target, section.scheme, section.min_agreement, text)
+        quantize(last, made.models["int8"], section.target, section.scheme, section.min_agreement, text, section.activations)
 
 
 def _needs_recovery(recipe: Recipe, made: Run, model: Path, splits: Splits, scores: ScoreBook, device: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
 
-from affineur.compress.graph import SCHEMES
+from affineur.compress.eight_bits import SCHEMES
 from affineur.errors import ParameterError, RecipeError, did_you_mean
 from affineur.measure import Budget
 from affineur.pipeline.recipe import DataSection, Recipe, _Learning, _Section, explain, read_yaml

@@ -28,7 +28,7 @@ from affineur.runtime.windows import Encoder, Window
 #: ONNX Runtime's own fusion of an addition and a LayerNormalization is several times slower on a CPU than the two.
 SLOW_FUSIONS = ["SkipLayerNormFusion", "BiasGeluFusion"]
 #: Operators that multiply in eight bits: kernels that differ from CPU to CPU.
-_INTEGER = ("MatMulInteger", "DynamicQuantizeMatMul", "QLinearMatMul", "QGemm", "QAttention", "MatMulNBits", "ConvInteger")
+_INTEGER = ("MatMulIntegerToFloat", "MatMulInteger", "DynamicQuantizeMatMul", "QLinearMatMul", "QGemm", "QAttention", "MatMulNBits", "ConvInteger")
 _TYPES: dict[str, type[np.signedinteger[Any]]] = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 #: Inputs that are known; a piece's segment is always the first.
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -106,13 +106,20 @@ class OnnxTagger(EngineTagger):
         Raises:
             ModelError: If the graph cannot take the pieces, or gives other than one number a label.
         """
+        return fitting(self.run(ids, mask, [self._output])[0], ids, self.labels)
+
+    def run(self, ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64], outputs: Sequence[str]) -> list[npt.NDArray[np.float32]]:
+        """Compute outputs of the graph by their names.
+
+        Raises:
+            ModelError: If the graph cannot take the pieces.
+        """
         known = {"input_ids": ids, "attention_mask": mask}
         feed = {name: known.get(name, np.zeros_like(ids)).astype(_TYPES[kind], copy=False) for name, kind in self._inputs.items()}
         try:
-            logits: Logits = self.session.run([self._output], feed)[0]
+            return list(self.session.run(list(outputs), feed))
         except Exception as error:  # ONNX Runtime raises a class of its own for each fault
             raise ModelError(f"the ONNX graph fails on {len(ids)} × {ids.shape[1]} pieces ({one_line(error)}); fetch or export it again") from None
-        return fitting(logits, ids, self.labels)
 
     def batch_logits(self, batches: Sequence[Sequence[Window | TextWindow]]) -> Iterable[Logits]:
         """Compute the logits of several batches, in order; those of a light model side by side, each on one thread."""
