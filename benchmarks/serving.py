@@ -4,8 +4,9 @@
 offline runtime on the same sentences, the guide's recipe behind plain FastAPI, and LitServe with its own batching in front of the *same* engine,
 which computes a batch as it comes or cuts it by length as it does offline; rounds are interleaved, and a server that is not measured is stopped.
 ``latency``: random arrivals (Poisson) at 25, 50 and 80 % of capacity, timed from when each should have been sent. ``burst``: 512 clients, then
-5,000 requests at once, with health probes throughout. ``mix``: texts of 20 and 400 words, first come first served and as it is. ``soak``: ten
-minutes at 70 % of capacity. ``start``: time to ready.
+5,000 requests at once, with health probes throughout, on a connection each: those at a port of their own (``--health-port``) decide; those at
+the main port, which wait behind the requests, are measured at the same time and printed beside them, and decide nothing. ``mix``: texts of 20 and
+400 words, first come first served and as it is. ``soak``: ten minutes at 70 % of capacity. ``start``: time to ready.
 
 The full-size model is random, so it proves speed; without ``--model`` it is made as in ``fast.py``. LitServe is no dependency: ``pip install
 litserve`` to have its row.
@@ -146,11 +147,12 @@ class Bench:
         return True
 
     def burst(self) -> bool:
-        with server(self.model) as url:
+        with server(self.model, health=True) as url:
+            probes = _HEALTH[url]
             quiet = load.closed(url + "/predict", self.texts, 1, 3).percentiles()[0]
-            with load.Health(url) as many:
+            with load.Health(probes) as many, load.Health(url) as many_main:
                 seen = load.closed(url + "/predict", self.texts, 512, self.seconds)
-            with load.Health(url) as health:
+            with load.Health(probes) as health, load.Health(url) as health_main:
                 flood = load.burst(url + "/predict", self.texts, _BURST)
                 over = time.perf_counter()
                 while (recovery := time.perf_counter() - over) < 30:
@@ -158,8 +160,8 @@ class Bench:
                     if found.statuses["200"] > 2 and found.percentiles()[0] < 1.5 * quiet:
                         break
             held = {name: gauge(url, name) for name in ("ner_waiting_inputs", "ner_waiting_tokens", "ner_queue_depth")}
-        print(f"512 clients: {dict(seen.statuses)}; {seen.rate:.1f} answers/s; health {many.line()}")
-        print(f"{_BURST} at once: {dict(flood.statuses)} in {flood.wall:.1f} s; health {health.line()}")
+        print(f"512 clients: {dict(seen.statuses)}; {seen.rate:.1f} answers/s\n  health port {many.line()}\n  main port {many_main.line()}")
+        print(f"{_BURST} at once: {dict(flood.statuses)} in {flood.wall:.1f} s\n  health port {health.line()}\n  main port {health_main.line()}")
         print(f"  as quick as before within {recovery + 0.2:.1f} s after the last answer; permits held then: {held}", flush=True)
         only = set(seen.statuses) | set(flood.statuses) <= {"200", "429"}
         return only and many.p99 < 100 and health.p99 < 100 and not (many.failures or health.failures) and recovery < 5 and not any(held.values())
@@ -240,10 +242,14 @@ class Way:
 
 
 @contextmanager
-def server(model: Path, by_length: bool = True, stopped: bool = False) -> Iterator[str]:
+def server(model: Path, by_length: bool = True, stopped: bool = False, health: bool = False) -> Iterator[str]:
     """Start ``affineur serve``, or the same with batches as they come; give its URL, or with ``stopped`` its process."""
     port = _free_port()
     command = [sys.executable, "-m", "affineur", "serve", str(model), "--port", str(port), "-q"]
+    if health:
+        health_port = _free_port()
+        command += ["--health-port", str(health_port)]
+        _HEALTH[f"http://127.0.0.1:{port}"] = f"http://127.0.0.1:{health_port}"
     if not by_length:
         command = [sys.executable, __file__, "--peer", "fifo", str(model), str(port)]
     way = Way(subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True, text=True), f"http://127.0.0.1:{port}")
@@ -256,6 +262,7 @@ def server(model: Path, by_length: bool = True, stopped: bool = False) -> Iterat
 
 
 _PIDS: dict[str, int] = {}
+_HEALTH: dict[str, str] = {}
 _QUIET: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True, "text": True}
 
 

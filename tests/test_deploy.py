@@ -58,6 +58,7 @@ def serving(*words: str) -> argparse.Namespace:
     return build_parser().parse_args([*entry[1:], *words])
 
 
+PORTS = dict(each.split("=") for each in one("serve", "ENV").split())
 COMMANDS = {"docker": json.loads(one("serve", "CMD")), "compose": SERVICE["command"], "kubernetes": CONTAINER["args"]}
 WHERE = pytest.mark.parametrize("where", COMMANDS)
 
@@ -105,7 +106,7 @@ def test_the_manifest_passes_the_schemas_of_kubernetes() -> None:
 def test_the_commands_are_the_command_lines(where: str) -> None:
     args = serving(*COMMANDS[where])
     assert (args.host, args.model) == ("0.0.0.0", "/model")
-    assert args.port is None  # PORT says it
+    assert args.port is args.health_port is None  # PORT and PORT_HEALTH say it
 
 
 def test_every_path_exists() -> None:
@@ -124,27 +125,29 @@ def test_every_path_exists() -> None:
 def test_every_variable_is_read() -> None:
     source = "".join(path.read_text("utf-8") for path in (ROOT / "src" / "affineur").rglob("*.py"))
     handler = (DEPLOY / "runpod_handler.py").read_text("utf-8")
-    ours = {one("serve", "ENV").partition("=")[0], *SERVICE["environment"], *(each["name"] for each in CONTAINER["env"])}
-    assert ours == {"PORT", "OMP_NUM_THREADS"}
-    for name in {*ours, "PORT_HEALTH", "AFFINEUR_KEY"}:
+    ours = {*PORTS, *SERVICE["environment"], *(each["name"] for each in CONTAINER["env"])}
+    assert ours == {"PORT", "PORT_HEALTH", "OMP_NUM_THREADS"}
+    for name in {*ours, "AFFINEUR_KEY"}:
         assert f'"{name}"' in source
     assert '"MODEL_PATH"' in handler
     told = set(re.findall(r"AFFINEUR_\w+", (DEPLOY / "README.md").read_text("utf-8")))
     assert told == set(re.findall(r"AFFINEUR_\w+", (DEPLOY / "compose.yaml").read_text("utf-8")))
 
 
-def test_everything_listens_and_asks_at_one_port() -> None:
-    port = one("serve", "ENV").removeprefix("PORT=")
-    assert one("serve", "EXPOSE") == port
+def test_texts_have_one_port_everywhere_and_probes_another() -> None:
+    port, health = PORTS["PORT"], PORTS["PORT_HEALTH"]
+    assert one("serve", "EXPOSE") == f"{port} {health}"
+    assert "['PORT_HEALTH']" in one("serve", "HEALTHCHECK")
     (published,) = SERVICE["ports"]
     assert published.startswith("127.0.0.1:")
     assert published.endswith(f":{port}")
-    assert f"127.0.0.1:{port}/" in " ".join(SERVICE["healthcheck"]["test"])
-    (opened,) = CONTAINER["ports"]
+    assert f"127.0.0.1:{health}/" in " ".join(SERVICE["healthcheck"]["test"])
+    opened, probes = CONTAINER["ports"]
     assert str(opened["containerPort"]) == POD["metadata"]["annotations"]["prometheus.io/port"] == port
+    assert str(probes["containerPort"]) == health
     (forwarded,) = MANIFEST["Service"]["spec"]["ports"]
     assert forwarded["targetPort"] == opened["name"]
-    assert {CONTAINER[f"{kind}Probe"]["httpGet"]["port"] for kind in ("startup", "readiness", "liveness")} == {opened["name"]}
+    assert {CONTAINER[f"{kind}Probe"]["httpGet"]["port"] for kind in ("startup", "readiness", "liveness")} == {probes["name"]}
 
 
 def test_key_and_model_are_where_the_commands_look() -> None:
@@ -271,7 +274,7 @@ def test_the_steps_of_the_dockerfile_make_an_endpoint(shared_int8: Path, image: 
     home.mkdir()
     for path in (*model.iterdir(), model, home):
         path.chmod(0o555 if path.is_dir() else 0o444)
-    variables = {"PATH": f"{installed}/bin:/usr/bin:/bin", "HOME": str(home), "PORT": "0"}
+    variables = {"PATH": f"{installed}/bin:/usr/bin:/bin", "HOME": str(home), **dict.fromkeys(PORTS, "0")}
     command = [*json.loads(one("serve", "ENTRYPOINT")), *(word.replace("/model", str(model)) for word in COMMANDS["docker"])]
     server = subprocess.Popen([*_another_user(), *command], env=variables, stderr=subprocess.PIPE, text=True)
     assert server.stderr is not None
@@ -279,12 +282,12 @@ def test_the_steps_of_the_dockerfile_make_an_endpoint(shared_int8: Path, image: 
         said, end = "", time.monotonic() + 60
         while '"event": "ready"' not in said and time.monotonic() < end and (line := server.stderr.readline()):
             said += line
-        port = re.search(r"127\.0\.0\.1:(\d+)", said)
+        port = re.search(r'"health": "http://127\.0\.0\.1:(\d+)"', said)
         assert port is not None, said
         check = json.loads(re.search(r"CMD (\[.*\])", one("serve", "HEALTHCHECK"))[1])  # type: ignore[index]
         program = [str(installed / "bin" / check[0]), *check[1:]]
-        assert subprocess.run(program, env={**variables, "PORT": port[1]}, capture_output=True, check=False).returncode == 0
-        assert subprocess.run(program, env={**variables, "PORT": "1"}, capture_output=True, check=False).returncode != 0
+        assert subprocess.run(program, env={**variables, "PORT_HEALTH": port[1]}, capture_output=True, check=False).returncode == 0
+        assert subprocess.run(program, env={**variables, "PORT_HEALTH": "1"}, capture_output=True, check=False).returncode != 0
         server.send_signal(signal.SIGTERM)
         assert server.wait(20) == 0
     finally:

@@ -18,6 +18,7 @@ from affineur.cli.main import main
         (["--name", "a/b"], "'a/b' is no name for a model"),
         (["--name", "x" * 65], "is no name for a model"),
         (["--port", "-1"], "port -1 is impossible"),
+        (["--health-port", "65536"], "port 65536 is impossible"),
         (["--workers", "0"], "0 workers are impossible"),
         (["--max-inputs", "0"], "max inputs of 0 is impossible"),
         (["--max-inputs", "20", "--max-waiting", "10"], "up to 20 texts in a request, but only 10 may wait"),

@@ -176,7 +176,7 @@ def test_limits_and_parameters_are_those_of_the_code() -> None:
     parser = next(a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction))
     options = {
         option: action
-        for command in ("serve", "key", "probe-endpoint")
+        for command in ("quantize", "serve", "key", "probe-endpoint")
         for action in parser.choices[command]._actions
         for option in action.option_strings
     }

@@ -120,6 +120,7 @@ def test_what_cannot_be_served_is_one_line_and_status_1(tmp_path: Path, shared_o
         port = taken.getsockname()[1]
         for arguments, message in (
             ([shared_onnx, "--port", port], f"127.0.0.1:{port} cannot be listened on"),
+            ([shared_onnx, "--port", 0, "--health-port", port], f"127.0.0.1:{port} cannot be listened on"),
             ([shared_onnx, "--host", "203.0.113.1", "--port", 0], "203.0.113.1:0 cannot be listened on"),
             ([tmp_path / "missing", "--port", 0], "missing"),
             ([unproved, "--port", 0], "probe"),

@@ -23,6 +23,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine alone)")
     parser.add_argument("--port", type=int, help="port; 0 takes any that is free (default: $PORT, or 8000)")
+    parser.add_argument("--health-port", type=int, help="a port for probes alone, quick under any load; 0 takes any (default: $PORT_HEALTH, or none)")
     parser.add_argument("--name", default="ner", help="name of the model in KServe's paths (default: ner)")
     parser.add_argument("--also", action="append", default=[], metavar="NAME=MODEL", help="another model, under a name of its own; may come again")
     parser.add_argument("--workers", type=int, default=1, help="processes (default: 1; the engine of one uses all processors)")
@@ -76,12 +77,15 @@ def _serve(args: argparse.Namespace) -> int:
         drain=args.drain,
     )
     port = _port("PORT") if args.port is None else args.port
-    plan = Plan(_references(args), load, settings, args.host, 8000 if port is None else port, _port("PORT_HEALTH"), args.key_file, args.workers)
+    health_port = _port("PORT_HEALTH") if args.health_port is None else args.health_port
+    plan = Plan(_references(args), load, settings, args.host, 8000 if port is None else port, health_port, args.key_file, args.workers)
 
-    def ready(url: str, seconds: float) -> None:
-        report(f"ready in {seconds:.1f} s: {url} (page {url}/ui, API {url}/docs); Ctrl+C ends it")
+    def ready(url: str, health: str | None, seconds: float) -> None:
+        probes = "" if health is None else f", probes {health}/health"
+        report(f"ready in {seconds:.1f} s: {url} (page {url}/ui, API {url}/docs{probes}); Ctrl+C ends it")
         if args.json is not None and str(args.json) != "-":
-            write_json(args.json, {"url": url, "pid": os.getpid(), "seconds": round(seconds, 3), "models": plan.references})
+            told = {"url": url, "health_url": health, "pid": os.getpid(), "seconds": round(seconds, 3), "models": plan.references}
+            write_json(args.json, {name: value for name, value in told.items() if value is not None})
 
     serve(plan, ready)
     return 0

@@ -70,10 +70,28 @@ def create_app(service: Service, keys: Callable[[], tuple[Key, ...]] = tuple, re
     app = FastAPIOffline(title="Affineur", version=_VERSION, description="Token classification: text in, entities out.", redoc_url=None)
     _add_texts(app, service)
     _add_kserve(app, service)
+    _add_probes(app, service)
     _add_operations(app, service, reload or reload_here(service))
     _add_pages(app)
     _describe(app, service)
+    _add_errors(app)
+    return Gate(app, service, keys, _short_way(service))
 
+
+def create_probes(service: Service, stuck: Callable[[], bool]) -> Gate:
+    """Build the application of a health port: the probes of the other one, and no path but theirs; nobody needs a key.
+
+    Args:
+        service: Whose state is asked for.
+        stuck: Whether the event loop that answers texts does not turn any more; only another one can tell, so only these probes do.
+    """
+    app = FastAPI(openapi_url=None, redirect_slashes=False)
+    _add_probes(app, service, stuck)
+    _add_errors(app)
+    return Gate(app, service, sheds=False)
+
+
+def _add_errors(app: FastAPI) -> None:
     async def refused(_: HttpRequest, error: Exception) -> Response:
         if isinstance(error, Problem):
             return _json(error.body(), error.status, error.headers)
@@ -88,7 +106,6 @@ def create_app(service: Service, keys: Callable[[], tuple[Key, ...]] = tuple, re
 
     for kind in (Problem, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, refused)
-    return Gate(app, service, keys, _short_way(service))
 
 
 def _short_way(service: Service) -> ASGIApp:
@@ -152,17 +169,6 @@ def _add_kserve(app: FastAPI, service: Service) -> None:
         """What this server is."""
         return {"name": "affineur", "version": _VERSION, "extensions": ["binary_tensor_data"]}
 
-    @app.get("/v2/health/live")
-    async def live() -> dict[str, bool]:
-        """Whether the process answers."""
-        return {"live": True}
-
-    @app.get("/v2/health/ready", responses=_errors("unhealthy", usual=False))
-    async def ready() -> dict[str, bool]:
-        """Whether every model answers."""
-        _be_ready(service)
-        return {"ready": True}
-
     @app.get("/v2/models/{name}", responses=_errors("not_found", "unhealthy", "validation", usual=False))
     async def model(name: _Name) -> dict[str, Any]:
         """What a model takes and gives."""
@@ -200,27 +206,44 @@ def _add_kserve(app: FastAPI, service: Service) -> None:
         return await run(request, name)
 
 
-def _add_operations(app: FastAPI, service: Service, reload: Reload) -> None:
+def _add_probes(app: FastAPI, service: Service, stuck: Callable[[], bool] = lambda: False) -> None:
+    unhealthy = _errors("unhealthy", usual=False)
+
     async def ready() -> dict[str, str]:
         """Whether every model answers."""
         _be_ready(service)
         return {"status": "ready"}
 
     for path in ("/health", "/health/ready"):
-        app.get(path, responses=_errors("unhealthy", usual=False))(ready)
+        app.get(path, responses=unhealthy)(ready)
+
+    @app.get("/v2/health/ready", responses=unhealthy)
+    async def ready_v2() -> dict[str, bool]:
+        """Whether every model answers."""
+        _be_ready(service)
+        return {"ready": True}
 
     @app.get("/health/live")
     async def live() -> dict[str, str]:
         """Whether the process answers."""
+        _be_live(stuck)
         return {"status": "live"}
 
-    @app.get("/ping", responses=_errors("unhealthy", usual=False) | {204: {"description": "The models are being loaded"}})
+    @app.get("/v2/health/live")
+    async def live_v2() -> dict[str, bool]:
+        """Whether the process answers."""
+        _be_live(stuck)
+        return {"live": True}
+
+    @app.get("/ping", responses=unhealthy | {204: {"description": "The models are being loaded"}})
     async def ping() -> Response:
         """RunPod's probe: 204 while the models are being loaded, then 200."""
         if service.draining:
             raise Problem("unhealthy", "the endpoint is stopping")
         return _json({"status": "ready"}) if service.ready else Response(status_code=204)
 
+
+def _add_operations(app: FastAPI, service: Service, reload: Reload) -> None:
     @app.get("/info")
     async def info() -> dict[str, Any]:
         """What is served, and within which limits."""
@@ -324,6 +347,11 @@ async def _gone(request: HttpRequest) -> None:
 def _be_ready(service: Service) -> None:
     if not service.ready:
         raise Problem("unhealthy", "the endpoint is stopping" if service.draining else "the models are being loaded", {"Retry-After": "1"})
+
+
+def _be_live(stuck: Callable[[], bool]) -> None:
+    if stuck():
+        raise Problem("unhealthy", "the endpoint answers probes, but does not read requests any more")
 
 
 def _times(answer: Answer) -> dict[str, str]:

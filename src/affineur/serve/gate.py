@@ -38,10 +38,13 @@ class Gate:
         service: Says whether it is overloaded or draining.
         keys: Returns the keys that are known; none of them, and nobody needs one.
         texts: What answers ``POST /`` and ``/predict``, where it is not the application behind.
+        sheds: Whether texts are refused under load; where none are taken, there is no such path at any time.
     """
 
-    def __init__(self, app: ASGIApp, service: Service, keys: Callable[[], tuple[Key, ...]] = tuple, texts: ASGIApp | None = None) -> None:
-        self.app, self.service, self.keys = app, service, keys
+    def __init__(
+        self, app: ASGIApp, service: Service, keys: Callable[[], tuple[Key, ...]] = tuple, texts: ASGIApp | None = None, sheds: bool = True
+    ) -> None:
+        self.app, self.service, self.keys, self._sheds = app, service, keys, sheds
         self._quick = {("POST", path): texts for path in ("/", "/predict") if texts is not None}
         self._refused, self._tell_next = 0, 0.0
 
@@ -118,7 +121,7 @@ class Gate:
 
     def _refusal(self, scope: Scope) -> Problem | None:
         """Return the refusal of texts under load, before anything of them is read: under a flood that is most of the work."""
-        if scope["method"] != "POST":
+        if scope["method"] != "POST" or not self._sheds:
             return None
         match = None if scope["path"] in _TEXTS else _INFER.fullmatch(scope["path"])
         if match is None and (scope["path"] not in _TEXTS or scope["query_string"]):

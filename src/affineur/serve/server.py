@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -18,13 +19,14 @@ import uvicorn
 from affineur.errors import AffineurError, ParameterError
 from affineur.serve import logs
 from affineur.serve.app import Reload, create_app, reload_here
+from affineur.serve.health import HealthServer
 from affineur.serve.keys import Key, read_keys, warn_if_open
+from affineur.serve.listening import Sockets, address, configure, listen
 from affineur.serve.metrics import Metrics
 from affineur.serve.served import Loader
 from affineur.serve.service import Service
 from affineur.serve.settings import Settings
 
-_BACKLOG = 4096
 #: Seconds that a connection which exists when accepting ends has for its request.
 _SPEAK = 0.5
 
@@ -39,7 +41,7 @@ class Plan:
         settings: Limits.
         host: Address to listen on.
         port: Port; 0 for any that is free.
-        health_port: Another port for the same, where a platform wants its probes apart (RunPod's ``PORT_HEALTH``).
+        health_port: A port for probes alone (RunPod's ``PORT_HEALTH``), answered by a thread of its own; 0 for any that is free.
         key_file: File of keys; without one nobody needs a key, and there is no ``/admin``.
         workers: Processes.
         versions: Numbers of the artifacts to begin with, where other workers serve them already.
@@ -63,29 +65,6 @@ class Plan:
                 raise ParameterError(f"port {port} is impossible, expected 0 to 65535")
 
 
-def listen(plan: Plan) -> list[socket.socket]:
-    """Open the sockets of an endpoint.
-
-    Raises:
-        ParameterError: If a port is taken, or the address is not this machine's.
-    """
-    sockets = [_bind(plan.host, plan.port)]
-    if plan.health_port is not None and plan.health_port != sockets[0].getsockname()[1]:
-        try:
-            sockets.append(_bind(plan.host, plan.health_port))
-        except ParameterError:
-            sockets[0].close()
-            raise
-    return sockets
-
-
-def address(sockets: list[socket.socket]) -> str:
-    """Return the URL of an endpoint, for whoever sits at this machine."""
-    host, port = sockets[0].getsockname()[:2]
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    return f"http://{shown}:{port}"
-
-
 class Worker:
     """One process that serves.
 
@@ -105,26 +84,20 @@ class Worker:
         self._ready = ready
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def run(self, sockets: list[socket.socket]) -> None:
-        """Serve until a signal says to stop, and every accepted request is answered.
+    def run(self, sockets: Sockets) -> None:
+        """Serve until a signal says to stop, and every accepted request is answered; probes at a port of their own until the end.
 
         Raises:
             AffineurError: If a model cannot be served.
         """
         app = create_app(self.service, lambda: self.keys, lambda name, reference: self.reload(name, reference))
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,  # nobody's address is looked at
-            lifespan="off",
-            backlog=_BACKLOG,
-            timeout_graceful_shutdown=int(2 * self.plan.settings.timeout) + 5,
-        )
-        self._server = _Server(config, self)
-        self._server.run(sockets)
-        self.service.close()
+        _shorten_collections()
+        self._server = _Server(configure(app, int(2 * self.plan.settings.timeout) + 5), self)
+        with contextlib.ExitStack() as stack:
+            if sockets.apart is not None:
+                self._server.health = stack.enter_context(HealthServer(self.service, sockets.apart))
+            self._server.run([sockets.main])
+            self.service.close()
         if self.failure is not None:
             raise self.failure
         logs.event("stopped")
@@ -193,6 +166,8 @@ class Worker:
 
 
 class _Server(uvicorn.Server):
+    health: HealthServer | None = None
+
     def __init__(self, config: uvicorn.Config, worker: Worker) -> None:
         super().__init__(config)
         self._worker = worker
@@ -203,6 +178,11 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._worker.spawn(self._worker.load())
+
+    async def on_tick(self, counter: int) -> bool:
+        if self.health is not None:
+            self.health.turn()
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop accepting, hear who has connected until then, and answer what is accepted.
@@ -240,12 +220,12 @@ class _Server(uvicorn.Server):
         yield
 
 
-def serve(plan: Plan, ready: Callable[[str, float], None]) -> None:
+def serve(plan: Plan, ready: Callable[[str, str | None, float], None]) -> None:
     """Serve in this process, or in several, until a signal says to stop.
 
     Args:
         plan: What to serve, and where.
-        ready: Called once with the URL and the seconds it took, when every model answers.
+        ready: Called once with the URL, that of the health port where one was asked for, and the seconds it took, when every model answers.
 
     Raises:
         ParameterError: If a port is taken or the keys cannot be read.
@@ -255,31 +235,25 @@ def serve(plan: Plan, ready: Callable[[str, float], None]) -> None:
     if plan.key_file is not None:
         read_keys(plan.key_file)
         warn_if_open(plan.key_file)
-    sockets = listen(plan)
-    url = address(sockets)
-    logs.event("listening", url=url, workers=plan.workers, pid=os.getpid())
+    sockets = listen(plan.host, plan.port, plan.health_port)
+    url, health = address(sockets.main), None if sockets.health is None else address(sockets.health)
+    logs.event("listening", url=url, **({} if health is None else {"health": health}), workers=plan.workers, pid=os.getpid())
     if plan.workers == 1:
-        Worker(plan, lambda worker: ready(url, time.perf_counter() - worker.started)).run(sockets)
+        Worker(plan, lambda worker: ready(url, health, time.perf_counter() - worker.started)).run(sockets)
         return
     from affineur.serve.workers import Supervisor
 
-    Supervisor(plan, sockets, lambda seconds: ready(url, seconds)).run()
+    Supervisor(plan, sockets, lambda seconds: ready(url, health, seconds)).run()
 
 
-def _bind(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-        with contextlib.ExitStack() as stack:
-            listener = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((host, port))
-            listener.listen(_BACKLOG)
-            stack.pop_all()
-    except OSError as error:
-        raise ParameterError(
-            f"{host}:{port} cannot be listened on ({error.strerror or error}); name another with --host and --port (0 takes any that is free)"
-        ) from None
-    return listener
+def _shorten_collections() -> None:
+    """Keep Python's garbage collector from stopping every thread for long.
+
+    Looking through all objects of the process took up to a third of a second in a burst of connections, in which no probe was answered. What
+    imports made stays anyhow, and need not be looked at; the requests of a burst are looked at in small portions, and all of them seldom.
+    """
+    gc.freeze()
+    gc.set_threshold(5_000, 2, 100)
 
 
 def _threads(tagger: Any) -> int | None:

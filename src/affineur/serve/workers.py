@@ -6,7 +6,6 @@ import asyncio
 import multiprocessing
 import os
 import signal
-import socket
 import tempfile
 import threading
 import time
@@ -21,6 +20,7 @@ from typing import Any
 from affineur.errors import AffineurError, ModelError
 from affineur.runtime.onnx import usable_threads
 from affineur.serve import logs
+from affineur.serve.listening import Sockets
 from affineur.serve.metrics import SHARED
 from affineur.serve.served import About
 from affineur.serve.server import Plan, Worker
@@ -47,7 +47,7 @@ class Supervisor:
         ready: Called once with the seconds it took, when every worker answers.
     """
 
-    def __init__(self, plan: Plan, sockets: list[socket.socket], ready: Callable[[float], None]) -> None:
+    def __init__(self, plan: Plan, sockets: Sockets, ready: Callable[[float], None]) -> None:
         self.plan, self._sockets, self._ready = plan, sockets, ready
         self._workers: dict[Connection, _Process] = {}
         self._answering: set[Connection] = set()
@@ -119,8 +119,7 @@ class Supervisor:
         for connection, worker in self._workers.items():
             if not (at_once and connection in self._answering and self._send(connection, ("stop",))):
                 worker.process.terminate()
-        for listener in self._sockets:
-            listener.close()
+        self._sockets.close()
         end = time.monotonic() + 2 * self.plan.settings.timeout + self.plan.settings.drain + 10
         processes = [worker.process for worker in self._workers.values()]
         while any(process.is_alive() for process in processes) and time.monotonic() < end and self._stops() < 2:
@@ -287,7 +286,7 @@ class _Remote:
         return True, self._prepared.about
 
 
-def _work(plan: Plan, sockets: list[socket.socket], connection: Connection, replacement: bool) -> None:
+def _work(plan: Plan, sockets: Sockets, connection: Connection, replacement: bool) -> None:
     """What a worker's process does; one that comes in another's place accepts nothing before it can answer."""
     logs.set_up()
 

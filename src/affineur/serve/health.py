@@ -1,0 +1,49 @@
+"""Probes at a port of their own, answered by a thread and an event loop of their own: they do not wait behind texts."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+import uvicorn
+
+from affineur.serve.app import create_probes
+from affineur.serve.listening import configure
+from affineur.serve.service import Service
+
+#: Seconds without a turn after which the event loop of the requests is taken for dead.
+_STUCK = 30.0
+_GRACE = 1
+
+
+class HealthServer:
+    """Answers probes while a block runs.
+
+    This thread would call a process live whose event loop hangs, which no request survives; so that loop tells each time it turns.
+
+    Args:
+        service: Whose state is asked for.
+        listener: The health port.
+    """
+
+    def __init__(self, service: Service, listener: socket.socket) -> None:
+        self._service, self._listener = service, listener
+        self._turned = time.monotonic()
+        self._server = uvicorn.Server(configure(create_probes(service, self._stuck), _GRACE))
+        self._thread = threading.Thread(target=self._server.run, args=([listener],), name="affineur-health", daemon=True)
+
+    def __enter__(self) -> HealthServer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.should_exit = True
+        self._thread.join(5 + _GRACE)
+
+    def turn(self) -> None:
+        """Hear that the event loop of the requests turns."""
+        self._turned = time.monotonic()
+
+    def _stuck(self) -> bool:
+        return not self._service.draining and time.monotonic() - self._turned > _STUCK
