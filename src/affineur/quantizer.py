@@ -5,7 +5,8 @@ It stands outside the room ``compress``, whose training stages take longer to im
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from affineur.artifact.folder import PACKED
 from affineur.artifact.manifest import verify
 from affineur.artifact.packed import is_packed, read_format, read_layout, unpack
 from affineur.artifact.packed_files import check_packed
+from affineur.errors import ModelError
 
 # By name: not every torch has them all.
 _DTYPES = {
@@ -78,7 +80,11 @@ class Unpack(ConversionOps):
 
 
 class PackedQuantizer(HfQuantizer):
-    """Loads a packed folder as the dense model it was made of."""
+    """Loads a packed folder as the dense model it was made of.
+
+    Digests are taken in a thread of their own while tensors are unpacked (sha256 and numpy work without the interpreter's
+    lock, and each takes about as long as the other); no model is handed out before they are found right.
+    """
 
     quantization_config: PackedConfig
     requires_calibration = True  # a dense model is not packed by loading it, but by: affineur pack
@@ -89,9 +95,22 @@ class PackedQuantizer(HfQuantizer):
         return {"dequantize": Unpack}
 
     def _process_model_before_weight_loading(self, model: Any, checkpoint_files: Sequence[str] | None = None, **_options: Any) -> Any:
-        for folder in {Path(file).parent for file in checkpoint_files or ()}:
-            verify(folder)
-        check_packed([Path(file) for file in checkpoint_files or ()], self.quantization_config.tensors)
+        files = [Path(file) for file in checkpoint_files or ()]
+        pool = ThreadPoolExecutor(1)
+        self._verified: Future[None] = pool.submit(_verify, {file.parent for file in files})
+        pool.shutdown(wait=False)
+        try:
+            found = check_packed(files, self.quantization_config.tensors)
+        except ModelError:
+            self._verified.result()  # that a file is not the one written says more than what is wrong in it
+            raise
+        expected = model.state_dict()
+        if any(tensor.name in expected and tensor.shape != expected[tensor.name].shape for tensor in found):
+            self._verified.result()  # transformers is about to raise, and the digest knows better why
+        return model
+
+    def _process_model_after_weight_loading(self, model: Any, **_options: Any) -> Any:
+        self._verified.result()
         return model
 
     def is_serializable(self) -> bool:
@@ -102,3 +121,8 @@ class PackedQuantizer(HfQuantizer):
     def is_trainable(self) -> bool:
         """Say that a loaded model can be trained: it is dense."""
         return True
+
+
+def _verify(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        verify(folder)

@@ -7,6 +7,7 @@ import json
 import logging
 import pickle
 import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -180,6 +181,22 @@ def test_damage_is_said_in_one_line(packed: Path, tmp_path: Path) -> None:
     for make in (load_model, describe, lambda folder: unpack(folder, tmp_path / "out")):
         assert "is not a readable safetensors file" in refused(make, packed)
     assert not (tmp_path / "out").exists()
+
+
+def test_no_model_is_handed_out_whose_digests_differ(packed: Path) -> None:
+    """Whatever the change is: seen by nothing else, by the mask's count, or by transformers, which would speak of sizes."""
+    file = packed / "model.safetensors"
+    whole = file.read_bytes()
+    start = whole.index(b"AFPACK")
+    rows, columns = struct.unpack_from("<2Q", whole, start + 32)
+    values_at = start + 48 + (rows * columns + 63) // 64 * 8
+    for at, change in ((values_at, bytes([whole[values_at] ^ 1])), (start + 48, bytes([whole[start + 48] ^ 1]))):
+        file.write_bytes(whole[:at] + change + whole[at + len(change) :])
+        assert "sha256 differs" in refused(AutoModelForTokenClassification.from_pretrained, packed)
+    file.write_bytes(whole[: start + 32] + struct.pack("<2Q", rows // 2, columns * 2) + whole[start + 48 :])
+    assert "sha256 differs" in refused(AutoModelForTokenClassification.from_pretrained, packed)
+    with pytest.raises(RuntimeError, match="ignore_mismatched_sizes"):
+        AutoModelForTokenClassification.from_pretrained(without_manifest(packed))
 
 
 def test_configuration_and_weights_must_belong_together(packed: Path, pruned: Path, tmp_path: Path) -> None:

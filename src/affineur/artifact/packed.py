@@ -173,8 +173,8 @@ def check_mask(raw: NDArray[np.uint8], layout: Layout, where: str) -> None:
 def unpack(raw: NDArray[np.uint8], layout: Layout) -> NDArray[np.unsignedinteger]:
     """Return the bits of the dense tensor.
 
-    Each element takes the value at the running count of ones before it, times its own bit of the mask: no branch, which
-    a mask without pattern would mispredict every other time.
+    Each element takes the value that the running count of ones names, the first being 1, times its own bit of the mask: no
+    branch, which a mask without pattern would mispredict every other time.
 
     Args:
         raw: The packed tensor, shape ``(bytes,)``, which has passed :func:`check_mask`.
@@ -184,7 +184,8 @@ def unpack(raw: NDArray[np.uint8], layout: Layout) -> NDArray[np.unsignedinteger
         Shape ``(elements,)``, dtype ``layout.bits``.
     """
     mask = raw[layout.mask_at : layout.values_at]
-    values = raw[layout.values_at : layout.values_at + layout.values * layout.width].view(layout.bits)
+    # One more before the first, which is whatever ends the mask: where the count is 0, so is the bit it is multiplied by.
+    values = raw[layout.values_at - layout.width : layout.values_at + layout.values * layout.width].view(layout.bits)
     dense = np.empty(layout.elements, layout.bits)
     places = np.empty(min(_CHUNK, layout.elements), np.int32)  # used again and again: new memory costs more than the sums
     taken = 0
@@ -192,14 +193,9 @@ def unpack(raw: NDArray[np.uint8], layout: Layout) -> NDArray[np.unsignedinteger
         part = dense[i : i + _CHUNK]
         ones = np.unpackbits(mask[i // 8 : (i + _CHUNK) // 8], count=len(part), bitorder="little")
         place = np.cumsum(ones, dtype=np.int32, out=places[: len(part)])
-        count = int(place[-1])
-        if not count:
-            part[:] = 0
-            continue
-        place -= 1  # −1 before the first value, which becomes 0 and is multiplied away
-        np.take(values[taken : taken + count], place, out=part, mode="clip")
+        np.take(values[taken:], place, out=part, mode="wrap")  # never wraps, but "raise" would copy ``out``, and "clip" is slower
         part *= ones
-        taken += count
+        taken += int(place[-1])
     return dense
 
 

@@ -66,17 +66,21 @@ def quantization_config(tensors: int) -> dict[str, Any]:
     return {"quant_method": PACKED, "format": FORMAT, "tensors": tensors}
 
 
-def check_packed(files: Sequence[Path], expected: int) -> None:
+def check_packed(files: Sequence[Path], expected: int) -> list[Tensor]:
     """Check that safetensors files hold the packed tensors they should, each of them whole.
 
     Args:
         files: The weights.
         expected: Number of packed tensors.
 
+    Returns:
+        All tensors, packed or not.
+
     Raises:
         ModelError: If there are more or fewer, or one is damaged.
     """
-    packed = [tensor for file in files for tensor in read_header(file)[0] if tensor.packed]
+    found = [tensor for file in files for tensor in read_header(file)[0]]
+    packed = [tensor for tensor in found if tensor.packed]
     if len(packed) != expected:
         where = files[0] if files else "the folder"
         raise ModelError(
@@ -86,6 +90,7 @@ def check_packed(files: Sequence[Path], expected: int) -> None:
     for tensor in packed:
         assert tensor.packed
         check_mask(tensor.raw(), tensor.packed, f"{tensor.file}: {tensor.name}")
+    return found
 
 
 def _listed(folder: ModelFolder) -> tuple[list[Tensor], dict[str, str] | None]:
