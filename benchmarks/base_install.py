@@ -3,7 +3,8 @@
     python benchmarks/base_install.py [MODEL]
 
 Prints the installed size of every package (pip and setuptools, which the environment brings, left out), and the best of five
-fresh processes for `import affineur` and for `affineur.load` (with MODEL, an exported ONNX artifact: and its first entities).
+fresh processes for `import affineur` and for `affineur.load`. With MODEL, an exported ONNX artifact: also until its first entities, and whether
+the entities of the sample's sentences, scores and offsets included, are there those that this environment finds, which has torch and all else.
 """
 
 from __future__ import annotations
@@ -23,9 +24,15 @@ import importlib.metadata as m, json
 sizes = {d.metadata["Name"]: sum(p.stat().st_size for f in d.files or () if (p := d.locate_file(f)).is_file()) for d in m.distributions()}
 print(json.dumps({name: size for name, size in sizes.items() if name not in ("pip", "setuptools")}))
 """
+_ENTITIES = """
+import dataclasses, json, sys, affineur
+found = affineur.load(sys.argv[1]).predict_batch(json.load(sys.stdin))
+assert "torch" not in sys.modules
+print(json.dumps([[dataclasses.asdict(entity) for entity in entities] for entities in found]))
+"""
 
 
-def main() -> None:
+def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
         python = Path(folder) / "bin" / "python"
@@ -39,6 +46,24 @@ def main() -> None:
         for model in sys.argv[1:2]:
             code = f"import affineur; affineur.load({str(Path(model).resolve())!r}).predict('Marie vit à Paris.')"
             print(_best(python, code))
+            if not _same(python, model):
+                return 1
+    return 0
+
+
+def _same(python: Path, model: str) -> bool:
+    """Compare the entities that two environments find, and print what came out."""
+    from affineur.transfer import load_corpus
+
+    texts = json.dumps([" ".join(sentence.words) for sentence in load_corpus("sample")])
+    here, there = (
+        json.loads(subprocess.run([each, "-c", _ENTITIES, model], input=texts, check=True, capture_output=True, text=True).stdout)
+        for each in (sys.executable, python)
+    )
+    print(
+        f"{sum(map(len, there)):,} entities in {len(there)} texts: {'the same' if here == there else 'NOT the same'} as where everything is installed"
+    )
+    return here == there
 
 
 def _best(python: Path, code: str) -> str:
@@ -54,4 +79,4 @@ def _best(python: Path, code: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
