@@ -11,13 +11,15 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from affineur.artifact import describe_machine
 from affineur.cli.main import guarded
 from affineur.compress import prune, recover
 from affineur.errors import ParameterError
-from affineur.measure import Difference, Evaluation, evaluate
+from affineur.measure import Evaluation, evaluate
 from affineur.pipeline import load
 from affineur.transfer import load_splits, resolve_model
 
@@ -33,45 +35,53 @@ def main() -> int:
     parser.add_argument("--work", type=Path, help="keep the models here (default: a temporary folder)")
     args = parser.parse_args()
 
+    return run(curve, args, "curve.py")
+
+
+def run(measure: Callable[[argparse.Namespace, Path], None], args: argparse.Namespace, name: str) -> int:
+    """Run a benchmark whose models are kept in ``--work``, or in a folder that goes with it."""
+
     def command() -> int:
-        if args.work:
-            curve(args, args.work)
-        else:
-            with tempfile.TemporaryDirectory() as folder:
-                curve(args, Path(folder))
+        with tempfile.TemporaryDirectory() as folder:
+            measure(args, args.work or Path(folder))
         return 0
 
-    return guarded(command, "curve.py", quiet=True)
+    return guarded(command, name, quiet=True)
 
 
 def curve(args: argparse.Namespace, work: Path) -> None:
     """Prune, recover, score and print."""
     splits = load_splits(args.data)
     source, test = resolve_model(args.model), splits.get("test")
-    sparsities = _sparsities(args.sparsities) | ({_GUIDE} if args.recover else set())
+    sparsities = set(numbers("--sparsities", args.sparsities, "0.15,0.4")) | ({_GUIDE} if args.recover else set())
     print(f"{describe_machine()}\n{len(test):,} sentences of {test.name}; F1 of mentions, points against the unpruned model (95 %)\n")
     before = evaluate(load(source), test)
-    _print("unpruned", before, None)
+    show("unpruned", before)
     pruned: dict[float, Evaluation] = {}
     for sparsity in sorted(sparsities):
         out = work / f"pruned_{sparsity:g}"
         prune(source, out, sparsity)
         pruned[sparsity] = evaluate(load(out), test)
-        _print(f"pruned {sparsity:.0%}", pruned[sparsity], pruned[sparsity].minus(before))
+        show(f"pruned {sparsity:.0%}", pruned[sparsity], before)
     if args.recover:
         after = evaluate(load(recover(work / f"pruned_{_GUIDE:g}", work / "recovered", splits.get("train"), splits.dev)), test)
         control = evaluate(load(recover(source, work / "control", splits.get("train"), splits.dev)), test)
-        _print("pruned 15% + ½ epoch", after, after.minus(before))
-        _print("control + ½ epoch", control, control.minus(before))
-        _print("  pruned vs control", after, after.minus(control))
+        show("pruned 15% + ½ epoch", after, before)
+        show("control + ½ epoch", control, before)
+        show("  pruned vs control", after, control)
         print(f"\nshare of the loss recovered: {recovered_share(before, pruned[_GUIDE], after)}")
 
 
-def _sparsities(text: str) -> set[float]:
+def numbers(option: str, text: str, example: str, kind: type[float] | type[int] = float) -> list[Any]:
+    """Read a list of numbers; nothing is an empty one.
+
+    Raises:
+        ParameterError: If it is none.
+    """
     try:
-        return {float(part) for part in text.split(",")}
+        return [kind(part) for part in text.split(",")] if text else []
     except ValueError:
-        raise ParameterError(f"--sparsities {text} is not a list of sparsities, expected for example 0.15,0.4") from None
+        raise ParameterError(f"{option} {text} is not a list of {'whole ' if kind is int else ''}numbers, expected for example {example}") from None
 
 
 def recovered_share(before: Evaluation, pruned: Evaluation, after: Evaluation) -> str:
@@ -82,12 +92,14 @@ def recovered_share(before: Evaluation, pruned: Evaluation, after: Evaluation) -
     return f"{(after.total.f1 - pruned.total.f1) / (before.total.f1 - pruned.total.f1):.0%}"
 
 
-def _print(name: str, evaluation: Evaluation, difference: Difference | None) -> None:
+def show(name: str, evaluation: Evaluation, baseline: Evaluation | None = None, more: str = "") -> None:
+    """Print what a model scored, and its paired difference to another."""
     interval = evaluation.interval()
     line = f"{name:<22} F1 {evaluation.total.f1:.4f} ({interval.low:.4f}–{interval.high:.4f}) accuracy {evaluation.accuracy:.4f}"
-    if difference:
+    if baseline:
+        difference = evaluation.minus(baseline)
         line += f"  {difference.value * 100:+.2f} ({difference.low * 100:+.2f} … {difference.high * 100:+.2f}), p = {difference.p_value:.3f}"
-    print(line, flush=True)
+    print(line + more, flush=True)
 
 
 if __name__ == "__main__":

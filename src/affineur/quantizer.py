@@ -104,8 +104,10 @@ class PackedQuantizer(HfQuantizer):
         except ModelError:
             self._verified.result()  # that a file is not the one written says more than what is wrong in it
             raise
-        expected = model.state_dict()
-        if any(tensor.name in expected and tensor.shape != expected[tensor.name].shape for tensor in found):
+        # A base model's names lack the prefix that the same tensors have in a model with a head.
+        prefix = f"{model.base_model_prefix}."
+        expected = {name.removeprefix(prefix): tensor.shape for name, tensor in model.state_dict().items()}
+        if any(tensor.shape != expected.get(tensor.name.removeprefix(prefix), tensor.shape) for tensor in found):
             self._verified.result()  # transformers is about to raise, and the digest knows better why
         return model
 

@@ -158,6 +158,18 @@ def test_rows_of_a_table_are_numpys() -> None:
     assert run(quantized(small, "u8s8"), ids=np.arange(20)).tolist() == found.tolist(), "there is nothing left to do"
 
 
+def test_what_is_looked_up_may_be_multiplied_at_once() -> None:
+    table, weight = RNG.normal(size=(20, 8)).astype(np.float32), RNG.normal(size=(8, 4)).astype(np.float32)
+    nodes = [helper.make_node("Gather", ["emb.weight", "ids"], ["x"], "look"), helper.make_node("MatMul", ["x", MATRIX], ["y"], "multiply")]
+    inputs = [helper.make_tensor_value_info("ids", TensorProto.INT64, ["n"])]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4])]
+    body = helper.make_graph(nodes, "g", inputs, outputs, [numpy_helper.from_array(table, "emb.weight"), numpy_helper.from_array(weight, MATRIX)])
+    model = helper.make_model(body, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    for activations in ACTIVATIONS:
+        found = run(quantized(model, "u8u8", (), activations, {"x": (-4.0, 4.0)}), ids=np.arange(20))
+        assert Agreement.between(found, table @ weight).error < 0.03
+
+
 def test_ranges_are_the_oracles(shared_onnx: Path, graph: ModelProto, train_corpus: Corpus, tmp_path: Path) -> None:
     """ONNX Runtime's own calibrator, which knows nothing of padding, on one text at a time; ours in padded batches."""
     tagger = load_onnx(shared_onnx)

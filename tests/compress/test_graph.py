@@ -77,6 +77,17 @@ def test_only_the_parents_own_numbers_are_named() -> None:
     assert [linear.weight for linear in linears(model)] == ["b.weight"]
 
 
+def test_a_matrix_that_is_multiplied_twice_is_named_once() -> None:
+    """As DeBERTa's query and key are, with words and with positions."""
+    weight = RNG.normal(size=(8, 4)).astype(np.float32)
+    model = one_matrix(weight)
+    model.graph.initializer[0].name = "val_3"
+    model.graph.node[0].input[1] = "val_3"
+    model.graph.node.append(helper.make_node("MatMul", ["x", "val_3"], ["z"], "again"))
+    name_matrices(model, {"encoder.query.weight": weight.T})
+    assert [linear.weight for linear in linears(model)] == ["encoder.query.weight"] * 2
+
+
 def test_bytes_by_part_are_the_file(shared_onnx: Path, graph: ModelProto) -> None:
     size = (shared_onnx / "model.onnx").stat().st_size
     assert sum(bytes_by_part(graph).values()) == sum(len(t.raw_data) for t in graph.graph.initializer)

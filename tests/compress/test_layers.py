@@ -163,13 +163,13 @@ def test_modernberts_first_layer_has_to_stay(shared_model) -> None:
 @pytest.mark.parametrize("wanted", [0, -1, 13])
 @pytest.mark.parametrize("how", ["top", "uniform", "search"])
 def test_impossible_numbers(wanted: int, how: str) -> None:
-    with pytest.raises(ParameterError, match=rf"--layers {wanted} is impossible: the teacher has 12 encoder layers, so give a number from 1 to 12"):
+    with pytest.raises(ParameterError, match=rf"--layers {wanted} is impossible: the model has 12 encoder layers, so give a number from 1 to 12"):
         choose_layers(Stack(12), wanted, how, lambda _: 0.0)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("wanted", [0, 4])
 def test_distilling_to_an_impossible_number_writes_nothing(wanted: int, shared_model, train_corpus: Corpus, tmp_path: Path) -> None:
-    with pytest.raises(ParameterError, match=rf"--layers {wanted} is impossible: the teacher has 3"):
+    with pytest.raises(ParameterError, match=rf"--layers {wanted} is impossible: the model has 3"):
         distill(shared_model(), tmp_path / "out", wanted, train_corpus)
     assert list(tmp_path.iterdir()) == []
 

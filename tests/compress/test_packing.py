@@ -16,7 +16,7 @@ import pytest
 import torch
 import transformers.quantizers.auto as auto
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModelForTokenClassification
+from transformers import AutoConfig, AutoModel, AutoModelForTokenClassification
 
 import affineur
 from affineur.artifact import describe, open_folder, read_manifest
@@ -195,6 +195,7 @@ def test_no_model_is_handed_out_whose_digests_differ(packed: Path) -> None:
         assert "sha256 differs" in refused(AutoModelForTokenClassification.from_pretrained, packed)
     file.write_bytes(whole[: start + 32] + struct.pack("<2Q", rows // 2, columns * 2) + whole[start + 48 :])
     assert "sha256 differs" in refused(AutoModelForTokenClassification.from_pretrained, packed)
+    assert "sha256 differs" in refused(AutoModel.from_pretrained, packed), "whose names lack the prefix"
     with pytest.raises(RuntimeError, match="ignore_mismatched_sizes"):
         AutoModelForTokenClassification.from_pretrained(without_manifest(packed))
 
@@ -235,7 +236,7 @@ def python(code: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     "imports",
     [
-        "import affineur\nfrom transformers import AutoModelForTokenClassification",
+        "import affineur\nfrom transformers import AutoModel, AutoModelForTokenClassification",
         "from transformers import AutoModelForTokenClassification\nimport affineur",
         "import transformers.quantizers.auto, affineur\nfrom transformers import AutoModelForTokenClassification",
         "import transformers\nimport affineur\nfrom transformers import AutoModelForTokenClassification",

@@ -52,6 +52,14 @@ class ExportInfo:
         """Data types of the weights, as safetensors names them."""
         return ("F32",) if self.scheme == "fp32" else ("F32", "U8" if self.scheme == "u8u8" else "I8")
 
+    @property
+    def precision(self) -> str:
+        """How matrices are stored and activations scaled, for people."""
+        if self.scheme == "fp32":
+            return "full precision"
+        scales = self.activations or "batch"  # as all were before it was written down
+        return f"{self.scheme} for {self.target}, {scales} scales" + (f" ({len(self.by_token)} matrices: token)" if self.by_token else "")
+
     def scope(self) -> list[tuple[Matrix, int, int]]:
         """Return each matrix in scope with its weights and zeros."""
         return [(Matrix(int(m["layer"]), str(m["kind"]), str(m["name"])), int(m["weights"]), int(m["zeros"])) for m in self.matrices]

@@ -34,6 +34,7 @@ class ModelInfo:
         dtypes: Data types of the weights, as safetensors names them.
         matrices: Matrices in scope, by layer.
         parts: Bytes of embeddings, encoder and head.
+        precision: How an exported graph stores matrices and scales activations, for people; empty for other folders.
     """
 
     folder: ModelFolder
@@ -43,6 +44,7 @@ class ModelInfo:
     dtypes: tuple[str, ...]
     matrices: tuple[MatrixInfo, ...]
     parts: dict[str, int]
+    precision: str = ""
 
     @property
     def weights_in_scope(self) -> int:
@@ -86,6 +88,7 @@ class ModelInfo:
             "size_bytes": self.folder.size_bytes,
             "size_by_part": self.parts,
             "dtypes": list(self.dtypes),
+            "precision": self.precision or None,
             "digest": self.folder.digest(),
             "stage": manifest.stage if manifest else None,
             "format": manifest.format if manifest else None,
@@ -120,7 +123,7 @@ def _describe_exported(folder: ModelFolder, manifest: Manifest | None) -> ModelI
         return ModelInfo(folder, manifest, 0, 0, (), (), {})
     # Bytes of a single matrix inside the graph are not told: they would say nothing that the parts do not.
     matrices = tuple(sorted((MatrixInfo(m, weights, zeros, 0) for m, weights, zeros in found.scope()), key=lambda i: i.matrix))
-    return ModelInfo(folder, manifest, found.parameters, found.nonzero, found.dtypes, matrices, dict(found.parts))
+    return ModelInfo(folder, manifest, found.parameters, found.nonzero, found.dtypes, matrices, dict(found.parts), found.precision)
 
 
 def _sparsity(matrices: list[MatrixInfo]) -> float:

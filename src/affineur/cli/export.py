@@ -86,11 +86,10 @@ def _quantize(args: argparse.Namespace) -> int:
     assert info is not None
     assert info.parity is not None
     size = describe(args.output).folder.size_bytes
-    scales = f"{info.activations} scales" + (f" ({len(info.by_token)} matrices: token)" if info.by_token else "")
     kept = f"{len(info.kept)} matrices stay in full precision ({', '.join(info.kept)})" if info.kept else "no matrix stays in full precision"
     show.lines(
         [
-            f"{info.scheme} for {info.target}, {scales}, {megabytes(size)}; {kept}",
+            f"{info.precision}, {megabytes(size)}; {kept}",
             f"{info.parity['same_tags']:.2%} of the tags of {info.parity['words']:,} words are the parent's; written to {args.output}",
         ]
     )

@@ -176,7 +176,7 @@ def _aspects(info: ModelInfo) -> list[list[str]]:
         ["Hidden size", f"{facts['hidden_size']}, {facts['attention_heads']} attention heads per layer, vocabulary {config.get('vocab_size', 0):,}"],
         ["Parameters", f"{info.parameters:,} ({info.nonzero:,} not zero)"],
         ["Labels", f"{len(info.folder.labels)}: {', '.join(info.folder.labels)}"],
-        ["Size", f"{megabytes(info.folder.size_bytes)} ({', '.join(info.dtypes)})"],
+        ["Size", f"{megabytes(info.folder.size_bytes)} ({info.precision or ', '.join(info.dtypes)})"],
         ["Sparsity", f"{info.sparsity:.2%} of attention and feed-forward weights, {facts['sparsity_of_model']:.2%} of the whole model"],
         ["Scope", f"{info.weights_in_scope:,} weights; excluded: embeddings, LayerNorm, biases, classifier"],
     ]

@@ -9,6 +9,7 @@ from pathlib import Path
 from affineur.artifact import open_folder
 from affineur.cli import options, show
 from affineur.entities import Corpus
+from affineur.errors import ParameterError
 from affineur.measure import megabytes
 from affineur.transfer import DataOptions, load_corpus, load_splits, resolve_model
 
@@ -35,14 +36,19 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     which.add_argument("--min-count", type=int, default=1, metavar="K", help="only pieces used at least K times (default: 1)")
     options.add_common(parser, device=False)
     parser.set_defaults(run=_trim_vocabulary)
-    parser = commands.add_parser("shrink", help="drop the least important neurons of every feed-forward layer")
+    parser = commands.add_parser("shrink", help="drop the encoder layers and the feed-forward neurons that matter least")
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument("-o", "--output", metavar="OUT", type=Path, required=True)
-    parser.add_argument("--ffn-width", type=float, required=True, metavar="W", help="neurons each layer keeps; below 1 a share of what it has")
+    parser.add_argument("--layers", type=int, metavar="N", help="encoder layers that stay: those the tags depend on most (default: all)")
+    parser.add_argument(
+        "--ffn-width", type=float, metavar="W", help="neurons that stay in each feed-forward layer; below 1 a share of what it has (default: all)"
+    )
     parser.add_argument(
         "--data", default="sample", metavar="CAL", help="text to measure on; train is read, labels do not count (default: the sample)"
     )
-    parser.add_argument("--no-reconstruct", action="store_true", help="leave the neurons that stay as they were (default: least squares)")
+    parser.add_argument(
+        "--no-reconstruct", action="store_true", help="with --ffn-width: leave the neurons that stay as they were (default: least squares)"
+    )
     options.add_common(parser, device=False)
     parser.set_defaults(run=_shrink)
 
@@ -82,18 +88,27 @@ def _trim_vocabulary(args: argparse.Namespace) -> int:
 def _shrink(args: argparse.Namespace) -> int:
     from affineur.compress import shrink
 
-    # Nothing is decided on this text, so no dev part need be held out of it.
+    if args.no_reconstruct and args.ffn_width is None:
+        raise ParameterError("--no-reconstruct is for --ffn-width, which is not given; leave it out, or say --ffn-width W")
+    # Nothing is decided on this text's labels, so no dev part need be held out of it.
     text = load_corpus(args.data, "train", DataOptions(dev_share=0.0))
-    out = shrink(resolve_model(args.model), args.output, args.ffn_width, text, not args.no_reconstruct)
+    out = shrink(resolve_model(args.model), args.output, args.ffn_width, text, not args.no_reconstruct, args.layers)
     scores = json.loads((out / "affineur.json").read_text("utf-8"))["scores"]
     size = open_folder(out).size_bytes
-    worst = max(scores["layers"], key=lambda layer: float(layer["lost"]))
-    show.lines(
-        [
-            f"{scores['width']:,} of {scores['width_before']:,} neurons stay in each feed-forward layer, {megabytes(size)} left; written to {out}",
+    said = []
+    if args.layers is not None:
+        kept = scores["layers_kept"]
+        said += [
+            f"{len(kept)} of {scores['layers_before']} encoder layers stay, of 0 to {scores['layers_before'] - 1}: {', '.join(map(str, kept))}",
+            f"without the others, the tags diverge by {scores['divergence']:.3g} nats a word of the text",
+        ]
+    if args.ffn_width is not None:
+        worst = max(scores["layers"], key=lambda layer: float(layer["lost"]))
+        said += [
+            f"{scores['width']:,} of {scores['width_before']:,} neurons stay in each feed-forward layer",
             f"at most {worst['lost']:.2%} of a layer's output is lost on the text (layer {worst['layer']}; "
             f"{worst['lost_without_least_squares']:.2%} without least squares)",
         ]
-    )
+    show.lines([*said, f"{megabytes(size)} left; written to {out}"])
     show.to_json({"model": str(out), "size_bytes": size, **scores}, args.json)
     return 0

@@ -9,13 +9,13 @@ from affineur.compress.models import load_encoder, load_model, pick_device
 from affineur.compress.packing import pack, unpack
 from affineur.compress.pruning import cast, prune
 from affineur.compress.recovery import GUIDE, recover
+from affineur.compress.shrinking import shrink
 from affineur.compress.stage import recipe_digest
 from affineur.compress.tagger import TorchTagger, load_tagger, quantize_dynamic, serialized_size
 from affineur.compress.teacher_logits import cache_folder
 from affineur.compress.training import SoftTargets, TrainSettings
 from affineur.compress.vocabulary import read_text, trim_vocabulary
 from affineur.compress.wanda import CALIBRATION_SENTENCES, input_norms
-from affineur.compress.width import shrink
 
 __all__ = [
     "CALIBRATION_SENTENCES",

@@ -63,22 +63,23 @@ def quantized(
     return copy
 
 
-def watched(model: ModelProto) -> tuple[ModelProto, list[str], list[str]]:
-    """Return a copy that also gives the least and the largest value, position by position, of each activation that meets a matrix.
+def watched(model: ModelProto) -> tuple[bytes, list[str], list[str]]:
+    """Make a graph that also gives the least and the largest value, position by position, of each activation that meets a matrix.
 
     Returns:
-        The copy; the names of the activations; and two outputs for each of them, least and largest values, of the activation's shape
-        without its last axis.
+        The graph, serialized; the names of the activations; and two outputs for each of them, least and largest values, of the
+        activation's shape without its last axis.
     """
     reads = {node.name: node.input[0] for node in model.graph.node}
     names = list(dict.fromkeys(reads[m.node] for m in linears(model) if m.quantizable))
-    copy = without_constants(model)
-    copy.graph.initializer.extend([*model.graph.initializer, numpy_helper.from_array(np.array([-1]), f"{MARK}last")])
     ends = [new_node(kind, [name, f"{MARK}last"], f"{name}{MARK}{kind}", keepdims=0) for name in names for kind in ("ReduceMin", "ReduceMax")]
-    replace_nodes(copy, [*model.graph.node, *ends])
     outputs = [node.output[0] for node in ends]
-    copy.graph.output.extend(helper.make_tensor_value_info(output, TensorProto.FLOAT, None) for output in outputs)
-    return copy, names, outputs
+    more = ModelProto()
+    more.graph.node.extend(ends)
+    more.graph.output.extend(helper.make_tensor_value_info(output, TensorProto.FLOAT, None) for output in outputs)
+    more.graph.initializer.append(numpy_helper.from_array(np.array([-1]), f"{MARK}last"))
+    # Two messages one after the other are one message with the lists of both (protobuf's encoding guide): no second copy of the weights.
+    return bytes(model.SerializeToString()) + bytes(more.SerializeToString()), names, outputs
 
 
 class _Work:
@@ -108,21 +109,21 @@ class _Work:
         else:
             one, x_zero = self._constant(f"{MARK}one", np.float32(1)), self._constant(f"{MARK}zero", np.uint8(_ZERO))
             if self._first(small := f"{x}_token_u8"):
-                yield new_node("Abs", [x], f"{x}_abs")
-                yield new_node("ReduceMax", [f"{x}_abs", self._constant(f"{MARK}last", np.array([-1]))], f"{x}_most", keepdims=1)
+                yield new_node("Abs", [x], f"{x}_token_abs")
+                yield new_node("ReduceMax", [f"{x}_token_abs", self._constant(f"{MARK}last", np.array([-1]))], f"{x}_token_most", keepdims=1)
                 # A token of zeros alone would be divided by zero.
-                yield new_node("Max", [f"{x}_most", self._constant(f"{MARK}least", np.float32(1e-30))], f"{x}_some")
-                yield new_node("Mul", [f"{x}_some", self._constant(f"{MARK}step", np.float32(1 / 127))], f"{x}_scale")
-                yield new_node("Div", [x, f"{x}_scale"], f"{x}_scaled")
-                yield new_node("QuantizeLinear", [f"{x}_scaled", one, x_zero], small)
+                yield new_node("Max", [f"{x}_token_most", self._constant(f"{MARK}least", np.float32(1e-30))], f"{x}_token_some")
+                yield new_node("Mul", [f"{x}_token_some", self._constant(f"{MARK}step", np.float32(1 / 127))], f"{x}_token_scale")
+                yield new_node("Div", [x, f"{x}_token_scale"], f"{x}_token_scaled")
+                yield new_node("QuantizeLinear", [f"{x}_token_scaled", one, x_zero], small)
             inputs = [small, values, one, scale, x_zero, zero]
             yield helper.make_node("MatMulIntegerToFloat", inputs, [f"{out}_scaled"], node.name, domain=MICROSOFT)
-            yield new_node("Mul", [f"{out}_scaled", f"{x}_scale"], out)
+            yield new_node("Mul", [f"{out}_scaled", f"{x}_token_scale"], out)
 
     def gather(self, node: NodeProto) -> Iterator[NodeProto]:
         """Look up in eight bits, with a scale a row: rows differ widely in size, and one scale for all would drown the small ones."""
         name, ids, out = node.input[0], node.input[1], node.output[0]
-        values, scales = f"{name}{MARK}s8", f"{name}{MARK}scale"
+        values, scales = f"{name}{MARK}rows", f"{name}{MARK}row_scale"
         if values not in self.made:
             table = numpy_helper.to_array(self._constants[name])
             scale = np.maximum(np.abs(table).max(axis=1, keepdims=True), _FEWEST) / 127

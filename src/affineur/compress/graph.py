@@ -79,8 +79,10 @@ def name_matrices(model: ModelProto, weights: Mapping[str, Array]) -> None:
     """
     known = {_digest(array.T): name for name, array in weights.items()}
     constants, readers = constants_of(model), readers_of(model)
-    for node in [n for n in model.graph.node if n.op_type == "MatMul" and n.input[1] in constants]:
-        constant = constants[node.input[1]]
+    for node in [n for n in model.graph.node if n.op_type == "MatMul"]:
+        constant = constants.get(node.input[1])
+        if constant is None:  # no constant, or one that several share and that has its name already
+            continue
         names = [known.get(_digest(part), "") for part in _parts(node, numpy_helper.to_array(constant), readers, constants)]
         if all(names) and _JOIN.join(names) not in constants:
             for reader in readers[constant.name]:

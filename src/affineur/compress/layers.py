@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -53,14 +54,21 @@ def keep_layers(model: PreTrainedModel, kept: list[int]) -> PreTrainedModel:
     return model
 
 
-def check_layers(wanted: int, have: int) -> None:
+def check_layers(wanted: int, have: int, fewer: bool = False) -> None:
     """Check a number of layers to keep.
 
+    Args:
+        wanted: The number.
+        have: Layers of the model.
+        fewer: Whether at least one has to go.
+
     Raises:
-        ParameterError: If it is less than 1 or more than there are.
+        ParameterError: If it is less than 1 or more than can be kept.
     """
-    if not 1 <= wanted <= have:
-        raise ParameterError(f"--layers {wanted} is impossible: the teacher has {have} encoder layers, so give a number from 1 to {have}")
+    most = have - fewer
+    if not 1 <= wanted <= most:
+        wish = f"give a number from 1 to {most}" if most else "none of them can go"
+        raise ParameterError(f"--layers {wanted} is impossible: the model has {have} encoder layer{'s' if have > 1 else ''}, so {wish}")
 
 
 def choose_layers(
@@ -92,25 +100,36 @@ def choose_layers(
         raise ParameterError(f"no way '{how}' to choose layers, expected one of {', '.join(CHOICES)}{did_you_mean(how, CHOICES)}")
     if score is None:
         raise ParameterError("choosing layers by search needs dev data; give --data a folder with dev.conll, or use --keep top")
-    return _search(model, wanted, score)
+    kept, trials = search_layers(model, wanted, score)
+    return kept, [{"dropped": dropped, "f1": f1} for dropped, f1 in trials]
 
 
-def _search(model: PreTrainedModel, wanted: int, score: Callable[[PreTrainedModel], float]) -> tuple[list[int], list[dict[str, Any]]]:
+def search_layers(model: PreTrainedModel, wanted: int, score: Callable[[PreTrainedModel], float]) -> tuple[list[int], list[tuple[list[int], float]]]:
+    """Drop the layer without which a model scores best, again and again.
+
+    Args:
+        model: The model; unchanged.
+        wanted: How many layers to keep.
+        score: Says how good a model is; it is called with ``model`` while that runs through some of its layers only.
+
+    Returns:
+        The layers kept, ascending, and of each trial the layers it left out and its score.
+    """
     layers = encoder_layers(model)
     everything = list(layers)
     kept = list(range(len(everything)))
-    trials: list[dict[str, Any]] = []
+    trials: list[tuple[list[int], float]] = []
     todo = sum(n - 1 for n in range(len(kept), wanted, -1))
     try:
         while len(kept) > wanted:
-            best = (-1.0, 0)
+            best = (-math.inf, 0)
             # The lowest layer stays: every study finds it matters most, and ModernBERT's is built differently.
             for layer in kept[1:]:
                 _show(model, layers, everything, [i for i in kept if i != layer])
-                f1 = score(model)
-                trials.append({"dropped": sorted(set(range(len(everything))) - set(kept) | {layer}), "f1": f1})
+                found = score(model)
+                trials.append((sorted(set(range(len(everything))) - set(kept) | {layer}), found))
                 report("trying to drop each layer", len(trials), todo)
-                best = max(best, (f1, layer))  # among equals the higher layer goes
+                best = max(best, (found, layer))  # among equals the higher layer goes
             kept.remove(best[1])
     finally:
         _show(model, layers, everything, list(range(len(everything))))

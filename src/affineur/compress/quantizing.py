@@ -34,6 +34,7 @@ from affineur.runtime.batches import plan_batches
 from affineur.runtime.onnx import OnnxTagger, load_onnx, open_session
 from affineur.runtime.tagger import pad
 from affineur.runtime.windows import Window
+from affineur.transfer import load_corpus
 
 #: The scheme that is right on each CPU. Signed weights need VNNI on x86: without it two products are added in 16 bits and overflow.
 TARGETS = {"vnni": "u8s8", "avx512": "u8s8-reduced", "avx2": "u8s8-reduced", "arm": "u8s8"}
@@ -115,7 +116,7 @@ def quantize(
     windows = list(parent.encoder.windows(sentences))
     if not windows:
         raise DataError("the tokenizer makes no piece of any word of the calibration text")
-    ranges = {} if activations in ("token", "batch") else activation_ranges(graph, parent, [*windows, *parent.encoder.windows([_joined(sentences)])])
+    ranges = {} if activations in ("token", "batch") else activation_ranges(graph, parent, list(parent.encoder.windows(_measured(sentences))))
     trial = _Trial(graph, parent, windows, scheme, "static" if activations == "auto" else activations, ranges)
     if activations == "auto":
         trial.by_token = trial.worth_a_token()
@@ -142,7 +143,14 @@ def quantize(
     stage.write_files(
         fill,
         "onnx",
-        {"agreement": agreement.same_tags, "error": agreement.error, "words": trial.words, "kept": list(kept), "activations": trial.activations},
+        {
+            "agreement": agreement.same_tags,
+            "error": agreement.error,
+            "words": trial.words,
+            "kept": list(kept),
+            "activations": trial.activations,
+            "by_token": list(trial.by_token),
+        },
     )
     return found
 
@@ -160,8 +168,8 @@ def activation_ranges(graph: ModelProto, parent: EngineTagger, windows: Sequence
 
     Zero is always inside, so that it is exact.
     """
-    graph, names, outputs = watched(graph)
-    tagger = OnnxTagger(open_session(graph_bytes(graph)), parent.encoder, parent.labels)
+    model, names, outputs = watched(graph)
+    tagger = OnnxTagger(open_session(model), parent.encoder, parent.labels)
     found = dict.fromkeys(names, (0.0, 0.0))
     done = 0
     for batch in plan_batches([len(w) for w in windows], tagger.budget):
@@ -252,9 +260,14 @@ def _at_words(windows: Sequence[Window], logits: Sequence[Logits]) -> Logits:
     return np.concatenate([rows[list(window.positions)] for window, rows in zip(windows, logits, strict=True)])
 
 
-def _joined(sentences: Sequence[Sequence[str]]) -> list[str]:
-    """Put sentences together to one text, which fills windows as documents do: positions that no sentence reaches have ranges, too."""
-    return [word for words in sentences for word in words]
+def _measured(sentences: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """Return what activations are measured on: the calibration text and, in case that is thin, the sample's, as sentences and as one document.
+
+    A document fills windows to the end: positions that no sentence reaches have ranges, too.
+    """
+    ordinary = load_corpus("sample", "train").head(CALIBRATION_SENTENCES)
+    every = list(dict.fromkeys([tuple(words) for words in sentences] + [s.words for s in ordinary]))
+    return [*every, tuple(word for words in every for word in words)]
 
 
 def _checked(target: str, scheme: str | None, min_agreement: float, activations: str) -> str:

@@ -1,9 +1,7 @@
-"""``shrink``: a model folder whose feed-forward layers have fewer neurons, the same number in each.
+"""Fewer neurons in the feed-forward layers, the same number in each.
 
 Which neurons go is told by the diagonal of the Fisher information, and what they gave is spread over those that stay by least
-squares, as in Kwon et al. 2022 (arXiv 2204.09656): no training, a few hundred sentences without labels. The result is a dense model
-with a smaller ``intermediate_size``, which any library loads and every engine runs faster. Attention heads stay: no configuration of
-these families can say that a layer has fewer heads of the same size.
+squares, as in Kwon et al. 2022 (arXiv 2204.09656): no training, a few hundred sentences without labels.
 """
 
 from __future__ import annotations
@@ -11,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,17 +16,12 @@ from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from affineur.artifact import in_scope, open_folder
-from affineur.compress.models import load_encoder, load_model, save_model
-from affineur.compress.stage import Stage
+from affineur.artifact import ModelFolder, in_scope
 from affineur.compress.tagger import pad
-from affineur.entities import Corpus
-from affineur.errors import DataError, ModelError, ParameterError
+from affineur.errors import ModelError, ParameterError
 from affineur.progress import report
-from affineur.runtime import DEFAULT_BUDGET, Encoder, Window, plan_batches
+from affineur.runtime import DEFAULT_BUDGET, Window, plan_batches
 
-#: Sentences of the calibration text that are read, evenly spread over it.
-SHRINK_SENTENCES = 1024
 #: Ridge of the least squares, as a share of the mean square of a neuron: pulls towards the weights as they were.
 _RIDGE = 1e-3
 _WIDTHS = ("intermediate_size", "hidden_dim")
@@ -45,57 +37,61 @@ class _Feedforward:
     gated: bool
 
 
-def shrink(model: Path | str, out: Path | str, ffn_width: float, calibration: Corpus, reconstruct: bool = True) -> Path:
-    """Drop the least important neurons of every feed-forward layer, and write the result; the dtype stays as it was.
+def check_width(ffn_width: float, folder: ModelFolder) -> int:
+    """Turn a width asked for into a number of neurons.
 
     Args:
-        model: Folder of the model, not pruned.
-        out: Folder to write to.
-        ffn_width: Neurons each layer keeps; below 1 a share of what it has.
-        calibration: Text to measure on: the words of up to 1,024 sentences are read, labels never.
-        reconstruct: Whether the neurons that stay take over what the others gave, by least squares.
-
-    Returns:
-        ``out``; the manifest's ``scores`` say for each layer which share of the mean square of its output was lost.
+        ffn_width: Neurons each feed-forward layer keeps; below 1 a share of what it has.
+        folder: The model.
 
     Raises:
-        ParameterError: If the width is out of range, or the model is pruned: its zeros would be lost.
-        DataError: If the tokenizer makes no piece of the text.
-        ModelError: If the model cannot be used, or has no feed-forward layers that are known here.
+        ParameterError: If no layer could have that many, or all would stay.
+        ModelError: If the configuration says nothing of the width.
     """
-    folder = open_folder(model)
-    if (folder.path / "pruning_info.json").is_file():
-        raise ParameterError(f"{folder.path} is pruned, and its zeros would be lost; shrink the model it was made from, then prune")
-    named, have = _width(folder.config, folder.path)
+    have = folder.config[_name(folder)]
     # Written so that NaN fails too.
     width = round(ffn_width * have) if ffn_width < 1 else int(ffn_width) if 1 < ffn_width < have else 0
     if not 0 < width < have or (ffn_width >= 1 and width != ffn_width):
         raise ParameterError(f"--ffn-width {ffn_width:g} is impossible: the layers have {have} neurons, expected 2 to {have - 1}, or a share below 1")
-    parameters = {"ffn_width": width, "reconstruct": reconstruct}
-    stage = Stage("shrink", Path(out), folder, parameters, {"text": calibration})
-    if stage.finished():
-        return stage.out
-    network: Any = load_model(folder, dtype="auto")
-    dtype = network.dtype
-    network.float()
+    return width
+
+
+def narrow(network: PreTrainedModel, folder: ModelFolder, width: int, windows: Sequence[Window], pad_id: int, reconstruct: bool) -> dict[str, Any]:
+    """Drop the least important neurons of every feed-forward layer, in place.
+
+    Args:
+        network: The model, in float32 and evaluation mode.
+        folder: The folder it comes from, whose configuration tells the width it has.
+        width: Neurons each layer keeps.
+        windows: Windows of the calibration text.
+        pad_id: The piece that pads.
+        reconstruct: Whether the neurons that stay take over what the others gave, by least squares.
+
+    Returns:
+        ``width_before``, ``width``, and for each of the ``layers`` of the network which share of the mean square of its output was
+        ``lost``, with and without least squares.
+
+    Raises:
+        ModelError: If the model has no feed-forward layers that are known here.
+    """
+    name = _name(folder)
+    have = folder.config[name]
     layers = _feedforwards(network, have)
-    words = [sentence.words for sentence in calibration.spread(SHRINK_SENTENCES)]
-    importance, moments = _measure(network, load_encoder(folder), layers, words)
+    importance, moments = _measure(network, layers, windows, pad_id)
     lost = []
     for place, layer in enumerate(layers):
         kept = importance[place].argsort(descending=True, stable=True)[:width].sort().values
         lost.append({"layer": layer.layer, **_narrow(layer, kept, moments[place], reconstruct)})
         report("shrinking", place + 1, len(layers))
-    setattr(network.config, named, width)
-    network.to(dtype)
-    return stage.write_files(lambda target: save_model(network, target, folder.path), scores={"width_before": have, "width": width, "layers": lost})
+    setattr(network.config, name, width)
+    return {"width_before": have, "width": width, "layers": lost}
 
 
-def _width(config: dict[str, Any], path: Path) -> tuple[str, int]:
+def _name(folder: ModelFolder) -> str:
     for name in _WIDTHS:
-        if isinstance(found := config.get(name), int):
-            return name, found
-    raise ModelError(f"{path}/config.json says nothing of the width of its feed-forward layers, expected {' or '.join(_WIDTHS)}")
+        if isinstance(folder.config.get(name), int):
+            return name
+    raise ModelError(f"{folder.path}/config.json says nothing of the width of its feed-forward layers, expected {' or '.join(_WIDTHS)}")
 
 
 def _feedforwards(network: PreTrainedModel, have: int) -> list[_Feedforward]:
@@ -119,7 +115,7 @@ def _feedforwards(network: PreTrainedModel, have: int) -> list[_Feedforward]:
 
 
 def _measure(
-    network: PreTrainedModel, encoder: Encoder, layers: Sequence[_Feedforward], sentences: Sequence[Sequence[str]]
+    network: PreTrainedModel, layers: Sequence[_Feedforward], windows: Sequence[Window], pad_id: int
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """Measure how important each neuron is, and how neurons go together.
 
@@ -129,13 +125,7 @@ def _measure(
     Returns:
         For each layer the importance, shape ``(neurons,)``, and the second moments of its activations with a constant 1 appended,
         shape ``(neurons + 1, neurons + 1)``; both float64 sums over pieces.
-
-    Raises:
-        DataError: If the tokenizer makes no piece of any word.
     """
-    windows = list(encoder.windows(sentences))
-    if not windows:
-        raise DataError("the tokenizer makes no piece of any word of the calibration text")
     size = layers[0].second.in_features
     importance = [torch.zeros(size, dtype=torch.float64) for _ in layers]
     moments = [torch.zeros(size + 1, size + 1, dtype=torch.float64) for _ in layers]
@@ -143,7 +133,7 @@ def _measure(
     with _watching(layers) as seen:
         for batch in plan_batches([len(window) for window in windows], DEFAULT_BUDGET):
             chosen = [windows[i] for i in batch]
-            ids, mask = pad([window.ids for window in chosen], encoder.pad_id)
+            ids, mask = pad([window.ids for window in chosen], pad_id)
             seen.clear()
             gradients = torch.autograd.grad(_loss(network, ids, mask, chosen), seen)
             for place, (active, gradient) in enumerate(zip(seen, gradients, strict=True)):

@@ -25,12 +25,12 @@ _OPTIONS: dict[str, tuple[str, ...]] = {
     "distill": ("layers", "keep", *_TRAINING, *_SOFT),
     "prune": ("sparsity", "method", "scope", "max_layer_sparsity"),
     "recover": (*_TRAINING, *_SOFT),
-    "shrink": ("ffn_width",),
+    "shrink": ("layers", "ffn_width"),
     "trim-vocab": ("keep", "min_count"),
     "pack": (),
     "unpack": (),
     "export": ("to",),
-    "quantize": ("for", "scheme", "min_agreement"),
+    "quantize": ("for", "scheme", "activations", "min_agreement"),
 }
 _NOT_OPTIONS = ("labels", "from_weights", "teacher", "teacher_digest")
 
@@ -41,7 +41,7 @@ def summary(info: ModelInfo, name: str) -> str:
     whole = 1 - info.nonzero / info.parameters if info.parameters else 0.0
     return (
         f"# {literal(name)}\n\nA token classifier for named entities: {literal(architecture)}, {info.folder.layers} encoder layers, "
-        f"{info.parameters:,} parameters, {megabytes(info.folder.size_bytes)} of weights ({', '.join(info.dtypes)}). "
+        f"{info.parameters:,} parameters, {megabytes(info.folder.size_bytes)} of weights ({info.precision or ', '.join(info.dtypes)}). "
         f"Sparsity: {info.sparsity:.2%} of the attention and feed-forward weights are zero, {whole:.2%} of the whole model. "
         f"Made with Affineur; `{MANIFEST}` beside this card has every parameter and digest."
     )

@@ -17,7 +17,7 @@ _STAGES = {
     "distill": "distilled",
     "prune": "pruned",
     "recover": "recovered",
-    "shrink": "narrowed",
+    "shrink": "shrunk",
     "trim-vocab": "vocabulary trimmed",
     "pack": "packed",
     "unpack": "made dense again",
