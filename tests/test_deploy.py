@@ -21,6 +21,7 @@ import pytest
 import yaml
 
 from affineur.cli.main import build_parser
+from affineur.serve import system
 from affineur.serve.app import create_app
 from affineur.serve.metrics import Metrics
 from affineur.serve.service import Service
@@ -127,6 +128,7 @@ def test_every_variable_is_read() -> None:
     handler = (DEPLOY / "runpod_handler.py").read_text("utf-8")
     ours = {*PORTS, *SERVICE["environment"], *(each["name"] for each in CONTAINER["env"])}
     assert ours == {"PORT", "PORT_HEALTH", "OMP_NUM_THREADS"}
+    assert one("base", "ENV").split()[1:] == [f"MALLOC_ARENA_MAX={system.ARENAS}"]  # for the queue worker, too
     for name in {*ours, "AFFINEUR_KEY"}:
         assert f'"{name}"' in source
     assert '"MODEL_PATH"' in handler

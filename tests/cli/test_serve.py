@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -35,13 +36,20 @@ def test_what_cannot_be_is_said_in_one_line(capsys: pytest.CaptureFixture[str], 
     assert len(err.splitlines()) == 1
 
 
-@pytest.mark.parametrize(("variable", "told"), [("PORT", "http"), ("PORT", "²"), ("PORT_HEALTH", "80a"), ("PORT", "70000"), ("PORT", "")])
+@pytest.mark.parametrize(("variable", "told"), [("PORT", "http"), ("PORT", "²"), ("PORT_HEALTH", "80a"), ("PORT", "70000")])
 def test_ports_from_the_environment_are_ports(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, variable: str, told: str) -> None:
     monkeypatch.setenv(variable, told)
     assert main(["serve", "sample"]) == 1
     err = capsys.readouterr().err
     assert len(err.splitlines()) == 1
     assert told in err
+
+
+@pytest.mark.parametrize("variable", ["PORT", "PORT_HEALTH"])
+def test_a_blank_variable_is_none(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str) -> None:
+    monkeypatch.setenv(variable, "")
+    assert main(["serve", str(tmp_path / "missing"), *([] if variable == "PORT" else ["--port", "70000"])]) == 1
+    assert variable not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("missing", ["fastapi", "fastapi_offline", "uvicorn", "prometheus_client", "starlette"])

@@ -16,6 +16,7 @@ from starlette.testclient import TestClient
 from affineur.cli.serve import load
 from affineur.serve.app import create_app
 from affineur.serve.gate import Gate
+from affineur.serve.listening import address, configure, listen
 from affineur.serve.metrics import Metrics
 from affineur.serve.service import Service
 from affineur.serve.settings import Settings
@@ -48,16 +49,15 @@ def loaded(models: Mapping[str, Path], settings: Settings = LIMITS) -> Iterator[
 @contextlib.contextmanager
 def listening(service: Service) -> Iterator[Endpoint]:
     """Serve in a thread, on a port that is free."""
-    server = uvicorn.Server(uvicorn.Config(create_app(service), port=0, log_config=None, access_log=False, server_header=False, lifespan="off"))
-    thread = threading.Thread(target=server.run, daemon=True)
+    server, sockets = uvicorn.Server(configure(create_app(service), grace=5)), listen("127.0.0.1", 0)
+    thread = threading.Thread(target=server.run, args=([sockets.main],), daemon=True)
     thread.start()
     end = time.monotonic() + 30
     while not server.started:
         assert thread.is_alive()
         assert time.monotonic() < end
         time.sleep(0.01)
-    host, port = server.servers[0].sockets[0].getsockname()[:2]
-    yield Endpoint(f"http://{host}:{port}", service)
+    yield Endpoint(address(sockets.main), service)
     server.should_exit = True
     thread.join(30)
 

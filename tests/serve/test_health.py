@@ -168,23 +168,25 @@ def test_every_worker_answers(tmp_path: Path, shared_onnx: Path) -> None:
         assert refused(port)
 
 
-def test_an_event_loop_that_hangs_is_not_live(tmp_path: Path, shared_onnx: Path) -> None:
+def test_an_event_loop_that_hangs_is_not_ready_and_then_not_live(tmp_path: Path, shared_onnx: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import signal, sys, time\n"
         "if 'serve' in sys.argv:\n"
-        "    import affineur.serve.health as health\n"
-        "    health._STUCK = 1.0\n"
-        "    signal.signal(signal.SIGUSR1, lambda *_: time.sleep(4))\n"  # in the main thread, whose loop waits for it
+        "    import affineur.serve.app as app\n"
+        "    app._SLOW, app._STUCK = 0.5, 2.0\n"
+        "    signal.signal(signal.SIGUSR1, lambda *_: time.sleep(5))\n"  # in the main thread, whose loop waits for it
     )
     with running(tmp_path, shared_onnx, "--port", 0, "--health-port", 0, PYTHONPATH=str(tmp_path)) as endpoint:
         endpoint.ready()
         port = health_port(endpoint)
-        time.sleep(1.5)
-        assert at(port, "/health/live")[0] == at(port, "/v2/health/live")[0] == 200
+        live = ("/health/live", "/v2/health/live")
+        assert [at(port, path)[0] for path in PROBES] == [200] * 6
         endpoint.process.send_signal(signal.SIGUSR1)
+        until(lambda: at(port, "/ping")[0] == 503)
+        assert {path: at(port, path)[0] for path in PROBES} == {path: 200 if path in live else 503 for path in PROBES}
         until(lambda: at(port, "/health/live")[0] == 503)
-        assert at(port, "/v2/health/live")[1]["error_type"] == "unhealthy"
-        until(lambda: at(port, "/health/live")[0] == 200)
+        assert {at(port, path)[1]["error_type"] for path in PROBES} == {"unhealthy"}
+        until(lambda: [at(port, path)[0] for path in PROBES] == [200] * 6)
         assert endpoint.stop() == 0
 
 

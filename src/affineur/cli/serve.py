@@ -117,7 +117,7 @@ def _references(args: argparse.Namespace) -> dict[str, str]:
 
 def _port(variable: str) -> int | None:
     told = os.environ.get(variable)
-    if told is None:
+    if not told:  # nor is one that a file of variables leaves blank
         return None
     if not (told.isascii() and told.isdigit()):
         raise ParameterError(f"${variable} is '{told}', expected a port")

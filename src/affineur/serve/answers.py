@@ -24,7 +24,7 @@ KNOWN: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ("Il a travaillé dix ans pour la SNCF avant de partir au Canada.", (("ORG", "SNCF"), ("LOC", "Canada"))),
     ("La société Michelin ouvrira une usine en Espagne.", (("ORG", "Michelin"), ("LOC", "Espagne"))),
 )
-#: Scores of one text that differ by less are equal: eight-bit activations are scaled by what else is in the batch.
+#: Scores of one text that differ by less are equal: eight-bit activations may be scaled by what else is in the batch.
 SCORES_EQUAL = 0.02
 
 _GROUPS = {

@@ -35,6 +35,8 @@ Reload = Callable[[str, str], Awaitable[About]]
 _VERSION = version("affineur")
 #: Whole bodies whose bytes may be in memory before they are requests.
 _UNREAD = 16
+#: Seconds without a turn after which the event loop of the texts is given no more of them, and after which it is taken for dead.
+_SLOW, _STUCK = 5.0, 30.0
 _PAGE = {
     "": ("index.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
@@ -78,15 +80,15 @@ def create_app(service: Service, keys: Callable[[], tuple[Key, ...]] = tuple, re
     return Gate(app, service, keys, _short_way(service))
 
 
-def create_probes(service: Service, stuck: Callable[[], bool]) -> Gate:
+def create_probes(service: Service, still: Callable[[], float]) -> Gate:
     """Build the application of a health port: the probes of the other one, and no path but theirs; nobody needs a key.
 
     Args:
         service: Whose state is asked for.
-        stuck: Whether the event loop that answers texts does not turn any more; only another one can tell, so only these probes do.
+        still: Seconds for which the event loop that answers texts has not turned; only another one can tell, so only these probes do.
     """
     app = FastAPI(openapi_url=None, redirect_slashes=False)
-    _add_probes(app, service, stuck)
+    _add_probes(app, service, still)
     _add_errors(app)
     return Gate(app, service, sheds=False)
 
@@ -206,12 +208,13 @@ def _add_kserve(app: FastAPI, service: Service) -> None:
         return await run(request, name)
 
 
-def _add_probes(app: FastAPI, service: Service, stuck: Callable[[], bool] = lambda: False) -> None:
+def _add_probes(app: FastAPI, service: Service, still: Callable[[], float] = lambda: 0.0) -> None:
     unhealthy = _errors("unhealthy", usual=False)
 
     async def ready() -> dict[str, str]:
         """Whether every model answers."""
         _be_ready(service)
+        _be_turning(still(), _SLOW)
         return {"status": "ready"}
 
     for path in ("/health", "/health/ready"):
@@ -221,18 +224,19 @@ def _add_probes(app: FastAPI, service: Service, stuck: Callable[[], bool] = lamb
     async def ready_v2() -> dict[str, bool]:
         """Whether every model answers."""
         _be_ready(service)
+        _be_turning(still(), _SLOW)
         return {"ready": True}
 
     @app.get("/health/live")
     async def live() -> dict[str, str]:
         """Whether the process answers."""
-        _be_live(stuck)
+        _be_turning(still(), _STUCK)
         return {"status": "live"}
 
     @app.get("/v2/health/live")
     async def live_v2() -> dict[str, bool]:
         """Whether the process answers."""
-        _be_live(stuck)
+        _be_turning(still(), _STUCK)
         return {"live": True}
 
     @app.get("/ping", responses=unhealthy | {204: {"description": "The models are being loaded"}})
@@ -240,7 +244,10 @@ def _add_probes(app: FastAPI, service: Service, stuck: Callable[[], bool] = lamb
         """RunPod's probe: 204 while the models are being loaded, then 200."""
         if service.draining:
             raise Problem("unhealthy", "the endpoint is stopping")
-        return _json({"status": "ready"}) if service.ready else Response(status_code=204)
+        if not service.ready:
+            return Response(status_code=204)
+        _be_turning(still(), _SLOW)
+        return _json({"status": "ready"})
 
 
 def _add_operations(app: FastAPI, service: Service, reload: Reload) -> None:
@@ -349,8 +356,8 @@ def _be_ready(service: Service) -> None:
         raise Problem("unhealthy", "the endpoint is stopping" if service.draining else "the models are being loaded", {"Retry-After": "1"})
 
 
-def _be_live(stuck: Callable[[], bool]) -> None:
-    if stuck():
+def _be_turning(still: float, bound: float) -> None:
+    if still > bound:
         raise Problem("unhealthy", "the endpoint answers probes, but does not read requests any more")
 
 

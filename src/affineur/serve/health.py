@@ -12,8 +12,6 @@ from affineur.serve.app import create_probes
 from affineur.serve.listening import configure
 from affineur.serve.service import Service
 
-#: Seconds without a turn after which the event loop of the requests is taken for dead.
-_STUCK = 30.0
 _GRACE = 1
 
 
@@ -30,7 +28,7 @@ class HealthServer:
     def __init__(self, service: Service, listener: socket.socket) -> None:
         self._service, self._listener = service, listener
         self._turned = time.monotonic()
-        self._server = uvicorn.Server(configure(create_probes(service, self._stuck), _GRACE))
+        self._server = uvicorn.Server(configure(create_probes(service, self._still), _GRACE))
         self._thread = threading.Thread(target=self._server.run, args=([listener],), name="affineur-health", daemon=True)
 
     def __enter__(self) -> HealthServer:
@@ -45,5 +43,6 @@ class HealthServer:
         """Hear that the event loop of the requests turns."""
         self._turned = time.monotonic()
 
-    def _stuck(self) -> bool:
-        return not self._service.draining and time.monotonic() - self._turned > _STUCK
+    def _still(self) -> float:
+        """Return for how many seconds that loop has not turned; when it drains, it need not."""
+        return 0.0 if self._service.draining else time.monotonic() - self._turned

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import socket
 from dataclasses import dataclass
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from affineur.errors import ParameterError
 
-_BACKLOG = 4096
+#: Connections that wait to be accepted.
+BACKLOG = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +77,25 @@ def configure(app: ASGIApp, grace: int) -> uvicorn.Config:
     """
     return uvicorn.Config(
         app,
+        http=_protocol(),
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,  # nobody's address is looked at
         lifespan="off",
-        backlog=_BACKLOG,
+        backlog=BACKLOG,
         timeout_graceful_shutdown=grace,
     )
+
+
+def _protocol() -> Any:
+    try:
+        from affineur.serve.protocol import Protocol
+    except ModuleNotFoundError as error:
+        if error.name != "httptools":
+            raise
+        return "auto"  # h11's, which bounds a head by itself
+    return Protocol
 
 
 def _bind(host: str, port: int, option: str) -> socket.socket:
@@ -92,7 +105,7 @@ def _bind(host: str, port: int, option: str) -> socket.socket:
             listener = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((host, port))
-            listener.listen(_BACKLOG)
+            listener.listen(BACKLOG)
             stack.pop_all()
     except OSError as error:
         raise ParameterError(

@@ -17,11 +17,11 @@ from typing import Any
 import uvicorn
 
 from affineur.errors import AffineurError, ParameterError
-from affineur.serve import logs
+from affineur.serve import logs, system
 from affineur.serve.app import Reload, create_app, reload_here
 from affineur.serve.health import HealthServer
 from affineur.serve.keys import Key, read_keys, warn_if_open
-from affineur.serve.listening import Sockets, address, configure, listen
+from affineur.serve.listening import BACKLOG, Sockets, address, configure, listen
 from affineur.serve.metrics import Metrics
 from affineur.serve.served import Loader
 from affineur.serve.service import Service
@@ -29,6 +29,8 @@ from affineur.serve.settings import Settings
 
 #: Seconds that a connection which exists when accepting ends has for its request.
 _SPEAK = 0.5
+#: Descriptors of everything but connections of clients, and then some.
+_FILES = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +234,8 @@ def serve(plan: Plan, ready: Callable[[str, str | None, float], None]) -> None:
         AffineurError: If a model cannot be served.
     """
     logs.set_up()
+    system.limit_arenas()
+    system.raise_descriptors(BACKLOG + plan.settings.max_waiting_inputs + _FILES)
     if plan.key_file is not None:
         read_keys(plan.key_file)
         warn_if_open(plan.key_file)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from affineur.entities import Entity, LabeledPiece
 from affineur.errors import AffineurError, ParameterError
 from affineur.runtime import Reading, Wish
+from affineur.serve import system
 from affineur.serve.admission import Refused
 from affineur.serve.batcher import Expired, Job
 from affineur.serve.metrics import Metrics
@@ -128,7 +129,7 @@ class Service:
             if old.about.sha256 != new.about.sha256:
                 self.metrics.model_info.labels(name, old.about.sha256).set(0)
             self.metrics.reloads.labels(name, "done").inc()
-            threading.Thread(target=_put_away, args=(old,), name="affineur-put-away", daemon=True).start()
+            threading.Thread(target=_put_away, args=([old],), name="affineur-put-away", daemon=True).start()
 
     def model(self, name: str | None) -> ServedModel:
         """Return a model by its name, or the default one.
@@ -261,10 +262,14 @@ class Service:
             self.metrics.of(model.about.name).held(model.admission.inputs, model.admission.tokens)
 
 
-def _put_away(model: ServedModel) -> None:
+def _put_away(last: list[ServedModel]) -> None:
+    """End a model that nobody holds but this list, and give back its memory."""
+    model = last.pop()
     while model.admission.inputs:
         time.sleep(0.05)
     model.batcher.close()
+    del model
+    system.give_back()
 
 
 def _resolver(done: asyncio.Future[None]) -> Any:

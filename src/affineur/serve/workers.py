@@ -19,7 +19,7 @@ from typing import Any
 
 from affineur.errors import AffineurError, ModelError
 from affineur.runtime.onnx import usable_threads
-from affineur.serve import logs
+from affineur.serve import logs, system
 from affineur.serve.listening import Sockets
 from affineur.serve.metrics import SHARED
 from affineur.serve.served import About
@@ -260,6 +260,7 @@ class _Remote:
                 elif message[0] == "abort" and self._prepared is not None:
                     self._prepared.batcher.close()
                     self._prepared = None
+                    system.give_back()
                 elif message[0] == "keys":
                     self._loop.call_soon_threadsafe(self._worker.read_keys)
                 elif message[0] == "reloaded":
@@ -289,6 +290,7 @@ class _Remote:
 def _work(plan: Plan, sockets: Sockets, connection: Connection, replacement: bool) -> None:
     """What a worker's process does; one that comes in another's place accepts nothing before it can answer."""
     logs.set_up()
+    system.limit_arenas()
 
     def ready(_: Worker) -> None:
         remote.listen()

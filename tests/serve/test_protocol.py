@@ -1,0 +1,157 @@
+"""Heads of requests made to break a server: too long, or never there; on both ports."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from affineur.serve import protocol
+from affineur.serve.health import HealthServer
+from affineur.serve.listening import listen
+from affineur.serve.service import Service
+
+from .conftest import Endpoint
+
+PING = b"GET /ping HTTP/1.1\r\nHost: here\r\n"
+MOST = 65536
+
+
+@pytest.fixture(scope="module", params=["texts", "health"])
+def port(request: pytest.FixtureRequest, endpoint: Endpoint, service: Service) -> Iterator[tuple[str, int]]:
+    """Each of the two ports."""
+    if request.param == "texts":
+        yield endpoint.address
+        return
+    sockets = listen("127.0.0.1", 0)
+    with HealthServer(service, sockets.main):
+        yield sockets.main.getsockname()
+    sockets.close()
+
+
+@contextlib.contextmanager
+def connected(port: tuple[str, int]) -> Iterator[socket.socket]:
+    with socket.create_connection(port[:2], timeout=20) as client:
+        yield client
+
+
+def heard(client: socket.socket) -> bytes:
+    """What comes until the server hangs up."""
+    got = b""
+    with contextlib.suppress(ConnectionResetError):
+        while part := client.recv(65536):
+            got += part
+    return got
+
+
+def refused(answer: bytes) -> bool:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 431 "), answer[:200]
+    assert b"connection: close" in head
+    assert json.loads(body) == {"error": f"a head of more than {MOST} bytes", "error_type": "too_large"}
+    return True
+
+
+ENDLESS: dict[str, tuple[bytes, bytes]] = {
+    "value": (PING + b"X: ", b"a" * 50_000),
+    "name": (PING, b"a" * 50_000),
+    "headers": (PING, b"X: a\r\n" * 10_000),
+    "path": (b"GET /", b"a" * 50_000),
+    "blank lines": (b"", b"\r\n" * 25_000),
+}
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_a_head_without_end_is_refused_where_the_limit_is(port: tuple[str, int], kind: str) -> None:
+    begin, more = ENDLESS[kind]
+    sent = 0
+    with connected(port) as client:
+        client.sendall(begin)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            while sent < 50_000_000:
+                client.sendall(more)
+                sent += len(more)
+        assert sent < 20_000_000  # what the buffers of the kernel hold
+        assert refused(heard(client))
+
+
+def test_the_limit_holds_to_the_byte_and_for_each_request_anew(port: tuple[str, int]) -> None:
+    rest = b"\r\nConnection: keep-alive\r\n\r\n"
+    fits = PING + b"X: " + b"a" * (MOST - len(PING) - 3 - len(rest)) + rest
+    with connected(port) as client:
+        for _ in range(3):
+            client.sendall(fits)
+            assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+        client.sendall(fits.replace(b"X: ", b"X: a"))
+        assert refused(heard(client))
+
+
+def test_trailers_without_end_are_cut_off(port: tuple[str, int]) -> None:
+    with connected(port) as client:
+        client.sendall(b"POST /ping HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX: ")
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            client.sendall(b"a" * 20_000_000)
+
+
+def test_a_long_body_is_no_head(endpoint: Endpoint) -> None:
+    body = json.dumps({"inputs": "Paris"}).encode() + b" " * 150_000
+    with connected(endpoint.address) as client:
+        for _ in range(2):
+            client.sendall(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+def silent(client: socket.socket) -> None:
+    pass
+
+
+def dripping(client: socket.socket) -> None:
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        for byte in PING * 3:
+            client.sendall(bytes([byte]))
+            time.sleep(0.02)
+            if hung_up(client):
+                return
+
+
+def after_an_answer(client: socket.socket) -> None:
+    client.sendall(PING + b"\r\n")
+    assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+    dripping(client)
+
+
+def hung_up(client: socket.socket) -> bool:
+    client.setblocking(False)
+    try:
+        return client.recv(1, socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
+    finally:
+        client.settimeout(20)
+
+
+@pytest.mark.parametrize("client_is", [silent, dripping, after_an_answer])
+def test_who_sends_no_head_in_time_is_hung_up_on(
+    port: tuple[str, int], monkeypatch: pytest.MonkeyPatch, client_is: Callable[[socket.socket], None]
+) -> None:
+    assert protocol._HEAD_SECONDS == 10
+    monkeypatch.setattr(protocol, "_HEAD_SECONDS", 0.5)
+    with connected(port) as client:
+        begin = time.monotonic()
+        client_is(client)
+        assert heard(client) == b""
+        assert 0.4 < time.monotonic() - begin < 1.9  # it would drip for 2 seconds
+
+
+def test_who_is_being_answered_is_not(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "_HEAD_SECONDS", 0.3)
+    body = b'{"inputs": "Paris"}'
+    with connected(endpoint.address) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n" % len(body) + body[:-1])
+        time.sleep(1)  # a body has seconds of its own
+        client.sendall(body[-1:])
+        assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
