@@ -22,7 +22,7 @@ from affineur.serve.gate import OPEN
 from affineur.serve.keys import add_key
 
 from .held import ask, until
-from .running import TEXT, Running, gone, running
+from .running import TEXT, Running, children, gone, running
 
 PROBES = sorted(path for path in OPEN if "health" in path or path == "/ping")
 
@@ -160,6 +160,7 @@ def test_every_worker_answers(tmp_path: Path, shared_onnx: Path) -> None:
         assert len(workers) == 2
         for held in workers:  # the other one answers
             os.kill(held, signal.SIGSTOP)
+            until(lambda held=held: children(endpoint.process.pid)[held] == "T")  # until then it may accept one
             assert [at(port, path)[0] for path in PROBES] == [200] * 6
             assert at(port, "/", {"inputs": TEXT})[0] == 404
             os.kill(held, signal.SIGCONT)

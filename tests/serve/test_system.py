@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ import pytest
 
 from affineur.serve import system
 
+from .conftest import loaded
 from .held import until
 from .running import running
 
@@ -119,3 +121,17 @@ def test_reloads_do_not_add_up(tmp_path: Path, shared_onnx: Path) -> None:
         reload(14)  # about 1.5 MB each, where nothing is given back
         until(lambda: resident(endpoint.process.pid) < before + 6, 5)  # the last is put away while this is asked
         assert endpoint.stop() == 0
+
+
+def test_a_model_is_gone_before_memory_is_given_back(shared_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with loaded({"ner": shared_onnx}) as service:
+        old, left = weakref.ref(service.models["ner"]), []
+
+        def look() -> None:
+            time.sleep(0.2)  # whoever asked for the reload goes on meanwhile
+            left.append(old())
+
+        monkeypatch.setattr(system, "give_back", look)
+        service.commit(service.prepare("ner", str(shared_onnx)))
+        until(lambda: left)
+        assert left == [None]
