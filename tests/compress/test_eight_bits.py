@@ -20,11 +20,9 @@ from affineur.compress.quantizing import activation_ranges
 from affineur.entities import Corpus
 from affineur.runtime.onnx import load_onnx, open_session
 
-Array = npt.NDArray[np.float32]
+from .graphs import IDS, MASK, MATRIX, Array, logits, one_matrix, run
+
 RNG = np.random.default_rng(11)
-IDS = RNG.integers(5, 150, size=(4, 17))
-MASK = (np.arange(17) < np.array([17, 9, 12, 3])[:, None]).astype(np.int64)
-MATRIX = "encoder.layer.0.intermediate.dense.weight"
 STEP = {"u8s8": 127, "u8s8-reduced": 64, "u8u8": 127}
 
 
@@ -37,26 +35,6 @@ def graph(shared_onnx: Path) -> ModelProto:
 def ranges(shared_onnx: Path, graph: ModelProto) -> Ranges:
     tagger = load_onnx(shared_onnx)
     return activation_ranges(graph, tagger, list(tagger.encoder.windows([["Marie", "vit", "à", "Paris", "."] * n for n in range(1, 30)])))
-
-
-def run(model: ModelProto, **feed: npt.NDArray[np.generic]) -> Array:
-    return np.asarray(open_session(graph_bytes(model)).run(None, feed)[0])
-
-
-def logits(model: ModelProto) -> Array:
-    return run(model, input_ids=IDS, attention_mask=MASK)[MASK.astype(bool)]
-
-
-def one_matrix(weight: Array, bias: Array | None = None) -> ModelProto:
-    """x · weight (+ bias), x of shape ``(rows, inputs)``."""
-    nodes = [helper.make_node("MatMul", ["x", MATRIX], ["y" if bias is None else "product"], "multiply")]
-    constants = [numpy_helper.from_array(weight, MATRIX)]
-    if bias is not None:
-        nodes.append(helper.make_node("Add", ["product", "bias"], ["y"], "add"))
-        constants.append(numpy_helper.from_array(bias, "bias"))
-    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", len(weight)])]
-    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", weight.shape[1]])]
-    return helper.make_model(helper.make_graph(nodes, "g", inputs, outputs, constants), opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
 
 
 def between(x: Array, low: float, high: float) -> Array:
