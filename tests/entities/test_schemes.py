@@ -19,6 +19,7 @@ from affineur.entities import (
     merged_by_io,
     project,
     repair,
+    repaired_mentions,
     split_tag,
     to_mentions,
     to_tags,
@@ -250,7 +251,7 @@ def test_repair_gives_valid_tags_and_counts_the_changes(scheme: Scheme, data: st
     repaired, changed = repair(tags, scheme)
     assert len(repaired) == len(tags)
     assert changed == sum(a != b for a, b in zip(tags, repaired, strict=True))
-    to_mentions(repaired, scheme)  # raises if it is not valid
+    assert repaired_mentions(tags, scheme) == to_mentions(repaired, scheme)  # which raises if they are not valid
     assert repair(repaired, scheme) == (repaired, 0)
     assert [split_tag(tag)[1] for tag in repaired] == [split_tag(tag)[1] for tag in tags]  # no word changes its type
     try:

@@ -155,3 +155,58 @@ def test_who_is_being_answered_is_not(endpoint: Endpoint, monkeypatch: pytest.Mo
         time.sleep(1)  # a body has seconds of its own
         client.sendall(body[-1:])
         assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+class Written:
+    """A transport that remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.given: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.given.append(data)
+
+    def close(self) -> None:
+        self.given.append(b"closed")
+
+
+def test_a_head_leaves_with_the_beginning_of_its_body() -> None:
+    transport = Written()
+    answer = protocol._Answer(transport)  # type: ignore[arg-type]
+    for data in (b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b"one", b"two"):
+        answer.write(data)
+    assert transport.given == [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\none", b"two"]
+    answer.flush()
+    answer.close()
+    assert transport.given[3:] == [b"closed"]
+
+
+@pytest.mark.parametrize("end", ["flush", "close"])
+def test_a_head_without_a_body_is_not_forgotten(end: str) -> None:
+    transport = Written()
+    answer = protocol._Answer(transport)  # type: ignore[arg-type]
+    answer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+    assert transport.given == []
+    getattr(answer, end)()
+    getattr(answer, end)()
+    assert [data for data in transport.given if data != b"closed"] == [b"HTTP/1.1 204 No Content\r\n\r\n"]
+    assert transport.given[0] != b"closed"
+
+
+def test_answers_without_bodies_come_in_order_one_for_each_request(port: tuple[str, int]) -> None:
+    heads = [b"HEAD /ping HTTP/1.1\r\nHost: here\r\nX-Request-Id: %d\r\n\r\n" % number for number in range(20)]
+    with connected(port) as client:
+        client.sendall(b"".join(heads[:-1]) + heads[-1].replace(b"Host", b"Connection: close\r\nHost"))
+        got = heard(client)
+    assert got.count(b"HTTP/1.1 200 ") == 20
+    assert [part.partition(b"\r\n")[0] for part in got.split(b"x-request-id: ")[1:]] == [b"%d" % number for number in range(20)]
+    assert b"ready" not in got
+
+
+def test_a_client_that_asks_whether_it_may_go_on_is_told_so_first(endpoint: Endpoint) -> None:
+    body = b'{"inputs": "Paris"}'
+    with connected(endpoint.address) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: here\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body))
+        assert client.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.sendall(body)
+        assert client.recv(65536).startswith(b"HTTP/1.1 200 ")

@@ -5,6 +5,7 @@ References: Ramshaw and Marcus 1995 (IOB1, BIO), Ratinov and Roth 2009 (BILOU, h
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
@@ -37,6 +38,7 @@ class TagError(ValueError):
         super().__init__(message)
 
 
+@functools.lru_cache(1024)  # a corpus has few, and a server reads them word by word
 def split_tag(tag: str) -> tuple[str, str]:
     """Split ``"B-PER"`` into ``("B", "PER")`` and ``"O"`` into ``("O", "")``; BILOU letters become BIOES ones.
 
@@ -188,6 +190,22 @@ def repair(tags: Sequence[str], scheme: Scheme) -> tuple[list[str], int]:
     Returns:
         Valid tags of the same length, and how many of them differ from the prediction.
     """
+    repaired = to_tags(repaired_mentions(tags, scheme), len(tags), scheme)
+    loose = [split_tag(tag) for tag in tags]
+    canonical = [f"{p}-{k}" if k else "O" for p, k in loose]
+    return repaired, sum(a != b for a, b in zip(repaired, canonical, strict=True))
+
+
+def repaired_mentions(tags: Sequence[str], scheme: Scheme) -> list[Mention]:
+    """Read the mentions of a *predicted* sequence, valid or not, by the rule of :func:`repair`.
+
+    Args:
+        tags: Predicted tags, one a word.
+        scheme: The scheme of the model's labels.
+
+    Returns:
+        What :func:`to_mentions` reads in the repaired tags.
+    """
     loose = [split_tag(tag) for tag in tags]
     mentions: list[Mention] = []
     start = -1
@@ -200,6 +218,4 @@ def repair(tags: Sequence[str], scheme: Scheme) -> tuple[list[str], int]:
             start = -1
         if start < 0 and prefix != "O":
             start = index
-    repaired = to_tags(mentions, len(tags), scheme)
-    canonical = [f"{p}-{k}" if k else "O" for p, k in loose]
-    return repaired, sum(a != b for a, b in zip(repaired, canonical, strict=True))
+    return mentions

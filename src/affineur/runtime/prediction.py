@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from affineur.entities import Entity, Mention, detect, repair, to_entities, to_mentions, with_prefix
+from affineur.entities import Entity, Mention, Scheme, detect, repaired_mentions, to_entities, with_prefix
 
 Logits = npt.NDArray[np.float32]
 
@@ -28,13 +29,18 @@ def word_entities(
     Returns:
         By position, with character offsets: ``word == text[start:end]``.
     """
-    tags = [with_prefix(label) for label in labels]
-    scheme = detect(tags)
+    tags, scheme = _scheme(tuple(labels))
     chosen, scores = best_labels(logits, tags)
-    mentions = to_mentions(repair(chosen, scheme)[0], scheme)
+    mentions = repaired_mentions(chosen, scheme)
     if "O" not in ignored:
         mentions = _with_gaps(mentions, len(spans))
     return [entity for entity in to_entities(text, spans, mentions, scores) if entity.entity_group not in ignored]
+
+
+@lru_cache(16)  # a server reads text after text by the same labels
+def _scheme(labels: tuple[str, ...]) -> tuple[tuple[str, ...], Scheme]:
+    tags = tuple(with_prefix(label) for label in labels)
+    return tags, detect(tags)
 
 
 def _with_gaps(mentions: Sequence[Mention], words: int) -> list[Mention]:
@@ -55,5 +61,5 @@ def best_labels(logits: Logits, tags: Sequence[str]) -> tuple[list[str], list[fl
     safe = np.where(seen[:, None], logits, 0.0)
     best = safe.argmax(axis=1)
     exponent = np.exp(safe - safe.max(axis=1, keepdims=True, initial=-np.inf))
-    scores = np.where(seen, exponent.max(axis=1, initial=0.0) / exponent.sum(axis=1), 0.0)
+    scores = np.where(seen, 1 / exponent.sum(axis=1), 0.0)  # that of the likeliest is exp(0)
     return [tags[i] if ok else "O" for i, ok in zip(best.tolist(), seen.tolist(), strict=True)], scores.tolist()

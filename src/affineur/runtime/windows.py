@@ -100,6 +100,8 @@ class Encoder:
     def encode(self, sentences: Sequence[Sequence[str]]) -> list[Encoding]:
         """Cut the words of each sentence into pieces, whole and without special pieces; of an endless word its beginning."""
         words = [[encodable(word[:LONGEST_RUN]) for word in sentence] for sentence in sentences]
+        if len(words) == 1:  # what an endpoint is mostly asked for: a batch would wake the threads of the tokenizer for it
+            return [self.tokenizer.encode(words[0], is_pretokenized=True, add_special_tokens=False)]
         return self.tokenizer.encode_batch(words, is_pretokenized=True, add_special_tokens=False)
 
     def texts(self, stride: int | None = None) -> TextEncoder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import sys
@@ -13,7 +14,7 @@ _LOGGER = logging.getLogger("affineur.serve")
 
 class _Lines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
+        stamp = f"{_second(int(record.created))}.{int(record.msecs):03d}Z"
         # What asyncio says of a failed callback or task goes on with what they were given.
         name = record.getMessage().partition("\n")[0].partition(" in callback ")[0]
         entry: dict[str, Any] = {"time": stamp, "level": record.levelname.lower(), "event": name, "pid": record.process}
@@ -28,6 +29,11 @@ class _Lines(logging.Formatter):
         return json.dumps(entry, ensure_ascii=True)
 
 
+@functools.lru_cache(1)
+def _second(stamp: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(stamp))
+
+
 def set_up(level: str = "INFO") -> None:
     """Send what this package, uvicorn and asyncio tell to standard error."""
     handler = logging.StreamHandler(sys.stderr)
@@ -40,7 +46,10 @@ def set_up(level: str = "INFO") -> None:
 
 def event(name: str, **fields: Any) -> None:
     """Tell that something happened."""
-    _LOGGER.info(name, extra={"fields": fields})
+    if _LOGGER.isEnabledFor(logging.INFO):
+        record = logging.LogRecord(_LOGGER.name, logging.INFO, "", 0, name, None, None)  # nobody asks from where: to find that takes longest
+        record.fields = fields
+        _LOGGER.handle(record)
 
 
 def fault(name: str, **fields: Any) -> None:

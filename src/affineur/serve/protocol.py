@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+from typing import Any
 
 from pydantic_core import to_json
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -13,6 +15,42 @@ from affineur.serve.problems import Problem
 _MOST_HEAD = 65536
 #: Seconds within which the head of a request must have come: from connecting, and from the answer before it.
 _HEAD_SECONDS = 10.0
+_CONTINUE = b"HTTP/1.1 100"
+
+
+class _Answer:
+    """The transport of one answer: its head leaves with the beginning of its body.
+
+    uvicorn writes them one after the other: two system calls here, and two wakings there.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head: bytes | None = None  # empty once it is written
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Write, or keep a head until there is more."""
+        if self._head is None and not data.startswith(_CONTINUE):
+            self._head = data
+        elif self._head:
+            self._head, whole = b"", self._head + data
+            self._transport.write(whole)
+        else:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Close, once what is kept is written."""
+        self.flush()
+        self._transport.close()
+
+    def flush(self) -> None:
+        """Write what is kept."""
+        if self._head:
+            self._head, head = b"", self._head
+            self._transport.write(head)
 
 
 class Protocol(HttpToolsProtocol):
@@ -50,7 +88,12 @@ class Protocol(HttpToolsProtocol):
         """Begin a request."""
         self._kept = 0
         self._wait_no_more()
+        before = self.cycle
         super().on_headers_complete()
+        if self.cycle is not None and self.cycle is not before:
+            answer = _Answer(self.cycle.transport)
+            self.cycle.transport = answer  # type: ignore[assignment]  # it is asked for nothing that this has not
+            self.cycle.on_response = functools.partial(self._end, answer)
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of a body."""
@@ -62,6 +105,10 @@ class Protocol(HttpToolsProtocol):
         if not self.pipeline and not self.transport.is_closing():
             self._wait()
         super().on_response_complete()
+
+    def _end(self, answer: _Answer) -> None:
+        answer.flush()  # there may be no body
+        self.on_response_complete()
 
     def _wait(self) -> None:
         self._timer = self.loop.call_later(_HEAD_SECONDS, self.timeout_keep_alive_handler)
