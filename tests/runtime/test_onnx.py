@@ -286,9 +286,9 @@ def test_batches_side_by_side_give_what_one_by_one_do(shared_onnx: Path) -> None
     folder = open_folder(shared_onnx)
     opened: list[int] = []
 
-    def again() -> ort.InferenceSession:
-        opened.append(1)
-        return open_session(shared_onnx / "model.onnx", 1)
+    def again(threads: int) -> ort.InferenceSession:
+        opened.append(threads)
+        return open_session(shared_onnx / "model.onnx", threads)
 
     one, many = (
         OnnxTagger(open_session(shared_onnx / "model.onnx", 2), Encoder.from_folder(shared_onnx, folder.config), folder.labels, 32, more, True)
@@ -301,6 +301,9 @@ def test_batches_side_by_side_give_what_one_by_one_do(shared_onnx: Path) -> None
     for ours, theirs in zip(many.logits(sentences) + many.logits(sentences), one.logits(sentences) * 2, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
     assert opened == [1], "loaded once"
+    assert many.tag(sentences[:1]) == one.tag(sentences[:1])
+    assert many.tag(sentences) == one.tag(sentences)
+    assert opened == [1, 2], "the first gave its memory to the second; once both were wanted, both stay"
 
 
 def test_the_budget_follows_the_threads(shared_onnx: Path) -> None:

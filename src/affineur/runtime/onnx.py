@@ -37,9 +37,10 @@ INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 #: Padded tokens in a batch for each thread. With a full-size INT8 model on two cores twice as many were a tenth slower, four times as many
 #: a quarter; small models hardly care (``benchmarks/batching.py MODEL``).
 BUDGET_PER_THREAD = 128
-#: Bytes up to which several batches are computed side by side, on a session of one thread. The matrices of a small model are too small to
-#: share among threads: whole batches ran 1.2 to 1.5 times as fast. Full-size ones gained 7 % at most, for twice the memory.
-_LIGHT = 16_000_000
+#: Bytes of a model up to which several batches are computed side by side, on a session of one thread. Threads that share a batch wait for
+#: each other at each operator: whole batches ran 1.2 to 1.5 times as fast on small models, 1.05 times on full-size ones in eight bits, and
+#: 1.3 times where others use the processors, too. In full precision they gained nothing that could be told.
+_LIGHT = 160_000_000
 
 
 class OnnxTagger(EngineTagger):
@@ -50,7 +51,8 @@ class OnnxTagger(EngineTagger):
         encoder: Cuts words into windows of pieces.
         labels: Labels in the order of the outputs.
         budget: Padded tokens in one batch; ``None`` for :data:`BUDGET_PER_THREAD` for each thread of the session.
-        again: Loads the graph once more with a single thread, for batches side by side, when the first are; ``None`` where they go one by one.
+        again: Loads the graph once more for so many threads: with one for batches side by side, when the first are; ``None`` where they go one
+            by one.
         light: Whether the batches of one call go side by side, too.
 
     Raises:
@@ -63,10 +65,11 @@ class OnnxTagger(EngineTagger):
         encoder: Encoder,
         labels: Sequence[str],
         budget: int | None = None,
-        again: Callable[[], ort.InferenceSession] | None = None,
+        again: Callable[[int], ort.InferenceSession] | None = None,
         light: bool = False,
     ) -> None:
-        self.session = session
+        self._session: ort.InferenceSession | None = session
+        self.threads = int(session.get_session_options().intra_op_num_threads)
         super().__init__(encoder, labels, budget or BUDGET_PER_THREAD * self.threads)
         self._again = again if self.threads > 1 else None
         self._light = light
@@ -83,9 +86,13 @@ class OnnxTagger(EngineTagger):
             )
 
     @property
-    def threads(self) -> int:
-        """Threads of the session."""
-        return int(self.session.get_session_options().intra_op_num_threads)
+    def session(self) -> ort.InferenceSession:
+        """The graph on all threads; loaded again if it gave way to the other one."""
+        session = self._session
+        if session is None:
+            assert self._again is not None
+            session = self._session = self._again(self.threads)
+        return session
 
     @property
     def lanes(self) -> int:
@@ -125,6 +132,9 @@ class OnnxTagger(EngineTagger):
         """Compute the logits of several batches, in order; those of a light model side by side, each on one thread."""
         if not self._light or self._again is None or len(batches) < 2:
             return super().batch_logits(batches)
+        if "_single" not in vars(self):
+            # A process mostly works on many texts or on one at a time, and should not hold the weights of both sessions at any time.
+            self._session = None
         return list(self._pool.map(self._single.window_logits, batches))
 
     @functools.cached_property
@@ -132,7 +142,7 @@ class OnnxTagger(EngineTagger):
         """The same on a session of one thread."""
         assert self._again is not None
         other = copy.copy(self)
-        other.session, other._again = self._again(), None
+        other._session, other._again, other.threads = self._again(1), None, 1
         return other
 
     @functools.cached_property
@@ -201,7 +211,7 @@ def load_onnx(path: ModelFolder | Path | str) -> OnnxTagger:
         )
     encoder = Encoder.from_folder(folder.path, folder.config)
     tagger = OnnxTagger(
-        open_session(graph), encoder, folder.labels, again=functools.partial(open_session, graph, 1), light=folder.size_bytes <= _LIGHT
+        open_session(graph), encoder, folder.labels, again=functools.partial(open_session, graph), light=folder.size_bytes <= _LIGHT
     )
     if probe is not None:
         prove(tagger, probe, folder.path)
