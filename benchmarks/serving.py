@@ -346,7 +346,7 @@ def run_offline(model: str, texts: str, side_by_side: bool = False) -> int:
     from affineur import load as load_model
 
     tagger, sentences = load_model(model), json.loads(texts)
-    tagger._light = side_by_side
+    tagger.beside_from = 2 if side_by_side else None
     tagger.predict_batch(sentences, None)
     for line in sys.stdin:
         count, start = 0, time.perf_counter()

@@ -84,11 +84,11 @@ def test_speeds_and_ratios_of_a_steady_machine() -> None:
 def test_words_per_second_are_those_of_the_sentences_timed() -> None:
     machine = Machine()
     words = [1] * 50 + [9] * 50
-    found = benchmark([machine.subject("a", 0.044)], words, "made up", MACHINE, 8)
+    found = benchmark([machine.subject("a", 0.01)], words, "made up", MACHINE, 8)
     timed = machine.of("a", OWN)[-1][1]
-    assert found.timed == len(timed) < 20
+    assert found.timed == len(timed) < 80
     assert found.words == 500
-    assert found.models[0].timings[0].words_per_second == pytest.approx(sum(words[i] for i in timed) / (0.044 * len(timed)))
+    assert found.models[0].timings[0].words_per_second == pytest.approx(sum(words[i] for i in timed) / (0.01 * len(timed)))
 
 
 def test_the_order_alternates_and_all_get_the_same_sentences() -> None:
@@ -109,11 +109,11 @@ def test_the_order_alternates_and_all_get_the_same_sentences() -> None:
 
 def test_what_is_timed_comes_from_the_whole_corpus() -> None:
     machine = Machine()
-    found = measured(machine, 0.02, sentences=512)
+    found = measured(machine, 0.005, sentences=512)
     passes = {call[1] for call in machine.of("m0", OWN)[2:]}
     assert len(passes) == 1
     (chosen,) = passes
-    assert len(chosen) == found.timed == pytest.approx(0.7 / 0.02, abs=1)
+    assert len(chosen) == found.timed == pytest.approx(0.7 / 0.005, abs=1)
     assert chosen[0] == 0
     assert max(b - a for a, b in pairwise(chosen)) <= math.ceil(512 / len(chosen))
     assert 512 - chosen[-1] <= math.ceil(512 / len(chosen))
@@ -126,11 +126,11 @@ def test_what_is_timed_comes_from_the_whole_corpus() -> None:
     assert len(set(blocks)) == ROUNDS
 
 
-@pytest.mark.parametrize(("seconds", "passed", "block"), [(10.0, 16, 8), (1e-5, 512, 40), (0.035, 20, 20)])
+@pytest.mark.parametrize(("seconds", "passed", "block"), [(10.0, 64, 8), (1e-5, 512, 40), (0.007, 100, 40), (0.035, 64, 20)])
 def test_a_pass_takes_about_as_long_as_meant(seconds: float, passed: int, block: int) -> None:
     machine = Machine()
     found = measured(machine, seconds, seconds / 50, sentences=600, rounds=8)
-    assert found.timed == pytest.approx(passed, abs=passed == 20)
+    assert found.timed == pytest.approx(passed, abs=passed == 100)
     assert found.singles / 8 == pytest.approx(block, abs=block == 20)
 
 
@@ -211,7 +211,7 @@ def test_eight_percent_are_seen_under_moderate_noise(faster: float, winner: str)
     assert latency >= 34
 
 
-@pytest.mark.parametrize("slower", [1.002, 0.998])
+@pytest.mark.parametrize("slower", [1.0015, 0.998])
 def test_a_steady_drift_gives_no_model_an_advantage(slower: float) -> None:
     found = measured(Machine(lambda now: slower ** (now * 10)), 0.01, 0.01, 0.01)
     assert {m.timings[0].ratio.winner() for m in found.models} <= {"same", "unclear"}

@@ -24,6 +24,7 @@ from affineur.artifact.probe import PROBE, Agreement
 from affineur.compress import load_tagger
 from affineur.errors import ModelError
 from affineur.runtime import onnx as module
+from affineur.runtime.batches import plan_batches
 from affineur.runtime.exported import load_exported
 from affineur.runtime.onnx import BUDGET_PER_THREAD, OnnxTagger, load_onnx, open_session, usable_threads
 from affineur.runtime.windows import Encoder
@@ -291,13 +292,16 @@ def test_batches_side_by_side_give_what_one_by_one_do(shared_onnx: Path) -> None
         return open_session(shared_onnx / "model.onnx", threads)
 
     one, many = (
-        OnnxTagger(open_session(shared_onnx / "model.onnx", 2), Encoder.from_folder(shared_onnx, folder.config), folder.labels, 32, more, True)
+        OnnxTagger(open_session(shared_onnx / "model.onnx", 2), Encoder.from_folder(shared_onnx, folder.config), folder.labels, 32, more)
         for more in (None, again)
     )
+    many.beside_from = 3
     sentences = [["Marie", "vit", "à", "Paris"][: 1 + i % 4] * (1 + i % 3) for i in range(40)]
     assert opened == []
     assert many.tag(sentences[:1]) == one.tag(sentences[:1])
-    assert opened == [], "one batch needs no second session"
+    assert len(plan_batches([len(w) for w in many.encoder.windows(sentences[:3])], 32)) == 2
+    assert many.tag(sentences[:3]) == one.tag(sentences[:3])
+    assert opened == [], "so few batches need no second session"
     for ours, theirs in zip(many.logits(sentences) + many.logits(sentences), one.logits(sentences) * 2, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
     assert opened == [1], "loaded once"
@@ -337,3 +341,12 @@ def test_labels_that_changed_places_are_refused(copy: Path) -> None:
     (copy / "config.json").write_text(json.dumps(config), "utf-8")
     with pytest.raises(ModelError, match=r"config\.json names the labels .*, the probe "):
         load_onnx(copy)
+
+
+@pytest.mark.parametrize(("size", "batches"), [(16_000_000, 2), (16_000_001, 8), (160_000_000, 8), (160_000_001, None)])
+def test_heavier_models_go_side_by_side_with_more_batches_or_never(
+    shared_onnx: Path, monkeypatch: pytest.MonkeyPatch, size: int, batches: int | None
+) -> None:
+    monkeypatch.setattr(module.ModelFolder, "size_bytes", property(lambda _: size))
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert load_onnx(shared_onnx).beside_from == batches

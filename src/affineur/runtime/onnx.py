@@ -37,10 +37,13 @@ INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 #: Padded tokens in a batch for each thread. With a full-size INT8 model on two cores twice as many were a tenth slower, four times as many
 #: a quarter; small models hardly care (``benchmarks/batching.py MODEL``).
 BUDGET_PER_THREAD = 128
-#: Bytes of a model up to which several batches are computed side by side, on a session of one thread. Threads that share a batch wait for
-#: each other at each operator: whole batches ran 1.2 to 1.5 times as fast on small models, 1.05 times on full-size ones in eight bits, and
-#: 1.3 times where others use the processors, too. In full precision they gained nothing that could be told.
-_LIGHT = 160_000_000
+#: Bytes of a model up to which two batches and more are computed side by side, on a session of one thread. Threads that share a batch wait for
+#: each other at each operator: whole batches ran 1.2 to 1.5 times as fast on small models.
+_LIGHT = 16_000_000
+#: The same where there are at least :data:`_MANY` batches a thread, so that it matters little that one has the last of them to itself: full-size
+#: models in eight bits ran 1.05 times as fast, and 1.3 times where others used the processors, too; in full precision that could not be told.
+_LIGHT_FOR_MANY = 160_000_000
+_MANY = 4
 
 
 class OnnxTagger(EngineTagger):
@@ -53,7 +56,6 @@ class OnnxTagger(EngineTagger):
         budget: Padded tokens in one batch; ``None`` for :data:`BUDGET_PER_THREAD` for each thread of the session.
         again: Loads the graph once more for so many threads: with one for batches side by side, when the first are; ``None`` where they go one
             by one.
-        light: Whether the batches of one call go side by side, too.
 
     Raises:
         ModelError: If the graph wants inputs that are not pieces, or gives other than one number a label.
@@ -66,13 +68,13 @@ class OnnxTagger(EngineTagger):
         labels: Sequence[str],
         budget: int | None = None,
         again: Callable[[int], ort.InferenceSession] | None = None,
-        light: bool = False,
     ) -> None:
         self._session: ort.InferenceSession | None = session
         self.threads = int(session.get_session_options().intra_op_num_threads)
         super().__init__(encoder, labels, budget or BUDGET_PER_THREAD * self.threads)
         self._again = again if self.threads > 1 else None
-        self._light = light
+        #: Batches of one call from which on they go side by side, each on one thread; ``None`` for never.
+        self.beside_from: int | None = None
         self._inputs = {i.name: i.type for i in session.get_inputs()}
         if strange := [name for name, kind in self._inputs.items() if name not in INPUTS or kind not in _TYPES]:
             raise ModelError(f"the ONNX graph wants {', '.join(strange)}, expected integers named {', '.join(INPUTS)}")
@@ -129,8 +131,8 @@ class OnnxTagger(EngineTagger):
             raise ModelError(f"the ONNX graph fails on {len(ids)} × {ids.shape[1]} pieces ({one_line(error)}); fetch or export it again") from None
 
     def batch_logits(self, batches: Sequence[Sequence[Window | TextWindow]]) -> Iterable[Logits]:
-        """Compute the logits of several batches, in order; those of a light model side by side, each on one thread."""
-        if not self._light or self._again is None or len(batches) < 2:
+        """Compute the logits of several batches, in order: enough of them side by side, each on one thread, unless the model is heavy."""
+        if self.beside_from is None or self._again is None or len(batches) < self.beside_from:
             return super().batch_logits(batches)
         if "_single" not in vars(self):
             # A process mostly works on many texts or on one at a time, and should not hold the weights of both sessions at any time.
@@ -210,9 +212,9 @@ def load_onnx(path: ModelFolder | Path | str) -> OnnxTagger:
             "make one that has: affineur quantize PARENT -o OUT"
         )
     encoder = Encoder.from_folder(folder.path, folder.config)
-    tagger = OnnxTagger(
-        open_session(graph), encoder, folder.labels, again=functools.partial(open_session, graph), light=folder.size_bytes <= _LIGHT
-    )
+    tagger = OnnxTagger(open_session(graph), encoder, folder.labels, again=functools.partial(open_session, graph))
+    if folder.size_bytes <= _LIGHT_FOR_MANY:
+        tagger.beside_from = 2 if folder.size_bytes <= _LIGHT else _MANY * tagger.threads
     if probe is not None:
         prove(tagger, probe, folder.path)
     return tagger
