@@ -308,6 +308,8 @@ def test_batches_side_by_side_give_what_one_by_one_do(shared_onnx: Path) -> None
     assert many.tag(sentences[:1]) == one.tag(sentences[:1])
     assert many.tag(sentences) == one.tag(sentences)
     assert opened == [1, 2], "the first gave its memory to the second; once both were wanted, both stay"
+    assert many.whole().tag(sentences) == one.tag(sentences)
+    assert opened == [1, 2], "a copy has the same"
 
 
 def test_the_budget_follows_the_threads(shared_onnx: Path) -> None:

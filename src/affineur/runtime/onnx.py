@@ -7,6 +7,7 @@ import functools
 import mmap
 import os
 import platform
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -46,6 +47,38 @@ _LIGHT_FOR_MANY = 160_000_000
 _MANY = 4
 
 
+class _Sessions:
+    """A graph on all threads, and the same on one: each is loaded when it is asked for. Threads may ask at the same time."""
+
+    def __init__(self, on_all: ort.InferenceSession, again: Callable[[int], ort.InferenceSession] | None) -> None:
+        self.threads = int(on_all.get_session_options().intra_op_num_threads)
+        self._held = {self.threads: on_all}
+        self._again = again if self.threads > 1 else None
+        self._lock = threading.Lock()
+
+    @property
+    def two(self) -> bool:
+        """Whether there is another one to load."""
+        return self._again is not None
+
+    def on(self, threads: int) -> ort.InferenceSession:
+        """Return the graph on so many threads."""
+        with self._lock:
+            if threads not in self._held:
+                assert self._again is not None
+                self._held[threads] = self._again(threads)
+            return self._held[threads]
+
+    def make_room(self) -> None:
+        """Let go of the one on all threads, unless both were asked for before.
+
+        A process mostly works on many texts or on one at a time, and should not hold the weights of both.
+        """
+        with self._lock:
+            if len(self._held) == 1 and 1 not in self._held:
+                self._held.clear()
+
+
 class OnnxTagger(EngineTagger):
     """Tags words with an ONNX graph.
 
@@ -69,10 +102,9 @@ class OnnxTagger(EngineTagger):
         budget: int | None = None,
         again: Callable[[int], ort.InferenceSession] | None = None,
     ) -> None:
-        self._session: ort.InferenceSession | None = session
-        self.threads = int(session.get_session_options().intra_op_num_threads)
+        self._sessions = _Sessions(session, again)  # copies of this tagger have the same
+        self.threads = self._sessions.threads
         super().__init__(encoder, labels, budget or BUDGET_PER_THREAD * self.threads)
-        self._again = again if self.threads > 1 else None
         #: Batches of one call from which on they go side by side, each on one thread; ``None`` for never.
         self.beside_from: int | None = None
         self._inputs = {i.name: i.type for i in session.get_inputs()}
@@ -89,17 +121,13 @@ class OnnxTagger(EngineTagger):
 
     @property
     def session(self) -> ort.InferenceSession:
-        """The graph on all threads; loaded again if it gave way to the other one."""
-        session = self._session
-        if session is None:
-            assert self._again is not None
-            session = self._session = self._again(self.threads)
-        return session
+        """The graph; loaded again if it made room for the other one."""
+        return self._sessions.on(self.threads)
 
     @property
     def lanes(self) -> int:
         """How many threads may call :meth:`lane_logits` at the same time to gain by it: as many as the session has."""
-        return 1 if self._again is None else self.threads
+        return self.threads if self._sessions.two else 1
 
     def lane_logits(self, windows: Sequence[Window | TextWindow], alone: bool = False) -> Logits:
         """Compute the logits of windows as one batch, on one thread beside the other lanes, or on all of them.
@@ -107,7 +135,7 @@ class OnnxTagger(EngineTagger):
         Threads that share a batch wait for each other at each of its operators; beside a busy event loop that costs a third of the
         throughput (``benchmarks/serving.py``). A batch that is alone comes sooner from all of them.
         """
-        return self.window_logits(windows) if alone or self._again is None else self._single.window_logits(windows)
+        return self.window_logits(windows) if alone or not self._sessions.two else self._single.window_logits(windows)
 
     def forward(self, ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64]) -> Logits:
         """Compute logits of shape ``(sequences, longest, labels)``.
@@ -132,19 +160,16 @@ class OnnxTagger(EngineTagger):
 
     def batch_logits(self, batches: Sequence[Sequence[Window | TextWindow]]) -> Iterable[Logits]:
         """Compute the logits of several batches, in order: enough of them side by side, each on one thread, unless the model is heavy."""
-        if self.beside_from is None or self._again is None or len(batches) < self.beside_from:
+        if self.beside_from is None or not self._sessions.two or len(batches) < self.beside_from:
             return super().batch_logits(batches)
-        if "_single" not in vars(self):
-            # A process mostly works on many texts or on one at a time, and should not hold the weights of both sessions at any time.
-            self._session = None
+        self._sessions.make_room()
         return list(self._pool.map(self._single.window_logits, batches))
 
     @functools.cached_property
     def _single(self) -> OnnxTagger:
         """The same on a session of one thread."""
-        assert self._again is not None
         other = copy.copy(self)
-        other._session, other._again, other.threads = self._again(1), None, 1
+        other.threads = 1
         return other
 
     @functools.cached_property
