@@ -26,7 +26,7 @@ from affineur.errors import ModelError
 from affineur.runtime import onnx as module
 from affineur.runtime.batches import plan_batches
 from affineur.runtime.exported import load_exported
-from affineur.runtime.onnx import BUDGET_PER_THREAD, OnnxTagger, load_onnx, open_session, usable_threads
+from affineur.runtime.onnx import BUDGET_PER_THREAD, GraphFile, OnnxTagger, load_onnx, open_session, usable_threads
 from affineur.runtime.windows import Encoder
 
 from .conftest import unigram
@@ -287,13 +287,14 @@ def test_batches_side_by_side_give_what_one_by_one_do(shared_onnx: Path) -> None
     folder = open_folder(shared_onnx)
     opened: list[int] = []
 
-    def again(threads: int) -> ort.InferenceSession:
-        opened.append(threads)
-        return open_session(shared_onnx / "model.onnx", threads)
+    class Watched(GraphFile):
+        def open(self, threads: int) -> ort.InferenceSession:
+            opened.append(threads)
+            return super().open(threads)
 
     one, many = (
         OnnxTagger(open_session(shared_onnx / "model.onnx", 2), Encoder.from_folder(shared_onnx, folder.config), folder.labels, 32, more)
-        for more in (None, again)
+        for more in (None, Watched(shared_onnx / "model.onnx"))
     )
     many.beside_from = 3
     sentences = [["Marie", "vit", "à", "Paris"][: 1 + i % 4] * (1 + i % 3) for i in range(40)]
@@ -352,3 +353,21 @@ def test_heavier_models_go_side_by_side_with_more_batches_or_never(
     monkeypatch.setattr(module.ModelFolder, "size_bytes", property(lambda _: size))
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     assert load_onnx(shared_onnx).beside_from == batches
+
+
+def test_a_graph_that_was_replaced_is_not_loaded_beside_the_one_that_was_proved(
+    shared_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    folder, sentences = tmp_path / "m", [["Marie", "vit", "à", "Paris"] * 30] * 40
+    graph = shutil.copytree(shared_onnx, folder) / "model.onnx"
+    early, late = load_onnx(folder), load_onnx(folder)
+    wanted = late.tag(sentences)  # the one on all threads has made room
+    shutil.copy(graph, tmp_path / "other")
+    (tmp_path / "other").replace(graph)
+    assert early.tag(sentences) == wanted, "one by one"
+    assert late.tag(sentences) == wanted
+    with pytest.raises(ModelError, match=r"model\.onnx is not the file any more that was loaded and proved before; load the model again"):
+        late.tag([["Paris"]])
+    graph.unlink()
+    assert early.tag(sentences) == wanted

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from affineur.serve import system
+from affineur.runtime.memory import give_back
 
 from .conftest import loaded
 from .held import until
@@ -74,7 +74,7 @@ def test_give_back_frees_what_only_the_collector_finds() -> None:
     one.itself = one
     seen = weakref.ref(one)
     del one
-    system.give_back()
+    give_back()
     assert seen() is None
 
 
@@ -131,7 +131,7 @@ def test_a_model_is_gone_before_memory_is_given_back(shared_onnx: Path, monkeypa
             time.sleep(0.2)  # whoever asked for the reload goes on meanwhile
             left.append(old())
 
-        monkeypatch.setattr(system, "give_back", look)
+        monkeypatch.setattr("affineur.serve.service.give_back", look)
         service.commit(service.prepare("ner", str(shared_onnx)))
         until(lambda: left)
         assert left == [None]

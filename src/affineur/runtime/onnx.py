@@ -8,7 +8,7 @@ import mmap
 import os
 import platform
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from affineur.artifact import ModelFolder, environment, open_folder, verify
 from affineur.artifact.probe import VNNI, Agreement, Probe, read_probe
 from affineur.artifact.tensors import ONNX
 from affineur.errors import ModelError, one_line
+from affineur.runtime.memory import give_back
 from affineur.runtime.prediction import Logits
 from affineur.runtime.tagger import EngineTagger
 from affineur.runtime.texts import TextWindow
@@ -47,26 +48,59 @@ _LIGHT_FOR_MANY = 160_000_000
 _MANY = 4
 
 
+class GraphFile:
+    """The file of a graph, to be loaded once more as long as it is the one that was proved.
+
+    Args:
+        path: Where it is now, before anything of it is read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._proved = self._state()
+
+    def is_same(self) -> bool:
+        """Whether nobody has replaced, changed or removed it."""
+        return self._state() == self._proved
+
+    def open(self, threads: int) -> ort.InferenceSession:
+        """Load it.
+
+        Raises:
+            ModelError: If it is not the same any more, or cannot be loaded.
+        """
+        if not self.is_same():
+            raise ModelError(f"{self._path} is not the file any more that was loaded and proved before; load the model again")
+        return open_session(self._path, threads)
+
+    def _state(self) -> tuple[int, ...] | None:
+        try:
+            seen = self._path.stat()
+        except OSError:
+            return None
+        return seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns
+
+
 class _Sessions:
     """A graph on all threads, and the same on one: each is loaded when it is asked for. Threads may ask at the same time."""
 
-    def __init__(self, on_all: ort.InferenceSession, again: Callable[[int], ort.InferenceSession] | None) -> None:
+    def __init__(self, on_all: ort.InferenceSession, file: GraphFile | None) -> None:
         self.threads = int(on_all.get_session_options().intra_op_num_threads)
         self._held = {self.threads: on_all}
-        self._again = again if self.threads > 1 else None
+        self._file = file if self.threads > 1 else None
         self._lock = threading.Lock()
 
     @property
     def two(self) -> bool:
-        """Whether there is another one to load."""
-        return self._again is not None
+        """Whether there is another one, loaded or to load."""
+        return self._file is not None and (1 in self._held or self._file.is_same())
 
     def on(self, threads: int) -> ort.InferenceSession:
         """Return the graph on so many threads."""
         with self._lock:
             if threads not in self._held:
-                assert self._again is not None
-                self._held[threads] = self._again(threads)
+                assert self._file is not None
+                self._held[threads] = self._file.open(threads)
             return self._held[threads]
 
     def make_room(self) -> None:
@@ -77,6 +111,7 @@ class _Sessions:
         with self._lock:
             if len(self._held) == 1 and 1 not in self._held:
                 self._held.clear()
+                give_back()
 
 
 class OnnxTagger(EngineTagger):
@@ -87,8 +122,7 @@ class OnnxTagger(EngineTagger):
         encoder: Cuts words into windows of pieces.
         labels: Labels in the order of the outputs.
         budget: Padded tokens in one batch; ``None`` for :data:`BUDGET_PER_THREAD` for each thread of the session.
-        again: Loads the graph once more for so many threads: with one for batches side by side, when the first are; ``None`` where they go one
-            by one.
+        file: Where the graph is loaded from once more, for batches side by side on one thread each; ``None`` where they go one by one.
 
     Raises:
         ModelError: If the graph wants inputs that are not pieces, or gives other than one number a label.
@@ -100,9 +134,9 @@ class OnnxTagger(EngineTagger):
         encoder: Encoder,
         labels: Sequence[str],
         budget: int | None = None,
-        again: Callable[[int], ort.InferenceSession] | None = None,
+        file: GraphFile | None = None,
     ) -> None:
-        self._sessions = _Sessions(session, again)  # copies of this tagger have the same
+        self._sessions = _Sessions(session, file)  # copies of this tagger have the same
         self.threads = self._sessions.threads
         super().__init__(encoder, labels, budget or BUDGET_PER_THREAD * self.threads)
         #: Batches of one call from which on they go side by side, each on one thread; ``None`` for never.
@@ -226,18 +260,19 @@ def load_onnx(path: ModelFolder | Path | str) -> OnnxTagger:
         ModelError: If the folder is not a usable ONNX artifact, a file is not what its manifest says, or the probe disagrees.
     """
     folder = path if isinstance(path, ModelFolder) else open_folder(path)
+    graph = folder.path / ONNX
+    file = GraphFile(graph)
     manifest = verify(folder.path)
     probe = read_probe(folder.path)
     if probe is None and manifest is not None:
         raise ModelError(f"{folder.path} has no probe, so nothing proves it on this CPU; export or quantize it again")
-    graph = folder.path / ONNX
     if probe is None and (kind := _integer_kernel(graph)):
         raise ModelError(
             f"{graph} multiplies in eight bits ({kind}) and has no probe, so nothing proves it on this CPU; "
             "make one that has: affineur quantize PARENT -o OUT"
         )
     encoder = Encoder.from_folder(folder.path, folder.config)
-    tagger = OnnxTagger(open_session(graph), encoder, folder.labels, again=functools.partial(open_session, graph))
+    tagger = OnnxTagger(open_session(graph), encoder, folder.labels, file=file)
     if folder.size_bytes <= _LIGHT_FOR_MANY:
         tagger.beside_from = 2 if folder.size_bytes <= _LIGHT else _MANY * tagger.threads
     if probe is not None:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from affineur.entities import Entity, LabeledPiece
 from affineur.errors import AffineurError, ParameterError
 from affineur.runtime import Reading, Wish
-from affineur.serve import system
+from affineur.runtime.memory import give_back
 from affineur.serve.admission import Refused
 from affineur.serve.batcher import Expired, Job
 from affineur.serve.metrics import Metrics
@@ -269,7 +269,7 @@ def _put_away(last: list[ServedModel]) -> None:
         time.sleep(0.05)
     model.batcher.close()
     del model
-    system.give_back()
+    give_back()
 
 
 def _resolver(done: asyncio.Future[None]) -> Any:

@@ -1,13 +1,11 @@
-"""What the operating system grants this process, and what it gets back: descriptors and memory."""
+"""What the operating system grants this process: descriptors, and heaps of memory."""
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import os
 from contextlib import suppress
-from typing import Any
 
+from affineur.runtime.memory import glibc
 from affineur.serve import logs
 
 _M_ARENA_MAX = -8  # glibc's malloc.h
@@ -39,21 +37,5 @@ def limit_arenas() -> None:
     glibc has one for each thread, up to eight for each processor, and what is freed in one serves no other: a model that is replaced would
     leave its memory behind in those of threads that are gone. To be called before there are threads.
     """
-    if "MALLOC_ARENA_MAX" not in os.environ and (mallopt := _libc("mallopt")) is not None:
+    if "MALLOC_ARENA_MAX" not in os.environ and (mallopt := glibc("mallopt")) is not None:
         mallopt(_M_ARENA_MAX, ARENAS)
-
-
-def give_back() -> None:
-    """Give memory that is not used any more back to the operating system."""
-    gc.collect()
-    if (trim := _libc("malloc_trim")) is not None:
-        trim(0)
-
-
-def _libc(name: str) -> Any:
-    """Return a function of glibc; ``None`` where there is another libc."""
-    with suppress(OSError, TypeError, AttributeError):
-        libc = ctypes.CDLL(None)
-        libc.gnu_get_libc_version  # noqa: B018  # musl has an empty mallopt
-        return getattr(libc, name)
-    return None

@@ -18,6 +18,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from affineur.errors import AffineurError, ModelError
+from affineur.runtime.memory import give_back
 from affineur.runtime.onnx import usable_threads
 from affineur.serve import logs, system
 from affineur.serve.listening import Sockets
@@ -260,7 +261,7 @@ class _Remote:
                 elif message[0] == "abort" and self._prepared is not None:
                     self._prepared.batcher.close()
                     self._prepared = None
-                    system.give_back()
+                    give_back()
                 elif message[0] == "keys":
                     self._loop.call_soon_threadsafe(self._worker.read_keys)
                 elif message[0] == "reloaded":
