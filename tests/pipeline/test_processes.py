@@ -343,7 +343,7 @@ def test_load_time_is_the_median_of_all_births_and_memory_that_of_the_first(scri
         assert seen == [(5.0, True), (2.0, False)], "once from the system's cache is not cold"
         assert process.birth.peak_rss_bytes == 1000
         assert process.birth.start_seconds == first.start_seconds
-    assert scripted.read_text().split("\n")[:-1] == ["load", "128 of None", "peak", "1 of 1", *(["load", "64 of None", "1 of 1"] * 2)]
+    assert scripted.read_text().split("\n")[:-1] == ["load", "128 of None", "peak", "load", "16 of None", "load", "16 of None"]
 
 
 @pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT") or not hasattr(os, "posix_fadvise"), reason="this system cannot drop or look")
@@ -383,8 +383,8 @@ def test_under_load_there_are_a_thousand_calls_or_as_many_as_time_allows(
     assert load.p99_ms == pytest.approx(1.0)
     held = min(sentences, 512)
     asked = scripted.read_text().split("\n")[:-1]
-    assert asked[:4] == ["load", f"{min(held, 128)} of None", "peak", "1 of 1"]
-    assert asked[4:] == [f"{min(held, 64)} of 1", *(["256 of 1", f"{held} of None"] * (calls // 256)), "peak"]
+    assert asked[:3] == ["load", f"{min(held, 128)} of None", "peak"]
+    assert asked[3:] == [f"{min(held, 16)} of 1", *(["256 of 1", f"{held} of None"] * (calls // 256)), "peak"]
 
 
 def test_load_and_peak_of_one_model(chatty: list[list[str]], started: list[subprocess.Popen[str]]) -> None:

@@ -371,3 +371,19 @@ def test_a_graph_that_was_replaced_is_not_loaded_beside_the_one_that_was_proved(
         late.tag([["Paris"]])
     graph.unlink()
     assert early.tag(sentences) == wanted
+
+
+def test_the_end_of_a_stream_does_not_load_the_graph_again(shared_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    tagger = load_onnx(shared_onnx)
+    tagger.beside_from = 8
+    many, few = ([["Marie", "vit", "à", "Paris"] * 20] * number for number in (40, 3))
+    assert 2 <= len(plan_batches([len(w) for w in tagger.encoder.windows(few)], tagger.budget)) < 8
+    tagger.tag(many)
+    assert tagger._sessions.made_room
+    tagger.tag(few)
+    assert tagger._sessions.made_room
+    assert tagger.tag([["Marie"]])
+    assert not tagger._sessions.made_room
+    tagger.tag(many)
+    assert not tagger._sessions.made_room, "both were wanted"

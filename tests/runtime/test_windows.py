@@ -244,3 +244,27 @@ def test_a_tokenizer_that_cannot_be_read(tmp_path: Path, content: str | None) ->
     with pytest.raises(ModelError, match=r"tokenizer\.json cannot be read \(") as error:
         Encoder.from_folder(tmp_path, {})
     assert "\n" not in str(error.value)
+
+
+class Asked:
+    """A tokenizer that remembers how it was asked."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self.ways: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        self.ways.append(name)
+        return getattr(self._tokenizer, name)
+
+
+def test_only_short_sentences_are_cut_under_pythons_lock(tokenizer: Tokenizer) -> None:
+    encoder = Encoder(tokenizer, 64, 1)
+    own = encoder.tokenizer
+    asked = Asked(own)
+    encoder.tokenizer = asked  # type: ignore[assignment]
+    found = [encoder.encode([words])[0].ids for words in (MARIE, MARIE * 73, MARIE * 74)]
+    assert [len(MARIE) * n for n in (73, 74)] == [511, 518]
+    assert asked.ways == ["encode", "encode", "encode_batch"]
+    for repeated, ids in zip((1, 73, 74), found, strict=True):
+        assert ids == own.encode(MARIE * repeated, is_pretokenized=True, add_special_tokens=False).ids

@@ -10,7 +10,7 @@ from affineur.artifact import describe_machine, environment
 from affineur.entities import Corpus
 from affineur.errors import ParameterError
 from affineur.measure import Benchmark, benchmark
-from affineur.measure.benchmark import ROUNDS
+from affineur.measure.benchmark import OWN, ROUNDS, SINGLE
 from affineur.pipeline.models import model_name
 from affineur.pipeline.processes import SENTENCES, ModelProcess, pinned
 from affineur.progress import report
@@ -46,11 +46,14 @@ def benchmark_models(
         return benchmark(processes, [len(words) for words in sentences], corpus.name, machine, rounds, cpus, shapes, partial(_renew, processes))
 
 
-def _renew(processes: Sequence[ModelProcess]) -> None:
+def _renew(processes: Sequence[ModelProcess], sentences: Sequence[int]) -> None:
     """Start all afresh: libraries are imported side by side, for that takes longest; models are loaded, and timed, one after another."""
     for step in (ModelProcess.begin, ModelProcess.ready, ModelProcess.load):
         for process in processes:
             step(process)
+    for process in processes:  # an engine may do something else with many than with one, and prepare for it when it is first asked
+        process.run(sentences, OWN)
+        process.run(sentences[:1], SINGLE)
 
 
 def _names(references: Sequence[str]) -> list[str]:

@@ -26,8 +26,7 @@ from affineur.transfer import INT8, SPACY
 _MEMORY_SENTENCES = 128
 #: Sentences a model in a process is given, evenly over the corpus.
 SENTENCES = 512
-#: Sentences a process is given together before it is timed, once its memory is known: batches enough for whatever an engine does with many.
-_WARM_UP = 64
+_WARM_UP = 16  # sentences a process is given before it is timed, once its memory is known
 _BLOCK = 256  # single sentences in one pass under load
 _LOAD_SECONDS = 15.0  # no further pass under load is begun after so long
 
@@ -99,7 +98,6 @@ class ModelProcess:
         seconds = time.perf_counter() - self._started
         self.run(range(min(len(self._sentences), _WARM_UP if self._births else _MEMORY_SENTENCES)), OWN)
         peak = self._births[0].peak_rss_bytes if self._births else self.peak_rss()
-        self.run(range(min(len(self._sentences), 1)), SINGLE)  # an engine may keep another session for that
         self._births.append(Birth(seconds, float(born["load_seconds"]), peak, int(born["threads"]), bool(born["cold"])))
 
     @property

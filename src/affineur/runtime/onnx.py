@@ -70,8 +70,15 @@ class GraphFile:
             ModelError: If it is not the same any more, or cannot be loaded.
         """
         if not self.is_same():
-            raise ModelError(f"{self._path} is not the file any more that was loaded and proved before; load the model again")
-        return open_session(self._path, threads)
+            raise ModelError(self._changed)
+        session = open_session(self._path, threads)
+        if not self.is_same():  # meanwhile
+            raise ModelError(self._changed)
+        return session
+
+    @property
+    def _changed(self) -> str:
+        return f"{self._path} is not the file any more that was loaded and proved before; load the model again"
 
     def _state(self) -> tuple[int, ...] | None:
         try:
@@ -94,6 +101,11 @@ class _Sessions:
     def two(self) -> bool:
         """Whether there is another one, loaded or to load."""
         return self._file is not None and (1 in self._held or self._file.is_same())
+
+    @property
+    def made_room(self) -> bool:
+        """Whether the one on all threads would have to be loaded again."""
+        return self.threads not in self._held
 
     def on(self, threads: int) -> ort.InferenceSession:
         """Return the graph on so many threads."""
@@ -187,16 +199,19 @@ class OnnxTagger(EngineTagger):
         """
         known = {"input_ids": ids, "attention_mask": mask}
         feed = {name: known.get(name, np.zeros_like(ids)).astype(_TYPES[kind], copy=False) for name, kind in self._inputs.items()}
+        session = self.session
         try:
-            return list(self.session.run(list(outputs), feed))
+            return list(session.run(list(outputs), feed))
         except Exception as error:  # ONNX Runtime raises a class of its own for each fault
             raise ModelError(f"the ONNX graph fails on {len(ids)} × {ids.shape[1]} pieces ({one_line(error)}); fetch or export it again") from None
 
     def batch_logits(self, batches: Sequence[Sequence[Window | TextWindow]]) -> Iterable[Logits]:
         """Compute the logits of several batches, in order: enough of them side by side, each on one thread, unless the model is heavy."""
-        if self.beside_from is None or not self._sessions.two or len(batches) < self.beside_from:
+        least = 2 if self._sessions.made_room else self.beside_from
+        if least is None or not self._sessions.two or len(batches) < least:
             return super().batch_logits(batches)
         self._sessions.make_room()
+        self._sessions.on(1)  # by this thread: what loading takes for a while would stay in the heap of another one
         return list(self._pool.map(self._single.window_logits, batches))
 
     @functools.cached_property

@@ -15,6 +15,8 @@ from tokenizers import Encoding, Tokenizer
 from affineur.errors import ModelError, ParameterError, one_line
 from affineur.runtime.texts import LONGEST_RUN, TextEncoder, encodable
 
+#: Words of a sentence that is cut in a millisecond or two.
+_SHORT = 512
 # These number positions from padding_idx + 1, so two of their position embeddings can never be used.
 _ROBERTA_LIKE = {"roberta", "camembert", "xlm-roberta", "xlm-roberta-xl", "roberta-prelayernorm", "mpnet", "longformer"}
 
@@ -100,7 +102,9 @@ class Encoder:
     def encode(self, sentences: Sequence[Sequence[str]]) -> list[Encoding]:
         """Cut the words of each sentence into pieces, whole and without special pieces; of an endless word its beginning."""
         words = [[encodable(word[:LONGEST_RUN]) for word in sentence] for sentence in sentences]
-        if len(words) == 1:  # what an endpoint is mostly asked for: a batch would wake the threads of the tokenizer for it
+        # One sentence is what an endpoint is mostly asked for: a batch would wake the threads of the tokenizer for it. But only a batch lets go of
+        # Python's lock, without which a long text would stop every other thread.
+        if len(words) == 1 and len(words[0]) <= _SHORT:
             return [self.tokenizer.encode(words[0], is_pretokenized=True, add_special_tokens=False)]
         return self.tokenizer.encode_batch(words, is_pretokenized=True, add_special_tokens=False)
 
