@@ -126,7 +126,7 @@ def test_what_is_timed_comes_from_the_whole_corpus() -> None:
     assert len(set(blocks)) == ROUNDS
 
 
-@pytest.mark.parametrize(("seconds", "passed", "block"), [(10.0, 16, 8), (1e-5, 512, 40), (0.007, 100, 40), (0.035, 64, 20), (0.25, 40, 8)])
+@pytest.mark.parametrize(("seconds", "passed", "block"), [(10.0, 16, 8), (1e-5, 512, 40), (0.007, 100, 40), (0.035, 64, 20), (0.125, 40, 8)])
 def test_a_pass_takes_about_as_long_as_meant(seconds: float, passed: int, block: int) -> None:
     machine = Machine()
     found = measured(machine, seconds, seconds / 50, sentences=600, rounds=8)

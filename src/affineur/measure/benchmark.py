@@ -21,7 +21,7 @@ _SIDE_ROUNDS = 5  # of the fixed batch sizes, which show the shape and decide no
 _PASS_SECONDS = 0.7  # aim of one pass of the slowest model
 _FEWEST, _MOST = 16, 512  # sentences in one pass
 #: Sentences below which nobody's batches are what they are on a corpus, for models that tag so many in so many seconds.
-_ENOUGH, _LONGEST_PASS = 64, 10.0
+_ENOUGH, _LONGEST_PASS = 64, 5.0
 _BLOCK = (8, 40)  # sentences in one round of single-sentence latency
 #: Single calls that a 99th percentile needs: it then rests on the ten slowest, and not on two or three.
 CALLS = 1000
@@ -234,9 +234,7 @@ def benchmark(
     if not subjects or not words or rounds < 1:
         raise ParameterError("a benchmark needs at least one model, one sentence and one round")
     slowest = max(_warm(subject, len(words)) for subject in subjects)
-    fewest = max(_FEWEST, min(_MOST, int(_PASS_SECONDS / slowest)))
-    chosen = _spread(len(words), max(fewest, min(_ENOUGH, int(_LONGEST_PASS / slowest))))
-    few = _spread(len(words), fewest)
+    chosen = _spread(len(words), max(_FEWEST, min(_MOST, int(_PASS_SECONDS / slowest)), min(_ENOUGH, int(_LONGEST_PASS / slowest))))
     single = max(statistics.median(subject.run(chosen[: _BLOCK[0]], SINGLE)) for subject in subjects)
     count = max(_BLOCK[0], min(_BLOCK[1], int(_PASS_SECONDS / max(single, 1e-6))))
     seconds: dict[Batching, list[list[list[float]]]] = {batching: [[] for _ in subjects] for batching in (OWN, SINGLE)}
@@ -249,18 +247,17 @@ def benchmark(
     for batching in _BATCHINGS[1:] if shapes else ():
         seconds[batching] = [[] for _ in subjects]
         for turn in range(min(rounds, _SIDE_ROUNDS)):
-            _take_turns(subjects, turn, few, batching, seconds[batching])
+            _take_turns(subjects, turn, chosen, batching, seconds[batching])
         report(f"timing, {batching}", 1, 1)
     alone = seconds.pop(SINGLE)
     timings: list[list[Timing]] = [[] for _ in subjects]
     spreads: list[float] = []
     for batching, taken in seconds.items():
-        timed = chosen if batching == OWN else few
-        speeds = [[len(timed) / sum(each) for each in rows] for rows in taken]
+        speeds = [[len(chosen) / sum(each) for each in rows] for rows in taken]
         spreads = spreads or [_iqr(rows) for rows in speeds]
         for place, rows in enumerate(speeds):
             speed = statistics.median(rows)
-            each_words = sum(words[i] for i in timed) / len(timed)
+            each_words = sum(words[i] for i in chosen) / len(chosen)
             timings[place].append(Timing(batching, speed, speed * each_words, median_ratio(rows, speeds[0], CONFIDENCE)))
     middles = [[statistics.median(part) for part in rows] for rows in alone]
     measured = []
