@@ -281,7 +281,8 @@ def test_even_the_unpruned_model(budget: Budget, trained: Path, data: Splits, tm
 def test_no_point_inside_names_the_best(trained: Path, data: Splits, tmp_path: Path) -> None:
     dense = evaluate(load_tagger(trained), data.get("dev"))
     edge = Budget(min_f1=(dense.total.f1 + dense.interval().low) / 2)  # inside by the estimate, not by the interval
-    found = sweep(str(trained), tmp_path / "out", data, Plan(edge, points=(0.05, 0.9)))
+    # A little pruning may make so small a model better.
+    found = sweep(str(trained), tmp_path / "out", data, Plan(edge, points=(0.6, 0.9)))
     assert found.chosen is None
     assert not found.unpruned.inside
     assert found.nearest == max(found.curves[0].points, key=lambda p: p.f1)
