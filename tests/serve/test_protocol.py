@@ -1,4 +1,4 @@
-"""Heads of requests made to break a server: too long, or never there; on both ports."""
+"""Heads of requests made to break a server: too long, or never there; and how answers leave. On both ports."""
 
 from __future__ import annotations
 

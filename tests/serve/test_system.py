@@ -18,8 +18,6 @@ from pathlib import Path
 
 import pytest
 
-from affineur.runtime.memory import give_back
-
 from .conftest import loaded
 from .held import until
 from .running import running
@@ -64,18 +62,6 @@ def test_the_log_says_where_there_are_too_few() -> None:
     (line,) = done.stderr.splitlines()
     told = json.loads(line)
     assert (told["event"], told["descriptors"], told["needed"]) == ("few descriptors", 300, 301)
-
-
-def test_give_back_frees_what_only_the_collector_finds() -> None:
-    class Loop:
-        itself: Loop
-
-    one = Loop()
-    one.itself = one
-    seen = weakref.ref(one)
-    del one
-    give_back()
-    assert seen() is None
 
 
 _HEAPS = """

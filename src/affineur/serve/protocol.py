@@ -1,4 +1,4 @@
-"""HTTP/1.1 as uvicorn speaks it by httptools, with bounds on what nobody has a key for yet: the head of a request, and the wait for it."""
+"""HTTP/1.1 as uvicorn speaks it by httptools: with bounds on the head of a request and the wait for it, and answers that leave whole."""
 
 from __future__ import annotations
 
