@@ -2,10 +2,10 @@
 
     python benchmarks/base_install.py [MODEL]
 
-Prints the installed size of every package (pip and setuptools, which the environment brings, left out), and the best of five
-fresh processes for `import affineur` and for `affineur.load`. With MODEL, an exported ONNX artifact: also until its first entities, and whether
-the entities of the sample's sentences, scores and offsets included, are there those that this environment finds, which has torch and all else.
-"""
+Prints the installed size of every package (pip and setuptools, which the environment brings, left out), and
+the best of five fresh processes for `import affineur` and for `affineur.load`. With MODEL, an exported ONNX
+artifact: also until its first entities, and whether the entities of the sample's sentences, scores and
+offsets included, are there those that this environment finds, which has torch and all else."""
 
 from __future__ import annotations
 
@@ -36,12 +36,21 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
         python = Path(folder) / "bin" / "python"
-        subprocess.run([python, "-m", "pip", "install", "--quiet", str(ROOT)], check=True, stderr=subprocess.DEVNULL)
-        sizes = json.loads(subprocess.run([python, "-c", _SIZES], check=True, capture_output=True, text=True).stdout)
+        subprocess.run(
+            [python, "-m", "pip", "install", "--quiet", str(ROOT)], check=True, stderr=subprocess.DEVNULL
+        )
+        sizes = json.loads(
+            subprocess.run([python, "-c", _SIZES], check=True, capture_output=True, text=True).stdout
+        )
         print(f"installed: {sum(sizes.values()) / 1e6:.0f} MB in {len(sizes)} packages")
         for name, size in sorted(sizes.items(), key=lambda item: -item[1])[:8]:
             print(f"  {name:<20} {size / 1e6:6.1f} MB")
-        for code in ("pass", "import affineur", "import affineur; affineur.load", "import affineur; affineur.load; import affineur.runtime.onnx"):
+        for code in (
+            "pass",
+            "import affineur",
+            "import affineur; affineur.load",
+            "import affineur; affineur.load; import affineur.runtime.onnx",
+        ):
             print(_best(python, code))
         for model in sys.argv[1:2]:
             code = f"import affineur; affineur.load({str(Path(model).resolve())!r}).predict('Marie vit à Paris.')"
@@ -57,7 +66,11 @@ def _same(python: Path, model: str) -> bool:
 
     texts = json.dumps([" ".join(sentence.words) for sentence in load_corpus("sample")])
     here, there = (
-        json.loads(subprocess.run([each, "-c", _ENTITIES, model], input=texts, check=True, capture_output=True, text=True).stdout)
+        json.loads(
+            subprocess.run(
+                [each, "-c", _ENTITIES, model], input=texts, check=True, capture_output=True, text=True
+            ).stdout
+        )
         for each in (sys.executable, python)
     )
     print(
@@ -67,14 +80,18 @@ def _same(python: Path, model: str) -> bool:
 
 
 def _best(python: Path, code: str) -> str:
-    """Say what the fastest of five processes took; the first writes the bytecode. Processor time hardly feels other work beside it."""
+    """Say what the fastest of five processes took; the first writes the bytecode. Processor time hardly feels
+    other work beside it.
+    """
     wall, busy = [], []
     for _ in range(5):
         start, before = time.perf_counter(), os.times()
         subprocess.run([python, "-c", code], check=True)
         after = os.times()
         wall.append(time.perf_counter() - start)
-        busy.append(after.children_user + after.children_system - before.children_user - before.children_system)
+        busy.append(
+            after.children_user + after.children_system - before.children_user - before.children_system
+        )
     return f"{min(wall):6.2f} s ({min(busy):.2f} s of processor time)  {code}"
 
 

@@ -26,11 +26,15 @@ class Unsorted:
         self.labels = tagger.labels
 
     def tag(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
-        return [tags for i in range(0, len(sentences), 32) for tags in self._tagger.tag(sentences[i : i + 32])]
+        return [
+            tags for i in range(0, len(sentences), 32) for tags in self._tagger.tag(sentences[i : i + 32])
+        ]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model", nargs="?", default="sample")
     parser.add_argument("--data", default="sample")
     args = parser.parse_args()

@@ -1,7 +1,7 @@
 """What sparsity costs: F1 of a model pruned at several sparsities, and what half an epoch gives back.
 
-Differences are paired over the same sentences with 95 % bootstrap intervals. The control is the unpruned model given the
-same half epoch: a model that is still learning gains from it without having lost anything.
+Differences are paired over the same sentences with 95 % bootstrap intervals. The control is the unpruned
+model given the same half epoch: a model that is still learning gains from it without having lost anything.
 
     python benchmarks/curve.py [MODEL] [--data DIR] [--sparsities 0.15,0.2,…] [--recover] [--work DIR]
 """
@@ -27,11 +27,17 @@ _GUIDE = 0.15  # the guide's sparsity, which is recovered and held against the c
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model", nargs="?", default="sample")
     parser.add_argument("--data", default="sample")
     parser.add_argument("--sparsities", default="0.15,0.2,0.25,0.4,0.6")
-    parser.add_argument("--recover", action="store_true", help="also fine-tune the model pruned by 15 %% and the unpruned control for half an epoch")
+    parser.add_argument(
+        "--recover",
+        action="store_true",
+        help="also fine-tune the model pruned by 15 %% and the unpruned control for half an epoch",
+    )
     parser.add_argument("--work", type=Path, help="keep the models here (default: a temporary folder)")
     args = parser.parse_args()
 
@@ -53,8 +59,12 @@ def curve(args: argparse.Namespace, work: Path) -> None:
     """Prune, recover, score and print."""
     splits = load_splits(args.data)
     source, test = resolve_model(args.model), splits.get("test")
-    sparsities = set(numbers("--sparsities", args.sparsities, "0.15,0.4")) | ({_GUIDE} if args.recover else set())
-    print(f"{describe_machine()}\n{len(test):,} sentences of {test.name}; F1 of mentions, points against the unpruned model (95 %)\n")
+    sparsities = set(numbers("--sparsities", args.sparsities, "0.15,0.4")) | (
+        {_GUIDE} if args.recover else set()
+    )
+    print(
+        f"{describe_machine()}\n{len(test):,} sentences of {test.name}; F1 of mentions, points against the unpruned model (95 %)\n"
+    )
     before = evaluate(load(source), test)
     show("unpruned", before)
     pruned: dict[float, Evaluation] = {}
@@ -64,7 +74,10 @@ def curve(args: argparse.Namespace, work: Path) -> None:
         pruned[sparsity] = evaluate(load(out), test)
         show(f"pruned {sparsity:.0%}", pruned[sparsity], before)
     if args.recover:
-        after = evaluate(load(recover(work / f"pruned_{_GUIDE:g}", work / "recovered", splits.get("train"), splits.dev)), test)
+        after = evaluate(
+            load(recover(work / f"pruned_{_GUIDE:g}", work / "recovered", splits.get("train"), splits.dev)),
+            test,
+        )
         control = evaluate(load(recover(source, work / "control", splits.get("train"), splits.dev)), test)
         show("pruned 15% + ½ epoch", after, before)
         show("control + ½ epoch", control, before)
@@ -81,7 +94,9 @@ def numbers(option: str, text: str, example: str, kind: type[float] | type[int] 
     try:
         return [kind(part) for part in text.split(",")] if text else []
     except ValueError:
-        raise ParameterError(f"{option} {text} is not a list of {'whole ' if kind is int else ''}numbers, expected for example {example}") from None
+        raise ParameterError(
+            f"{option} {text} is not a list of {'whole ' if kind is int else ''}numbers, expected for example {example}"
+        ) from None
 
 
 def recovered_share(before: Evaluation, pruned: Evaluation, after: Evaluation) -> str:

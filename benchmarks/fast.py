@@ -1,9 +1,11 @@
-"""The pipeline against the guide's recipe on full-size models: sentences a second and bytes, in one interleaved run.
+"""The pipeline against the guide's recipe on full-size models: sentences a second and bytes, in one
+interleaved run.
 
-A CamemBERT of 12 layers × 768 with 32,005 pieces, run as the guide runs it (torch, unsorted batches of 32), against what Affineur
-makes of its shape: ONNX in full precision, INT8 with 11 layers, INT8 with 6 layers, vocabulary trimmed and feed-forward layers
-narrowed. The weights are random, so they prove speed and bytes, not F1; what the same steps cost in F1 is measured on a
-small real model (README). ``--min-agreement`` is off: random weights have no tags to agree on. The sentences are the sample's.
+A CamemBERT of 12 layers × 768 with 32,005 pieces, run as the guide runs it (torch, unsorted batches of 32),
+against what Affineur makes of its shape: ONNX in full precision, INT8 with 11 layers, INT8 with 6 layers,
+vocabulary trimmed and feed-forward layers narrowed. The weights are random, so they prove speed and bytes,
+not F1; what the same steps cost in F1 is measured on a small real model (README). ``--min-agreement`` is off:
+random weights have no tags to agree on. The sentences are the sample's.
 
     python benchmarks/fast.py [--rounds 15] [--work DIR]
 """
@@ -34,7 +36,9 @@ _MOST = {"int8_11L": 105e6, "int8_6L_trimmed": 90e6}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--work", type=Path, help="keep the models here (default: a temporary folder)")
     args = parser.parse_args()
@@ -43,7 +47,11 @@ def main() -> int:
         print(describe_machine(), flush=True)
         with tempfile.TemporaryDirectory() as temporary:
             models = make(args.work or Path(temporary))
-            found = benchmark_models(["guide:" + str(models.pop("teacher_12L")), *map(str, models.values())], load_corpus("sample"), args.rounds)
+            found = benchmark_models(
+                ["guide:" + str(models.pop("teacher_12L")), *map(str, models.values())],
+                load_corpus("sample"),
+                args.rounds,
+            )
             for cells in (BENCHMARK_COLUMNS, *benchmark_cells(found)):
                 print(" | ".join(cells))
             print(*benchmark_notes(found), sep="\n")
@@ -62,22 +70,30 @@ def main() -> int:
 def make(work: Path) -> dict[str, Path]:
     """Make the models, the first the guide's."""
     text = load_corpus("sample", "train")
-    teacher, eleven, six = (wide_vocabulary(winner.random_camembert(work / f"random_{layers}L", layers)) for layers in (12, 11, 6))
+    teacher, eleven, six = (
+        wide_vocabulary(winner.random_camembert(work / f"random_{layers}L", layers)) for layers in (12, 11, 6)
+    )
     made = {"teacher_12L": teacher, "fp32_11L": export(eleven, work / "fp32_11L", text=text)}
     quantize(made["fp32_11L"], work / "int8_11L", min_agreement=0, text=text)
     # The sample alone uses some 3,000 pieces: the rest of those to keep are used by words made up for it.
     rare = work / "rare.conll"
     rare.write_text("".join(f"{word}\tO\n\n" for word in itertools.islice(_made_up(), _KEEP)), "utf-8")
     trimmed = trim_vocabulary(six, work / "trimmed_6L", [text, load_corpus(str(rare))], keep=_KEEP)
-    narrow = shrink(trimmed, work / "narrow_6L", _WIDTH, text.head(64))  # random weights have no neurons to tell apart
+    narrow = shrink(
+        trimmed, work / "narrow_6L", _WIDTH, text.head(64)
+    )  # random weights have no neurons to tell apart
     quantize(six, work / "int8_6L", min_agreement=0, text=text)
     quantize(trimmed, work / "int8_6L_trimmed", min_agreement=0, text=text)
     quantize(narrow, work / "int8_6L_trimmed_narrow", min_agreement=0, text=text)
-    return made | {name: work / name for name in ("int8_11L", "int8_6L", "int8_6L_trimmed", "int8_6L_trimmed_narrow")}
+    return made | {
+        name: work / name for name in ("int8_11L", "int8_6L", "int8_6L_trimmed", "int8_6L_trimmed_narrow")
+    }
 
 
 def wide_vocabulary(folder: Path) -> Path:
-    """Give a model's tokenizer as many pieces as its embedding table has rows; the new ones are in no text, so nothing is cut otherwise."""
+    """Give a model's tokenizer as many pieces as its embedding table has rows; the new ones are in no text,
+    so nothing is cut otherwise.
+    """
     path = folder / "tokenizer.json"
     tokenizer = json.loads(path.read_text("utf-8"))
     pieces = tokenizer["model"]["vocab"]

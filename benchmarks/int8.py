@@ -1,9 +1,12 @@
-"""Ways to scale the activations of an INT8 graph: bytes, nearness to full precision, dependence on the batch, speed.
+"""Ways to scale the activations of an INT8 graph: bytes, nearness to full precision, dependence on the batch,
+speed.
 
-The graph is quantized once for each way (``affineur quantize --activations …``, nothing kept in full precision). *Tags* and *logits* are compared
-with the graph in full precision, word by word. *In a batch* compares the mentions of each text computed alone with those of the same text in
-its batch of about 256 padded tokens: share of both sets in common, and how far the score of a common mention moves at most. Speeds are taken in
-turn, batches side by side on a thread each; the ratio is the median of the rounds with its 99 % interval.
+The graph is quantized once for each way (``affineur quantize --activations …``, nothing kept in full
+precision). *Tags* and *logits* are compared with the graph in full precision, word by word. *In a batch*
+compares the mentions of each text computed alone with those of the same text in its batch of about 256 padded
+tokens: share of both sets in common, and how far the score of a common mention moves at most. Speeds are
+taken in turn, batches side by side on a thread each; the ratio is the median of the rounds with its 99 %
+interval.
 
     python benchmarks/int8.py FP32 [--data DATA] [--rounds 15]    # made by affineur export MODEL -o FP32
 """
@@ -31,9 +34,15 @@ WAYS = ("batch", "static", "token", "auto")  # the first is what ONNX Runtime's 
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("fp32", type=Path)
-    parser.add_argument("--data", default="sample", help="text to compare on, at most 600 sentences (default: the sample's test part)")
+    parser.add_argument(
+        "--data",
+        default="sample",
+        help="text to compare on, at most 600 sentences (default: the sample's test part)",
+    )
     parser.add_argument("--scheme", help="of the matrices (default: this CPU's own)")
     parser.add_argument("--rounds", type=int, default=15)
     args = parser.parse_args()
@@ -51,7 +60,9 @@ def main() -> int:
             print(f"{read.sum():,} words of {args.data}; {args.fp32.name} in eight bits:")
             for way in WAYS:
                 folder = Path(place, way)
-                found = quantize(args.fp32, folder, scheme=args.scheme, min_agreement=0, text=calibration, activations=way)
+                found = quantize(
+                    args.fp32, folder, scheme=args.scheme, min_agreement=0, text=calibration, activations=way
+                )
                 assert found is not None
                 tagger = taggers[way] = load_onnx(folder)
                 near = Agreement.between(np.concatenate(tagger.logits(sentences))[read], theirs[read])
@@ -66,21 +77,34 @@ def main() -> int:
             speeds = throughput(list(taggers.values()), sentences[:256], args.rounds)
             for way, speed in zip(taggers, speeds, strict=True):
                 ratio = speed.ratio(speeds[0])
-                print(f"  {way:<7} {speed.median:7.1f} sentences/s, {ratio.value:.3f}× {WAYS[0]} ({ratio.low:.3f}–{ratio.high:.3f})")
+                print(
+                    f"  {way:<7} {speed.median:7.1f} sentences/s, {ratio.value:.3f}× {WAYS[0]} ({ratio.low:.3f}–{ratio.high:.3f})"
+                )
         return 0
 
     return guarded(command, "int8.py", quiet=True)
 
 
 def alone_and_together(tagger: OnnxTagger, texts: Sequence[str]) -> tuple[float, float]:
-    """Compare the mentions of texts computed one by one with those computed in batches: share in common, furthest score."""
+    """Compare the mentions of texts computed one by one with those computed in batches: share in common,
+    furthest score.
+    """
     reading = tagger.read(texts)
     alone, together = (
-        {(i, e.entity_group, e.start, e.end): e.score for i, found in enumerate(reading.results(rows)) for e in found}
-        for rows in ([tagger.window_logits([window])[0] for window in reading.windows], tagger._computed(reading.windows, None))
+        {
+            (i, e.entity_group, e.start, e.end): e.score
+            for i, found in enumerate(reading.results(rows))
+            for e in found
+        }
+        for rows in (
+            [tagger.window_logits([window])[0] for window in reading.windows],
+            tagger._computed(reading.windows, None),
+        )
     )
     common = alone.keys() & together.keys()
-    return 2 * len(common) / (len(alone) + len(together)), max(abs(alone[key] - together[key]) for key in common)
+    return 2 * len(common) / (len(alone) + len(together)), max(
+        abs(alone[key] - together[key]) for key in common
+    )
 
 
 if __name__ == "__main__":

@@ -1,19 +1,21 @@
 """Whether intervals and p-values keep their word: simulated test sets of known truth.
 
-Sentences have skewed numbers of gold mentions, many none, and a difficulty that both models share; so do mentions. A model
-finds a mention, puts its boundary wrong (a missed and a spurious mention at once) or misses it, and sees some that are
-not there. Errors are shared in part, so that two models correlate. The truth is the F1 of four million sentences of the
-same generator, whose own error is about 2 % of that of 2,000 sentences; where both models have the same parameters
-the true difference is 0 by construction. Judged are, as issue 3 asks: 95 % intervals of F1, and of paired differences
-where at least 20 sentences differ, hold the truth in 93 to 97 % of the sets; with no difference at most 7 % of all sets
-have p < .05. Where few sets differ in 20 sentences up to five times as many are drawn; a line that finds fewer than half of
-those asked for is printed, not judged.
+Sentences have skewed numbers of gold mentions, many none, and a difficulty that both models share; so do
+mentions. A model finds a mention, puts its boundary wrong (a missed and a spurious mention at once) or misses
+it, and sees some that are not there. Errors are shared in part, so that two models correlate. The truth is
+the F1 of four million sentences of the same generator, whose own error is about 2 % of that of 2,000
+sentences; where both models have the same parameters the true difference is 0 by construction. Judged are, as
+issue 3 asks: 95 % intervals of F1, and of paired differences where at least 20 sentences differ, hold the
+truth in 93 to 97 % of the sets; with no difference at most 7 % of all sets have p < .05. Where few sets
+differ in 20 sentences up to five times as many are drawn; a line that finds fewer than half of those asked
+for is printed, not judged.
 
-A second table asks how often "not worse by more than a margin" is said, from ten sentences on. The baseline finds 85 % of
-the mentions; the model loses some that the baseline finds (one by one, or all of a sentence) and may find half as many
-that the baseline misses, so the true loss follows from the shares. Where it is 1.05 times the margin the claim is wrong:
-at most 5 % of the sets may make it (more only by as much as two standard errors). Where it is a tenth of the margin the
-claim is right: at the largest size at least half of the sets have to make it.
+A second table asks how often "not worse by more than a margin" is said, from ten sentences on. The baseline
+finds 85 % of the mentions; the model loses some that the baseline finds (one by one, or all of a sentence)
+and may find half as many that the baseline misses, so the true loss follows from the shares. Where it is 1.05
+times the margin the claim is wrong: at most 5 % of the sets may make it (more only by as much as two standard
+errors). Where it is a tenth of the margin the claim is right: at the largest size at least half of the sets
+have to make it.
 
     python benchmarks/intervals.py [--sets 1000] [--sentences 200,2000] [--draws 2000] [--seed 0]
                                    [--claims 300] [--margins 0.5,2]
@@ -49,7 +51,9 @@ WIDTHS = (16, 10, 30, 16, 16, 9)
 
 @dataclass(frozen=True)
 class Model:
-    """How large a difficulty it masters, and how implausible a span must be to be left alone, in standard deviations or so."""
+    """How large a difficulty it masters, and how implausible a span must be to be left alone, in standard
+    deviations or so.
+    """
 
     skill: float
     caution: float
@@ -85,12 +89,18 @@ def simulate(random: np.random.Generator, sentences: int, regime: Regime) -> tup
     sentence = np.repeat(np.arange(sentences), gold)  # of each mention
     hardness = 0.6 * difficulty[sentence] + 0.6 * random.standard_normal(len(sentence))
     noise = random.standard_normal(len(sentence))
-    traps = random.poisson(0.6 * random.gamma(1.0, np.exp(0.5 * difficulty - 0.125)))  # spans that look like mentions, in clusters
+    traps = random.poisson(
+        0.6 * random.gamma(1.0, np.exp(0.5 * difficulty - 0.125))
+    )  # spans that look like mentions, in clusters
     place = np.repeat(np.arange(sentences), traps)
     lure = random.standard_normal(len(place))
     counts: list[IntArray] = []
     for model in (regime.model, regime.baseline):
-        margin = model.skill - hardness - 0.6 * (common * noise + regime.own * random.standard_normal(len(sentence)))
+        margin = (
+            model.skill
+            - hardness
+            - 0.6 * (common * noise + regime.own * random.standard_normal(len(sentence)))
+        )
         found = np.bincount(sentence[margin > 0], minlength=sentences)
         misplaced = np.bincount(sentence[(margin <= 0) & (margin > -0.6)], minlength=sentences)
         fallen_for = common * lure + regime.own * random.standard_normal(len(place)) > model.caution
@@ -103,7 +113,10 @@ def truth(random: np.random.Generator, regime: Regime) -> tuple[float, float]:
     """F1 of the population, and its difference to the baseline's."""
     model, baseline = (
         np.sum(sums, axis=0)
-        for sums in zip(*([c.sum(axis=0) for c in simulate(random, BLOCK, regime)] for _ in range(POPULATION // BLOCK)), strict=True)
+        for sums in zip(
+            *([c.sum(axis=0) for c in simulate(random, BLOCK, regime)] for _ in range(POPULATION // BLOCK)),
+            strict=True,
+        )
     )
     return total(model).f1, 0.0 if regime.null else total(model).f1 - total(baseline).f1
 
@@ -136,7 +149,13 @@ class Share:
         return low <= self.value <= high
 
 
-def measure(args: argparse.Namespace, regime: Regime, truths: tuple[float, float], sentences: int, seed: tuple[int, ...]) -> bool:
+def measure(
+    args: argparse.Namespace,
+    regime: Regime,
+    truths: tuple[float, float],
+    sentences: int,
+    seed: tuple[int, ...],
+) -> bool:
     """Simulate one regime at one size, print its line and say whether all figures are inside."""
     random = np.random.default_rng(seed)
     f1, differing, covered, optimistic, rejected, at_odds = (Share() for _ in range(6))
@@ -159,9 +178,22 @@ def measure(args: argparse.Namespace, regime: Regime, truths: tuple[float, float
             covered.add(difference.low <= truths[1] <= difference.high)
             optimistic.add(truths[1] < difference.low)
     judged = covered.trials * 2 >= args.sets
-    fine = f1.within(*COVERED) and (not judged or covered.within(*COVERED)) and (not regime.null or rejected.value <= REJECTED)
-    cells = (f1, f"{differing.value:.1%}", f"{covered} of {covered.trials}" + " (too few)" * (not judged), optimistic, rejected, at_odds.hits)
-    print(f"{regime.name:<19}{sentences:>6}{truths[0]:>8.4f}{truths[1] * 100:>+8.2f}" + _cells(*cells), end="")
+    fine = (
+        f1.within(*COVERED)
+        and (not judged or covered.within(*COVERED))
+        and (not regime.null or rejected.value <= REJECTED)
+    )
+    cells = (
+        f1,
+        f"{differing.value:.1%}",
+        f"{covered} of {covered.trials}" + " (too few)" * (not judged),
+        optimistic,
+        rejected,
+        at_odds.hits,
+    )
+    print(
+        f"{regime.name:<19}{sentences:>6}{truths[0]:>8.4f}{truths[1] * 100:>+8.2f}" + _cells(*cells), end=""
+    )
     print("" if fine else "  OUTSIDE", flush=True)
     return fine
 
@@ -198,11 +230,18 @@ class Loss:
         return np.stack([now, now, gold], axis=1), np.stack([found, found, gold], axis=1)
 
 
-LOSSES = (Loss("mentions lost", 0), Loss("mentions lost and won", 0.5), Loss("sentences lost", 0, True), Loss("sentences lost and won", 0.5, True))
+LOSSES = (
+    Loss("mentions lost", 0),
+    Loss("mentions lost and won", 0.5),
+    Loss("sentences lost", 0, True),
+    Loss("sentences lost and won", 0.5, True),
+)
 
 
 def claims(args: argparse.Namespace) -> bool:
-    """Print how often a loss is said to be within a margin and say whether that is seldom enough where it is not."""
+    """Print how often a loss is said to be within a margin and say whether that is seldom enough where it is
+    not.
+    """
     print(
         f"\nsaid to be not worse by more than the margin, of {args.claims:,} test sets each: where the loss is {WRONG} × the margin (wrongly) "
         f"/ {RIGHT} × the margin (rightly)\n"
@@ -213,8 +252,12 @@ def claims(args: argparse.Namespace) -> bool:
         for points in map(float, args.margins.split(",")):
             print(f"{loss.name:<24}{points:>6g}", end="")
             for size in SIZES:
-                wrongly, rightly = (_said(args, loss, points / 100, size, times, number) for times in (WRONG, RIGHT))
-                fine &= wrongly.value - 2 * wrongly.error <= SAID_WRONGLY and (size < SIZES[-1] or rightly.value >= SAID_RIGHTLY)
+                wrongly, rightly = (
+                    _said(args, loss, points / 100, size, times, number) for times in (WRONG, RIGHT)
+                )
+                fine &= wrongly.value - 2 * wrongly.error <= SAID_WRONGLY and (
+                    size < SIZES[-1] or rightly.value >= SAID_RIGHTLY
+                )
                 print(f"{f'{wrongly.value:.1%} / {rightly.value:.0%}':>16}", end="", flush=True)
             print()
     print(
@@ -252,11 +295,15 @@ def coverage(args: argparse.Namespace) -> bool:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sets", type=int, default=1000, help="test sets simulated for each line")
     parser.add_argument("--sentences", default="200,2000", help="sizes of the test sets")
     parser.add_argument("--draws", type=int, default=2000, help="bootstrap draws of each interval")
-    parser.add_argument("--claims", type=int, default=300, help="test sets simulated for each figure of the second table")
+    parser.add_argument(
+        "--claims", type=int, default=300, help="test sets simulated for each figure of the second table"
+    )
     parser.add_argument("--margins", default="0.5,2", help="margins in points of F1")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()

@@ -1,4 +1,6 @@
-"""Load on an endpoint: a closed loop, an open loop, a burst, and health probes from a process of their own. Used by ``serving.py``."""
+"""Load on an endpoint: a closed loop, an open loop, a burst, and health probes from a process of their own.
+Used by ``serving.py``.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ import uvloop
 
 @dataclass
 class Seen:
-    """What clients saw: seconds of each answer, by the kind of its request; and what it cost the client's process."""
+    """What clients saw: seconds of each answer, by the kind of its request; and what it cost the client's
+    process.
+    """
 
     seconds: dict[int, list[float]] = field(default_factory=dict)
     statuses: Counter[str] = field(default_factory=Counter)
@@ -76,8 +80,12 @@ def closed(url: str, texts: Sequence[str], clients: int, seconds: float) -> Seen
     return _measured(run)
 
 
-def open_loop(url: str, kinds: Sequence[Sequence[str]], rates: Sequence[float], seconds: float, seed: int = 13) -> Seen:
-    """Let requests of several kinds arrive at random (Poisson); each is timed from when it should have been sent."""
+def open_loop(
+    url: str, kinds: Sequence[Sequence[str]], rates: Sequence[float], seconds: float, seed: int = 13
+) -> Seen:
+    """Let requests of several kinds arrive at random (Poisson); each is timed from when it should have been
+    sent.
+    """
     rng = random.Random(seed)
     arrivals = []
     for kind, (texts, rate) in enumerate(zip(kinds, rates, strict=True)):
@@ -106,13 +114,17 @@ def burst(url: str, texts: Sequence[str], count: int) -> Seen:
 
     async def run(session: aiohttp.ClientSession, seen: Seen) -> None:
         start = time.perf_counter()
-        await asyncio.gather(*(_ask(session, url, requests[i % len(requests)], seen, start) for i in range(count)))
+        await asyncio.gather(
+            *(_ask(session, url, requests[i % len(requests)], seen, start) for i in range(count))
+        )
 
     return _measured(run)
 
 
 class Health:
-    """Asks a health path every 20 ms, answered or not, from a process of its own, while a block runs; ``seconds`` has what each took."""
+    """Asks a health path every 20 ms, answered or not, from a process of its own, while a block runs;
+    ``seconds`` has what each took.
+    """
 
     def __init__(self, url: str, path: str = "/health/live") -> None:
         parts = urlsplit(url)
@@ -120,7 +132,9 @@ class Health:
 
     def __enter__(self) -> Health:
         self._ours, theirs = multiprocessing.Pipe()
-        self._process = multiprocessing.get_context("spawn").Process(target=_ask_health, args=(*self._target, theirs))
+        self._process = multiprocessing.get_context("spawn").Process(
+            target=_ask_health, args=(*self._target, theirs)
+        )
         self._process.start()
         self._ours.recv()
         return self
@@ -160,7 +174,9 @@ def _ask_health(host: str, port: int, path: str, pipe: Any) -> None:
     pipe.send(([seconds for seconds, _ in answers], sum(failed for _, failed in answers)))
 
 
-async def _ask(session: aiohttp.ClientSession, url: str, body: bytes, seen: Seen, start: float, kind: int = 0) -> None:
+async def _ask(
+    session: aiohttp.ClientSession, url: str, body: bytes, seen: Seen, start: float, kind: int = 0
+) -> None:
     try:
         async with session.post(url, data=body, headers={"Content-Type": "application/json"}) as response:
             await response.read()
@@ -183,6 +199,8 @@ def _measured(run: Any) -> Seen:
             await work
             seen.wall, seen.client_cpu = time.perf_counter() - start, time.process_time() - cpu
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as the server has: its client must not take more than it needs
+    with asyncio.Runner(
+        loop_factory=uvloop.new_event_loop
+    ) as runner:  # as the server has: its client must not take more than it needs
         runner.run(session())
     return seen

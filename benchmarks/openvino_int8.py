@@ -1,8 +1,10 @@
-"""Whether OpenVINO in eight bits is worth having beside ONNX Runtime in eight bits: speed, agreement, bytes, time to open.
+"""Whether OpenVINO in eight bits is worth having beside ONNX Runtime in eight bits: speed, agreement, bytes,
+time to open.
 
-NNCF makes OpenVINO models of an export in full precision: weights and activations quantized on 256 sentences of the sample
-(static); weights alone, with activations quantized as they come, 32 (the default) or 128 numbers to a scale. Engines get the
-same batches in turn, blocks begin with sessions just opened, ratios are of one round. Random weights prove speed and size only.
+NNCF makes OpenVINO models of an export in full precision: weights and activations quantized on 256 sentences
+of the sample (static); weights alone, with activations quantized as they come, 32 (the default) or 128
+numbers to a scale. Engines get the same batches in turn, blocks begin with sessions just opened, ratios are
+of one round. Random weights prove speed and size only.
 
     pip install nncf openvino    # by hand: no extra of Affineur brings nncf
     python benchmarks/openvino_int8.py FP32 INT8    # made by affineur export MODEL -o FP32; affineur quantize MODEL -o INT8
@@ -47,7 +49,9 @@ ENGINES: dict[str, tuple[str, dict[str, int]]] = {  # file, settings
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("fp32", type=Path)
     parser.add_argument("int8", type=Path)
     parser.add_argument("--data", default="sample", help="text to compare tags and logits on (600 sentences)")
@@ -58,7 +62,9 @@ def main() -> int:
             import nncf
             import openvino
         except ModuleNotFoundError as error:
-            raise AffineurError(f"{error.name} is not installed, expected nncf and openvino; type: pip install nncf openvino") from None
+            raise AffineurError(
+                f"{error.name} is not installed, expected nncf and openvino; type: pip install nncf openvino"
+            ) from None
         nncf.set_log_level(logging.ERROR)
         print(describe_machine())
         folder = open_folder(args.fp32)
@@ -68,14 +74,27 @@ def main() -> int:
 
             def start(name: str, threads: int = 2, streams: int = 1) -> list[EngineTagger]:
                 if name == OURS:
-                    return [OnnxTagger(open_session(args.int8 / ONNX, threads), encoder, labels, BUDGET) for _ in range(streams)]
-                hints = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads * streams, "NUM_STREAMS": streams}
-                compiled = openvino.Core().compile_model(f"{place}/{ENGINES[name][0]}.xml", "CPU", hints | ENGINES[name][1])
+                    return [
+                        OnnxTagger(open_session(args.int8 / ONNX, threads), encoder, labels, BUDGET)
+                        for _ in range(streams)
+                    ]
+                hints = {
+                    "INFERENCE_PRECISION_HINT": "f32",
+                    "INFERENCE_NUM_THREADS": threads * streams,
+                    "NUM_STREAMS": streams,
+                }
+                compiled = openvino.Core().compile_model(
+                    f"{place}/{ENGINES[name][0]}.xml", "CPU", hints | ENGINES[name][1]
+                )
                 return [OpenVinoTagger(compiled, encoder, labels, BUDGET) for _ in range(streams)]
 
-            sizes = make(args.fp32 / ONNX, Path(place), windows[:256], encoder.pad_id) | {OURS: (args.int8 / ONNX).stat().st_size}
+            sizes = make(args.fp32 / ONNX, Path(place), windows[:256], encoder.pad_id) | {
+                OURS: (args.int8 / ONNX).stat().st_size
+            }
             sentences = [s.words for s in load_corpus(args.data).head(600)]
-            theirs = np.concatenate(OnnxTagger(open_session(args.fp32 / ONNX), encoder, labels).logits(sentences))
+            theirs = np.concatenate(
+                OnnxTagger(open_session(args.fp32 / ONNX), encoder, labels).logits(sentences)
+            )
             read = ~np.isnan(theirs).any(axis=1)
             print(f"\n{read.sum():,} words beside ONNX Runtime in full precision")
             row("engine", "MB", "tags the same", "rms of the difference", "÷ rms of the logits", head=True)
@@ -83,7 +102,13 @@ def main() -> int:
                 ours = np.concatenate(start(name)[0].logits(sentences))[read]
                 found = Agreement.between(ours, theirs[read])
                 rms = np.sqrt(np.mean(np.square(ours - theirs[read])))
-                row(name, f"{sizes[name] / 1e6:.1f}", f"{found.same_tags:.3%}", f"{rms:.4f}", f"{found.error:.2%}")
+                row(
+                    name,
+                    f"{sizes[name] / 1e6:.1f}",
+                    f"{found.same_tags:.3%}",
+                    f"{rms:.4f}",
+                    f"{found.error:.2%}",
+                )
             speeds(start, windows, encoder.pad_id)
         return 0
 
@@ -95,22 +120,55 @@ def make(graph: Path, place: Path, windows: Sequence[Window], pad_id: int) -> di
     import nncf
     import openvino
 
-    data = nncf.Dataset(windows, lambda window: dict(zip(("input_ids", "attention_mask"), pad([window.ids], pad_id), strict=True)))
-    static = {"preset": nncf.QuantizationPreset.MIXED, "model_type": nncf.ModelType.TRANSFORMER, "subset_size": len(windows)}
+    data = nncf.Dataset(
+        windows,
+        lambda window: dict(zip(("input_ids", "attention_mask"), pad([window.ids], pad_id), strict=True)),
+    )
+    static = {
+        "preset": nncf.QuantizationPreset.MIXED,
+        "model_type": nncf.ModelType.TRANSFORMER,
+        "subset_size": len(windows),
+    }
     models = [openvino.Core().read_model(graph) for _ in range(3)]
     openvino.save_model(models[0], place / "fp32.xml", compress_to_fp16=False)
-    openvino.save_model(nncf.quantize(models[1], data, **static), place / "static.xml", compress_to_fp16=False)
-    openvino.save_model(nncf.compress_weights(models[2], mode=nncf.CompressWeightsMode.INT8_SYM), place / "weights.xml", compress_to_fp16=False)
-    return {name: sum(f.stat().st_size for f in place.glob(f"{file}.*")) for name, (file, _) in ENGINES.items() if file}
+    openvino.save_model(
+        nncf.quantize(models[1], data, **static), place / "static.xml", compress_to_fp16=False
+    )
+    openvino.save_model(
+        nncf.compress_weights(models[2], mode=nncf.CompressWeightsMode.INT8_SYM),
+        place / "weights.xml",
+        compress_to_fp16=False,
+    )
+    return {
+        name: sum(f.stat().st_size for f in place.glob(f"{file}.*"))
+        for name, (file, _) in ENGINES.items()
+        if file
+    }
 
 
-def speeds(start: Callable[[str, int, int], list[EngineTagger]], windows: Sequence[Window], pad_id: int) -> None:
+def speeds(
+    start: Callable[[str, int, int], list[EngineTagger]], windows: Sequence[Window], pad_id: int
+) -> None:
     """Time all engines in turn, and print sentences a second and the ratio to ours."""
-    plan, pieces = plan_batches([len(w) for w in windows[:24]], BUDGET), np.concatenate([w.ids for w in windows])
+    plan, pieces = (
+        plan_batches([len(w) for w in windows[:24]], BUDGET),
+        np.concatenate([w.ids for w in windows]),
+    )
     works = {"24 sentences": [pad([windows[i].ids for i in batch], pad_id) for batch in plan]}
     works |= {f"{a} × {b}": [(pieces[: a * b].reshape(a, b), np.ones((a, b), np.int64))] for a, b in SHAPES}
-    print("\n'to open' reads and compiles the model and tags a sentence; the interval is of the median of the ratios")
-    row("threads × streams", "batch", "engine", "sentences/s", "speed ÷ ours", "99 % interval", "to open, s", head=True)
+    print(
+        "\n'to open' reads and compiles the model and tags a sentence; the interval is of the median of the ratios"
+    )
+    row(
+        "threads × streams",
+        "batch",
+        "engine",
+        "sentences/s",
+        "speed ÷ ours",
+        "99 % interval",
+        "to open, s",
+        head=True,
+    )
     for threads, streams in SETTINGS:
         found: dict[tuple[str, str], list[float]] = {(work, name): [] for work in works for name in ENGINES}
         opening: dict[str, list[float]] = {name: [] for name in ENGINES}
@@ -129,7 +187,11 @@ def speeds(start: Callable[[str, int, int], list[EngineTagger]], windows: Sequen
                         found[work, name].append(speed(ready[name], batches))
         for (work, name), times in found.items():
             ratio = median_ratio(times, found[work, OURS])
-            figures = f"{statistics.median(times):.1f}", f"{ratio.value:.2f}×", f"{ratio.low:.2f} … {ratio.high:.2f}"
+            figures = (
+                f"{statistics.median(times):.1f}",
+                f"{ratio.value:.2f}×",
+                f"{ratio.low:.2f} … {ratio.high:.2f}",
+            )
             row(f"{threads} × {streams}", work, name, *figures, f"{statistics.median(opening[name]):.1f}")
 
 

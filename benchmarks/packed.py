@@ -1,13 +1,16 @@
-"""Packed against dense: size, time and memory to load, on a full-size CamemBERT (12 layers × 768, 32,005 pieces).
+"""Packed against dense: size, time and memory to load, on a full-size CamemBERT (12 layers × 768, 32,005
+pieces).
 
-Random weights, pruned by global magnitude: they prove size, speed and exactness, not F1. Each load is a fresh process with
-a warm file cache, dense and packed alternated, reported as medians and as the median of the ratios of pairs.
+Random weights, pruned by global magnitude: they prove size, speed and exactness, not F1. Each load is a fresh
+process with a warm file cache, dense and packed alternated, reported as medians and as the median of the
+ratios of pairs.
 
 - *start* is the whole process: interpreter, imports, ``from_pretrained``, one sentence.
 - *load* is ``from_pretrained`` and one sentence alone. A dense file is not read by ``from_pretrained`` but mapped, and its
   weights are first touched by the sentence; a packed one is unpacked.
 - *anonymous memory* is the peak of ``RssAnon`` in ``/proc/self/status``, sampled every millisecond during *load*, less that
-  before it; mapped files are not in it, which is all a dense model loads into. *Resident* is ``VmHWM`` at the end: both.
+  before it; mapped files are not in it, which is all a dense model loads into. *Resident* is ``VmHWM`` at the
+  end: both.
 
     python benchmarks/packed.py [--rounds 7] [--work DIR]
 """
@@ -62,7 +65,11 @@ def load(folder: str) -> dict[str, Any]:
 
 
 def _status(field: str) -> int:
-    return next(int(line.split()[1]) * 1024 for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
+    return next(
+        int(line.split()[1]) * 1024
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith(field)
+    )
 
 
 def fresh(folder: Path) -> dict[str, Any]:
@@ -79,19 +86,28 @@ def report(sparsity: float, dense: Path, packed: Path, rounds: int) -> bool:
     pairs = [(fresh(dense), fresh(packed)) for _ in range(rounds + 1)][1:]  # the first fills the file cache
     ratio = sizes[1] / sizes[0]
     same = all(a["digest"] == b["digest"] for a, b in pairs)
-    print(f"\n{sparsity:.0%} of scope pruned: packed {sizes[1] / 1e6:.1f} MB, dense {sizes[0] / 1e6:.1f} MB, ratio {ratio:.4f}; logits ", end="")
+    print(
+        f"\n{sparsity:.0%} of scope pruned: packed {sizes[1] / 1e6:.1f} MB, dense {sizes[0] / 1e6:.1f} MB, ratio {ratio:.4f}; logits ",
+        end="",
+    )
     print("bit-identical" if same else "DIFFER")
     for what in ("start", "load", "from_pretrained"):
         a, b = (statistics.median(pair[i][what] for pair in pairs) for i in (0, 1))
-        print(f"  {what:<16} dense {a:6.3f} s, packed {b:6.3f} s, ratio {statistics.median(y[what] / x[what] for x, y in pairs):.2f}")
+        print(
+            f"  {what:<16} dense {a:6.3f} s, packed {b:6.3f} s, ratio {statistics.median(y[what] / x[what] for x, y in pairs):.2f}"
+        )
     for what in ("anonymous", "resident"):
         a, b = (statistics.median(pair[i][what] for pair in pairs) for i in (0, 1))
-        print(f"  {what:<16} dense {a / 1e6:6.0f} MB, packed {b / 1e6:6.0f} MB ({a / sizes[0]:.2f} and {b / sizes[0]:.2f} of the dense file)")
+        print(
+            f"  {what:<16} dense {a / 1e6:6.0f} MB, packed {b / 1e6:6.0f} MB ({a / sizes[0]:.2f} and {b / sizes[0]:.2f} of the dense file)"
+        )
     return same and ratio <= {0.15: 0.915, 0.5: 0.65}[sparsity]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--work", type=Path, help="keep the models here (default: a temporary folder)")
     parser.add_argument("--only", help=argparse.SUPPRESS)

@@ -1,8 +1,10 @@
-"""Our runtime against ``transformers.pipeline`` on the CPU: same model, same texts, same entities, and how many sentences a second.
+"""Our runtime against ``transformers.pipeline`` on the CPU: same model, same texts, same entities, and how
+many sentences a second.
 
-The model is the embedded teacher, the texts are the sample's test sentences as raw text, the aggregation is ``simple``. transformers runs
-as its documentation shows (one text after another) and in batches of 32; ours runs the same weights on torch, on ONNX Runtime in
-full precision, and in eight bits. Rounds are interleaved; ratios are medians over rounds.
+The model is the embedded teacher, the texts are the sample's test sentences as raw text, the aggregation is
+``simple``. transformers runs as its documentation shows (one text after another) and in batches of 32; ours
+runs the same weights on torch, on ONNX Runtime in full precision, and in eight bits. Rounds are interleaved;
+ratios are medians over rounds.
 
     python benchmarks/pipeline.py [--rounds 9] [--sentences 256]
 """
@@ -31,7 +33,9 @@ _THEIRS, _BATCHED = "transformers.pipeline", "transformers.pipeline, batches of 
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--sentences", type=int, default=256)
     args = parser.parse_args()
@@ -51,14 +55,26 @@ def ways(work: Path) -> dict[str, Callable[[list[str]], list[list[tuple[Any, ...
     onnx = export(sample.teacher(), work / "onnx", text=text)
     quantize(onnx, work / "int8", text=text)
     transformers.logging.set_verbosity_error()
-    theirs = transformers.pipeline("token-classification", str(sample.teacher()), aggregation_strategy="simple", device="cpu", dtype="float32")
+    theirs = transformers.pipeline(
+        "token-classification",
+        str(sample.teacher()),
+        aggregation_strategy="simple",
+        device="cpu",
+        dtype="float32",
+    )
 
     def pipeline(batch: int) -> Callable[[list[str]], list[list[tuple[Any, ...]]]]:
-        return lambda texts: [[(e["entity_group"], e["start"], e["end"]) for e in found] for found in theirs(texts, batch_size=batch)]
+        return lambda texts: [
+            [(e["entity_group"], e["start"], e["end"]) for e in found]
+            for found in theirs(texts, batch_size=batch)
+        ]
 
     def ours(reference: str | Path) -> Callable[[list[str]], list[list[tuple[Any, ...]]]]:
         tagger = load(reference)
-        return lambda texts: [[(e.entity_group, e.start, e.end) for e in found] for found in tagger.predict_batch(texts, None, "simple")]
+        return lambda texts: [
+            [(e.entity_group, e.start, e.end) for e in found]
+            for found in tagger.predict_batch(texts, None, "simple")
+        ]
 
     return {
         _THEIRS: pipeline(1),
@@ -69,7 +85,9 @@ def ways(work: Path) -> dict[str, Callable[[list[str]], list[list[tuple[Any, ...
     }
 
 
-def report(found_by: dict[str, Callable[[list[str]], list[list[tuple[Any, ...]]]]], texts: list[str], rounds: int) -> int:
+def report(
+    found_by: dict[str, Callable[[list[str]], list[list[tuple[Any, ...]]]]], texts: list[str], rounds: int
+) -> int:
     entities = {name: find(texts) for name, find in found_by.items()}  # warms up, too
     seconds: dict[str, list[float]] = {name: [] for name in found_by}
     for number in range(rounds):

@@ -1,7 +1,8 @@
-"""Pruning a full-size CamemBERT: ours beside ``torch.nn.utils.prune.global_unstructured``, each in a fresh process.
+"""Pruning a full-size CamemBERT: ours beside ``torch.nn.utils.prune.global_unstructured``, each in a fresh
+process.
 
-Random weights (12 layers × 768, 32,005 pieces): they prove speed, memory and exactness, not F1. Loading and saving are
-not counted. Extra memory is the peak resident set after pruning less that before.
+Random weights (12 layers × 768, 32,005 pieces): they prove speed, memory and exactness, not F1. Loading and
+saving are not counted. Extra memory is the peak resident set after pruning less that before.
 
     python benchmarks/pruning.py [--sparsity 0.15] [--rounds 3]
 """
@@ -35,12 +36,16 @@ def measure(who: str, sparsity: float) -> dict[str, float]:
     )
     names = [m.name for m in in_scope([name for name, _ in model.named_parameters()])]
     weights = sum(model.get_parameter(name).numel() for name in names)
-    Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark, so that building the model is not counted
+    Path("/proc/self/clear_refs").write_text(
+        "5"
+    )  # resets the high-water mark, so that building the model is not counted
     before, start = _status("VmRSS"), time.perf_counter()
     if who == "affineur":
         prune_model(model, sparsity)
     else:
-        modules: list[tuple[nn.Module, str]] = [(model.get_submodule(name.rpartition(".")[0]), "weight") for name in names]
+        modules: list[tuple[nn.Module, str]] = [
+            (model.get_submodule(name.rpartition(".")[0]), "weight") for name in names
+        ]
         prune.global_unstructured(modules, prune.L1Unstructured, amount=round(sparsity * weights))
         for module, name in modules:
             prune.remove(module, name)
@@ -55,7 +60,9 @@ def _status(field: str) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sparsity", type=float, default=0.15)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", help=argparse.SUPPRESS)
@@ -67,7 +74,13 @@ def main() -> None:
     for _ in range(args.rounds):  # interleaved, so that a drifting machine is fair to both
         for who, results in found.items():
             command = [sys.executable, __file__, "--only", who, "--sparsity", str(args.sparsity)]
-            results.append(json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1]))
+            results.append(
+                json.loads(
+                    subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[
+                        -1
+                    ]
+                )
+            )
     print(describe_machine())
     for who, results in found.items():
         seconds = statistics.median(r["seconds"] for r in results)

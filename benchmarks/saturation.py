@@ -1,14 +1,15 @@
 """U8S8 on a CPU without VNNI: how wrong it is there, and that the probe refuses it.
 
-A model whose activations are large and of one sign makes the sums of two products overflow 16 bits. Such a model is made of the
-sample's teacher without changing what it computes: every value projection's bias is raised by 32, which the attention's weights,
-whose sum is one, carry through unchanged, and what the output projection makes of it is taken off that one's bias. It is quantized
-here and run again under `qemu-x86_64 -cpu Haswell`, a CPU with AVX2 and without VNNI.
+A model whose activations are large and of one sign makes the sums of two products overflow 16 bits. Such a
+model is made of the sample's teacher without changing what it computes: every value projection's bias is
+raised by 32, which the attention's weights, whose sum is one, carry through unchanged, and what the output
+projection makes of it is taken off that one's bias. It is quantized here and run again under `qemu-x86_64
+-cpu Haswell`, a CPU with AVX2 and without VNNI.
 
     python benchmarks/saturation.py [--sentences N]
 
-Needs x86 with VNNI, and qemu-x86_64 (Debian: qemu-user); what is missing is said and skipped. Three minutes of computing.
-"""
+Needs x86 with VNNI, and qemu-x86_64 (Debian: qemu-user); what is missing is said and skipped. Three minutes
+of computing."""
 
 from __future__ import annotations
 
@@ -54,7 +55,9 @@ print(f"  F1 with the probe bypassed: {evaluate(onnx.load_onnx(sys.argv[1]), ope
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sentences", type=int, default=100, help="of the sample's test part (default: 100)")
     args = parser.parse_args()
 
@@ -71,8 +74,13 @@ def saturate(test: Corpus, work: Path) -> None:
     print(f"{describe_machine()}\n{len(test):,} sentences of {test.name}\n")
     teacher, shifted = load(sample.teacher()), load(_shifted(work / "shifted"))
     before, after = (_logits(tagger, test) for tagger in (teacher, shifted))
-    print(f"fp32: F1 {evaluate(teacher, test).total.f1:.3f}, with values raised by {_SHIFT:g} {evaluate(shifted, test).total.f1:.3f}; ", end="")
-    print(f"logits differ by at most {np.abs(before - after).max():.1e}, {Agreement.between(after, before).same_tags:.2%} of the tags are equal\n")
+    print(
+        f"fp32: F1 {evaluate(teacher, test).total.f1:.3f}, with values raised by {_SHIFT:g} {evaluate(shifted, test).total.f1:.3f}; ",
+        end="",
+    )
+    print(
+        f"logits differ by at most {np.abs(before - after).max():.1e}, {Agreement.between(after, before).same_tags:.2%} of the tags are equal\n"
+    )
     if this_cpu() != "vnni":
         print("This CPU has no VNNI, so U8S8 cannot be made faithfully here: the rest is skipped")
         return
@@ -81,14 +89,24 @@ def saturate(test: Corpus, work: Path) -> None:
     for target in ("vnni", "avx2"):
         made = quantize(work / "shifted", work / target, target, min_agreement=0.0, text=text)
         assert made is not None
-        print(f"quantize --for {target} ({made.scheme}):\n  F1 here: {evaluate(load(work / target), test).total.f1:.3f}")
+        print(
+            f"quantize --for {target} ({made.scheme}):\n  F1 here: {evaluate(load(work / target), test).total.f1:.3f}"
+        )
         if shutil.which(_EMULATOR[0]) is None:
-            print(f"  {_EMULATOR[0]} is not installed, so a CPU without VNNI is not tried (Debian: apt install qemu-user)")
+            print(
+                f"  {_EMULATOR[0]} is not installed, so a CPU without VNNI is not tried (Debian: apt install qemu-user)"
+            )
             continue
         words = [*_EMULATOR, sys.executable, "-c", _THERE, str(work / target), str(work / "test.conll")]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
-        print(f" there ({' '.join(_EMULATOR)}; CPU and flags named below are the host's, which /proc shows through):")
-        print(done.stdout.rstrip() if done.returncode == 0 else f"  failed: {done.stderr.strip().splitlines()[-1]}")
+        print(
+            f" there ({' '.join(_EMULATOR)}; CPU and flags named below are the host's, which /proc shows through):"
+        )
+        print(
+            done.stdout.rstrip()
+            if done.returncode == 0
+            else f"  failed: {done.stderr.strip().splitlines()[-1]}"
+        )
 
 
 def _shifted(folder: Path) -> Path:

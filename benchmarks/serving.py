@@ -1,17 +1,22 @@
-"""The endpoint under load: against the offline runtime and two other servers, at shares of its capacity, in a burst, with mixed texts, for long.
+"""The endpoint under load: against the offline runtime and two other servers, at shares of its capacity, in a
+burst, with mixed texts, for long.
 
-``throughput``: 64 clients in a closed loop on real sentences, on this machine too (their processor time is printed, not taken off), against the
-offline runtime on the same sentences, the guide's recipe behind plain FastAPI, and LitServe with its own batching in front of the *same* engine,
-which computes a batch as it comes or cuts it by length as it does offline; rounds are interleaved, and a server that is not measured is stopped.
-``latency``: random arrivals (Poisson) at 25, 50 and 80 % of capacity, timed from when each should have been sent. ``burst``: 512 clients, then
-5,000 requests at once, with health probes throughout, on a connection each: those at a port of their own (``--health-port``) decide; those at
-the main port, which wait behind the requests, are measured at the same time and printed beside them, and decide nothing. ``mix``: texts of 20 and
-400 words, first come first served and as it is. ``soak``: ten minutes at 70 % of capacity. ``start``: time to ready.
+``throughput``: 64 clients in a closed loop on real sentences, on this machine too (their processor time is
+    printed, not taken off), against the
+offline runtime on the same sentences, the guide's recipe behind plain FastAPI, and LitServe with its own
+batching in front of the *same* engine, which computes a batch as it comes or cuts it by length as it does
+offline; rounds are interleaved, and a server that is not measured is stopped. ``latency``: random arrivals
+(Poisson) at 25, 50 and 80 % of capacity, timed from when each should have been sent. ``burst``: 512 clients,
+then 5,000 requests at once, with health probes throughout, on a connection each: those at a port of their own
+(``--health-port``) decide; those at the main port, which wait behind the requests, are measured at the same
+time and printed beside them, and decide nothing. ``mix``: texts of 20 and 400 words, first come first served
+and as it is. ``soak``: ten minutes at 70 % of capacity. ``start``: time to ready.
 
-The full-size model is random, so it proves speed; without ``--model`` it is made as in ``fast.py``. LitServe is no dependency: ``pip install
-litserve`` to have its row.
+The full-size model is random, so it proves speed; without ``--model`` it is made as in ``fast.py``. LitServe
+is no dependency: ``pip install litserve`` to have its row.
 
-    python benchmarks/serving.py [throughput latency burst mix soak start] [--model FOLDER] [--teacher FOLDER] [--rounds 5] [--seconds 20]
+    python benchmarks/serving.py [throughput latency burst mix soak start] [--model FOLDER] [--teacher FOLDER]
+    [--rounds 5] [--seconds 20]
 """
 
 from __future__ import annotations
@@ -52,10 +57,18 @@ _OFFLINE = ("offline", "offline, batches side by side")
 def main() -> int:
     if sys.argv[1:2] == ["--peer"]:
         return PEERS[sys.argv[2]](*sys.argv[3:])
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all but soak)")
-    parser.add_argument("--model", type=Path, help="artifact to serve (default: 11 full-size layers in INT8, random)")
-    parser.add_argument("--teacher", type=Path, help="model of the guide's recipe (default: 12 full-size layers, random)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all but soak)"
+    )
+    parser.add_argument(
+        "--model", type=Path, help="artifact to serve (default: 11 full-size layers in INT8, random)"
+    )
+    parser.add_argument(
+        "--teacher", type=Path, help="model of the guide's recipe (default: 12 full-size layers, random)"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=20.0, help="of one measurement")
     parser.add_argument("--minutes", type=float, default=10.0, help="of soak")
@@ -82,7 +95,10 @@ def made(work: Path) -> tuple[Path, Path]:
     import winner
     from affineur import quantize
 
-    teacher, eleven = (fast.wide_vocabulary(winner.random_camembert(work / f"random_{layers}L", layers)) for layers in (12, 11))
+    teacher, eleven = (
+        fast.wide_vocabulary(winner.random_camembert(work / f"random_{layers}L", layers))
+        for layers in (12, 11)
+    )
     quantize(eleven, work / "int8_11L", min_agreement=0, text=load_corpus("sample", "train"))
     return work / "int8_11L", teacher
 
@@ -109,7 +125,9 @@ class Bench:
             ways["affineur serve"] = stack.enter_context(server(self.model, stopped=True))
             if _installed("litserve"):
                 ways["LitServe, its batches whole"] = stack.enter_context(peer("litserve", self.model))
-                ways["LitServe, two workers, batches cut by ours"] = stack.enter_context(peer("litserve-two", self.model, OMP_NUM_THREADS="1"))
+                ways["LitServe, two workers, batches cut by ours"] = stack.enter_context(
+                    peer("litserve-two", self.model, OMP_NUM_THREADS="1")
+                )
             if self.teacher is not None:
                 ways["plain FastAPI, the guide's recipe"] = stack.enter_context(peer("plain", self.teacher))
             rates: dict[str, list[float]] = {name: [] for name in ways}
@@ -129,12 +147,20 @@ class Bench:
                         rates[name].append(rate)
                         seen[name] += [] if name in _OFFLINE else [found]
         cpu = statistics.median(each.client_cpu / each.wall for each in seen["affineur serve"])
-        print(f"throughput, {_CLIENTS} clients, {self.rounds} rounds of {self.seconds:g} s; the clients used {cpu:.2f} processors")
+        print(
+            f"throughput, {_CLIENTS} clients, {self.rounds} rounds of {self.seconds:g} s; the clients used {cpu:.2f} processors"
+        )
         best = max(_OFFLINE, key=lambda name: statistics.median(rates[name]))
-        ratios = {name: statistics.median(a / b for a, b in zip(found, rates[best], strict=True)) for name, found in rates.items()}
+        ratios = {
+            name: statistics.median(a / b for a, b in zip(found, rates[best], strict=True))
+            for name, found in rates.items()
+        }
         for name, found in rates.items():
             times = load.together(seen[name]).line() if seen[name] else ""
-            print(f"  {name:<44} {statistics.median(found):7.1f} sentences/s, {ratios[name]:.3f} × {best}   {times}", flush=True)
+            print(
+                f"  {name:<44} {statistics.median(found):7.1f} sentences/s, {ratios[name]:.3f} × {best}   {times}",
+                flush=True,
+            )
         return ratios["affineur serve"] >= 0.9
 
     def latency(self) -> bool:
@@ -142,7 +168,9 @@ class Bench:
         with server(self.model) as url:
             load.closed(url + "/predict", self.texts, _CLIENTS, 3)
             for share in (0.25, 0.5, 0.8):
-                seen = load.open_loop(url + "/predict", [self.texts], [share * self.capacity], 2 * self.seconds)
+                seen = load.open_loop(
+                    url + "/predict", [self.texts], [share * self.capacity], 2 * self.seconds
+                )
                 print(f"  {share:4.0%}   {seen.line()}   {dict(seen.statuses)}", flush=True)
         return True
 
@@ -159,31 +187,62 @@ class Bench:
                     found = load.closed(url + "/predict", self.texts, 1, 0.2)
                     if found.statuses["200"] > 2 and found.percentiles()[0] < 1.5 * quiet:
                         break
-            held = {name: gauge(url, name) for name in ("ner_waiting_inputs", "ner_waiting_tokens", "ner_queue_depth")}
-        print(f"512 clients: {dict(seen.statuses)}; {seen.rate:.1f} answers/s\n  health port {many.line()}\n  main port {many_main.line()}")
-        print(f"{_BURST} at once: {dict(flood.statuses)} in {flood.wall:.1f} s\n  health port {health.line()}\n  main port {health_main.line()}")
-        print(f"  as quick as before within {recovery + 0.2:.1f} s after the last answer; permits held then: {held}", flush=True)
+            held = {
+                name: gauge(url, name)
+                for name in ("ner_waiting_inputs", "ner_waiting_tokens", "ner_queue_depth")
+            }
+        print(
+            f"512 clients: {dict(seen.statuses)}; {seen.rate:.1f} answers/s\n  health port {many.line()}\n  main port {many_main.line()}"
+        )
+        print(
+            f"{_BURST} at once: {dict(flood.statuses)} in {flood.wall:.1f} s\n  health port {health.line()}\n  main port {health_main.line()}"
+        )
+        print(
+            f"  as quick as before within {recovery + 0.2:.1f} s after the last answer; permits held then: {held}",
+            flush=True,
+        )
         only = set(seen.statuses) | set(flood.statuses) <= {"200", "429"}
-        return only and many.p99 < 100 and health.p99 < 100 and not (many.failures or health.failures) and recovery < 5 and not any(held.values())
+        return (
+            only
+            and many.p99 < 100
+            and health.p99 < 100
+            and not (many.failures or health.failures)
+            and recovery < 5
+            and not any(held.values())
+        )
 
     def mix(self) -> bool:
         words = " ".join(self.texts).split()
         rng = random.Random(13)
-        short, long = ([" ".join(words[(at := rng.randrange(len(words) - size)) : at + size]) for _ in range(64)] for size in (20, 400))
+        short, long = (
+            [" ".join(words[(at := rng.randrange(len(words) - size)) : at + size]) for _ in range(64)]
+            for size in (20, 400)
+        )
         ways = {"first come, first served": False, "length-aware": True}
         capacity, found = {}, {}
         for name, by_length in ways.items():
             with server(self.model, by_length=by_length) as url:
                 load.closed(url + "/predict", short + long, 8, 5)
-                capacity[name] = load.closed(url + "/predict", (short * 19)[: 19 * 8] + long[:8], _CLIENTS, self.seconds).rate
-        rate = 0.7 * min(capacity.values())  # the same for both: one request in twenty is long, and half of all words are theirs
+                capacity[name] = load.closed(
+                    url + "/predict", (short * 19)[: 19 * 8] + long[:8], _CLIENTS, self.seconds
+                ).rate
+        rate = 0.7 * min(
+            capacity.values()
+        )  # the same for both: one request in twenty is long, and half of all words are theirs
         for name, by_length in ways.items():
             with server(self.model, by_length=by_length) as url:
                 load.closed(url + "/predict", short + long, 8, 5)
-                found[name] = load.open_loop(url + "/predict", [short, long], [0.95 * rate, 0.05 * rate], 2 * self.seconds)
-        print(f"texts of 20 words, and one in twenty of 400, {rate:.1f} requests/s: 70 % of the smaller capacity")
+                found[name] = load.open_loop(
+                    url + "/predict", [short, long], [0.95 * rate, 0.05 * rate], 2 * self.seconds
+                )
+        print(
+            f"texts of 20 words, and one in twenty of 400, {rate:.1f} requests/s: 70 % of the smaller capacity"
+        )
         for name, seen in found.items():
-            print(f"  {name:<26} capacity {capacity[name]:.1f}; short {seen.line(0)}; long {seen.line(1)}; {dict(seen.statuses)}", flush=True)
+            print(
+                f"  {name:<26} capacity {capacity[name]:.1f}; short {seen.line(0)}; long {seen.line(1)}; {dict(seen.statuses)}",
+                flush=True,
+            )
         return True
 
     def soak(self) -> bool:
@@ -196,9 +255,15 @@ class Bench:
                 seen = load.open_loop(url + "/predict", [self.texts], [rate], 60, seed=minute)
                 for status, count in seen.statuses.items():
                     statuses[status] = statuses.get(status, 0) + count
-                print(f"  minute {minute + 1}: {rss(pid) / 1e6:.1f} MB, p99 {seen.percentiles()[2]:.0f} ms", flush=True)
+                print(
+                    f"  minute {minute + 1}: {rss(pid) / 1e6:.1f} MB, p99 {seen.percentiles()[2]:.0f} ms",
+                    flush=True,
+                )
             growth = rss(pid) / first - 1
-        print(f"{self.minutes:g} minutes at {rate:.1f} requests/s (70 %): memory {growth:+.1%} after the first; {statuses}", flush=True)
+        print(
+            f"{self.minutes:g} minutes at {rate:.1f} requests/s (70 %): memory {growth:+.1%} after the first; {statuses}",
+            flush=True,
+        )
         return growth < 0.05 and set(statuses) == {"200"}
 
     def start(self) -> bool:
@@ -208,7 +273,10 @@ class Bench:
                 begin = time.perf_counter()
                 with server(model):
                     times.append(time.perf_counter() - begin)
-            print(f"from the command to ready: {model.name} {statistics.median(times):.2f} s (median of 3)", flush=True)
+            print(
+                f"from the command to ready: {model.name} {statistics.median(times):.2f} s (median of 3)",
+                flush=True,
+            )
         return True
 
 
@@ -243,7 +311,9 @@ class Way:
 
 @contextmanager
 def server(model: Path, by_length: bool = True, stopped: bool = False, health: bool = False) -> Iterator[str]:
-    """Start ``affineur serve``, or the same with batches as they come; give its URL, or with ``stopped`` its process."""
+    """Start ``affineur serve``, or the same with batches as they come; give its URL, or with ``stopped`` its
+    process.
+    """
     port = _free_port()
     command = [sys.executable, "-m", "affineur", "serve", str(model), "--port", str(port), "-q"]
     if health:
@@ -252,7 +322,10 @@ def server(model: Path, by_length: bool = True, stopped: bool = False, health: b
         _HEALTH[f"http://127.0.0.1:{port}"] = f"http://127.0.0.1:{health_port}"
     if not by_length:
         command = [sys.executable, __file__, "--peer", "fifo", str(model), str(port)]
-    way = Way(subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True, text=True), f"http://127.0.0.1:{port}")
+    way = Way(
+        subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True, text=True),
+        f"http://127.0.0.1:{port}",
+    )
     _PIDS[way.url] = way.process.pid
     try:
         _until_ready(way, "/health/ready")
@@ -263,7 +336,12 @@ def server(model: Path, by_length: bool = True, stopped: bool = False, health: b
 
 _PIDS: dict[str, int] = {}
 _HEALTH: dict[str, str] = {}
-_QUIET: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True, "text": True}
+_QUIET: Any = {
+    "stdout": subprocess.DEVNULL,
+    "stderr": subprocess.DEVNULL,
+    "start_new_session": True,
+    "text": True,
+}
 
 
 @contextmanager
@@ -281,7 +359,11 @@ def peer(name: str, model: Path, **environment: str) -> Iterator[Way]:
 @contextmanager
 def offline(model: Path, texts: list[str], way: str) -> Iterator[Way]:
     command = [sys.executable, __file__, "--peer", way, str(model), json.dumps(texts)]
-    way = Way(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, text=True))
+    way = Way(
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, text=True
+        )
+    )
     try:
         yield way
     finally:
@@ -331,14 +413,16 @@ def serve_litserve(model: str, port: str, whole: bool = True) -> int:
     Args:
         model: The artifact.
         port: Where to listen.
-        whole: Whether one worker computes batches as they come, as its documentation has it; otherwise two workers with one thread each let our
-            engine cut them by length, which is the best we found for it.
+        whole: Whether one worker computes batches as they come, as its documentation has it; otherwise two
+            workers with one thread each let our engine cut them by length, which is the best we found for it.
     """
     import litserve
 
-    litserve.LitServer(Batching(model, whole, max_batch_size=32, batch_timeout=0.005), accelerator="cpu", workers_per_device=1 if whole else 2).run(
-        port=int(port), generate_client_file=False, log_level="error"
-    )
+    litserve.LitServer(
+        Batching(model, whole, max_batch_size=32, batch_timeout=0.005),
+        accelerator="cpu",
+        workers_per_device=1 if whole else 2,
+    ).run(port=int(port), generate_client_file=False, log_level="error")
     return 0
 
 
@@ -419,7 +503,11 @@ def gauge(url: str, name: str) -> float:
 
 def rss(pid: int) -> int:
     """Return the resident bytes of a process."""
-    return 1024 * next(int(line.split()[1]) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
+    return 1024 * next(
+        int(line.split()[1])
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+        if line.startswith("VmRSS")
+    )
 
 
 def _free_port() -> int:

@@ -1,10 +1,12 @@
-"""What narrower feed-forward layers and fewer layers cost: F1 just after ``shrink``, and after learning from the unshrunk model.
+"""What narrower feed-forward layers and fewer layers cost: F1 just after ``shrink``, and after learning from
+the unshrunk model.
 
-Widths are shrunk with and without least squares. Differences are paired over the same sentences with 95 % bootstrap intervals.
-The control is the unshrunk model given the same epochs with the same teacher, itself: a model that is still learning gains from
-them without having lost anything.
+Widths are shrunk with and without least squares. Differences are paired over the same sentences with 95 %
+bootstrap intervals. The control is the unshrunk model given the same epochs with the same teacher, itself: a
+model that is still learning gains from them without having lost anything.
 
-    python benchmarks/shrinking.py [MODEL] [--data DIR] [--widths 0.5,0.25] [--layers 6,4] [--epochs 2] [--work DIR]
+    python benchmarks/shrinking.py [MODEL] [--data DIR] [--widths 0.5,0.25] [--layers 6,4] [--epochs 2]
+    [--work DIR]
 """
 
 from __future__ import annotations
@@ -23,10 +25,14 @@ from curve import numbers, run, show
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model", nargs="?", default="sample")
     parser.add_argument("--data", default="sample")
-    parser.add_argument("--widths", default="0.5,0.25", help="shares of the feed-forward neurons, or numbers of them")
+    parser.add_argument(
+        "--widths", default="0.5,0.25", help="shares of the feed-forward neurons, or numbers of them"
+    )
     parser.add_argument("--layers", default="", help="numbers of encoder layers")
     parser.add_argument("--epochs", type=float, default=2.0, help="of recovery and control")
     parser.add_argument("--learning-rate", type=float, default=5e-5)
@@ -38,26 +44,43 @@ def shrinking(args: argparse.Namespace, work: Path) -> None:
     """Shrink, recover, score and print."""
     splits = load_splits(args.data)
     source, train, test = resolve_model(args.model), splits.get("train"), splits.get("test")
-    widths, layers = numbers("--widths", args.widths, "0.5,0.25"), numbers("--layers", args.layers, "6,4", int)
+    widths, layers = (
+        numbers("--widths", args.widths, "0.5,0.25"),
+        numbers("--layers", args.layers, "6,4", int),
+    )
     if not widths and not layers:
         raise ParameterError("nothing to shrink; give --widths, --layers or both")
     settings = TrainSettings(epochs=args.epochs, learning_rate=args.learning_rate)
-    print(f"{describe_machine()}\n{len(test):,} sentences of {test.name}; F1 of mentions, points against the model named or the unshrunk one (95 %)")
-    print(f"recovery and control: {args.epochs:g} epochs of {len(train):,} sentences at {args.learning_rate:g}, taught by the unshrunk model\n")
+    print(
+        f"{describe_machine()}\n{len(test):,} sentences of {test.name}; F1 of mentions, points against the model named or the unshrunk one (95 %)"
+    )
+    print(
+        f"recovery and control: {args.epochs:g} epochs of {len(train):,} sentences at {args.learning_rate:g}, taught by the unshrunk model\n"
+    )
 
     before = evaluate(load(source), test)
     show("unshrunk", before, more=_size(source))
-    control = evaluate(load(recover(source, work / "control", train, teacher=source, settings=settings)), test)
+    control = evaluate(
+        load(recover(source, work / "control", train, teacher=source, settings=settings)), test
+    )
     show("control", control, before)
     shrunk: list[tuple[str, Path]] = []
     for width in widths:
         plain = shrink(source, work / f"width_{width:g}_plain", width, train, reconstruct=False)
         show(f"width {width:g}, as left", evaluate(load(plain), test), before)
         shrunk.append((f"width {width:g}", shrink(source, work / f"width_{width:g}", width, train)))
-    shrunk += [(f"{count} layers", shrink(source, work / f"layers_{count}", None, train, layers=count)) for count in layers]
+    shrunk += [
+        (f"{count} layers", shrink(source, work / f"layers_{count}", None, train, layers=count))
+        for count in layers
+    ]
     for name, folder in shrunk:
         show(name, evaluate(load(folder), test), before, _size(folder))
-        after = evaluate(load(recover(folder, work / f"{folder.name}_recovered", train, teacher=source, settings=settings)), test)
+        after = evaluate(
+            load(
+                recover(folder, work / f"{folder.name}_recovered", train, teacher=source, settings=settings)
+            ),
+            test,
+        )
         show("  recovered", after, before)
         show("  against control", after, control)
 

@@ -1,8 +1,9 @@
-"""Whether zeros buy speed: torch's CSR matrices beside dense ones, on a CamemBERT of full width with random weights.
+"""Whether zeros buy speed: torch's CSR matrices beside dense ones, on a CamemBERT of full width with random
+weights.
 
-The guide's §4 expects 110–120 % from a sparse format, and its §3A 15 % fewer bytes. Random weights prove speed and size
-only. The smallest weights are the zeros, so they lie irregularly, as a pruned model's do. Dense and sparse take turns, and
-only ratios are printed. Three layers stand for eleven: each costs the same.
+The guide's §4 expects 110–120 % from a sparse format, and its §3A 15 % fewer bytes. Random weights prove
+speed and size only. The smallest weights are the zeros, so they lie irregularly, as a pruned model's do.
+Dense and sparse take turns, and only ratios are printed. Three layers stand for eleven: each costs the same.
 
     python benchmarks/sparse.py [--rounds 7] [--layers 3]
 """
@@ -64,9 +65,16 @@ def size_of(csr: torch.Tensor) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--layers", type=int, default=3, help="encoder layers of the whole model (default: 3, so that it is over soon)")
+    parser.add_argument(
+        "--layers",
+        type=int,
+        default=3,
+        help="encoder layers of the whole model (default: 3, so that it is over soon)",
+    )
     args = parser.parse_args()
     # torch says once that CSR is in beta, and once that what we make of its own indices is not checked.
     warnings.filterwarnings("ignore", message="Sparse (CSR tensor support|invariant checks)")
@@ -83,8 +91,18 @@ def main() -> int:
 @torch.inference_mode()
 def matrices(rounds: int) -> None:
     """Time single products, dense and CSR."""
-    print(f"\nsingle matrices, {TOKENS:,} tokens, x @ W.T; dense time ÷ CSR time (above 1 the zeros pay), median of {rounds} pairs")
-    table("W (out × in)", "zeros", "speed of CSR", "lowest … highest", "bytes, int32 indices", "bytes, int64 indices", "largest difference")
+    print(
+        f"\nsingle matrices, {TOKENS:,} tokens, x @ W.T; dense time ÷ CSR time (above 1 the zeros pay), median of {rounds} pairs"
+    )
+    table(
+        "W (out × in)",
+        "zeros",
+        "speed of CSR",
+        "lowest … highest",
+        "bytes, int32 indices",
+        "bytes, int64 indices",
+        "largest difference",
+    )
     for out, columns in SHAPES:
         for share in SHARES:
             matrix(out, columns, share, rounds)
@@ -99,11 +117,20 @@ def matrix(out: int, columns: int, share: float, rounds: int) -> None:
     ratios = pairs(lambda: x @ dense.T, lambda: csr_product(x, csr), rounds)
     whole, difference = dense.nbytes, float((x @ dense.T - csr_product(x, csr)).abs().max())
     wide = csr.values().numel() * (4 + 8) + (out + 1) * 8
-    row(f"{out} × {columns}", f"{share:.0%}", *speeds(ratios), f"{size_of(csr) / whole:.2f}×", f"{wide / whole:.2f}×", f"{difference:.1e}")
+    row(
+        f"{out} × {columns}",
+        f"{share:.0%}",
+        *speeds(ratios),
+        f"{size_of(csr) / whole:.2f}×",
+        f"{wide / whole:.2f}×",
+        f"{difference:.1e}",
+    )
 
 
 def pairs(dense: Callable[[], object], sparse: Callable[[], object], rounds: int) -> list[float]:
-    """Time two calls in turn and return dense ÷ sparse of each round; each is repeated for about a tenth of a second."""
+    """Time two calls in turn and return dense ÷ sparse of each round; each is repeated for about a tenth of a
+    second.
+    """
     repeats = [max(1, round(0.1 / seconds(call, 2))) for call in (dense, sparse)]
     return [seconds(dense, repeats[0]) / seconds(sparse, repeats[1]) for _ in range(rounds)]
 
@@ -117,13 +144,30 @@ def seconds(call: Callable[[], object], repeats: int) -> float:
 
 def whole_models(rounds: int, layers: int) -> None:
     """Time whole models whose linear layers in scope are dense or CSR."""
-    print(f"\na whole CamemBERT, {layers} layers × 768, sentences/s by affineur.measure.throughput; CSR ÷ dense in the same round")
-    table("zeros in scope", "speed of CSR", "lowest … highest", "bytes of the matrices", "largest difference of a logit", "logits up to")
+    print(
+        f"\na whole CamemBERT, {layers} layers × 768, sentences/s by affineur.measure.throughput; CSR ÷ dense in the same round"
+    )
+    table(
+        "zeros in scope",
+        "speed of CSR",
+        "lowest … highest",
+        "bytes of the matrices",
+        "largest difference of a logit",
+        "logits up to",
+    )
     chance = random.Random(3)
-    sentences = [[f"w{chance.randrange(30000)}" for _ in range(chance.randint(11, 51))] for _ in range(192)]  # 33 pieces on average
+    sentences = [
+        [f"w{chance.randrange(30000)}" for _ in range(chance.randint(11, 51))] for _ in range(192)
+    ]  # 33 pieces on average
     for share in (0.15, 0.9):
         torch.manual_seed(13)
-        config = CamembertConfig(vocab_size=PIECES, num_labels=5, max_position_embeddings=514, type_vocab_size=1, num_hidden_layers=layers)
+        config = CamembertConfig(
+            vocab_size=PIECES,
+            num_labels=5,
+            max_position_embeddings=514,
+            type_vocab_size=1,
+            num_hidden_layers=layers,
+        )
         model = AutoModelForTokenClassification.from_config(config).eval()
         info = prune_model(model, share)
         sparse = copy.deepcopy(model)
@@ -136,7 +180,9 @@ def whole_models(rounds: int, layers: int) -> None:
         difference = max(float(abs(a - b).max()) for a, b in zip(first, second, strict=True))
         dense, csr = throughput(taggers, sentences, rounds)
         ratios = [b / a for a, b in zip(dense.rounds, csr.rounds, strict=True)]
-        size = sum(size_of(sparse.get_submodule(name).weight) for name in names) / sum(m.size_bytes for m in info.matrices)
+        size = sum(size_of(sparse.get_submodule(name).weight) for name in names) / sum(
+            m.size_bytes for m in info.matrices
+        )
         highest = max(float(abs(a).max()) for a in first)
         row(f"{info.achieved:.0%}", *speeds(ratios), f"{size:.2f}×", f"{difference:.1e}", f"{highest:.1f}")
 

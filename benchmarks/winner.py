@@ -1,7 +1,7 @@
 """Does ``affineur benchmark`` name a winner only where there is one?
 
-The same model against itself must get none, run after run; a full-size random CamemBERT of 12 layers must lose to one
-of 11. Random weights prove speed, not F1. The sentences are the sample's.
+The same model against itself must get none, run after run; a full-size random CamemBERT of 12 layers must
+lose to one of 11. Random weights prove speed, not F1. The sentences are the sample's.
 
 Each finished run is kept in ``--work``, so that the same command goes on where it stopped.
 
@@ -31,10 +31,16 @@ from affineur.transfer import load_corpus
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=20, help="runs of the same model against itself")
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--work", type=Path, help="keep the full-size models and finished runs here (default: a temporary folder)")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        help="keep the full-size models and finished runs here (default: a temporary folder)",
+    )
     args = parser.parse_args()
 
     if args.rounds < 8:
@@ -54,29 +60,42 @@ def same_twice(work: Path, runs: int, rounds: int) -> bool:
     """Benchmark the embedded teacher against itself; say what was declared."""
     said: Counter[str] = Counter()
     for run in range(runs):
-        for what, winner in once(work / f"same_{rounds}_{run + 1}.json", f"run {run + 1}", ["sample", "sample"], rounds):
+        for what, winner in once(
+            work / f"same_{rounds}_{run + 1}.json", f"run {run + 1}", ["sample", "sample"], rounds
+        ):
             said[f"{what}: {winner}"] += 1
     wrong = sum(count for name, count in said.items() if name.endswith(("faster", "slower")))
-    print(f"the same model twice, {runs} runs: {wrong} winners ({', '.join(f'{n} {c}' for n, c in sorted(said.items()))})")
+    print(
+        f"the same model twice, {runs} runs: {wrong} winners ({', '.join(f'{n} {c}' for n, c in sorted(said.items()))})"
+    )
     return wrong == 0
 
 
 def layers_apart(work: Path, rounds: int) -> bool:
     """Benchmark 12 full-size layers against 11: a winner must be named, and never the wrong one."""
     models = [str(random_camembert(work / f"random_{layers}L", layers)) for layers in (12, 11)]
-    winners = {winner for _, winner in once(work / f"apart_{rounds}.json", "full-size random CamemBERT, 11 layers against 12", models, rounds)}
+    winners = {
+        winner
+        for _, winner in once(
+            work / f"apart_{rounds}.json", "full-size random CamemBERT, 11 layers against 12", models, rounds
+        )
+    }
     return "faster" in winners and "slower" not in winners
 
 
 def once(kept: Path, name: str, models: list[str], rounds: int) -> list[tuple[str, str]]:
-    """Run a benchmark of two models, or read what an earlier run kept; print it and return the winner of each measure."""
+    """Run a benchmark of two models, or read what an earlier run kept; print it and return the winner of each
+    measure.
+    """
     if not kept.is_file():
         found = benchmark_models(models, load_corpus("sample"), rounds, shapes=False)
         seen = [[what, ratio.value, ratio.low, ratio.high, ratio.winner()] for what, ratio in ratios(found)]
         write_json(kept, {"version": __version__, "machine": describe_machine(), "ratios": seen})
     told = json.loads(kept.read_text("utf-8"))
     if (told["version"], told["machine"]) != (__version__, describe_machine()):
-        raise ParameterError(f"{kept} is of version {told['version']} on {told['machine']}; name another --work")
+        raise ParameterError(
+            f"{kept} is of version {told['version']} on {told['machine']}; name another --work"
+        )
     rows = told["ratios"]
     for what, value, low, high, winner in rows:
         print(f"  {name}, {what:<15} {value:.3f} ({low:.3f}–{high:.3f}) {winner}", flush=True)

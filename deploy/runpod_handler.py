@@ -1,6 +1,7 @@
 """A RunPod queue worker: jobs hold what ``/predict`` takes, their output is what it answers.
 
-``MODEL_PATH`` names the model: a folder or a Hub id, by default ``/runpod-volume/model``, on the network volume as RunPod shows it to workers.
+``MODEL_PATH`` names the model: a folder or a Hub id, by default ``/runpod-volume/model``, on the network
+volume as RunPod shows it to workers.
 
     pip install 'affineur[serve]' runpod
     python runpod_handler.py                                                       # in a worker
@@ -11,7 +12,8 @@
 import os
 import sys
 
-# The SDK's default is DEBUG, which writes every job's output, and so the user's words, into the log. It is read at import.
+# The SDK's default is DEBUG, which writes every job's output, and so the user's words, into the log. It is
+# read at import.
 os.environ.setdefault("RUNPOD_LOG_LEVEL", "INFO")
 
 import runpod

@@ -22,7 +22,9 @@ def reference() -> str:
     """Return the reference of all commands."""
     commands = next(a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction))
     helps = {a.dest: a.help for a in commands._choices_actions}
-    return _HEAD + "".join(_command(name, helps[name] or "", parser) for name, parser in commands.choices.items())
+    return _HEAD + "".join(
+        _command(name, helps[name] or "", parser) for name, parser in commands.choices.items()
+    )
 
 
 def _command(name: str, said: str, parser: argparse.ArgumentParser) -> str:
@@ -48,7 +50,12 @@ def _metavar(action: argparse.Action) -> str:
 
 def _meaning(action: argparse.Action) -> str:
     said = action.help or ""
-    if action.default not in (None, False) and action.default is not argparse.SUPPRESS and "default" not in said and action.option_strings:
+    if (
+        action.default not in (None, False)
+        and action.default is not argparse.SUPPRESS
+        and "default" not in said
+        and action.option_strings
+    ):
         said = f"{said} (default: {action.default})".strip()
     return said.replace("|", "\\|")
 

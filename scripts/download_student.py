@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Guide §9.1: fetch a model into ./student_11L from a folder, an HTTP URL of a folder, or the Hub, and check it."""
+"""Guide §9.1: fetch a model into ./student_11L from a folder, an HTTP URL of a folder, or the Hub, and check
+it.
+"""
 
 import argparse
 import sys
@@ -12,7 +14,9 @@ from affineur.transfer import download
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("source", nargs="?", help="folder, URL or Hub id (default: the student of the embedded sample)")
+    parser.add_argument(
+        "source", nargs="?", help="folder, URL or Hub id (default: the student of the embedded sample)"
+    )
     parser.add_argument("--output_dir", type=Path, default=guide.STUDENT)
     parser.add_argument("--sha256", help="expected sha256 of model.safetensors")
     args = parser.parse_args()
@@ -20,7 +24,9 @@ def main() -> int:
         parser.error("--sha256 and --output_dir need a SOURCE")
 
     def command() -> int:
-        print(f"{download(args.source, args.output_dir, args.sha256) if args.source else guide.student()}; next: prune_student.py --sparsity 0.15")
+        print(
+            f"{download(args.source, args.output_dir, args.sha256) if args.source else guide.student()}; next: prune_student.py --sparsity 0.15"
+        )
         return 0
 
     return guarded(command, parser.prog)

@@ -13,7 +13,9 @@ from affineur.transfer import resolve_model
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model_path", help="model to prune (default: ./student_11L, else the embedded sample)")
+    parser.add_argument(
+        "--model_path", help="model to prune (default: ./student_11L, else the embedded sample)"
+    )
     parser.add_argument("--output_dir", type=Path, default=guide.PRUNED)
     parser.add_argument("--sparsity", type=float, default=0.15)
     parser.add_argument("--method", default="magnitude", help="magnitude (global, the guide's) or layerwise")
@@ -21,9 +23,16 @@ def main() -> int:
 
     def command() -> int:
         check_pruning(args.sparsity, args.method, None)
-        info = prune(resolve_model(args.model_path) if args.model_path else guide.student(), args.output_dir, args.sparsity, args.method)
+        info = prune(
+            resolve_model(args.model_path) if args.model_path else guide.student(),
+            args.output_dir,
+            args.sparsity,
+            args.method,
+        )
         if info:
-            print(f"{info.zeros:,} of {info.weights:,} attention and feed-forward weights are zero ({info.achieved:.2%})")
+            print(
+                f"{info.zeros:,} of {info.weights:,} attention and feed-forward weights are zero ({info.achieved:.2%})"
+            )
         print(f"{args.output_dir}; next: train_distillation.py --model_path {args.output_dir} --eval_only")
         return 0
 

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# Read when torch and huggingface_hub are first imported: one thread, for the machine is shared, and no internet.
+# Read when torch and huggingface_hub are first imported: one thread, for the machine is shared, and no
+# internet.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -25,7 +26,16 @@ hypothesis.settings.register_profile("affineur", deadline=None)
 hypothesis.settings.load_profile("affineur")
 
 #: Every encoder family that must go through the same commands.
-FAMILIES = ("camembert", "roberta", "bert", "distilbert", "xlm-roberta", "electra", "deberta-v2", "modernbert")
+FAMILIES = (
+    "camembert",
+    "roberta",
+    "bert",
+    "distilbert",
+    "xlm-roberta",
+    "electra",
+    "deberta-v2",
+    "modernbert",
+)
 LABELS = ("O", "I-LOC", "I-PER", "I-MISC", "I-ORG")
 
 ModelFactory = Callable[..., Path]
@@ -45,9 +55,34 @@ _TEMPLATES = (
     "{PER} travaille chez {ORG} avec {PER2} .",
 )
 _NAMES = {
-    "PER": ("Marie Duval", "Jean-Pierre Morvan", "Élodie", "Ahmed Benali", "Léa Fontaine", "Hugues de La Tour", "Zoé Lambert", "Noël"),
-    "LOC": ("Paris", "Saint-Étienne", "Clermont-Ferrand", "la Bretagne", "Lyon", "Aix", "le Mont Ventoux", "Nîmes"),
-    "ORG": ("Laiterie Durand", "la Banque du Nord", "Arvoril", "l' Union des Métiers", "Télévox", "Compagnie des Eaux Vives"),
+    "PER": (
+        "Marie Duval",
+        "Jean-Pierre Morvan",
+        "Élodie",
+        "Ahmed Benali",
+        "Léa Fontaine",
+        "Hugues de La Tour",
+        "Zoé Lambert",
+        "Noël",
+    ),
+    "LOC": (
+        "Paris",
+        "Saint-Étienne",
+        "Clermont-Ferrand",
+        "la Bretagne",
+        "Lyon",
+        "Aix",
+        "le Mont Ventoux",
+        "Nîmes",
+    ),
+    "ORG": (
+        "Laiterie Durand",
+        "la Banque du Nord",
+        "Arvoril",
+        "l' Union des Métiers",
+        "Télévox",
+        "Compagnie des Eaux Vives",
+    ),
     "MISC": ("Les Nuits blanches", "la Fête du Lac", "Rouge Garance", "le Grand Prix", "Méridienne"),
 }
 _WORD_PIECES = ("bert", "distilbert", "electra")
@@ -81,19 +116,25 @@ def tiny_model(shared_model: ModelFactory, tmp_path_factory: pytest.TempPathFact
     """
 
     def make(family: str = "camembert", **changes: Any) -> Path:
-        return Path(shutil.copytree(shared_model(family, **changes), tmp_path_factory.mktemp("model") / family))
+        return Path(
+            shutil.copytree(shared_model(family, **changes), tmp_path_factory.mktemp("model") / family)
+        )
 
     return make
 
 
 @pytest.fixture(scope="session")
-def shared_onnx(shared_model: ModelFactory, shared_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared_onnx(
+    shared_model: ModelFactory, shared_corpus: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """A CamemBERT of two layers exported to ONNX in full precision, once: look, do not touch."""
     from affineur.compress.exporting import export
     from affineur.entities import open_corpus
 
     out = tmp_path_factory.mktemp("shared") / "onnx"
-    return export(shared_model("camembert", num_hidden_layers=2), out, text=open_corpus(shared_corpus / "train.conll"))
+    return export(
+        shared_model("camembert", num_hidden_layers=2), out, text=open_corpus(shared_corpus / "train.conll")
+    )
 
 
 @pytest.fixture(scope="session")
@@ -115,7 +156,9 @@ def shared_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def corpus(shared_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with ``train.conll``, ``dev.conll`` and ``test.conll``: invented French sentences, IO tags."""
+    """Return a folder with ``train.conll``, ``dev.conll`` and ``test.conll``: invented French sentences, IO
+    tags.
+    """
     return Path(shutil.copytree(shared_corpus, tmp_path_factory.mktemp("data") / "corpus"))
 
 
@@ -125,7 +168,9 @@ def _write_corpus(folder: Path) -> Path:
     folder.mkdir()
     for name, count, seed in (("train", 60, 1), ("dev", 20, 2), ("test", 20, 3)):
         rng = random.Random(seed)
-        write_conll([_sentence(_TEMPLATES[i % len(_TEMPLATES)], rng) for i in range(count)], folder / f"{name}.conll")
+        write_conll(
+            [_sentence(_TEMPLATES[i % len(_TEMPLATES)], rng) for i in range(count)], folder / f"{name}.conll"
+        )
     return folder
 
 
@@ -158,21 +203,31 @@ def _word_piece() -> Tokenizer:
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    tokenizer.train_from_iterator(_texts(), trainers.WordPieceTrainer(vocab_size=220, special_tokens=special, show_progress=False))
+    tokenizer.train_from_iterator(
+        _texts(), trainers.WordPieceTrainer(vocab_size=220, special_tokens=special, show_progress=False)
+    )
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     return tokenizer
 
 
 def _byte_level(family: str) -> Tokenizer:
-    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"] if family == "roberta" else ["[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]"]
+    special = (
+        ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+        if family == "roberta"
+        else ["[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]"]
+    )
     tokenizer = Tokenizer(cutters.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=340, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=340, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
     tokenizer.train_from_iterator(_texts(), trainer)
     if family == "roberta":
-        tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
+        tokenizer.post_processor = processors.RobertaProcessing(
+            ("</s>", 2), ("<s>", 0), add_prefix_space=False
+        )
     else:
         tokenizer.post_processor = _template("[CLS]", "[SEP]")
     return tokenizer
@@ -182,10 +237,14 @@ def _unigram(family: str) -> Tokenizer:
     first, last, unknown = ("[CLS]", "[SEP]", "[UNK]") if family == "deberta-v2" else ("<s>", "</s>", "<unk>")
     special = [first, "<pad>", last, unknown, "<mask>"]
     tokenizer = Tokenizer(cutters.Unigram())
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")])
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")]
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
-    trainer = trainers.UnigramTrainer(vocab_size=200, special_tokens=special, unk_token=unknown, show_progress=False)
+    trainer = trainers.UnigramTrainer(
+        vocab_size=200, special_tokens=special, unk_token=unknown, show_progress=False
+    )
     tokenizer.train_from_iterator(_texts(), trainer)
     tokenizer.post_processor = _template(first, last)
     return tokenizer
@@ -201,7 +260,9 @@ def write_tokenizer(folder: Path, family: str) -> Tokenizer:
 
     tokenizer = build_tokenizer(family)
     first, last, unknown, pad, mask = (
-        ("[CLS]", "[SEP]", "[UNK]", "[PAD]", "[MASK]") if tokenizer.token_to_id("[PAD]") is not None else ("<s>", "</s>", "<unk>", "<pad>", "<mask>")
+        ("[CLS]", "[SEP]", "[UNK]", "[PAD]", "[MASK]")
+        if tokenizer.token_to_id("[PAD]") is not None
+        else ("<s>", "</s>", "<unk>", "<pad>", "<mask>")
     )
     if family == "deberta-v2":
         first, last, unknown = "[CLS]", "[SEP]", "[UNK]"
@@ -218,15 +279,25 @@ def write_tokenizer(folder: Path, family: str) -> Tokenizer:
     return tokenizer
 
 
-def tiny_config(family: str, vocab_size: int, pad_id: int, labels: tuple[str, ...] = LABELS, **changes: Any) -> Any:
+def tiny_config(
+    family: str, vocab_size: int, pad_id: int, labels: tuple[str, ...] = LABELS, **changes: Any
+) -> Any:
     """Return a configuration: three layers of 32, windows of 64 pieces."""
     from transformers import AutoConfig
 
     roberta_like = family in ("camembert", "roberta", "xlm-roberta")
-    size: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48}
+    size: dict[str, Any] = {
+        "hidden_size": 32,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "intermediate_size": 48,
+    }
     if family == "distilbert":
         size = {"dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim": 48}
-        changes = {{"num_hidden_layers": "n_layers", "hidden_size": "dim"}.get(name, name): value for name, value in changes.items()}
+        changes = {
+            {"num_hidden_layers": "n_layers", "hidden_size": "dim"}.get(name, name): value
+            for name, value in changes.items()
+        }
     special: dict[str, dict[str, Any]] = {
         "electra": {"embedding_size": 16},
         "deberta-v2": {  # as in DeBERTa v3
@@ -258,7 +329,14 @@ def tiny_config(family: str, vocab_size: int, pad_id: int, labels: tuple[str, ..
     return AutoConfig.for_model(family, **options)
 
 
-def _build_model(folder: Path, family: str, labels: tuple[str, ...] = LABELS, dtype: str = "float32", seed: int = 7, **changes: Any) -> Path:
+def _build_model(
+    folder: Path,
+    family: str,
+    labels: tuple[str, ...] = LABELS,
+    dtype: str = "float32",
+    seed: int = 7,
+    **changes: Any,
+) -> Path:
     import torch
     from transformers import AutoModelForTokenClassification
 
@@ -267,7 +345,9 @@ def _build_model(folder: Path, family: str, labels: tuple[str, ...] = LABELS, dt
     folder.mkdir(parents=True)
     tokenizer = write_tokenizer(folder, family)
     pad = "[PAD]" if tokenizer.token_to_id("[PAD]") is not None else "<pad>"
-    config = tiny_config(family, tokenizer.get_vocab_size(), int(tokenizer.token_to_id(pad) or 0), tuple(labels), **changes)
+    config = tiny_config(
+        family, tokenizer.get_vocab_size(), int(tokenizer.token_to_id(pad) or 0), tuple(labels), **changes
+    )
     with torch.random.fork_rng(), quiet():
         torch.manual_seed(seed)
         model = AutoModelForTokenClassification.from_config(config)

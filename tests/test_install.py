@@ -1,4 +1,6 @@
-"""The bare wheel in a clean environment: it installs without torch, imports, looks at models and says what it lacks."""
+"""The bare wheel in a clean environment: it installs without torch, imports, looks at models and says what it
+lacks.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +19,27 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clean")
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(folder), str(ROOT)]
+    build = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        str(folder),
+        str(ROOT),
+    ]
     subprocess.run(build, check=True, capture_output=True)
     venv.create(folder / "venv", with_pip=True)
     python = folder / "venv" / "bin" / "python"
-    installed = subprocess.run([python, "-m", "pip", "install", "--quiet", next(folder.glob("*.whl"))], capture_output=True, text=True, check=False)
+    installed = subprocess.run(
+        [python, "-m", "pip", "install", "--quiet", next(folder.glob("*.whl"))],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if installed.returncode:
         pytest.skip(f"no package registry to install the base dependencies from: {installed.stderr[-200:]}")
     return python
@@ -57,8 +75,12 @@ def test_an_exported_model_needs_no_torch(shared_model, shared_corpus: Path, tmp
     wanted = load_tagger(source).predict_batch(texts)
     assert any(wanted)
     ours = [each["entities"] for each in json.loads(found.read_text("utf-8"))]
-    assert [[{**e, "score": 0} for e in each] for each in ours] == [[{**asdict(e), "score": 0} for e in each] for each in wanted]
-    assert [e["score"] for each in ours for e in each] == pytest.approx([e.score for each in wanted for e in each], abs=1e-4)
+    assert [[{**e, "score": 0} for e in each] for each in ours] == [
+        [{**asdict(e), "score": 0} for e in each] for each in wanted
+    ]
+    assert [e["score"] for each in ours for e in each] == pytest.approx(
+        [e.score for each in wanted for e in each], abs=1e-4
+    )
 
 
 def _run(python: Path, *words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -25,7 +25,9 @@ def test_the_first_lines_have_commands_transcript_python_and_table() -> None:
         assert wanted in top
 
 
-def test_the_onnx_guide_runs(shared_onnx: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_onnx_guide_runs(
+    shared_onnx: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     guide = (Path(__file__).parents[1] / "docs" / "onnx.md").read_text("utf-8")
     code = re.search(r"```python\n(.*?)```", guide, re.DOTALL)
     assert code is not None

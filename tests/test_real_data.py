@@ -1,4 +1,6 @@
-"""On real French NER, where it lies beside the checkout: our F1 is seqeval's, and the teacher scores what its card says."""
+"""On real French NER, where it lies beside the checkout: our F1 is seqeval's, and the teacher scores what its
+card says.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ DATA = Path(__file__).parents[2] / "shared" / "data"
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize(
-    ("name", "types", "f1"), [("wikineural-fr/test.conll", None, 0.8020), ("europeana-fr/press-a.conll", ["LOC", "ORG", "PER"], None)]
+    ("name", "types", "f1"),
+    [("wikineural-fr/test.conll", None, 0.8020), ("europeana-fr/press-a.conll", ["LOC", "ORG", "PER"], None)],
 )
 def test_f1_is_seqevals(name: str, types: list[str] | None, f1: float | None) -> None:
     if not (DATA / name).exists():
@@ -28,7 +31,9 @@ def test_f1_is_seqevals(name: str, types: list[str] | None, f1: float | None) ->
     sentences = list(corpus)
     kept = {f"I-{kind}" for kind in types or corpus.types}
     gold = [project(s.tags, corpus.scheme, Scheme.IO) for s in sentences]
-    predicted = [[tag if tag in kept else "O" for tag in tags] for tags in tagger.tag([s.words for s in sentences])]
+    predicted = [
+        [tag if tag in kept else "O" for tag in tags] for tags in tagger.tag([s.words for s in sentences])
+    ]
     assert ours.total.f1 == pytest.approx(metrics.f1_score(gold, predicted), abs=5e-5)
     report = metrics.classification_report(gold, predicted, output_dict=True)
     for kind in ours.types:

@@ -1,7 +1,9 @@
-"""Affineur turns a fine-tuned token classifier into the smallest, fastest one that still passes your F1 bar, and proves it.
+"""Affineur turns a fine-tuned token classifier into the smallest, fastest one that still passes your F1 bar.
 
-``import affineur`` is cheap and free of torch, and lets transformers load packed folders; the names below load their room when
-they are first used.
+And proves it.
+
+``import affineur`` is cheap and free of torch, and lets transformers load packed folders; the names below
+load their room when they are first used.
 """
 
 from __future__ import annotations
@@ -15,7 +17,19 @@ from affineur.registration import register as _register
 
 if TYPE_CHECKING:
     from affineur.artifact import describe
-    from affineur.compress import KeepZeros, cast, distill, pack, prune, prune_model, recover, shrink, train, trim_vocabulary, unpack
+    from affineur.compress import (
+        KeepZeros,
+        cast,
+        distill,
+        pack,
+        prune,
+        prune_model,
+        recover,
+        shrink,
+        train,
+        trim_vocabulary,
+        unpack,
+    )
     from affineur.compress.exporting import export
     from affineur.compress.quantizing import quantize
     from affineur.errors import AffineurError
@@ -25,7 +39,8 @@ if TYPE_CHECKING:
 
 __version__ = version("affineur")
 
-# ONNX Runtime tells Microsoft what it runs, from 1.29 on Linux too, unless this is set before it is first imported (its docs/Privacy.md).
+# ONNX Runtime tells Microsoft what it runs, from 1.29 on Linux too, unless this is set before it is first
+# imported (its docs/Privacy.md).
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 _register()  # so that transformers' from_pretrained loads packed folders; imports nothing
 

@@ -68,7 +68,9 @@ class MissingExtraError(AffineurError):
     """
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs packages that are not installed; type: pip install 'affineur[{extra}]'")
+        super().__init__(
+            f"{what} needs packages that are not installed; type: pip install 'affineur[{extra}]'"
+        )
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -1,4 +1,7 @@
-"""Names that load their room when they are first used (PEP 562), so that importing a package costs nothing and needs no torch."""
+"""Names that load their room when they are first used (PEP 562).
+
+That importing a package costs nothing and needs no torch.
+"""
 
 from __future__ import annotations
 

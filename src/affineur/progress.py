@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-#: ``listener(what, done, total)``; ``total`` is ``None`` when unknown, and ``done`` is ``None`` for a plain remark.
+#: ``listener(what, done, total)``; ``total`` is ``None`` when unknown, and ``done`` is ``None`` for a plain
+#: remark.
 Listener = Callable[[str, int | None, int | None], None]
 
 _listener: ContextVar[Listener | None] = ContextVar("affineur_progress", default=None)

@@ -1,6 +1,7 @@
 """What transformers loads packed folders with; imported only then (see :mod:`affineur.registration`).
 
-It stands outside the room ``compress``, whose training stages take longer to import than a model takes to load.
+It stands outside the room ``compress``, whose training stages take longer to import than a model takes to
+load.
 """
 
 from __future__ import annotations
@@ -58,7 +59,14 @@ class Unpack(ConversionOps):
     def __init__(self, hf_quantizer: object = None) -> None:
         """Take, as every loading operation does, the quantizer; it is not needed."""
 
-    def convert(self, input_dict: dict[str, Any], *_words: Any, model: Any = None, full_layer_name: str = "", **_options: Any) -> dict[str, Any]:
+    def convert(
+        self,
+        input_dict: dict[str, Any],
+        *_words: Any,
+        model: Any = None,
+        full_layer_name: str = "",
+        **_options: Any,
+    ) -> dict[str, Any]:
         """Return the tensors under the same names."""
 
         def dense(tensor: torch.Tensor) -> torch.Tensor:
@@ -68,10 +76,17 @@ class Unpack(ConversionOps):
             if not is_packed(raw[:8].tobytes()):
                 return tensor
             layout = read_layout(raw, full_layer_name)
-            made = torch.from_numpy(unpack(raw, layout).view("u1")).view(getattr(torch, _DTYPES[layout.dtype])).reshape(layout.shape)
+            made = (
+                torch.from_numpy(unpack(raw, layout).view("u1"))
+                .view(getattr(torch, _DTYPES[layout.dtype]))
+                .reshape(layout.shape)
+            )
             return made.to(tensor.device, model.get_parameter_or_buffer(full_layer_name).dtype)
 
-        return {name: [dense(t) for t in found] if isinstance(found, list) else dense(found) for name, found in input_dict.items()}
+        return {
+            name: [dense(t) for t in found] if isinstance(found, list) else dense(found)
+            for name, found in input_dict.items()
+        }
 
     @property
     def reverse_op(self) -> Unpack:
@@ -82,8 +97,9 @@ class Unpack(ConversionOps):
 class PackedQuantizer(HfQuantizer):
     """Loads a packed folder as the dense model it was made of.
 
-    Digests are taken in a thread of their own while tensors are unpacked (sha256 and numpy work without the interpreter's
-    lock, and each takes about as long as the other); no model is handed out before they are found right.
+    Digests are taken in a thread of their own while tensors are unpacked (sha256 and numpy work without the
+    interpreter's lock, and each takes about as long as the other); no model is handed out before they are
+    found right.
     """
 
     quantization_config: PackedConfig
@@ -94,7 +110,9 @@ class PackedQuantizer(HfQuantizer):
         """Say how the serialized names are loaded."""
         return {"dequantize": Unpack}
 
-    def _process_model_before_weight_loading(self, model: Any, checkpoint_files: Sequence[str] | None = None, **_options: Any) -> Any:
+    def _process_model_before_weight_loading(
+        self, model: Any, checkpoint_files: Sequence[str] | None = None, **_options: Any
+    ) -> Any:
         files = [Path(file) for file in checkpoint_files or ()]
         pool = ThreadPoolExecutor(1)
         self._verified: Future[None] = pool.submit(_verify, {file.parent for file in files})
@@ -107,7 +125,9 @@ class PackedQuantizer(HfQuantizer):
         # A base model's names lack the prefix that the same tensors have in a model with a head.
         prefix = f"{model.base_model_prefix}."
         expected = {name.removeprefix(prefix): tensor.shape for name, tensor in model.state_dict().items()}
-        if any(tensor.shape != expected.get(tensor.name.removeprefix(prefix), tensor.shape) for tensor in found):
+        if any(
+            tensor.shape != expected.get(tensor.name.removeprefix(prefix), tensor.shape) for tensor in found
+        ):
             self._verified.result()  # transformers is about to raise, and the digest knows better why
         return model
 

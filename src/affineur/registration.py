@@ -1,8 +1,8 @@
 """Telling transformers about packed folders, without importing it: cheap and free of torch.
 
-transformers looks a checkpoint's ``quant_method`` up in two tables of ``transformers.quantizers.auto``. Ours is entered
-there when that module is imported, now or later, whichever of the two packages comes first; what the entries stand for
-(:mod:`affineur.quantizer`) is imported when a packed folder is really loaded.
+transformers looks a checkpoint's ``quant_method`` up in two tables of ``transformers.quantizers.auto``. Ours
+is entered there when that module is imported, now or later, whichever of the two packages comes first; what
+the entries stand for (:mod:`affineur.quantizer`) is imported when a packed folder is really loaded.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class _Later:
 class _Watcher:
     """A finder that finds nothing itself: it lets the others find transformers' table and adds a line to it."""
 
-    def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         if name != _AUTO:
             return None
         others = (finder for finder in sys.meta_path if finder is not self)
@@ -61,7 +63,10 @@ def _enter(auto: ModuleType) -> None:
 
 def register() -> None:
     """Make ``from_pretrained`` of transformers load packed folders; once is enough, again does no harm."""
-    if not any(type(finder).__name__ == _Watcher.__name__ and type(finder).__module__ == __name__ for finder in sys.meta_path):
+    if not any(
+        type(finder).__name__ == _Watcher.__name__ and type(finder).__module__ == __name__
+        for finder in sys.meta_path
+    ):
         sys.meta_path.insert(0, _Watcher())
     if _AUTO in sys.modules:
         _enter(import_module(_AUTO))  # waits where another thread is still importing it

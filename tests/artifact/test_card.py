@@ -1,4 +1,6 @@
-"""Model cards: what the Hub's own library reads in them, what readers see, and what happens to what people wrote."""
+"""Model cards: what the Hub's own library reads in them, what readers see, and what happens to what people
+wrote.
+"""
 
 from __future__ import annotations
 
@@ -42,14 +44,23 @@ from affineur.artifact.card.names import is_id
 from affineur.errors import ModelError, ParameterError
 from affineur.progress import listening
 
-TRAINING = {"epochs": 1.0, "learning_rate": 2e-4, "batch_size": 16, "weight_decay": 0.01, "warmup": 0.1, "seed": 13}
+TRAINING = {
+    "epochs": 1.0,
+    "learning_rate": 2e-4,
+    "batch_size": 16,
+    "weight_decay": 0.01,
+    "warmup": 0.1,
+    "seed": 13,
+}
 UNUSED = {"label_smoothing": 0.0, "patience": None, "keep_best": False}
 SOFT = {"soft_weight": 0.3, "temperature": 2.0, "hidden_weight": 0.0}
 DATA = {
     "train": {"name": "/home/me/secret/train.conll", "digest": "ab" * 32, "sentences": 2400},
     "dev": {"name": "dev.conll", "digest": "cd" * 32, "sentences": 400},
 }
-DISTILL = Parent("distill", "d1" * 32, "student_11L", {"layers": 11, "keep": "search", **TRAINING, **UNUSED, **SOFT}, DATA)
+DISTILL = Parent(
+    "distill", "d1" * 32, "student_11L", {"layers": 11, "keep": "search", **TRAINING, **UNUSED, **SOFT}, DATA
+)
 GIVEN = Parent("given", "d2" * 32, "teacher")
 PRUNED = Manifest(
     "transformers",
@@ -71,7 +82,14 @@ SCORED = Measured(
     recall=0.84,
     accuracy=0.97,
     per_type={
-        "PER": {"f1": 0.9, "f1_low": 0.88, "f1_high": 0.92, "precision": 0.91, "recall": 0.89, "support": 1200},
+        "PER": {
+            "f1": 0.9,
+            "f1_low": 0.88,
+            "f1_high": 0.92,
+            "precision": 0.91,
+            "recall": 0.89,
+            "support": 1200,
+        },
         "MISC": {"f1": 0.0, "f1_low": 0.0, "f1_high": 0.0, "precision": 0.0, "recall": 0.0, "support": 0},
     },
     baseline="teacher",
@@ -120,7 +138,12 @@ def test_the_hubs_library_reads_the_scores(artifact: Path) -> None:
         {"f1": SCORED.f1, "precision": 0.85, "recall": 0.84, "accuracy": 0.97}, abs=1e-6
     )
     f1 = results["f1"]
-    assert (f1.task_type, f1.dataset_name, f1.dataset_type, f1.dataset_split) == ("token-classification", "test.conll", "test-conll", "test")
+    assert (f1.task_type, f1.dataset_name, f1.dataset_type, f1.dataset_split) == (
+        "token-classification",
+        "test.conll",
+        "test-conll",
+        "test",
+    )
     assert f1.dataset_args == {"sha256": SCORED.data_digest}
     assert f1.metric_args == {"f1_low": 0.8312, "f1_high": 0.8599, "confidence": 0.95}
     assert "95 % interval 0.831 to 0.860" in f1.metric_name
@@ -147,7 +170,10 @@ def test_what_a_reader_sees(artifact: Path) -> None:
     assert f"{info.sparsity:.2%} of the attention and feed-forward weights" in text
     assert "of the whole model" in text
     assert f"digest `{open_folder(artifact).digest()[:12]}`" in text
-    assert "2. from `student_11L`: distill, digest `d1d1d1d1d1d1`\n3. from `teacher`: given, digest `d2d2d2d2d2d2`" in text
+    assert (
+        "2. from `student_11L`: distill, digest `d1d1d1d1d1d1`\n3. from `teacher`: given, digest `d2d2d2d2d2d2`"
+        in text
+    )
     assert "`O`, `I-LOC`, `I-PER`, `I-MISC`, `I-ORG`" in text
     assert "**F1 84.51%** (95 % interval 83.1–86.0)" in text
     assert "| PER | 90.00% | 88.0–92.0 | 91.00% | 89.00% | 1,200 |" in text
@@ -161,7 +187,9 @@ def test_what_a_reader_sees(artifact: Path) -> None:
     assert "It learned from `train.conll`, after whatever `teacher` had learned from." in text
     assert "The scores above are those of `test.conll` alone" in text
     assert "Not measured" not in text
-    assert "secret" not in text.replace(str(artifact), "")  # where things lay on this machine is nobody's business
+    assert "secret" not in text.replace(
+        str(artifact), ""
+    )  # where things lay on this machine is nobody's business
     assert re.search(r"## Environment\n\nPython 3", text)
 
 
@@ -176,8 +204,13 @@ def test_without_scores_it_says_how_to_get_them(artifact: Path) -> None:
 def test_dev_scores_are_told_for_what_they_are(artifact: Path) -> None:
     info = describe(artifact)
     last = card_text(info, replace(PRUNED, scores={"dev_f1": [0.5, 0.9, 0.7]}))
-    assert "On dev data, while it was made: F1 70.00%. Decisions may have been made on that data: it is no test score." in last
-    assert "F1 90.00%" in card_text(info, replace(PRUNED, parameters={"keep_best": True}, scores={"dev_f1": [0.5, 0.9, 0.7]}))
+    assert (
+        "On dev data, while it was made: F1 70.00%. Decisions may have been made on that data: it is no test score."
+        in last
+    )
+    assert "F1 90.00%" in card_text(
+        info, replace(PRUNED, parameters={"keep_best": True}, scores={"dev_f1": [0.5, 0.9, 0.7]})
+    )
     for odd in ([], None, "x", {"a": 1}, ["x"]):
         assert "On dev data" not in card_text(info, replace(PRUNED, scores={"dev_f1": odd}))
 
@@ -191,12 +224,19 @@ def test_zeros_and_half_precision_are_limits(tiny_model) -> None:
     assert "neither smaller nor faster" not in card_text(describe(folder), PRUNED)
     weights = load_file(folder / "model.safetensors")
     name = next(n for n in weights if n.endswith("query.weight"))
-    save_file({**weights, name: torch.zeros_like(weights[name])}, folder / "model.safetensors", {"format": "pt"})
+    save_file(
+        {**weights, name: torch.zeros_like(weights[name])}, folder / "model.safetensors", {"format": "pt"}
+    )
     assert "neither smaller nor faster" in card_text(describe(folder), PRUNED)
 
 
-@pytest.mark.parametrize("family", ["camembert", "roberta", "bert", "distilbert", "xlm-roberta", "electra", "deberta-v2", "modernbert"])
-def test_the_code_runs_as_printed(family: str, tiny_model, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "family",
+    ["camembert", "roberta", "bert", "distilbert", "xlm-roberta", "electra", "deberta-v2", "modernbert"],
+)
+def test_the_code_runs_as_printed(
+    family: str, tiny_model, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     import affineur
 
     folder = tiny_model(family)
@@ -248,7 +288,10 @@ def test_nothing_known_is_said_and_left_out(artifact: Path) -> None:
 
 
 def test_another_license_keeps_its_name_and_link(tmp_path: Path, artifact: Path) -> None:
-    found = carried(tmp_path, "---\nlicense: other\nlicense_name: my-license\nlicense_link: LICENSE\nlanguage: [fr, oc]\n---\n")
+    found = carried(
+        tmp_path,
+        "---\nlicense: other\nlicense_name: my-license\nlicense_link: LICENSE\nlanguage: [fr, oc]\n---\n",
+    )
     text = card_text(describe(artifact), PRUNED, None, found)
     assert yaml.safe_load(text.split("---\n")[1])["license_name"] == "my-license"
     assert yaml.safe_load(text.split("---\n")[1])["license_link"] == "LICENSE"
@@ -292,7 +335,10 @@ def test_a_card_that_is_no_file(tmp_path: Path) -> None:
     assert read_card(tmp_path) == Carried()
 
 
-@pytest.mark.parametrize("card", ["## Limitations\n", "# Bias, Risks, and Limitations\n", "**Limits.** x", "x\n\n### Out-of-scope use\n"])
+@pytest.mark.parametrize(
+    "card",
+    ["## Limitations\n", "# Bias, Risks, and Limitations\n", "**Limits.** x", "x\n\n### Out-of-scope use\n"],
+)
 def test_sections_on_limits_are_seen(card: str, tmp_path: Path) -> None:
     assert carried(tmp_path, card).limits
     assert not carried(tmp_path, "It has no limits.\n").limits
@@ -314,8 +360,12 @@ def test_sections_on_limits_are_seen(card: str, tmp_path: Path) -> None:
         ([GIVEN], ["a/b", "not an id", "c/d"], ["a/b", "c/d"]),
     ],
 )
-def test_the_base_is_the_topmost_known(parents: list[Parent], named: Any, wanted: Any, artifact: Path) -> None:
-    text = card_text(describe(artifact), replace(PRUNED, parents=parents), None, Carried({"base_model": named}))
+def test_the_base_is_the_topmost_known(
+    parents: list[Parent], named: Any, wanted: Any, artifact: Path
+) -> None:
+    text = card_text(
+        describe(artifact), replace(PRUNED, parents=parents), None, Carried({"base_model": named})
+    )
     assert yaml.safe_load(text.split("---\n")[1]).get("base_model") == wanted
 
 
@@ -342,7 +392,9 @@ def test_a_download_names_its_source(artifact: Path) -> None:
         ("quantize", [DISTILL, GIVEN], "quantized"),
     ],
 )
-def test_relations_in_the_hubs_words(stage: str, parents: list[Parent], wanted: str | None, artifact: Path) -> None:
+def test_relations_in_the_hubs_words(
+    stage: str, parents: list[Parent], wanted: str | None, artifact: Path
+) -> None:
     text = card_text(describe(artifact), replace(PRUNED, stage=stage, parents=parents))
     assert yaml.safe_load(text.split("---\n")[1]).get("base_model_relation") == wanted
 
@@ -367,22 +419,61 @@ def test_commands_are_those_that_made_it(artifact: Path) -> None:
 
     odd = "it's a\tmodel"
     made = [
-        Parent("recover", "r", "tuned", {**TRAINING, **UNUSED, **SOFT, "teacher": odd, "teacher_digest": "77" * 32}, DATA),
-        Parent("prune", "p", "pruned", {"sparsity": 0.5, "method": "wanda", "scope": "ffn", "max_layer_sparsity": 0.7}, {"calibration": {}}),
+        Parent(
+            "recover",
+            "r",
+            "tuned",
+            {**TRAINING, **UNUSED, **SOFT, "teacher": odd, "teacher_digest": "77" * 32},
+            DATA,
+        ),
+        Parent(
+            "prune",
+            "p",
+            "pruned",
+            {"sparsity": 0.5, "method": "wanda", "scope": "ffn", "max_layer_sparsity": 0.7},
+            {"calibration": {}},
+        ),
         DISTILL,
-        Parent("train", "t", odd, {**TRAINING, **UNUSED, "keep_best": True, "labels": ["O", "B-A", "I-A"], "replace_mentions": 0.5}, DATA),
+        Parent(
+            "train",
+            "t",
+            odd,
+            {**TRAINING, **UNUSED, "keep_best": True, "labels": ["O", "B-A", "I-A"], "replace_mentions": 0.5},
+            DATA,
+        ),
         replace(GIVEN, name="owner/base"),
     ]
     text = card_text(describe(artifact), replace(PRUNED, parents=made))
     parser = build_parser()
     parsed = [vars(parser.parse_args(shlex.split(line)[1:])) for line in commands(text)]
     assert [p["command"] for p in parsed] == ["train", "distill", "prune", "recover", "prune"]
-    assert [str(p["output"]) for p in parsed] == ["it's a model", "student_11L", "pruned", "tuned", artifact.name]
+    assert [str(p["output"]) for p in parsed] == [
+        "it's a model",
+        "student_11L",
+        "pruned",
+        "tuned",
+        artifact.name,
+    ]
     train, distill, prune, recover, last = parsed
-    assert (train["base"], train["tags"], train["replace_mentions"], train["label_smoothing"]) == ("owner/base", "BIO", 0.5, 0.0)
+    assert (train["base"], train["tags"], train["replace_mentions"], train["label_smoothing"]) == (
+        "owner/base",
+        "BIO",
+        0.5,
+        0.0,
+    )
     assert {key: distill[key] for key in (*TRAINING, *SOFT)} == {**TRAINING, **SOFT}
-    assert (distill["teacher"], distill["layers"], distill["keep"], distill["data"]) == ("it's a model", 11, "search", "DATA")
-    assert (prune["sparsity"], prune["method"], prune["scope"], prune["max_layer_sparsity"]) == (0.5, "wanda", "ffn", 0.7)
+    assert (distill["teacher"], distill["layers"], distill["keep"], distill["data"]) == (
+        "it's a model",
+        11,
+        "search",
+        "DATA",
+    )
+    assert (prune["sparsity"], prune["method"], prune["scope"], prune["max_layer_sparsity"]) == (
+        0.5,
+        "wanda",
+        "ffn",
+        0.7,
+    )
     assert {key: recover[key] for key in (*TRAINING, *SOFT)} == {**TRAINING, **SOFT}
     assert recover["teacher"] == "it's a model"
     assert (last["model"], last["sparsity"]) == ("tuned", 0.15)
@@ -391,7 +482,10 @@ def test_commands_are_those_that_made_it(artifact: Path) -> None:
 
 
 def test_what_the_command_line_cannot_say_is_said(artifact: Path) -> None:
-    parents = [replace(DISTILL, parameters={**DISTILL.parameters, "label_smoothing": 0.1, "keep_best": True}), GIVEN]
+    parents = [
+        replace(DISTILL, parameters={**DISTILL.parameters, "label_smoothing": 0.1, "keep_best": True}),
+        GIVEN,
+    ]
     first, second = commands(card_text(describe(artifact), replace(PRUNED, parents=parents)))
     assert first.endswith(" # in Python or a recipe, also: label_smoothing=0.1, keep_best=True")
     assert "#" not in second
@@ -403,9 +497,13 @@ def test_stages_without_a_command(artifact: Path) -> None:
     code = shlex.split(line)
     assert code[:2] == ["python", "-c"]
     assert code[2] == f"from affineur import cast; cast('student_11L', '{artifact.name}', 'float16')"
-    unknown = commands(card_text(describe(artifact), replace(PRUNED, stage="fold", parameters={"é": [1]})))[-1]
+    unknown = commands(card_text(describe(artifact), replace(PRUNED, stage="fold", parameters={"é": [1]})))[
+        -1
+    ]
     assert unknown == f'# fold: student_11L → {artifact.name}, parameters {{"é": [1]}}'
-    assert commands(card_text(describe(artifact), Manifest("transformers", "download")))[0].startswith("# download: how the model was made before")
+    assert commands(card_text(describe(artifact), Manifest("transformers", "download")))[0].startswith(
+        "# download: how the model was made before"
+    )
 
 
 # ---- writing it into an artifact
@@ -443,8 +541,22 @@ def test_other_scores_replace_the_old(artifact: Path) -> None:
 
 
 def test_from_the_keys_of_evaluate() -> None:
-    scores = {"f1": 0.5, "f1_low": 0.4, "f1_high": 0.6, "precision": 0.5, "recall": 0.5, "accuracy": 0.9, "per_type": {}, "sentences": 2, "words": 9}
-    found = Measured.of({**scores, "data": "x", "data_digest": "d", "scheme": "IO", "repaired_tags": 0}, split="dev", notes=["a"])
+    scores = {
+        "f1": 0.5,
+        "f1_low": 0.4,
+        "f1_high": 0.6,
+        "precision": 0.5,
+        "recall": 0.5,
+        "accuracy": 0.9,
+        "per_type": {},
+        "sentences": 2,
+        "words": 9,
+    }
+    found = Measured.of(
+        {**scores, "data": "x", "data_digest": "d", "scheme": "IO", "repaired_tags": 0},
+        split="dev",
+        notes=["a"],
+    )
     assert (found.f1, found.split, found.data, found.notes) == (0.5, "dev", "x", ["a"])
     with pytest.raises(TypeError):
         Measured.of(scores)
@@ -512,7 +624,12 @@ def test_a_card_may_be_edited_or_deleted_and_the_artifact_stays_whole(artifact: 
 def test_added_metadata_stays(artifact: Path) -> None:
     write_card(artifact)
     added = "license: mit\nlanguage: br\nwidget:\n- text: Brest\ndate: 2024-01-02\n"
-    text = text_of(artifact).replace("---\n", f"---\n{added}", 1).replace("- ner\n", "- ner\n- breton\n").replace("\n", "\r\n")
+    text = (
+        text_of(artifact)
+        .replace("---\n", f"---\n{added}", 1)
+        .replace("- ner\n", "- ner\n- breton\n")
+        .replace("\n", "\r\n")
+    )
     (artifact / CARD).write_bytes(text.replace("base_model: teacher", "base_model: me/teacher").encode())
     assert write_card(artifact, SCORED)
     found = front(artifact)
@@ -595,7 +712,25 @@ ODD = st.one_of(
     st.text(alphabet=st.characters(), max_size=20),
     st.text(alphabet="|`*_<>[]()#\\\n\r\t'\"\x00\x85\u2028\ud800-:!&~$", max_size=20),
     st.sampled_from(
-        ["---", "\n---\n", "no", "`", "``", "a|b", "\\|", "<script>", "[x](y)", "- a", "# a", "&lt;", "null", "'", '"', "\udcff", "{{x}}"]
+        [
+            "---",
+            "\n---\n",
+            "no",
+            "`",
+            "``",
+            "a|b",
+            "\\|",
+            "<script>",
+            "[x](y)",
+            "- a",
+            "# a",
+            "&lt;",
+            "null",
+            "'",
+            '"',
+            "\udcff",
+            "{{x}}",
+        ]
     ),
 )
 
@@ -609,8 +744,18 @@ def folded(text: str) -> str:
     return " ".join(re.sub(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff]", "\ufffd", text).split())
 
 
-@given(model=ODD, data=ODD, parent=ODD, kinds=st.lists(ODD, max_size=3, unique=True), cell=ODD, note=ODD, split=ODD)
-def test_odd_names_break_nothing(info, model: str, data: str, parent: str, kinds: list[str], cell: str, note: str, split: str) -> None:
+@given(
+    model=ODD,
+    data=ODD,
+    parent=ODD,
+    kinds=st.lists(ODD, max_size=3, unique=True),
+    cell=ODD,
+    note=ODD,
+    split=ODD,
+)
+def test_odd_names_break_nothing(
+    info, model: str, data: str, parent: str, kinds: list[str], cell: str, note: str, split: str
+) -> None:
     per_type = dict.fromkeys(kinds, SCORED.per_type["PER"])
     measured = replace(
         SCORED,
@@ -632,7 +777,13 @@ def test_odd_names_break_nothing(info, model: str, data: str, parent: str, kinds
         data={"train": {"name": data, "digest": cell, "sentences": note}},
         recipe=cell or None,
     )
-    text = card_text(info, manifest, measured, Carried({"license": note, "x": {"y": [data]}, "tags": [cell]}, limits=True), model)
+    text = card_text(
+        info,
+        manifest,
+        measured,
+        Carried({"license": note, "x": {"y": [data]}, "tags": [cell]}, limits=True),
+        model,
+    )
     text.encode()
     card = ModelCard(text)
     result = card.data.eval_results[0]
@@ -641,8 +792,21 @@ def test_odd_names_break_nothing(info, model: str, data: str, parent: str, kinds
     assert "\n" not in result.dataset_name + card.data.model_name
     parsed = MarkdownIt("commonmark").enable("table").parse(card.text)
     headings = [after.content for token, after in pairwise(parsed) if token.type == "heading_open"]
-    assert headings[1:] == ["Lineage", "Labels", "Use", "Scores", "Limits", "Reproduce", "License", "Environment"]
-    cells = ["".join(child.content for child in after.children or ()) for token, after in pairwise(parsed) if token.type in ("td_open", "th_open")]
+    assert headings[1:] == [
+        "Lineage",
+        "Labels",
+        "Use",
+        "Scores",
+        "Limits",
+        "Reproduce",
+        "License",
+        "Environment",
+    ]
+    cells = [
+        "".join(child.content for child in after.children or ())
+        for token, after in pairwise(parsed)
+        if token.type in ("td_open", "th_open")
+    ]
     first = [folded(kind) for kind in kinds]
     assert cells[6 if kinds else 0 :: 6][: len(kinds)] == first
     assert [c.strip() for c in cells[-4:]] == ["Model", folded(note), folded(cell), "1"]

@@ -15,7 +15,16 @@ from affineur.artifact import open_folder
 from affineur.artifact.folder import file_digest
 from affineur.errors import ModelError
 
-FAMILIES = ("camembert", "roberta", "bert", "distilbert", "xlm-roberta", "electra", "deberta-v2", "modernbert")
+FAMILIES = (
+    "camembert",
+    "roberta",
+    "bert",
+    "distilbert",
+    "xlm-roberta",
+    "electra",
+    "deberta-v2",
+    "modernbert",
+)
 
 
 def refused(folder: Path, match: str) -> None:
@@ -58,7 +67,13 @@ def test_no_config(tiny_model) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "match"), [("{", "not valid JSON"), ("", "not valid JSON"), (b"\xff\xfe", "not valid JSON"), ("[]", "not a JSON object")]
+    ("text", "match"),
+    [
+        ("{", "not valid JSON"),
+        ("", "not valid JSON"),
+        (b"\xff\xfe", "not valid JSON"),
+        ("[]", "not a JSON object"),
+    ],
 )
 def test_a_bad_config(text: str | bytes, match: str, tiny_model) -> None:
     folder = tiny_model()
@@ -79,10 +94,15 @@ def test_a_bad_config(text: str | bytes, match: str, tiny_model) -> None:
     ],
 )
 def test_the_wrong_head(architectures: object, named: str, tiny_model) -> None:
-    refused(configure(tiny_model(), architectures=architectures), rf"no token-classification head \(architecture: {named}, expected .*affineur train")
+    refused(
+        configure(tiny_model(), architectures=architectures),
+        rf"no token-classification head \(architecture: {named}, expected .*affineur train",
+    )
 
 
-@pytest.mark.parametrize("id2label", [..., None, [], ["O"], 3, {"a": "O"}, {"1": "O"}, {"0": "O", "2": "I-LOC"}])
+@pytest.mark.parametrize(
+    "id2label", [..., None, [], ["O"], 3, {"a": "O"}, {"1": "O"}, {"0": "O", "2": "I-LOC"}]
+)
 def test_unusable_labels(id2label: object, tiny_model) -> None:
     refused(configure(tiny_model(), id2label=id2label), "no usable id2label")
 
@@ -99,7 +119,10 @@ def test_labels_that_do_not_fit_the_classifier(count: int, tiny_model) -> None:
 
 def test_a_classifier_without_a_shape(tiny_model) -> None:
     folder = tiny_model()
-    save_file(load_file(folder / "model.safetensors") | {"classifier.weight": torch.tensor(1.0)}, folder / "model.safetensors")
+    save_file(
+        load_file(folder / "model.safetensors") | {"classifier.weight": torch.tensor(1.0)},
+        folder / "model.safetensors",
+    )
     refused(folder, "the classifier has 0 outputs")
 
 
@@ -114,12 +137,23 @@ def test_only_pickles_are_refused_by_name(name: str, tiny_model) -> None:
     folder = tiny_model()
     (folder / "model.safetensors").rename(folder / name)
     (folder / "optimizer.pt").write_text("x")
-    refused(folder, rf"has its weights only as {name}, a pickle, which can run code when it is read; expected model.safetensors")
+    refused(
+        folder,
+        rf"has its weights only as {name}, a pickle, which can run code when it is read; expected model.safetensors",
+    )
 
 
 def test_what_a_trainer_leaves_is_ignored(tiny_model) -> None:
     folder = tiny_model()
-    for name in ("optimizer.pt", "scheduler.pt", "training_args.bin", "rng_state.pth", "rng_state_0.pth", "scaler.pt", "optimizer.bin"):
+    for name in (
+        "optimizer.pt",
+        "scheduler.pt",
+        "training_args.bin",
+        "rng_state.pth",
+        "rng_state_0.pth",
+        "scaler.pt",
+        "optimizer.bin",
+    ):
         (folder / name).write_text("x")
     assert open_folder(folder).layers == 3
     (folder / "pytorch_model.bin").write_text("x")  # beside safetensors a pickle is merely never read
@@ -144,7 +178,9 @@ def test_the_digest_follows_what_decides_the_outputs(tiny_model) -> None:
     seen = {before}
     for name in ("model.safetensors", "config.json", "tokenizer.json"):
         content = (folder / name).read_bytes()
-        (folder / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]) if name == "model.safetensors" else content + b" ")
+        (folder / name).write_bytes(
+            content[:-1] + bytes([content[-1] ^ 1]) if name == "model.safetensors" else content + b" "
+        )
         os.utime(folder / name, ns=(0, 0))
         seen.add(open_folder(folder).digest())
     assert len(seen) == 4
@@ -158,7 +194,11 @@ def test_two_copies_have_one_digest(tiny_model) -> None:
 def test_a_file_digest_is_read_again_when_the_file_changes(tmp_path: Path) -> None:
     file = tmp_path / "a"
     file.write_text("abc")
-    assert file_digest(file) == file_digest(file) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert (
+        file_digest(file)
+        == file_digest(file)
+        == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    )
     file.write_text("abd")
     os.utime(file, ns=(0, 0))
     assert file_digest(file) == "a52d159f262b2c6ddb724a61840befc36eb30c88877a4030b65cbe86298449c9"

@@ -13,7 +13,10 @@ from affineur.errors import ParameterError
 
 def test_a_second_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
     with alone(tmp_path / "out", "wait"):
-        with pytest.raises(ParameterError, match=r"another process is making .*/out; wait for it, or go away"), alone(tmp_path / "out", "go away"):
+        with (
+            pytest.raises(ParameterError, match=r"another process is making .*/out; wait for it, or go away"),
+            alone(tmp_path / "out", "go away"),
+        ):
             pass
         with alone(tmp_path / "other", "wait"):
             pass

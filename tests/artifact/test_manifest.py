@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 
-from affineur.artifact import MANIFEST, Manifest, Parent, describe_machine, environment, read_manifest, verify, write_manifest
+from affineur.artifact import (
+    MANIFEST,
+    Manifest,
+    Parent,
+    describe_machine,
+    environment,
+    read_manifest,
+    verify,
+    write_manifest,
+)
 from affineur.artifact.manifest import FORMAT
 from affineur.errors import ModelError
 
@@ -71,8 +80,12 @@ def test_a_tampered_byte(position: int, folder: Path) -> None:
     content = bytearray((folder / "weights").read_bytes())
     content[position] ^= 1
     (folder / "weights").write_bytes(content)
-    os.utime(folder / "weights", ns=(0, 0))  # the clock of a file system may be coarser than this test is fast
-    with pytest.raises(ModelError, match=r"weights is not the file that was written \(sha256 differs from affineur.json\)"):
+    os.utime(
+        folder / "weights", ns=(0, 0)
+    )  # the clock of a file system may be coarser than this test is fast
+    with pytest.raises(
+        ModelError, match=r"weights is not the file that was written \(sha256 differs from affineur.json\)"
+    ):
         verify(folder)
 
 
@@ -102,7 +115,9 @@ def test_a_folder_in_the_place_of_a_file(folder: Path) -> None:
         verify(folder)
 
 
-def test_a_link_to_the_file_passes_as_in_the_hubs_cache(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_link_to_the_file_passes_as_in_the_hubs_cache(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     blob = tmp_path_factory.mktemp("blobs") / "blob"
     (folder / "weights").rename(blob)
     (folder / "weights").symlink_to(blob)
@@ -111,17 +126,34 @@ def test_a_link_to_the_file_passes_as_in_the_hubs_cache(folder: Path, tmp_path_f
 
 def test_a_newer_format(folder: Path) -> None:
     change(folder, format=FORMAT + 1)
-    with pytest.raises(ModelError, match=rf"has format {FORMAT + 1}, this Affineur reads up to {FORMAT}; upgrade it: pip"):
+    with pytest.raises(
+        ModelError, match=rf"has format {FORMAT + 1}, this Affineur reads up to {FORMAT}; upgrade it: pip"
+    ):
         read_manifest(folder)
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "null", "3", '"x"', "{}", '{"format": 1}', '{"format": "1", "parents": []}', '{"format": null}', "\x00", "é".encode("latin-1")],
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        "3",
+        '"x"',
+        "{}",
+        '{"format": 1}',
+        '{"format": "1", "parents": []}',
+        '{"format": null}',
+        "\x00",
+        "é".encode("latin-1"),
+    ],
 )
 def test_damaged_json(text: str | bytes, folder: Path) -> None:
     (folder / MANIFEST).write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(ModelError, match=r"affineur.json is damaged \(.*\); delete it to use the folder as a plain model"):
+    with pytest.raises(
+        ModelError, match=r"affineur.json is damaged \(.*\); delete it to use the folder as a plain model"
+    ):
         read_manifest(folder)
 
 

@@ -47,7 +47,11 @@ def by_hand(dense: list[int], width: int, dtype: str, shape: tuple[int, ...]) ->
         if value:
             mask[i // 8] |= 1 << (i % 8)
             values += value.to_bytes(width, "little")
-    head = b"AFPACK" + struct.pack("<H8sQQ", 1, dtype.encode(), len(shape), sum(map(bool, dense))) + b"".join(n.to_bytes(8, "little") for n in shape)
+    head = (
+        b"AFPACK"
+        + struct.pack("<H8sQQ", 1, dtype.encode(), len(shape), sum(map(bool, dense)))
+        + b"".join(n.to_bytes(8, "little") for n in shape)
+    )
     return head + bytes(mask) + bytes(-len(mask) % 8) + values + bytes(-len(values) % 8)
 
 
@@ -85,7 +89,9 @@ def special(dtype: torch.dtype, seed: int, share: float) -> torch.Tensor:
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.15, 0.5, 1.0])
-def test_files_come_back_byte_for_byte_and_the_documents_reader_reads_them(dtype: torch.dtype, share: float, tmp_path: Path) -> None:
+def test_files_come_back_byte_for_byte_and_the_documents_reader_reads_them(
+    dtype: torch.dtype, share: float, tmp_path: Path
+) -> None:
     weights = {
         NAME: special(dtype, 1, share),
         "empty.weight": torch.zeros(40, 40, dtype=dtype),
@@ -127,7 +133,9 @@ def test_files_come_back_byte_for_byte_and_the_documents_reader_reads_them(dtype
 
 
 @given(st.sampled_from(sorted(WIDTHS)), st.integers(1, 400), st.integers(1, 400), st.data())
-def test_packed_where_it_is_smaller_to_the_byte(dtype: str, rows: int, columns: int, data: st.DataObject) -> None:
+def test_packed_where_it_is_smaller_to_the_byte(
+    dtype: str, rows: int, columns: int, data: st.DataObject
+) -> None:
     n, width = rows * columns, WIDTHS[dtype]
     kept = data.draw(st.integers(0, n))
     size = 32 + 16 + (n + 63) // 64 * 8 + (kept * width + 7) // 8 * 8
@@ -146,14 +154,23 @@ def test_the_smallest_matrix_that_pays(tmp_path: Path) -> None:
 
 
 def test_shards_become_one_file(tmp_path: Path) -> None:
-    parts = {"a.safetensors": {"a.weight": special(torch.float16, 1, 0.5)}, "b.safetensors": {"b.weight": special(torch.float32, 2, 0.5)}}
+    parts = {
+        "a.safetensors": {"a.weight": special(torch.float16, 1, 0.5)},
+        "b.safetensors": {"b.weight": special(torch.float32, 2, 0.5)},
+    }
     for name, part in parts.items():
         save_file(part, tmp_path / name, metadata={"format": "pt"})
-    (tmp_path / INDEX).write_text(json.dumps({"weight_map": {t: name for name, part in parts.items() for t in part}}))
+    (tmp_path / INDEX).write_text(
+        json.dumps({"weight_map": {t: name for name, part in parts.items() for t in part}})
+    )
     (tmp_path / "packed").mkdir()
     assert pack_weights(folder(tmp_path), tmp_path / "packed" / WEIGHTS) == 2
     unpack_weights(folder(tmp_path / "packed"), tmp_path / "dense.safetensors")
-    save_file({k: v for part in parts.values() for k, v in part.items()}, tmp_path / "wanted.safetensors", metadata={"format": "pt"})
+    save_file(
+        {k: v for part in parts.values() for k, v in part.items()},
+        tmp_path / "wanted.safetensors",
+        metadata={"format": "pt"},
+    )
     assert (tmp_path / "dense.safetensors").read_bytes() == (tmp_path / "wanted.safetensors").read_bytes()
 
 

@@ -21,15 +21,28 @@ ABOUT = {"made": '{"same_tags": 1.0, "error": 0.0}', "scheme": "u8s8", "target":
 def probe() -> Probe:
     mask = np.array([[1, 1, 1, 1], [1, 1, 0, 0]])
     logits = RNG.normal(size=(2, 4, 5)).astype(np.float32) * mask[..., None]
-    return Probe(np.arange(8).reshape(2, 4) * mask, mask, logits.astype(np.float32), Agreement(0.98, 0.05), "u8s8", "vnni")
+    return Probe(
+        np.arange(8).reshape(2, 4) * mask,
+        mask,
+        logits.astype(np.float32),
+        Agreement(0.98, 0.05),
+        "u8s8",
+        "vnni",
+    )
 
 
 def test_agreement_by_hand() -> None:
     parent = np.array([[1, -1], [1, -1]], np.float32)  # around its mean 0 its root mean square is 1
     assert Agreement.between(parent, parent) == Agreement(1.0, 0.0)
-    assert Agreement.between(np.array([[-1, 1], [1, -1]], np.float32), parent) == Agreement(0.5, pytest.approx(np.sqrt((4 + 4 + 0 + 0) / 4)))
-    assert Agreement.between(np.zeros_like(PARENT) + PARENT.mean(), PARENT).error == pytest.approx(1), "a constant is wrong by 1"
-    assert Agreement.between(PARENT * 10 + 3, PARENT * 10).error == pytest.approx(Agreement.between(PARENT + 0.3, PARENT).error, rel=1e-5), "no unit"
+    assert Agreement.between(np.array([[-1, 1], [1, -1]], np.float32), parent) == Agreement(
+        0.5, pytest.approx(np.sqrt((4 + 4 + 0 + 0) / 4))
+    )
+    assert Agreement.between(np.zeros_like(PARENT) + PARENT.mean(), PARENT).error == pytest.approx(1), (
+        "a constant is wrong by 1"
+    )
+    assert Agreement.between(PARENT * 10 + 3, PARENT * 10).error == pytest.approx(
+        Agreement.between(PARENT + 0.3, PARENT).error, rel=1e-5
+    ), "no unit"
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
@@ -88,11 +101,25 @@ def test_one_that_is_cut_is_damaged(length: int, probe: Probe, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "about", [None, {}, {"made": "{"}, {"made": "[]"}, {"made": '{"same_tags": 1}'}, {"made": '{"same_tags": "x", "error": []}'}]
+    "about",
+    [
+        None,
+        {},
+        {"made": "{"},
+        {"made": "[]"},
+        {"made": '{"same_tags": 1}'},
+        {"made": '{"same_tags": "x", "error": []}'},
+    ],
 )
-def test_one_that_says_nothing_of_itself_is_damaged(about: dict[str, str] | None, probe: Probe, tmp_path: Path) -> None:
+def test_one_that_says_nothing_of_itself_is_damaged(
+    about: dict[str, str] | None, probe: Probe, tmp_path: Path
+) -> None:
     write_probe(tmp_path, probe)
-    save_file(load_file(tmp_path / PROBE), tmp_path / PROBE, about if about is None else {**ABOUT, **about} if about else {"scheme": "u8s8"})
+    save_file(
+        load_file(tmp_path / PROBE),
+        tmp_path / PROBE,
+        about if about is None else {**ABOUT, **about} if about else {"scheme": "u8s8"},
+    )
     refused(tmp_path)
 
 
@@ -116,6 +143,8 @@ def test_one_whose_arrays_do_not_fit_is_damaged(change: str, probe: Probe, tmp_p
 
 def refused(folder: Path) -> None:
     """One line that names the file."""
-    with pytest.raises(ModelError, match=r"probe\.safetensors is damaged \(.*fetch or make the artifact again") as error:
+    with pytest.raises(
+        ModelError, match=r"probe\.safetensors is damaged \(.*fetch or make the artifact again"
+    ) as error:
         read_probe(folder)
     assert len(str(error.value).splitlines()) == 1

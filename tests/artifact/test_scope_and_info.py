@@ -11,7 +11,17 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoModelForTokenClassification
 
-from affineur.artifact import SCOPES, Manifest, Parent, describe, in_scope, layer_of, matrix_of, open_folder, write_manifest
+from affineur.artifact import (
+    SCOPES,
+    Manifest,
+    Parent,
+    describe,
+    in_scope,
+    layer_of,
+    matrix_of,
+    open_folder,
+    write_manifest,
+)
 from affineur.artifact.scope import PARTS, part_of
 from affineur.errors import ModelError, ParameterError
 
@@ -32,7 +42,12 @@ DISTILBERT = {
     "ffn.output": "ffn.lin2",
 }
 DEBERTA = BERT | {f"attention.{kind}": f"attention.self.{kind}_proj" for kind in ("query", "key", "value")}
-MODERNBERT = {"attention.query_key_value": "attn.Wqkv", "attention.output": "attn.Wo", "ffn.intermediate": "mlp.Wi", "ffn.output": "mlp.Wo"}
+MODERNBERT = {
+    "attention.query_key_value": "attn.Wqkv",
+    "attention.output": "attn.Wo",
+    "ffn.intermediate": "mlp.Wi",
+    "ffn.output": "mlp.Wo",
+}
 #: Where the layers are, and which module is which matrix: written by hand, not taken from the code.
 EXPECTED = {
     "camembert": ("roberta.encoder.layer", BERT),
@@ -51,10 +66,16 @@ def test_exactly_the_right_matrices(family: str, shared_model) -> None:
     where, kinds = EXPECTED[family]
     names = [t.name for t in open_folder(shared_model(family)).tensors()]
     found = in_scope(names)
-    assert {(m.layer, m.kind, m.name) for m in found} == {(i, kind, f"{where}.{i}.{part}.weight") for i in range(3) for kind, part in kinds.items()}
+    assert {(m.layer, m.kind, m.name) for m in found} == {
+        (i, kind, f"{where}.{i}.{part}.weight") for i in range(3) for kind, part in kinds.items()
+    }
     assert len(found) == 3 * len(kinds)
     assert found == sorted(found)
-    assert not [m.name for m in found if any(word in m.name for word in ("embed", "Norm", "norm", "bias", "classifier", "head", "rel_"))]
+    assert not [
+        m.name
+        for m in found
+        if any(word in m.name for word in ("embed", "Norm", "norm", "bias", "classifier", "head", "rel_"))
+    ]
 
 
 @pytest.mark.parametrize("family", EXPECTED)
@@ -114,7 +135,10 @@ def test_the_layer_of_any_tensor() -> None:
 
 
 def test_an_unknown_scope_or_architecture() -> None:
-    with pytest.raises(ParameterError, match=r"no scope 'atention', expected one of attention\+ffn, attention, ffn; did you mean 'attention'\?"):
+    with pytest.raises(
+        ParameterError,
+        match=r"no scope 'atention', expected one of attention\+ffn, attention, ffn; did you mean 'attention'\?",
+    ):
         in_scope(["layer.0.output.dense.weight"], "atention")
     for scope in SCOPES:
         with pytest.raises(ParameterError, match="no matrix in scope"):
@@ -139,10 +163,19 @@ def test_description_against_torch(family: str, dtype: str, tiny_model) -> None:
     assert info.dtypes == ({"float32": "F32", "float16": "F16", "bfloat16": "BF16"}[dtype],)
     where, kinds = EXPECTED[family]
     scope = {f"{where}.{i}.{part}.weight": i for i in range(3) for part in kinds.values()}
-    assert {m.matrix.name: m.zeros for m in info.matrices} == {name: int((parameters[name] == 0).sum()) for name in scope}
-    assert {m.matrix.name: m.weights for m in info.matrices} == {name: parameters[name].numel() for name in scope}
-    assert sum(m.size_bytes for m in info.matrices) == sum(parameters[name].numel() * parameters[name].element_size() for name in scope)
-    zeros, total = sum(int((parameters[n] == 0).sum()) for n in scope), sum(parameters[n].numel() for n in scope)
+    assert {m.matrix.name: m.zeros for m in info.matrices} == {
+        name: int((parameters[name] == 0).sum()) for name in scope
+    }
+    assert {m.matrix.name: m.weights for m in info.matrices} == {
+        name: parameters[name].numel() for name in scope
+    }
+    assert sum(m.size_bytes for m in info.matrices) == sum(
+        parameters[name].numel() * parameters[name].element_size() for name in scope
+    )
+    zeros, total = (
+        sum(int((parameters[n] == 0).sum()) for n in scope),
+        sum(parameters[n].numel() for n in scope),
+    )
     assert (info.zeros_in_scope, info.weights_in_scope) == (zeros, total)
     assert info.sparsity == zeros / total
     assert 0.28 < info.sparsity < 0.32
@@ -161,10 +194,20 @@ def test_description_against_torch(family: str, dtype: str, tiny_model) -> None:
 
 def test_description_of_an_artifact_names_its_lineage(tiny_model) -> None:
     folder = tiny_model()
-    write_manifest(folder, Manifest("transformers", "prune", parents=[Parent("distill", "d1", "student"), Parent("given", "d2", "teacher")]))
+    write_manifest(
+        folder,
+        Manifest(
+            "transformers",
+            "prune",
+            parents=[Parent("distill", "d1", "student"), Parent("given", "d2", "teacher")],
+        ),
+    )
     said = describe(folder).as_dict()
     assert said["stage"] == "prune"
-    assert said["lineage"] == [{"stage": "distill", "name": "student", "digest": "d1"}, {"stage": "given", "name": "teacher", "digest": "d2"}]
+    assert said["lineage"] == [
+        {"stage": "distill", "name": "student", "digest": "d1"},
+        {"stage": "given", "name": "teacher", "digest": "d2"},
+    ]
 
 
 def test_description_of_shards_is_that_of_the_whole(tiny_model, tmp_path: Path) -> None:
@@ -174,7 +217,11 @@ def test_description_of_shards_is_that_of_the_whole(tiny_model, tmp_path: Path) 
     assert len(list(tmp_path.glob("*.safetensors"))) > 1
     (tmp_path / "tokenizer.json").write_bytes((folder / "tokenizer.json").read_bytes())
     parts = describe(tmp_path)
-    assert (parts.parameters, parts.nonzero, parts.matrices) == (whole.parameters, whole.nonzero, whole.matrices)
+    assert (parts.parameters, parts.nonzero, parts.matrices) == (
+        whole.parameters,
+        whole.nonzero,
+        whole.matrices,
+    )
 
 
 def test_description_of_no_model(tmp_path: Path) -> None:
@@ -193,7 +240,8 @@ PART_MODULES = {
     "deberta-v2": ("deberta.embeddings", "deberta.encoder", "classifier"),
     "modernbert": ("model.embeddings", "model.layers", "classifier"),
 }
-#: What stands outside these three: ELECTRA widens its embeddings, ModernBERT has a last norm and a head of two layers.
+#: What stands outside these three: ELECTRA widens its embeddings, ModernBERT has a last norm and a head of
+#: two layers.
 ELSEWHERE = {
     "electra.embeddings_project": "embeddings",
     "model.final_norm": "encoder",
@@ -241,7 +289,10 @@ def test_parts_of_shards_are_those_of_the_whole(tiny_model, tmp_path: Path) -> N
         ("distilbert.transformer.layer.0.ffn.lin1.weight", "encoder"),
         ("model.layers.3.mlp.Wi.weight", "encoder"),
         ("model.final_norm.weight", "encoder"),
-        ("model.layers.0.embeddings.weight", "encoder"),  # what is in a layer is the encoder's, whatever its name
+        (
+            "model.layers.0.embeddings.weight",
+            "encoder",
+        ),  # what is in a layer is the encoder's, whatever its name
         ("classifier.bias", "head"),
         ("head.dense.weight", "head"),
         ("roberta.pooler.dense.weight", "head"),

@@ -23,15 +23,26 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 def _special(dtype: torch.dtype) -> torch.Tensor:
     """Both zeros, the smallest subnormals, infinities and NaN, among many others."""
     smallest = torch.finfo(dtype).smallest_normal * torch.finfo(dtype).eps
-    values = torch.tensor([0.0, -0.0, smallest, -smallest, float("inf"), float("-inf"), float("nan"), 1.0, -0.0], dtype=dtype)
-    return torch.cat([values, torch.randn(991, dtype=dtype, generator=torch.Generator().manual_seed(1)), values])
+    values = torch.tensor(
+        [0.0, -0.0, smallest, -smallest, float("inf"), float("-inf"), float("nan"), 1.0, -0.0], dtype=dtype
+    )
+    return torch.cat(
+        [values, torch.randn(991, dtype=dtype, generator=torch.Generator().manual_seed(1)), values]
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("chunk", [1, 7, 1 << 22])
-def test_zeros_are_torchs(dtype: torch.dtype, chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_zeros_are_torchs(
+    dtype: torch.dtype, chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "_CHUNK", chunk)
-    weights = {"a": _special(dtype), "b": torch.zeros(3, 5, dtype=dtype), "c": torch.ones(4, dtype=dtype), "odd": -torch.zeros(1, dtype=dtype)}
+    weights = {
+        "a": _special(dtype),
+        "b": torch.zeros(3, 5, dtype=dtype),
+        "c": torch.ones(4, dtype=dtype),
+        "odd": -torch.zeros(1, dtype=dtype),
+    }
     save_file(weights, tmp_path / WEIGHTS)
     found = tensors(tmp_path)
     assert [t.name for t in found] == ["a", "b", "c", "odd"]
@@ -43,16 +54,26 @@ def test_zeros_are_torchs(dtype: torch.dtype, chunk: int, tmp_path: Path, monkey
         assert tensor.size_bytes == wanted.numel() * wanted.element_size()
 
 
-@given(st.lists(st.floats(width=16) | st.sampled_from([0.0, -0.0]), min_size=1, max_size=30), st.sampled_from(DTYPES))
-def test_zeros_of_any_values(tmp_path_factory: pytest.TempPathFactory, values: list[float], dtype: torch.dtype) -> None:
+@given(
+    st.lists(st.floats(width=16) | st.sampled_from([0.0, -0.0]), min_size=1, max_size=30),
+    st.sampled_from(DTYPES),
+)
+def test_zeros_of_any_values(
+    tmp_path_factory: pytest.TempPathFactory, values: list[float], dtype: torch.dtype
+) -> None:
     folder = tmp_path_factory.mktemp("any")
     weight = torch.tensor(values, dtype=dtype)
-    save_file({"a": torch.ones(len(values) % 3, dtype=torch.uint8), "w": weight}, folder / WEIGHTS)  # so that offsets are odd
+    save_file(
+        {"a": torch.ones(len(values) % 3, dtype=torch.uint8), "w": weight}, folder / WEIGHTS
+    )  # so that offsets are odd
     assert tensors(folder)[1].zeros() == int((weight == 0).sum())
 
 
 def test_scalars_empty_tensors_and_integers(tmp_path: Path) -> None:
-    save_file({"scalar": torch.tensor(0.0), "empty": torch.zeros(0, 3), "ids": torch.zeros(4, dtype=torch.int64)}, tmp_path / WEIGHTS)
+    save_file(
+        {"scalar": torch.tensor(0.0), "empty": torch.zeros(0, 3), "ids": torch.zeros(4, dtype=torch.int64)},
+        tmp_path / WEIGHTS,
+    )
     found = {t.name: (t.elements, t.zeros()) for t in tensors(tmp_path)}
     assert found == {"scalar": (1, 1), "empty": (0, 0), "ids": (4, 0)}
 
@@ -86,7 +107,10 @@ def test_a_header_length_that_lies(length: int, weights: Path) -> None:
     refused(weights)
 
 
-@pytest.mark.parametrize("content", [b"", b"\0" * 100, b"garbage" * 100, b"PK\x03\x04" + b"\0" * 200, np.random.default_rng(1).bytes(5000)])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\0" * 100, b"garbage" * 100, b"PK\x03\x04" + b"\0" * 200, np.random.default_rng(1).bytes(5000)],
+)
 def test_garbage(content: bytes, weights: Path) -> None:
     weights.write_bytes(content)
     refused(weights)
@@ -103,7 +127,10 @@ def test_garbage(content: bytes, weights: Path) -> None:
         {"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}},
         {"a": {"dtype": "F31", "shape": [1], "data_offsets": [0, 4]}},
         {"a": {"dtype": "F32", "shape": [2**62, 2**62], "data_offsets": [0, 4]}},
-        {"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}, "b": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}},
+        {
+            "a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},
+            "b": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},
+        },
         {"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 2**40]}},
     ],
 )
@@ -123,7 +150,14 @@ def test_a_file_that_is_a_folder_is_no_weights(tmp_path: Path) -> None:
 def sharded(tmp_path: Path) -> Path:
     save_file({"b": torch.zeros(2)}, tmp_path / "model-00001-of-00002.safetensors")
     save_file({"a": torch.ones(3), "c": torch.ones(1)}, tmp_path / "model-00002-of-00002.safetensors")
-    index(tmp_path, {"b": "model-00001-of-00002.safetensors", "a": "model-00002-of-00002.safetensors", "c": "model-00002-of-00002.safetensors"})
+    index(
+        tmp_path,
+        {
+            "b": "model-00001-of-00002.safetensors",
+            "a": "model-00002-of-00002.safetensors",
+            "c": "model-00002-of-00002.safetensors",
+        },
+    )
     return tmp_path
 
 
@@ -132,7 +166,10 @@ def index(folder: Path, weight_map: object) -> None:
 
 
 def test_shards(sharded: Path) -> None:
-    assert [f.name for f in weight_files(sharded)] == ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    assert [f.name for f in weight_files(sharded)] == [
+        "model-00001-of-00002.safetensors",
+        "model-00002-of-00002.safetensors",
+    ]
     assert [(t.name, t.zeros()) for t in tensors(sharded)] == [("a", 0), ("b", 2), ("c", 0)]
 
 
@@ -142,7 +179,9 @@ def test_a_missing_shard(sharded: Path) -> None:
         tensors(sharded)
 
 
-@pytest.mark.parametrize("name", ["../model.safetensors", "/tmp/model.safetensors", "sub/model.safetensors", "..", ".", ""])
+@pytest.mark.parametrize(
+    "name", ["../model.safetensors", "/tmp/model.safetensors", "sub/model.safetensors", "..", ".", ""]
+)
 def test_an_escaping_shard(name: str, sharded: Path, tmp_path: Path) -> None:
     save_file({"a": torch.ones(3)}, tmp_path.parent / "model.safetensors")
     index(sharded, {"a": name})
@@ -150,7 +189,9 @@ def test_an_escaping_shard(name: str, sharded: Path, tmp_path: Path) -> None:
         tensors(sharded)
 
 
-@pytest.mark.parametrize("weight_map", [None, [], "x", {"a": 3}, {"a": None}, {"a": ["x"]}, {"a": "x", "b": 1}])
+@pytest.mark.parametrize(
+    "weight_map", [None, [], "x", {"a": 3}, {"a": None}, {"a": ["x"]}, {"a": "x", "b": 1}]
+)
 def test_a_weight_map_of_the_wrong_kind(weight_map: object, sharded: Path) -> None:
     index(sharded, weight_map)
     with pytest.raises(ModelError, match="is not a safetensors index"):

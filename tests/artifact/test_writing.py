@@ -167,7 +167,9 @@ def test_leftovers_of_dead_processes_go_and_those_of_live_ones_stay(old: Path) -
 
 
 def test_an_old_folder_left_aside_comes_back(old: Path) -> None:
-    """Without an atomic exchange a kill between two renames leaves the old folder aside: it must not be swept away."""
+    """Without an atomic exchange a kill between two renames leaves the old folder aside: it must not be swept
+    away.
+    """
     before = state(old)
     old.rename(old.parent / f".out.tmp-old-{_dead_pid()}")
     with pytest.raises(ValueError, match="x"):
@@ -183,7 +185,10 @@ def _full(*_: object) -> None:
 def test_a_disk_that_is_full_at_the_sync(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = state(old)
     monkeypatch.setattr(os, "fsync", _full)
-    with pytest.raises(AffineurError, match=r"no space left on the disk of .* while writing out") as caught, new_folder(old) as folder:
+    with (
+        pytest.raises(AffineurError, match=r"no space left on the disk of .* while writing out") as caught,
+        new_folder(old) as folder,
+    ):
         (folder / "0.txt").write_text("new")
     assert "\n" not in str(caught.value)
     assert state(old) == before
@@ -239,7 +244,9 @@ def _write_to_dev_full(target: Path) -> None:
 def test_a_full_disk_that_another_library_met(old: Path) -> None:
     before = state(old)
     with pytest.raises(AffineurError, match="no space left"):
-        write_badly(old, RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"))
+        write_badly(
+            old, RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
+        )
     assert state(old) == before
 
 
@@ -348,7 +355,13 @@ for number in range(1, 1000):
 @pytest.mark.parametrize("way", ["exchange", "two renames"])
 def test_a_kill_at_any_moment_leaves_the_old_or_the_new(way: str, tmp_path: Path) -> None:
     """The process kills itself at its first, second, … open, rename, mkdir, unlink: no moment is left out."""
-    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "out"), way], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path / "out"), way],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     *killed, last = [line.split() for line in done.stdout.splitlines()]
     assert len(killed) > 15
@@ -357,7 +370,9 @@ def test_a_kill_at_any_moment_leaves_the_old_or_the_new(way: str, tmp_path: Path
     assert last[1:] == ["0", "new", "1"]  # nothing is left beside it
 
 
-def test_write_text_replaces_and_keeps_the_old_on_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_write_text_replaces_and_keeps_the_old_on_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "deep" / "table.md"
     write_text(path, "élan\n")
     assert path.read_bytes() == "élan\n".encode()

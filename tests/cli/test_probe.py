@@ -1,4 +1,6 @@
-"""``affineur probe-endpoint`` and ``scripts/test_endpoint.py URL``: exit status, what is printed, and the file for machines."""
+"""``affineur probe-endpoint`` and ``scripts/test_endpoint.py URL``: exit status, what is printed, and the
+file for machines.
+"""
 
 from __future__ import annotations
 
@@ -48,9 +50,7 @@ def test_reached_bars_exit_0(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     ]
     assert lines[-1] == "passed: 4 of 4 bars"
     found = json.loads((tmp_path / "out.json").read_text())
-    keys = (
-        "url data parameters expected found missed faults remarks requests errors queue_ms inference_ms steps capacity stopped agreement passed bars"
-    )
+    keys = "url data parameters expected found missed faults remarks requests errors queue_ms inference_ms steps capacity stopped agreement passed bars"
     assert sorted(found) == sorted(keys.split())
     assert found["passed"] is True
     assert [step["statuses"] for step in found["steps"]] == [{"200": 4}, {"200": 8}]
@@ -66,14 +66,19 @@ def test_missed_bars_exit_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_faults_exit_1_without_a_bar(capsys: pytest.CaptureFixture[str]) -> None:
-    assert probe(fake=Fake(lambda text, _: [{**each, "start": each["start"] + 1} for each in entities(text)])) == 1
+    assert (
+        probe(fake=Fake(lambda text, _: [{**each, "start": each["start"] + 1} for each in entities(text)]))
+        == 1
+    )
     said = capsys.readouterr()
     assert "gives answers that cannot be true: " in said.err
     assert len(said.err.splitlines()) == 1
     assert "  … and " in said.out
 
 
-def test_what_was_measured_is_kept_when_the_server_is_lost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_was_measured_is_kept_when_the_server_is_lost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     fake = Fake()
 
     def handle(handler: Any, body: dict[str, Any]) -> bool:
@@ -92,7 +97,9 @@ def test_what_was_measured_is_kept_when_the_server_is_lost(tmp_path: Path, capsy
     assert found["steps"][0]["statuses"].keys() == {"200", "connection"}
 
 
-def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_key_comes_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def handle(handler: Any, body: dict[str, Any]) -> bool:
         if handler.headers["Authorization"] == "Bearer open sesame":
             return False
@@ -100,7 +107,9 @@ def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, cap
         return True
 
     assert probe(fake=Fake(handle=handle)) == 1
-    assert "answers 401 (no valid key); give its key with --key, or in AFFINEUR_KEY" in capsys.readouterr().err
+    assert (
+        "answers 401 (no valid key); give its key with --key, or in AFFINEUR_KEY" in capsys.readouterr().err
+    )
     monkeypatch.setenv("AFFINEUR_KEY", "open sesame")
     assert probe(fake=Fake(handle=handle)) == 0
     assert "sesame" not in "".join(capsys.readouterr())
@@ -110,13 +119,22 @@ def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, cap
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["nonsense"], "'nonsense' is not a URL, expected an address such as http://127.0.0.1:8000/predict; type: http://nonsense"),
+        (
+            ["nonsense"],
+            "'nonsense' is not a URL, expected an address such as http://127.0.0.1:8000/predict; type: http://nonsense",
+        ),
         (["http://127.0.0.1:1/"], "http://127.0.0.1:1/ cannot be reached (Connection refused)"),
         (["http://127.0.0.1:1/", "--requests", "0"], "--requests 0 is impossible"),
-        (["http://127.0.0.1:1/", "--concurrency", "1,many"], "--concurrency '1,many' is no list of numbers, expected such as 1,8,64"),
+        (
+            ["http://127.0.0.1:1/", "--concurrency", "1,many"],
+            "--concurrency '1,many' is no list of numbers, expected such as 1,8,64",
+        ),
         (["http://127.0.0.1:1/", "--concurrency", ","], "--concurrency ',' is no list of numbers"),
         (["http://127.0.0.1:1/", "--data", "nowhere.txt"], "nowhere.txt"),
-        (["http://127.0.0.1:1/", "--bars", "nowhere.yaml"], "nowhere.yaml cannot be read (No such file or directory)"),
+        (
+            ["http://127.0.0.1:1/", "--bars", "nowhere.yaml"],
+            "nowhere.yaml cannot be read (No such file or directory)",
+        ),
         (["http://127.0.0.1:1/", "--agree-with", "./nowhere"], "nowhere"),
     ],
 )
@@ -130,24 +148,34 @@ def test_bad_input_is_one_line(words: list[str], said: str, capsys: pytest.Captu
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("max_p95: 3\n", "unknown bar 'max_p95' of an endpoint; did you mean 'max_p95_ms'? (known: max_p95_ms, "),
+        (
+            "max_p95: 3\n",
+            "unknown bar 'max_p95' of an endpoint; did you mean 'max_p95_ms'? (known: max_p95_ms, ",
+        ),
         ("min_f1: 0.8\n", "unknown bar 'min_f1' of an endpoint"),
         ("3: 0.8\n", "unknown bar '3'"),
         ("min_found: 90\n", "'min_found' is 90, expected a share from 0 to 1; write 0.9"),
         ("max_errors: 0\nmax_errors: 1\n", "the bar 'max_errors' is there twice"),
         ("", "is empty, expected bars such as max_p95_ms: 100"),
         ("- max_p95_ms\n", "is not a mapping"),
-        ("min_agreement: 0.9\n", "the bar min_agreement needs a model to compare with; type: --agree-with MODEL"),
+        (
+            "min_agreement: 0.9\n",
+            "the bar min_agreement needs a model to compare with; type: --agree-with MODEL",
+        ),
     ],
 )
-def test_bars_that_cannot_be_are_refused_before_anything_is_sent(text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bars_that_cannot_be_are_refused_before_anything_is_sent(
+    text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     fake = Fake()
     assert probe("--bars", bars(tmp_path, text), fake=fake) == 1
     assert said in capsys.readouterr().err
     assert not fake.bodies
 
 
-def test_agreement_with_a_local_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_agreement_with_a_local_model(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     class Local:
         def predict_batch(self, texts: list[str]) -> list[list[Entity]]:
             return [[Entity("PER", 0.5, text[:2], 0, 2)] for text in texts]
@@ -155,7 +183,18 @@ def test_agreement_with_a_local_model(monkeypatch: pytest.MonkeyPatch, tmp_path:
     asked: list[tuple[str, str]] = []
     monkeypatch.setattr("affineur.pipeline.load", lambda *what: asked.append(what) or Local())
     words = ("--agree-with", "ours", "--bars", bars(tmp_path, "min_agreement: 1\n"))
-    same = Fake(lambda text, _: [{"entity": "B-PERSON", "entity_group": "PERSON", "score": 1, "word": text[:2], "start": 0, "end": 2}])
+    same = Fake(
+        lambda text, _: [
+            {
+                "entity": "B-PERSON",
+                "entity_group": "PERSON",
+                "score": 1,
+                "word": text[:2],
+                "start": 0,
+                "end": 2,
+            }
+        ]
+    )
     assert probe(*words, fake=same) == 0
     assert "agreement: 4 of 4 texts with the same spans as ours" in capsys.readouterr().out
     assert asked == [("ours", "cpu")]

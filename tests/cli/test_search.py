@@ -12,18 +12,38 @@ import yaml
 from affineur.cli.main import main
 
 pytest.importorskip("optuna")
-KEYS = {"name", "parameters", "f1", "drop", "drop_low", "drop_high", "size_bytes", "speedup", "artifact", "on_front", "knee", "smallest_inside"}
+KEYS = {
+    "name",
+    "parameters",
+    "f1",
+    "drop",
+    "drop_low",
+    "drop_high",
+    "size_bytes",
+    "speedup",
+    "artifact",
+    "on_front",
+    "knee",
+    "smallest_inside",
+}
 
 
 @pytest.fixture
 def recipe(tiny_model, corpus: Path, tmp_path: Path) -> Path:
     file = tmp_path / "r.yaml"
-    given = {"teacher": str(tiny_model("camembert")), "data": str(corpus), "budget": {"max_drop": 0.9}, "ranges": {"precision": ["packed"]}}
+    given = {
+        "teacher": str(tiny_model("camembert")),
+        "data": str(corpus),
+        "budget": {"max_drop": 0.9},
+        "ranges": {"precision": ["packed"]},
+    }
     file.write_text(yaml.safe_dump({"name": "mine", "minutes": 1, **given}))
     return file
 
 
-def test_found(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_found(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["search", str(recipe), "-q", "--json", "s.json"]) == 0
     found = json.loads(Path("s.json").read_text())
@@ -38,7 +58,9 @@ def test_found(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     assert "Take none yet" in capsys.readouterr().out
 
 
-def test_refused(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def line(*words: str) -> str:
         assert main(["search", *words, "-q", "-o", str(tmp_path / "out")]) == 1
         said = capsys.readouterr().err.strip().splitlines()
@@ -49,5 +71,8 @@ def test_refused(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "cannot be read" in line(str(tmp_path / "none.yaml"))
     assert "is not there" in line(str(recipe), "--teacher", "./nowhere")
     monkeypatch.setitem(sys.modules, "optuna", None)
-    assert line(str(recipe)) == "affineur: affineur search needs packages that are not installed; type: pip install 'affineur[search]'"
+    assert (
+        line(str(recipe))
+        == "affineur: affineur search needs packages that are not installed; type: pip install 'affineur[search]'"
+    )
     assert not (tmp_path / "out").exists()

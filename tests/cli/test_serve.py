@@ -28,7 +28,9 @@ from affineur.cli.main import main
         (["--device", "cuda"], "the endpoint runs on the CPU"),
     ],
 )
-def test_what_cannot_be_is_said_in_one_line(capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
+def test_what_cannot_be_is_said_in_one_line(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
     assert main(["serve", "sample", *arguments]) == 1
     out, err = capsys.readouterr()
     assert out == ""
@@ -36,8 +38,12 @@ def test_what_cannot_be_is_said_in_one_line(capsys: pytest.CaptureFixture[str], 
     assert len(err.splitlines()) == 1
 
 
-@pytest.mark.parametrize(("variable", "told"), [("PORT", "http"), ("PORT", "²"), ("PORT_HEALTH", "80a"), ("PORT", "70000")])
-def test_ports_from_the_environment_are_ports(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, variable: str, told: str) -> None:
+@pytest.mark.parametrize(
+    ("variable", "told"), [("PORT", "http"), ("PORT", "²"), ("PORT_HEALTH", "80a"), ("PORT", "70000")]
+)
+def test_ports_from_the_environment_are_ports(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, variable: str, told: str
+) -> None:
     monkeypatch.setenv(variable, told)
     assert main(["serve", "sample"]) == 1
     err = capsys.readouterr().err
@@ -46,13 +52,19 @@ def test_ports_from_the_environment_are_ports(capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize("variable", ["PORT", "PORT_HEALTH"])
-def test_a_blank_variable_is_none(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str) -> None:
+def test_a_blank_variable_is_none(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str
+) -> None:
     monkeypatch.setenv(variable, "")
-    assert main(["serve", str(tmp_path / "missing"), *([] if variable == "PORT" else ["--port", "70000"])]) == 1
+    assert (
+        main(["serve", str(tmp_path / "missing"), *([] if variable == "PORT" else ["--port", "70000"])]) == 1
+    )
     assert variable not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("missing", ["fastapi", "fastapi_offline", "uvicorn", "prometheus_client", "starlette"])
+@pytest.mark.parametrize(
+    "missing", ["fastapi", "fastapi_offline", "uvicorn", "prometheus_client", "starlette"]
+)
 def test_without_the_extra_the_line_says_what_to_install(missing: str) -> None:
     code = f"import sys; sys.modules[{missing!r}] = None; from affineur.cli.main import main; sys.exit(main(['serve', 'sample']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
@@ -63,5 +75,10 @@ def test_without_the_extra_the_line_says_what_to_install(missing: str) -> None:
 
 def test_keys_are_made_without_the_extra(tmp_path: object) -> None:
     code = "import sys; sys.modules['fastapi'] = sys.modules['uvicorn'] = None; from affineur.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    done = subprocess.run([sys.executable, "-c", code, "key", f"{tmp_path}/keys", "a"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code, "key", f"{tmp_path}/keys", "a"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 0, done.stderr

@@ -10,9 +10,23 @@ import pytest
 from affineur.cli.main import main
 
 
-def test_trim_vocab_says_what_it_did(tiny_model, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_trim_vocab_says_what_it_did(
+    tiny_model, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out, file = tmp_path / "out", tmp_path / "t.json"
-    words = ["trim-vocab", str(tiny_model()), "--data", str(corpus), "--min-count", "3", "-o", str(out), "--json", str(file), "-q"]
+    words = [
+        "trim-vocab",
+        str(tiny_model()),
+        "--data",
+        str(corpus),
+        "--min-count",
+        "3",
+        "-o",
+        str(out),
+        "--json",
+        str(file),
+        "-q",
+    ]
     assert main(words) == 0
     said, found = capsys.readouterr().out, json.loads(file.read_text())
     assert f"{found['pieces']} of {found['pieces_before']} pieces stay" in said
@@ -27,15 +41,36 @@ def test_trim_vocab_says_what_it_did(tiny_model, corpus: Path, tmp_path: Path, c
 def test_trim_vocab_on_raw_text(tiny_model, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     raw, file = tmp_path / "raw.txt", tmp_path / "t.json"
     raw.write_text("Marie habite à Paris.\n" * 40)
-    assert main(["trim-vocab", str(tiny_model()), "--text", str(raw), "-o", str(tmp_path / "out"), "--json", str(file), "-q"]) == 0
+    assert (
+        main(
+            [
+                "trim-vocab",
+                str(tiny_model()),
+                "--text",
+                str(raw),
+                "-o",
+                str(tmp_path / "out"),
+                "--json",
+                str(file),
+                "-q",
+            ]
+        )
+        == 0
+    )
     assert json.loads(file.read_text())["unseen"]["sentences"] == 2
 
 
 @pytest.mark.parametrize(
     ("more", "wanted"),
-    [(["--keep", "0"], "--keep 0"), (["--data", "/nowhere/x.conll"], "/nowhere/x.conll"), (["--text", "/nowhere/x"], "/nowhere/x")],
+    [
+        (["--keep", "0"], "--keep 0"),
+        (["--data", "/nowhere/x.conll"], "/nowhere/x.conll"),
+        (["--text", "/nowhere/x"], "/nowhere/x"),
+    ],
 )
-def test_trim_vocab_errors_are_one_line(more: list[str], wanted: str, tiny_model, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_trim_vocab_errors_are_one_line(
+    more: list[str], wanted: str, tiny_model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["trim-vocab", str(tiny_model()), *more, "-o", str(tmp_path / "out"), "-q"]) == 1
     said = capsys.readouterr().err.strip().splitlines()
     assert len(said) == 1
@@ -43,22 +78,72 @@ def test_trim_vocab_errors_are_one_line(more: list[str], wanted: str, tiny_model
     assert not (tmp_path / "out").exists()
 
 
-def test_shrink_says_what_it_did(tiny_model, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_shrink_says_what_it_did(
+    tiny_model, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out, file = tmp_path / "out", tmp_path / "s.json"
-    assert main(["shrink", str(tiny_model()), "--ffn-width", "0.5", "--data", str(corpus), "-o", str(out), "--json", str(file), "-q"]) == 0
+    assert (
+        main(
+            [
+                "shrink",
+                str(tiny_model()),
+                "--ffn-width",
+                "0.5",
+                "--data",
+                str(corpus),
+                "-o",
+                str(out),
+                "--json",
+                str(file),
+                "-q",
+            ]
+        )
+        == 0
+    )
     assert "24 of 48 neurons stay" in capsys.readouterr().out
     assert json.loads(file.read_text())["width"] == 24
     assert main(["evaluate", str(out), "--data", str(corpus), "-q"]) == 0
 
 
-def test_an_impossible_width_is_one_line(tiny_model, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["shrink", str(tiny_model()), "--ffn-width", "nan", "--data", str(corpus), "-o", str(tmp_path / "out"), "-q"]) == 1
+def test_an_impossible_width_is_one_line(
+    tiny_model, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        main(
+            [
+                "shrink",
+                str(tiny_model()),
+                "--ffn-width",
+                "nan",
+                "--data",
+                str(corpus),
+                "-o",
+                str(tmp_path / "out"),
+                "-q",
+            ]
+        )
+        == 1
+    )
     assert "expected 2 to 47" in capsys.readouterr().err
 
 
-def test_shrink_says_which_layers_stay(tiny_model, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_shrink_says_which_layers_stay(
+    tiny_model, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out, file = tmp_path / "out", tmp_path / "s.json"
-    words = ["shrink", str(tiny_model()), "--layers", "2", "--data", str(corpus), "-o", str(out), "--json", str(file), "-q"]
+    words = [
+        "shrink",
+        str(tiny_model()),
+        "--layers",
+        "2",
+        "--data",
+        str(corpus),
+        "-o",
+        str(out),
+        "--json",
+        str(file),
+        "-q",
+    ]
     assert main(words) == 0
     said, found = capsys.readouterr().out, json.loads(file.read_text())
     assert f"2 of 3 encoder layers stay, of 0 to 2: 0, {found['layers_kept'][1]}\n" in said
@@ -84,7 +169,10 @@ def test_shrink_says_which_layers_stay(tiny_model, corpus: Path, tmp_path: Path,
 def test_shrink_errors_are_one_line(
     more: list[str], wanted: str, tiny_model, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["shrink", str(tiny_model()), *more, "--data", str(corpus), "-o", str(tmp_path / "out"), "-q"]) == 1
+    assert (
+        main(["shrink", str(tiny_model()), *more, "--data", str(corpus), "-o", str(tmp_path / "out"), "-q"])
+        == 1
+    )
     said = capsys.readouterr().err.strip().splitlines()
     assert len(said) == 1
     assert wanted in said[0]

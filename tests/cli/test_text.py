@@ -30,7 +30,11 @@ def line_of(capsys: pytest.CaptureFixture[str]) -> str:
 
 @pytest.mark.parametrize("strategy", ["word", "none", "average"])
 def test_a_stream_gives_what_arguments_give(
-    strategy: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    strategy: str,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     words = ["--aggregation-strategy", strategy, "-q"]
     assert main(["predict", str(model), *TEXTS, *words, "--json", str(tmp_path / "p.json")]) == 0
@@ -43,10 +47,16 @@ def test_a_stream_gives_what_arguments_give(
     assert [each["text"] for each in found] == TEXTS
     assert any(each["entities"] for each in found)
     kind = "entity" if strategy == "none" else "entity_group"
-    assert all({kind, "score", "word", "start", "end"} <= set(entity) for each in found for entity in each["entities"])
+    assert all(
+        {kind, "score", "word", "start", "end"} <= set(entity)
+        for each in found
+        for entity in each["entities"]
+    )
 
 
-def test_who_types_is_answered_line_by_line(model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_who_types_is_answered_line_by_line(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     class Typed(io.StringIO):
         seen: list[int] = []
 
@@ -63,7 +73,9 @@ def test_who_types_is_answered_line_by_line(model: Path, monkeypatch: pytest.Mon
     assert Typed.seen[1] >= 1  # the first answer was printed before the second line was read
 
 
-def test_nothing_on_standard_input(model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_on_standard_input(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     assert main(["predict", str(model), "--json", "-", "-q"]) == 0
     assert json.loads(capsys.readouterr().out) == []
@@ -89,9 +101,14 @@ def test_annotated_json_lines_keep_what_they_hold(model: Path, tmp_path: Path) -
     assert [{key: row[key] for key in row if key != "entities"} for row in rows] == given
 
 
-def test_annotated_conll(model: Path, shared_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_annotated_conll(
+    model: Path, shared_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "out.conll"
-    assert main(["annotate", str(model), str(shared_corpus / "test.conll"), "-o", str(out), "--json", "-", "-q"]) == 0
+    assert (
+        main(["annotate", str(model), str(shared_corpus / "test.conll"), "-o", str(out), "--json", "-", "-q"])
+        == 0
+    )
     gold, found = list(open_corpus(shared_corpus / "test.conll")), list(open_corpus(out))
     assert [s.words for s in found] == [s.words for s in gold]
     assert [list(s.tags) for s in found] == load_tagger(model).tag([s.words for s in gold])
@@ -128,7 +145,9 @@ def test_bad_input_is_one_line_and_loses_nothing(
     assert {path.name for path in tmp_path.iterdir()} == {name, "out"}
 
 
-def test_wrong_files_and_names_are_told_before_a_model_is_loaded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_files_and_names_are_told_before_a_model_is_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     source = tmp_path / "in.txt"
     source.write_text("Marie\n")
     words = (tmp_path / "in.conll", tmp_path / "out")
@@ -148,12 +167,21 @@ def test_wrong_files_and_names_are_told_before_a_model_is_loaded(tmp_path: Path,
     assert "did you mean 'first'" in line_of(capsys)
 
 
-WAYS = (["{texts}", "--redact"], ["--redact", "{texts}"], ["--redact", "type", "{texts}"], ["--redact", "-q", "--threads", "1", "<"])
+WAYS = (
+    ["{texts}", "--redact"],
+    ["--redact", "{texts}"],
+    ["--redact", "type", "{texts}"],
+    ["--redact", "-q", "--threads", "1", "<"],
+)
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_redacted_texts_however_they_are_given(
-    way: list[str], model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    way: list[str],
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     texts = [TEXTS[0], "Aujourd'hui, Élodie et Léa.", TEXTS[2]]
     found = load_tagger(model).predict_batch(texts)
@@ -166,19 +194,30 @@ def test_redacted_texts_however_they_are_given(
     results = json.loads((tmp_path / "p.json").read_text("utf-8"))
     assert [each["text"] for each in results] == [each.text for each in expected]
     for given, each in zip(results, expected, strict=True):
-        assert [(e["word"], e["start"], e["end"]) for e in given["entities"]] == [(e.word, e.start, e.end) for e in each.entities]
+        assert [(e["word"], e["start"], e["end"]) for e in given["entities"]] == [
+            (e.word, e.start, e.end) for e in each.entities
+        ]
     assert [path.name for path in tmp_path.iterdir()] == ["p.json"]  # no map unless asked for
 
 
 @pytest.mark.parametrize("style", ["type", "pseudonym"])
 def test_the_map_leads_back_and_is_the_owners_alone(
-    style: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    style: str,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     map_file = tmp_path / "new" / "map.jsonl"
     monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(TEXTS) + "\n"))
     before = os.umask(0)
     try:
-        assert main(["predict", str(model), "--redact", style, "--redact-map", str(map_file), "--json", "-", "-q"]) == 0
+        assert (
+            main(
+                ["predict", str(model), "--redact", style, "--redact-map", str(map_file), "--json", "-", "-q"]
+            )
+            == 0
+        )
     finally:
         os.umask(before)
     said = capsys.readouterr()
@@ -186,7 +225,10 @@ def test_the_map_leads_back_and_is_the_owners_alone(
     assert said.err.splitlines() == redacted != TEXTS
     assert map_file.stat().st_mode & 0o777 == 0o600
     rows = [json.loads(line) for line in map_file.read_text("utf-8").splitlines()]
-    assert [restore(text, [Replacement(**each) for each in row["map"]]) for text, row in zip(redacted, rows, strict=True)] == TEXTS
+    assert [
+        restore(text, [Replacement(**each) for each in row["map"]])
+        for text, row in zip(redacted, rows, strict=True)
+    ] == TEXTS
     assert main(["predict", str(model), "Marie", "--redact", "--redact-map", str(map_file), "-q"]) == 1
     assert "is there already and would be lost" in line_of(capsys)
     assert len(map_file.read_text("utf-8").splitlines()) == len(TEXTS)
@@ -208,7 +250,9 @@ def test_a_document_is_one_text_with_the_same_pseudonyms_throughout(
     assert restore(result["text"], [Replacement(**each) for each in row["map"]]) + "\n" == document
 
 
-def test_a_redacted_stream_is_answered_before_it_ends(model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_redacted_stream_is_answered_before_it_ends(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     class Counted(io.StringIO):
         read, answered, most_ahead = 0, 0, 0
 
@@ -225,17 +269,31 @@ def test_a_redacted_stream_is_answered_before_it_ends(model: Path, monkeypatch: 
     assert Counted.most_ahead <= 1025  # what is read ahead for sorting by length, however long the stream
 
 
-def test_wrong_redactions_are_told_before_a_model_is_loaded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_redactions_are_told_before_a_model_is_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     text, file = "Marie vit à Paris.", tmp_path / "map.jsonl"
     for arguments, said in (
-        ([text, "--redact", "pseudonim"], "no redaction style 'pseudonim', expected one of type, pseudonym; did you mean 'pseudonym'?"),
-        (["--redact", "Marie"], "no redaction style 'Marie', expected one of type, pseudonym (a TEXT of one word goes before --redact)"),
+        (
+            [text, "--redact", "pseudonim"],
+            "no redaction style 'pseudonim', expected one of type, pseudonym; did you mean 'pseudonym'?",
+        ),
+        (
+            ["--redact", "Marie"],
+            "no redaction style 'Marie', expected one of type, pseudonym (a TEXT of one word goes before --redact)",
+        ),
         ([text, "--redact", "--aggregation-strategy", "none"], "--aggregation-strategy none gives pieces"),
         ([text, "--redact", "--redact-map", tmp_path], "is a folder, expected a file"),
-        ([text, "--document"], "--document reads standard input as one text, but 1 TEXT came too; type: --document < FILE"),
+        (
+            [text, "--document"],
+            "--document reads standard input as one text, but 1 TEXT came too; type: --document < FILE",
+        ),
         (["--document", "--redact", "type", text, text], "but 2 TEXTs came too"),
         ([text, "--redact-map", file], "type: --redact pseudonym --redact-map FILE"),
-        ([text, "--redact", "--redact-map", file, "--json", tmp_path / "x" / ".." / "map.jsonl"], "both name"),
+        (
+            [text, "--redact", "--redact-map", file, "--json", tmp_path / "x" / ".." / "map.jsonl"],
+            "both name",
+        ),
     ):
         assert main(["predict", "no/such/model/at/all", *map(str, arguments), "-q"]) == 1
         assert said in line_of(capsys)

@@ -14,12 +14,23 @@ from affineur.artifact import in_scope
 from affineur.compress import TrainSettings
 from affineur.entities import Corpus, Scheme, Sentence, open_corpus
 
-FAMILIES = ("camembert", "roberta", "bert", "distilbert", "xlm-roberta", "electra", "deberta-v2", "modernbert")
+FAMILIES = (
+    "camembert",
+    "roberta",
+    "bert",
+    "distilbert",
+    "xlm-roberta",
+    "electra",
+    "deberta-v2",
+    "modernbert",
+)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _libraries_are_no_garbage() -> None:
-    """The Trainer collects garbage whenever it starts: spare it what the libraries loaded, or that takes most of the time here."""
+    """The Trainer collects garbage whenever it starts: spare it what the libraries loaded, or that takes most
+    of the time here.
+    """
     gc.collect()
     gc.freeze()
 
@@ -62,7 +73,10 @@ def same_bits(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -
     return first.keys() == second.keys() and all(
         a.dtype == second[name].dtype
         and a.shape == second[name].shape
-        and a.contiguous().view(-1).view(torch.uint8).equal(second[name].contiguous().view(-1).view(torch.uint8))
+        and a.contiguous()
+        .view(-1)
+        .view(torch.uint8)
+        .equal(second[name].contiguous().view(-1).view(torch.uint8))
         for name, a in first.items()
     )
 

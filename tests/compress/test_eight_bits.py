@@ -9,7 +9,13 @@ import numpy.typing as npt
 import onnx
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
-from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType, create_calibrator, quantize_dynamic
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantType,
+    create_calibrator,
+    quantize_dynamic,
+)
 
 from affineur.artifact.probe import Agreement
 from affineur.artifact.scope import part_of
@@ -34,11 +40,17 @@ def graph(shared_onnx: Path) -> ModelProto:
 @pytest.fixture(scope="module")
 def ranges(shared_onnx: Path, graph: ModelProto) -> Ranges:
     tagger = load_onnx(shared_onnx)
-    return activation_ranges(graph, tagger, list(tagger.encoder.windows([["Marie", "vit", "à", "Paris", "."] * n for n in range(1, 30)])))
+    return activation_ranges(
+        graph,
+        tagger,
+        list(tagger.encoder.windows([["Marie", "vit", "à", "Paris", "."] * n for n in range(1, 30)])),
+    )
 
 
 def between(x: Array, low: float, high: float) -> Array:
-    """Round to eight bits between two ends, as DynamicQuantizeLinear does (ONNX operators, 11); what is outside is clipped."""
+    """Round to eight bits between two ends, as DynamicQuantizeLinear does (ONNX operators, 11); what is
+    outside is clipped.
+    """
     scale = np.float32((high - low) / 255)
     zero = np.clip(np.rint(-low / scale), 0, 255)
     return np.asarray((np.clip(np.rint(x / scale) + zero, 0, 255) - zero) * scale, np.float32)
@@ -80,7 +92,10 @@ def test_matrices_are_numpys(scheme: str, activations: str, biased: bool) -> Non
     onnx.checker.check_model(small)
 
 
-@pytest.mark.parametrize(("activations", "kinds"), [("static", ["QuantizeLinear", "MatMulIntegerToFloat"]), ("batch", ["DynamicQuantizeMatMul"])])
+@pytest.mark.parametrize(
+    ("activations", "kinds"),
+    [("static", ["QuantizeLinear", "MatMulIntegerToFloat"]), ("batch", ["DynamicQuantizeMatMul"])],
+)
 def test_the_multiplication_adds_the_bias(activations: str, kinds: list[str]) -> None:
     weight, bias = RNG.normal(size=(40, 24)).astype(np.float32), RNG.normal(size=24).astype(np.float32)
     small = quantized(one_matrix(weight, bias), "u8u8", (), activations, {"x": (-1.0, 2.0)})
@@ -88,26 +103,38 @@ def test_the_multiplication_adds_the_bias(activations: str, kinds: list[str]) ->
 
 
 @pytest.mark.parametrize("activations", ["static", "token"])
-def test_a_token_does_not_depend_on_its_neighbors(activations: str, graph: ModelProto, ranges: Ranges) -> None:
+def test_a_token_does_not_depend_on_its_neighbors(
+    activations: str, graph: ModelProto, ranges: Ranges
+) -> None:
     """To the bit, whatever is beside it: another text, padding, or numbers a thousand times as large."""
     small = quantized(graph, "u8s8-reduced", (), activations, ranges)
     together = run(small, input_ids=IDS, attention_mask=MASK)
     for row, length in enumerate(MASK.sum(axis=1)):
         alone = run(small, input_ids=IDS[row : row + 1, :length], attention_mask=MASK[row : row + 1, :length])
         assert np.array_equal(alone[0], together[row, :length])
-    one = quantized(one_matrix(RNG.normal(size=(40, 24)).astype(np.float32)), "u8s8-reduced", (), activations, {"x": (-1.0, 2.0)})
+    one = quantized(
+        one_matrix(RNG.normal(size=(40, 24)).astype(np.float32)),
+        "u8s8-reduced",
+        (),
+        activations,
+        {"x": (-1.0, 2.0)},
+    )
     x = RNG.normal(size=(5, 40)).astype(np.float32)
     loud = np.concatenate([x[:1], 1000 * x[1:]])
     assert np.array_equal(run(one, x=x)[0], run(one, x=loud)[0])
     dynamic = quantized(graph, "u8s8-reduced")
     alone = run(dynamic, input_ids=IDS[3:, :3], attention_mask=MASK[3:, :3])
-    assert not np.array_equal(alone[0], run(dynamic, input_ids=IDS, attention_mask=MASK)[3, :3]), "with a scale a batch it does"
+    assert not np.array_equal(alone[0], run(dynamic, input_ids=IDS, attention_mask=MASK)[3, :3]), (
+        "with a scale a batch it does"
+    )
 
 
 def test_what_several_matrices_read_is_quantized_once() -> None:
     model = one_matrix(RNG.normal(size=(8, 4)).astype(np.float32))
     model.graph.node.append(helper.make_node("MatMul", ["x", "encoder.other.weight"], ["z"], "again"))
-    model.graph.initializer.append(numpy_helper.from_array(RNG.normal(size=(8, 4)).astype(np.float32), "encoder.other.weight"))
+    model.graph.initializer.append(
+        numpy_helper.from_array(RNG.normal(size=(8, 4)).astype(np.float32), "encoder.other.weight")
+    )
     model.graph.output.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, ["rows", 4]))
     for activations in ("static", "token"):
         small = quantized(model, "u8u8", (), activations, {"x": (-1.0, 2.0)})
@@ -116,7 +143,10 @@ def test_what_several_matrices_read_is_quantized_once() -> None:
         assert run(small, x=np.ones((2, 8), np.float32)).shape == (2, 4)
     mixed = quantized(model, "u8u8", (), "static", {"x": (-1.0, 2.0)}, ["encoder.other.weight"])
     x = RNG.normal(size=(3, 8)).astype(np.float32)
-    whole = {activations: quantized(model, "u8u8", (), activations, {"x": (-1.0, 2.0)}) for activations in ("static", "token")}
+    whole = {
+        activations: quantized(model, "u8u8", (), activations, {"x": (-1.0, 2.0)})
+        for activations in ("static", "token")
+    }
     first, second = open_session(graph_bytes(mixed)).run(None, {"x": x})
     assert np.array_equal(first, open_session(graph_bytes(whole["static"])).run(None, {"x": x})[0])
     assert np.array_equal(second, open_session(graph_bytes(whole["token"])).run(None, {"x": x})[1])
@@ -126,30 +156,50 @@ def test_rows_of_a_table_are_numpys() -> None:
     table = (RNG.normal(size=(20, 8)) * np.geomspace(1e-3, 100, 20)[:, None]).astype(np.float32)
     table[4] = 0
     node = helper.make_node("Gather", ["emb.weight", "ids"], ["y"], "look", axis=0)
-    inputs, outputs = (helper.make_tensor_value_info(n, t, s) for n, t, s in (("ids", TensorProto.INT64, ["n"]), ("y", TensorProto.FLOAT, ["n", 8])))
+    inputs, outputs = (
+        helper.make_tensor_value_info(n, t, s)
+        for n, t, s in (("ids", TensorProto.INT64, ["n"]), ("y", TensorProto.FLOAT, ["n", 8]))
+    )
     body = helper.make_graph([node], "g", [inputs], [outputs], [numpy_helper.from_array(table, "emb.weight")])
-    small = quantized(helper.make_model(body, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), "u8s8")
+    small = quantized(
+        helper.make_model(body, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), "u8s8"
+    )
     found = run(small, ids=np.arange(20))
     scale = np.abs(table).max(axis=1, keepdims=True) / 127
     assert (np.abs(found - table) <= scale * 0.5001).all()
     assert (found[4] == 0).all()
-    assert run(quantized(small, "u8s8"), ids=np.arange(20)).tolist() == found.tolist(), "there is nothing left to do"
+    assert run(quantized(small, "u8s8"), ids=np.arange(20)).tolist() == found.tolist(), (
+        "there is nothing left to do"
+    )
 
 
 def test_what_is_looked_up_may_be_multiplied_at_once() -> None:
     table, weight = RNG.normal(size=(20, 8)).astype(np.float32), RNG.normal(size=(8, 4)).astype(np.float32)
-    nodes = [helper.make_node("Gather", ["emb.weight", "ids"], ["x"], "look"), helper.make_node("MatMul", ["x", MATRIX], ["y"], "multiply")]
+    nodes = [
+        helper.make_node("Gather", ["emb.weight", "ids"], ["x"], "look"),
+        helper.make_node("MatMul", ["x", MATRIX], ["y"], "multiply"),
+    ]
     inputs = [helper.make_tensor_value_info("ids", TensorProto.INT64, ["n"])]
     outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4])]
-    body = helper.make_graph(nodes, "g", inputs, outputs, [numpy_helper.from_array(table, "emb.weight"), numpy_helper.from_array(weight, MATRIX)])
+    body = helper.make_graph(
+        nodes,
+        "g",
+        inputs,
+        outputs,
+        [numpy_helper.from_array(table, "emb.weight"), numpy_helper.from_array(weight, MATRIX)],
+    )
     model = helper.make_model(body, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     for activations in ACTIVATIONS:
         found = run(quantized(model, "u8u8", (), activations, {"x": (-4.0, 4.0)}), ids=np.arange(20))
         assert Agreement.between(found, table @ weight).error < 0.03
 
 
-def test_ranges_are_the_oracles(shared_onnx: Path, graph: ModelProto, train_corpus: Corpus, tmp_path: Path) -> None:
-    """ONNX Runtime's own calibrator, which knows nothing of padding, on one text at a time; ours in padded batches."""
+def test_ranges_are_the_oracles(
+    shared_onnx: Path, graph: ModelProto, train_corpus: Corpus, tmp_path: Path
+) -> None:
+    """ONNX Runtime's own calibrator, which knows nothing of padding, on one text at a time; ours in padded
+    batches.
+    """
     tagger = load_onnx(shared_onnx)
     windows = list(tagger.encoder.windows([s.words for s in train_corpus.head(40)]))
     ours = activation_ranges(graph, tagger, windows)
@@ -167,7 +217,9 @@ def test_ranges_are_the_oracles(shared_onnx: Path, graph: ModelProto, train_corp
             return {"input_ids": ids, "attention_mask": np.ones_like(ids)}
 
     onnx.save(graph, tmp_path / "fp32.onnx")
-    calibrator = create_calibrator(tmp_path / "fp32.onnx", ["MatMul"], str(tmp_path / "more.onnx"), CalibrationMethod.MinMax)
+    calibrator = create_calibrator(
+        tmp_path / "fp32.onnx", ["MatMul"], str(tmp_path / "more.onnx"), CalibrationMethod.MinMax
+    )
     calibrator.collect_data(Reader())
     theirs = calibrator.compute_data()
     for name, (low, high) in ours.items():
@@ -207,6 +259,11 @@ def test_every_scheme_stays_near(scheme: str, activations: str, graph: ModelProt
     assert [linear.name for linear in linears(small)] == ["classifier.weight"]
     assert len(graph_bytes(small)) < 0.5 * len(before)
     every = [linear.name for linear in linears(graph)] + tables(graph)
-    assert np.array_equal(logits(quantized(graph, scheme, every, activations, ranges)), logits(graph)), "kept is kept"
+    assert np.array_equal(logits(quantized(graph, scheme, every, activations, ranges)), logits(graph)), (
+        "kept is kept"
+    )
     one = quantized(graph, scheme, ["roberta.encoder.layer.1.output.dense.weight"], activations, ranges)
-    assert [linear.name for linear in linears(one)] == ["roberta.encoder.layer.1.output.dense.weight", "classifier.weight"]
+    assert [linear.name for linear in linears(one)] == [
+        "roberta.encoder.layer.1.output.dense.weight",
+        "classifier.weight",
+    ]

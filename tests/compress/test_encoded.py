@@ -31,15 +31,21 @@ def encoder(shared_model) -> Encoder:
 
 
 def whole(data: EncodedCorpus) -> list[tuple[list[int], list[int]]]:
-    return [(item["input_ids"].tolist(), item["labels"].tolist()) for item in (data[i] for i in range(len(data)))]
+    return [
+        (item["input_ids"].tolist(), item["labels"].tolist()) for item in (data[i] for i in range(len(data)))
+    ]
 
 
 def words_in_order(data: EncodedCorpus) -> list[int]:
     return [t for _, targets in whole(data) for t in targets if t != IGNORED]
 
 
-@pytest.mark.parametrize("family", ["camembert", "bert", "xlm-roberta", "electra", "deberta-v2", "distilbert"])
-def test_labels_are_on_first_pieces_only(family: str, shared_model, train_corpus: Corpus, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "family", ["camembert", "bert", "xlm-roberta", "electra", "deberta-v2", "distilbert"]
+)
+def test_labels_are_on_first_pieces_only(
+    family: str, shared_model, train_corpus: Corpus, tmp_path: Path
+) -> None:
     """Against transformers' own tokenizer and its word ids."""
     path = shared_model(family)
     data = encode_corpus(train_corpus, load_encoder(path), LABELS, tmp_path)
@@ -55,7 +61,9 @@ def test_labels_are_on_first_pieces_only(family: str, shared_model, train_corpus
 
 
 @pytest.mark.parametrize("family", ["roberta", "modernbert"])
-def test_byte_level_words_start_as_after_a_space(family: str, shared_model, train_corpus: Corpus, tmp_path: Path) -> None:
+def test_byte_level_words_start_as_after_a_space(
+    family: str, shared_model, train_corpus: Corpus, tmp_path: Path
+) -> None:
     path = shared_model(family)
     data = encode_corpus(train_corpus, load_encoder(path), LABELS, tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(path)
@@ -64,7 +72,9 @@ def test_byte_level_words_start_as_after_a_space(family: str, shared_model, trai
         assert [t for t in targets if t != NONE] == [LABELS.index(tag) for tag in sentence.tags]
 
 
-def test_a_long_sentence_goes_through_windows_and_loses_nothing(encoder: Encoder, train_corpus: Corpus, tmp_path: Path) -> None:
+def test_a_long_sentence_goes_through_windows_and_loses_nothing(
+    encoder: Encoder, train_corpus: Corpus, tmp_path: Path
+) -> None:
     parts = list(train_corpus)[:12]
     long = Sentence(tuple(w for s in parts for w in s.words), tuple(t for s in parts for t in s.tags))
     corpus = Corpus.scan("long", lambda: iter([parts[0], long, parts[1]]))
@@ -75,7 +85,9 @@ def test_a_long_sentence_goes_through_windows_and_loses_nothing(encoder: Encoder
     assert words_in_order(data) == [LABELS.index(tag) for s in (parts[0], long, parts[1]) for tag in s.tags]
     numbers = np.arange(corpus.words, dtype=np.float32)[:, None].repeat(len(LABELS), 1)
     data.with_teacher(numbers)
-    assert np.concatenate([data[i]["teacher"][:, 0] for i in range(len(data))]).tolist() == list(range(corpus.words))
+    assert np.concatenate([data[i]["teacher"][:, 0] for i in range(len(data))]).tolist() == list(
+        range(corpus.words)
+    )
     data.with_mention_replacement(1.0, 1, encoder.max_length)
     for i in range(1, len(data) - 1):  # the extent of a mention cut by a window is not known
         assert data[i]["input_ids"].tolist() == data.window(i)[0].tolist()
@@ -88,13 +100,35 @@ def test_bio_data_in_an_io_model_and_back(encoder: Encoder, tmp_path: Path) -> N
     bioes = corpus_of((words, "B-PER E-PER O S-LOC S-LOC O S-PER"))
     for folder in ("a", "b", "c", "d", "e"):
         (tmp_path / folder).mkdir()
-    assert [LABELS[t] for t in words_in_order(encode_corpus(bio, encoder, LABELS, tmp_path / "a"))] == list(next(iter(io)).tags)
-    assert [BIO[t] for t in words_in_order(encode_corpus(bio, encoder, BIO, tmp_path / "b"))] == list(next(iter(bio)).tags)
-    assert [BIO[t] for t in words_in_order(encode_corpus(bioes, encoder, BIO, tmp_path / "c"))] == list(next(iter(bio)).tags)
-    merged = ["B-PER", "I-PER", "O", "B-LOC", "I-LOC", "O", "B-PER"]  # IO cannot tell two touching places apart
+    assert [LABELS[t] for t in words_in_order(encode_corpus(bio, encoder, LABELS, tmp_path / "a"))] == list(
+        next(iter(io)).tags
+    )
+    assert [BIO[t] for t in words_in_order(encode_corpus(bio, encoder, BIO, tmp_path / "b"))] == list(
+        next(iter(bio)).tags
+    )
+    assert [BIO[t] for t in words_in_order(encode_corpus(bioes, encoder, BIO, tmp_path / "c"))] == list(
+        next(iter(bio)).tags
+    )
+    merged = [
+        "B-PER",
+        "I-PER",
+        "O",
+        "B-LOC",
+        "I-LOC",
+        "O",
+        "B-PER",
+    ]  # IO cannot tell two touching places apart
     assert [BIO[t] for t in words_in_order(encode_corpus(io, encoder, BIO, tmp_path / "d"))] == merged
     bare = ("PER", "LOC", "O")
-    assert [bare[t] for t in words_in_order(encode_corpus(bio, encoder, bare, tmp_path / "e"))] == ["PER", "PER", "O", "LOC", "LOC", "O", "PER"]
+    assert [bare[t] for t in words_in_order(encode_corpus(bio, encoder, bare, tmp_path / "e"))] == [
+        "PER",
+        "PER",
+        "O",
+        "LOC",
+        "LOC",
+        "O",
+        "PER",
+    ]
 
 
 def test_a_model_that_lacks_a_label_gets_the_nearest(encoder: Encoder, tmp_path: Path) -> None:
@@ -105,9 +139,13 @@ def test_a_model_that_lacks_a_label_gets_the_nearest(encoder: Encoder, tmp_path:
 
 def test_types_the_model_lacks(encoder: Encoder, tmp_path: Path) -> None:
     corpus = corpus_of(("Paris en mai", "I-GPE O I-DATE"))
-    for check in (lambda: check_types(corpus, LABELS), lambda: encode_corpus(corpus, encoder, LABELS, tmp_path)):
+    for check in (
+        lambda: check_types(corpus, LABELS),
+        lambda: encode_corpus(corpus, encoder, LABELS, tmp_path),
+    ):
         with pytest.raises(
-            DataError, match=r"made: the data has types DATE, GPE, the model knows LOC, MISC, ORG, PER; rename with --label-map DATE=LOC"
+            DataError,
+            match=r"made: the data has types DATE, GPE, the model knows LOC, MISC, ORG, PER; rename with --label-map DATE=LOC",
         ):
             check()
     assert list(tmp_path.iterdir()) == []
@@ -146,7 +184,9 @@ def test_teacher_logits_must_have_the_right_width(encoder: Encoder, short: Corpu
         encode_corpus(short, encoder, LABELS, tmp_path).with_teacher(np.zeros((short.words, 4), np.float32))
 
 
-def test_batches_are_padded_and_teacher_rows_follow_the_labelled_pieces(encoder: Encoder, short: Corpus, tmp_path: Path) -> None:
+def test_batches_are_padded_and_teacher_rows_follow_the_labelled_pieces(
+    encoder: Encoder, short: Corpus, tmp_path: Path
+) -> None:
     data = encode_corpus(short, encoder, LABELS, tmp_path)
     data.with_teacher(np.arange(short.words, dtype=np.float32)[:, None].repeat(5, 1))
     items = [data[i] for i in (3, 0, 5)]
@@ -157,7 +197,10 @@ def test_batches_are_padded_and_teacher_rows_follow_the_labelled_pieces(encoder:
     )
     for row, item in enumerate(items):
         size = len(item["input_ids"])
-        assert batch["input_ids"][row].tolist() == [*item["input_ids"].tolist(), *[encoder.pad_id] * (longest - size)]
+        assert batch["input_ids"][row].tolist() == [
+            *item["input_ids"].tolist(),
+            *[encoder.pad_id] * (longest - size),
+        ]
         assert batch["attention_mask"][row].tolist() == [1] * size + [0] * (longest - size)
         assert batch["labels"][row].tolist() == [*item["labels"].tolist(), *[IGNORED] * (longest - size)]
     rows = torch.cat([torch.from_numpy(np.array(item["teacher"])) for item in items])
@@ -168,13 +211,19 @@ def test_batches_are_padded_and_teacher_rows_follow_the_labelled_pieces(encoder:
 # Mention replacement, told again in words: the same draws, on words instead of pieces.
 
 
-def swapped(corpus: Corpus, labels: tuple[str, ...], encoder: Encoder, index: int, draws: tuple[float, int, int, int]) -> Sentence:
+def swapped(
+    corpus: Corpus, labels: tuple[str, ...], encoder: Encoder, index: int, draws: tuple[float, int, int, int]
+) -> Sentence:
     share, seed, epoch, longest = draws
     scheme = detect(labels)
     sentences = [Sentence(s.words, tuple(project(s.tags, corpus.scheme, scheme))) for s in corpus]
 
     def mentions(sentence: Sentence) -> list[tuple[int, int, str]]:
-        return [(m.start, m.end, m.type) for m in to_mentions(sentence.tags, scheme) if m.end < len(sentence.words)]
+        return [
+            (m.start, m.end, m.type)
+            for m in to_mentions(sentence.tags, scheme)
+            if m.end < len(sentence.words)
+        ]
 
     bank: dict[str, list[tuple[str, ...]]] = {}
     for sentence in sentences:
@@ -197,10 +246,20 @@ def pieces_of(encoder: Encoder, words: list[str]) -> int:
     return len(encoder.tokenizer.encode(words, is_pretokenized=True, add_special_tokens=True).ids)
 
 
-@pytest.mark.parametrize("labels", [LABELS, ("O", *(f"{p}-{t}" for t in ("LOC", "PER", "MISC", "ORG") for p in "BI"))], ids=["IO", "BIO"])
+@pytest.mark.parametrize(
+    "labels",
+    [LABELS, ("O", *(f"{p}-{t}" for t in ("LOC", "PER", "MISC", "ORG") for p in "BI"))],
+    ids=["IO", "BIO"],
+)
 @pytest.mark.parametrize("family", ["camembert", "bert", "roberta"])
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
-@given(share=st.floats(0, 1), seed=st.integers(0, 2**31), epoch=st.integers(0, 5), index=st.integers(0, 59), longest=st.integers(30, 64))
+@given(
+    share=st.floats(0, 1),
+    seed=st.integers(0, 2**31),
+    epoch=st.integers(0, 5),
+    index=st.integers(0, 59),
+    longest=st.integers(30, 64),
+)
 def test_swapping_mentions_is_encoding_swapped_words(
     family: str,
     labels: tuple[str, ...],
@@ -226,7 +285,9 @@ def test_swapping_mentions_is_encoding_swapped_words(
     assert data[index]["input_ids"].tolist() == expected[0]  # asked twice, the same
 
 
-def test_replacement_changes_with_the_epoch_and_not_at_share_zero(encoder: Encoder, train_corpus: Corpus, tmp_path: Path) -> None:
+def test_replacement_changes_with_the_epoch_and_not_at_share_zero(
+    encoder: Encoder, train_corpus: Corpus, tmp_path: Path
+) -> None:
     data = encode_corpus(train_corpus, encoder, LABELS, tmp_path)
     plain = whole(data)
     data.with_mention_replacement(1.0, 3, 64)

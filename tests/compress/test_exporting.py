@@ -33,7 +33,10 @@ LONG = [["Marie", "vit", "à", "Paris", "."], ["Aix"], [], ["long"] * 90, ["Jean
 
 
 def near(one: Any, other: Any, tolerance: float) -> bool:
-    return all(np.allclose(a, b, atol=tolerance, equal_nan=True) for a, b in zip(one.logits(LONG), other.logits(LONG), strict=True))
+    return all(
+        np.allclose(a, b, atol=tolerance, equal_nan=True)
+        for a, b in zip(one.logits(LONG), other.logits(LONG), strict=True)
+    )
 
 
 @pytest.fixture
@@ -58,11 +61,23 @@ def test_an_artifact_with_its_lineage(shared_onnx: Path, parent: Path, train_cor
     assert near(load(shared_onnx), load(parent), 1e-4)
     manifest = verify(shared_onnx)
     assert manifest is not None
-    assert (manifest.kind, manifest.stage, manifest.parameters) == ("onnx", "export", {"to": "onnx", "plain": False})
+    assert (manifest.kind, manifest.stage, manifest.parameters) == (
+        "onnx",
+        "export",
+        {"to": "onnx", "plain": False},
+    )
     assert [(p.stage, p.digest) for p in manifest.parents] == [("given", open_folder(parent).digest())]
     assert manifest.data["calibration"]["sentences"] == len(train_corpus)
     files = {path.name for path in shared_onnx.iterdir()}
-    assert {"config.json", "tokenizer.json", "model.onnx", "probe.safetensors", "export_info.json", "README.md", MANIFEST} <= files
+    assert {
+        "config.json",
+        "tokenizer.json",
+        "model.onnx",
+        "probe.safetensors",
+        "export_info.json",
+        "README.md",
+        MANIFEST,
+    } <= files
     info = read_export_info(shared_onnx)
     assert info is not None
     assert (info.engine, info.scheme, info.target, info.kept) == ("onnx", "fp32", "any", ())
@@ -83,7 +98,9 @@ def test_the_probe_is_the_parents_word(shared_onnx: Path, parent: Path) -> None:
     assert probe.mask.sum(axis=1).max() <= 64
 
 
-def test_a_second_run_does_nothing(parent: Path, train_corpus: Corpus, traced: list[int], tmp_path: Path) -> None:
+def test_a_second_run_does_nothing(
+    parent: Path, train_corpus: Corpus, traced: list[int], tmp_path: Path
+) -> None:
     first = export(parent, tmp_path / "out", text=train_corpus)
     before = {path.name: path.stat().st_mtime_ns for path in first.iterdir()}
     assert export(parent, tmp_path / "out", text=train_corpus) == first
@@ -94,7 +111,9 @@ def test_a_second_run_does_nothing(parent: Path, train_corpus: Corpus, traced: l
 
 
 @pytest.mark.parametrize("dtype", [pytest.param("float16", marks=pytest.mark.slow), "bfloat16"])
-def test_half_precision_parents(dtype: str, tiny_model: Callable[..., Path], train_corpus: Corpus, tmp_path: Path) -> None:
+def test_half_precision_parents(
+    dtype: str, tiny_model: Callable[..., Path], train_corpus: Corpus, tmp_path: Path
+) -> None:
     model = tiny_model("camembert", num_hidden_layers=1, dtype=dtype)
     out = export(model, tmp_path / "out", text=train_corpus.head(20))
     assert near(load(out), load(model), 1e-4)
@@ -102,13 +121,18 @@ def test_half_precision_parents(dtype: str, tiny_model: Callable[..., Path], tra
     assert info is not None
     assert (info.dtypes, info.parameters) == (("F32",), describe(model).parameters)
     # The folder and the graph made of it give the same eight bits.
-    found = [quantize(m, tmp_path / n, "avx2", min_agreement=0.0, text=train_corpus.head(20)) for n, m in (("a", model), ("b", out))]
+    found = [
+        quantize(m, tmp_path / n, "avx2", min_agreement=0.0, text=train_corpus.head(20))
+        for n, m in (("a", model), ("b", out))
+    ]
     assert found[0] == found[1] is not None
     assert (tmp_path / "a" / "model.onnx").read_bytes() == (tmp_path / "b" / "model.onnx").read_bytes()
     assert describe(tmp_path / "a").parts == describe(tmp_path / "b").parts
 
 
-def test_zeros_survive_and_are_told(tiny_model: Callable[..., Path], train_corpus: Corpus, tmp_path: Path) -> None:
+def test_zeros_survive_and_are_told(
+    tiny_model: Callable[..., Path], train_corpus: Corpus, tmp_path: Path
+) -> None:
     """prune → pack → export → quantize: sparsity and lineage at every step, and zeros in the graph."""
     text = train_corpus.head(20)
     prune(tiny_model("camembert", num_hidden_layers=1), tmp_path / "pruned", 0.4)
@@ -116,7 +140,10 @@ def test_zeros_survive_and_are_told(tiny_model: Callable[..., Path], train_corpu
     export(tmp_path / "packed", tmp_path / "onnx", text=text)
     quantize(tmp_path / "onnx", tmp_path / "int8", "avx2", min_agreement=0.0, text=text)
     pruned = describe(tmp_path / "pruned")
-    for name, stages in (("onnx", ["pack", "prune", "given"]), ("int8", ["export", "pack", "prune", "given"])):
+    for name, stages in (
+        ("onnx", ["pack", "prune", "given"]),
+        ("int8", ["export", "pack", "prune", "given"]),
+    ):
         info = describe(tmp_path / name)
         assert info.sparsity == pruned.sparsity == pytest.approx(0.4, abs=1e-3)
         assert info.by_layer() == pruned.by_layer()
@@ -124,8 +151,16 @@ def test_zeros_survive_and_are_told(tiny_model: Callable[..., Path], train_corpu
         assert [step["stage"] for step in info.as_dict()["lineage"]] == stages
         assert "quantization_config" not in info.folder.config
     for name, role in (("onnx", ""), ("int8", "@s8")):
-        stored = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(tmp_path / name / "model.onnx").graph.initializer}
-        found = {n: array for key, array in stored.items() if key.endswith(f"weight{role}") for n in [key.removesuffix(role)]}
+        stored = {
+            t.name: onnx.numpy_helper.to_array(t)
+            for t in onnx.load(tmp_path / name / "model.onnx").graph.initializer
+        }
+        found = {
+            n: array
+            for key, array in stored.items()
+            if key.endswith(f"weight{role}")
+            for n in [key.removesuffix(role)]
+        }
         for matrix, zeros in zero_set(tmp_path / "pruned").items():
             holder = next((n for n in found if matrix in n.split("+")), None)
             assert holder is not None, matrix
@@ -144,7 +179,9 @@ def test_plain_graphs(parent: Path, train_corpus: Corpus, tmp_path: Path) -> Non
     found = quantize(out, tmp_path / "int8", "avx2", min_agreement=0.0, text=train_corpus.head(20))
     assert found is not None
     assert found.size_bytes < found.parent_bytes - 50_000
-    assert [linear.name for linear in linears(onnx.load(tmp_path / "int8" / "model.onnx"))] == ["classifier.weight"]
+    assert [linear.name for linear in linears(onnx.load(tmp_path / "int8" / "model.onnx"))] == [
+        "classifier.weight"
+    ]
 
 
 def test_openvino(parent: Path, train_corpus: Corpus, traced: list[int], tmp_path: Path) -> None:
@@ -153,19 +190,39 @@ def test_openvino(parent: Path, train_corpus: Corpus, traced: list[int], tmp_pat
     info, manifest = read_export_info(out), verify(out)
     assert info is not None
     assert manifest is not None
-    assert (info.engine, info.opset, manifest.kind, open_folder(out).kind) == ("openvino", 0, "openvino", "openvino")
+    assert (info.engine, info.opset, manifest.kind, open_folder(out).kind) == (
+        "openvino",
+        0,
+        "openvino",
+        "openvino",
+    )
     assert near(load(out), load(parent), 1e-4)
-    for call in (lambda: export(out, tmp_path / "x", text=train_corpus), lambda: quantize(out, tmp_path / "x", text=train_corpus)):
-        with pytest.raises(ModelError, match=r"OpenVINO graph; give the model|exported graph already \(openvino\)"):
+    for call in (
+        lambda: export(out, tmp_path / "x", text=train_corpus),
+        lambda: quantize(out, tmp_path / "x", text=train_corpus),
+    ):
+        with pytest.raises(
+            ModelError, match=r"OpenVINO graph; give the model|exported graph already \(openvino\)"
+        ):
             call()
 
 
-def test_what_cannot_be_done_is_one_line(parent: Path, shared_onnx: Path, train_corpus: Corpus, traced: list[int], tmp_path: Path) -> None:
+def test_what_cannot_be_done_is_one_line(
+    parent: Path, shared_onnx: Path, train_corpus: Corpus, traced: list[int], tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     for error, said, call in (
-        (ParameterError, "no format 'tflite', expected one of onnx, openvino", lambda: export(parent, out, "tflite", text=train_corpus)),
+        (
+            ParameterError,
+            "no format 'tflite', expected one of onnx, openvino",
+            lambda: export(parent, out, "tflite", text=train_corpus),
+        ),
         (ParameterError, "an export is proved on text", lambda: export(parent, out)),
-        (ModelError, r"is an exported graph already \(onnx\)", lambda: export(shared_onnx, out, text=train_corpus)),
+        (
+            ModelError,
+            r"is an exported graph already \(onnx\)",
+            lambda: export(shared_onnx, out, text=train_corpus),
+        ),
         (ParameterError, "is the model itself", lambda: export(parent, parent, text=train_corpus)),
         (ModelError, "is not there", lambda: export(tmp_path / "no", out, text=train_corpus)),
     ):
@@ -193,7 +250,9 @@ def test_an_architecture_that_cannot_be_traced_is_one_line(
         raise RuntimeError("no\nway")
 
     monkeypatch.setattr(OnnxExporter, "export", fail)
-    with pytest.raises(ModelError, match=r"this architecture \(camembert\) cannot be exported to ONNX \(no way\)"):
+    with pytest.raises(
+        ModelError, match=r"this architecture \(camembert\) cannot be exported to ONNX \(no way\)"
+    ):
         export(parent, tmp_path / "out", text=train_corpus)
     monkeypatch.setitem(sys.modules, "onnx_ir", None)
     with pytest.raises(MissingExtraError, match="compress"):
@@ -201,14 +260,23 @@ def test_an_architecture_that_cannot_be_traced_is_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_text_without_a_piece_is_one_line(parent: Path, train_corpus: Corpus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_text_without_a_piece_is_one_line(
+    parent: Path, train_corpus: Corpus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(Encoder, "windows", lambda *_: iter(()))
     with pytest.raises(DataError, match="no piece of any word"):
         export(parent, tmp_path / "out", text=train_corpus)
 
 
 @pytest.mark.parametrize("fault", ["full", "interrupted"])
-def test_all_or_nothing(fault: str, parent: Path, train_corpus: Corpus, traced: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_all_or_nothing(
+    fault: str,
+    parent: Path,
+    train_corpus: Corpus,
+    traced: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
     out = export(parent, tmp_path / "out", text=train_corpus.head(5))
     before = {path.name: path.read_bytes() for path in out.iterdir()}
 

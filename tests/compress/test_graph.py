@@ -25,7 +25,8 @@ def graph(shared_onnx: Path) -> ModelProto:
     return onnx.load(shared_onnx / "model.onnx")
 
 
-# ---- names ------------------------------------------------------------------------------------------------------------------
+# ---- names
+# ------------------------------------------------------------------------------------------------------------------
 
 
 def test_every_matrix_in_scope_has_its_name(shared_model, graph: ModelProto) -> None:
@@ -35,9 +36,14 @@ def test_every_matrix_in_scope_has_its_name(shared_model, graph: ModelProto) -> 
     assert {m.name for m in in_scope(list(weights))} | {"classifier.weight"} == set(found)
     constants = {t.name: numpy_helper.to_array(t) for t in graph.graph.initializer}
     for linear in linears(graph):
-        assert np.array_equal(constants[linear.weight], np.concatenate([weights[n].T for n in linear.weight.split("+")], axis=1))
+        assert np.array_equal(
+            constants[linear.weight], np.concatenate([weights[n].T for n in linear.weight.split("+")], axis=1)
+        )
         assert linear.name == linear.weight.split("+")[0]
-    assert tables(graph) == ["roberta.embeddings.word_embeddings.weight", "roberta.embeddings.position_embeddings.weight"]
+    assert tables(graph) == [
+        "roberta.embeddings.word_embeddings.weight",
+        "roberta.embeddings.position_embeddings.weight",
+    ]
     assert opset(graph) >= 18
 
 
@@ -77,7 +83,8 @@ def test_bytes_by_part_are_the_file(shared_onnx: Path, graph: ModelProto) -> Non
     assert small["head"] == before["head"]
 
 
-# ---- tidying ------------------------------------------------------------------------------------------------------------------
+# ---- tidying
+# ------------------------------------------------------------------------------------------------------------------
 
 
 def fused(kind: str) -> ModelProto:
@@ -86,11 +93,18 @@ def fused(kind: str) -> ModelProto:
     names = {"SkipLayerNormalization": ["skip", "gamma", "beta", "bias"], "BiasGelu": ["bias"]}[kind]
     options = {"epsilon": 1e-3} if kind == "SkipLayerNormalization" else {}
     node = helper.make_node(kind, ["x", *names], ["y"], "fused", domain="com.microsoft", **options)
-    inputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["rows", 3, width]) for n in ("x", *(n for n in names if n == "skip"))]
-    constants = [numpy_helper.from_array(RNG.normal(size=width).astype(np.float32), n) for n in names if n != "skip"]
+    inputs = [
+        helper.make_tensor_value_info(n, TensorProto.FLOAT, ["rows", 3, width])
+        for n in ("x", *(n for n in names if n == "skip"))
+    ]
+    constants = [
+        numpy_helper.from_array(RNG.normal(size=width).astype(np.float32), n) for n in names if n != "skip"
+    ]
     outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", 3, width])]
     opsets = [helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1)]
-    return helper.make_model(helper.make_graph([node], "g", inputs, outputs, constants), opset_imports=opsets, ir_version=10)
+    return helper.make_model(
+        helper.make_graph([node], "g", inputs, outputs, constants), opset_imports=opsets, ir_version=10
+    )
 
 
 @pytest.mark.parametrize("kind", ["SkipLayerNormalization", "BiasGelu"])
@@ -123,5 +137,7 @@ def test_biases_are_added_before_the_split() -> None:
     name_matrices(model, {"encoder.q.weight": weight[:, :4].T, "encoder.k.weight": weight[:, 4:].T})
     assert [linear.weight for linear in linears(model)] == ["encoder.q.weight+encoder.k.weight"]
     small = quantized(model, "u8u8")
-    assert [node.op_type for node in small.graph.node] == ["DynamicQuantizeMatMul", "Split", "Sub"], "the bias is added by the multiplication"
+    assert [node.op_type for node in small.graph.node] == ["DynamicQuantizeMatMul", "Split", "Sub"], (
+        "the bias is added by the multiplication"
+    )
     assert np.allclose(run(small, x=x), before, atol=0.1)

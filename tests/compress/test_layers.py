@@ -20,7 +20,9 @@ from affineur.errors import ModelError, ParameterError
 
 from .conftest import FAMILIES, same_bits
 
-IDS = torch.tensor([[0, 7, 9, 30, 31, 32, 8, 8, 11, 17, 23, 42, 55, 2], [0, 20, 21, 22, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1]])
+IDS = torch.tensor(
+    [[0, 7, 9, 30, 31, 32, 8, 8, 11, 17, 23, 42, 55, 2], [0, 20, 21, 22, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1]]
+)
 
 
 class Stack(nn.Module):
@@ -54,7 +56,14 @@ def test_top_keeps_the_lowest() -> None:
 
 @pytest.mark.parametrize(
     ("have", "wanted", "kept"),
-    [(12, 6, [0, 2, 4, 7, 9, 11]), (12, 2, [0, 11]), (12, 1, [0]), (12, 12, list(range(12))), (3, 2, [0, 2]), (1, 1, [0])],
+    [
+        (12, 6, [0, 2, 4, 7, 9, 11]),
+        (12, 2, [0, 11]),
+        (12, 1, [0]),
+        (12, 12, list(range(12))),
+        (3, 2, [0, 2]),
+        (1, 1, [0]),
+    ],
 )
 def test_uniform(have: int, wanted: int, kept: list[int]) -> None:
     assert choose_layers(Stack(have), wanted, "uniform") == (kept, [])  # type: ignore[arg-type]
@@ -83,7 +92,17 @@ def test_search_drops_what_is_missed_least() -> None:
 
     kept, trials = choose_layers(model, 2, "search", score)  # type: ignore[arg-type]
     assert kept == [0, 4]
-    assert [t["dropped"] for t in trials] == [[1], [2], [3], [4], [1, 2], [1, 3], [1, 4], [1, 2, 3], [1, 3, 4]]
+    assert [t["dropped"] for t in trials] == [
+        [1],
+        [2],
+        [3],
+        [4],
+        [1, 2],
+        [1, 3],
+        [1, 4],
+        [1, 2, 3],
+        [1, 3, 4],
+    ]
     assert [t["f1"] for t in trials][:2] == [23 / 24, 19 / 24]
     assert model.shown == [0, 1, 2, 3, 4]
     assert model.config.num_hidden_layers == 5
@@ -99,7 +118,11 @@ def test_search_among_equals_drops_the_highest_and_never_the_first() -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_search_leaves_the_teacher_as_it_was(family: str, shared_model) -> None:
     teacher = load(shared_model(family))
-    before, config, wanted = {k: v.clone() for k, v in teacher.state_dict().items()}, teacher.config.to_dict(), logits(teacher)
+    before, config, wanted = (
+        {k: v.clone() for k, v in teacher.state_dict().items()},
+        teacher.config.to_dict(),
+        logits(teacher),
+    )
     seen = []
 
     def score(model: PreTrainedModel) -> float:
@@ -130,7 +153,9 @@ def test_search_puts_the_layers_back_when_scoring_fails() -> None:
 
 @pytest.mark.parametrize("kept", [[0], [0, 1], [0, 2], [0, 1, 2]])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_student_saved_and_reloaded_gives_the_same_logits(family: str, kept: list[int], shared_model, tmp_path: Path) -> None:
+def test_a_student_saved_and_reloaded_gives_the_same_logits(
+    family: str, kept: list[int], shared_model, tmp_path: Path
+) -> None:
     teacher, student = load(shared_model(family)), keep_layers(load(shared_model(family)), kept)
     student.save_pretrained(tmp_path)
     again, loading = AutoModelForTokenClassification.from_pretrained(tmp_path, output_loading_info=True)
@@ -140,7 +165,9 @@ def test_a_student_saved_and_reloaded_gives_the_same_logits(family: str, kept: l
     for mine, number in zip(encoder_layers(again), kept, strict=True):
         assert same_bits(dict(mine.state_dict()), dict(encoder_layers(teacher)[number].state_dict()))
     layered = f"{next(n for n, m in teacher.named_modules() if m is encoder_layers(teacher))}."
-    outside = [{k: v for k, v in m.state_dict().items() if not k.startswith(layered)} for m in (teacher, again)]
+    outside = [
+        {k: v for k, v in m.state_dict().items() if not k.startswith(layered)} for m in (teacher, again)
+    ]
     assert same_bits(*outside)
     assert torch.equal(logits(again), logits(teacher)) == (len(kept) == 3)
 
@@ -153,9 +180,13 @@ def test_the_first_layer_may_go(family: str, shared_model, tmp_path: Path) -> No
 
 
 def test_modernberts_first_layer_has_to_stay(shared_model) -> None:
-    """Its layer 0 has no norm before attention: on reload the norm of another first layer would silently vanish."""
+    """Its layer 0 has no norm before attention: on reload the norm of another first layer would silently
+    vanish.
+    """
     model = load(shared_model("modernbert"))
-    with pytest.raises(ParameterError, match="layer 0 of ModernBertForTokenClassification is built differently from layer 1"):
+    with pytest.raises(
+        ParameterError, match="layer 0 of ModernBertForTokenClassification is built differently from layer 1"
+    ):
         keep_layers(model, [1, 2])
     assert len(encoder_layers(model)) == 3
 
@@ -163,12 +194,17 @@ def test_modernberts_first_layer_has_to_stay(shared_model) -> None:
 @pytest.mark.parametrize("wanted", [0, -1, 13])
 @pytest.mark.parametrize("how", ["top", "uniform", "search"])
 def test_impossible_numbers(wanted: int, how: str) -> None:
-    with pytest.raises(ParameterError, match=rf"--layers {wanted} is impossible: the model has 12 encoder layers, so give a number from 1 to 12"):
+    with pytest.raises(
+        ParameterError,
+        match=rf"--layers {wanted} is impossible: the model has 12 encoder layers, so give a number from 1 to 12",
+    ):
         choose_layers(Stack(12), wanted, how, lambda _: 0.0)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("wanted", [0, 4])
-def test_distilling_to_an_impossible_number_writes_nothing(wanted: int, shared_model, train_corpus: Corpus, tmp_path: Path) -> None:
+def test_distilling_to_an_impossible_number_writes_nothing(
+    wanted: int, shared_model, train_corpus: Corpus, tmp_path: Path
+) -> None:
     with pytest.raises(ParameterError, match=rf"--layers {wanted} is impossible: the model has 3"):
         distill(shared_model(), tmp_path / "out", wanted, train_corpus)
     assert list(tmp_path.iterdir()) == []

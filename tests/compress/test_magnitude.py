@@ -56,7 +56,9 @@ class Fake(nn.Module):
     def fill(self, values: torch.Tensor) -> Fake:
         """Set all weights in scope, in that order."""
         with torch.no_grad():
-            for weight, part in zip(self.matrices, values.split([w.numel() for w in self.matrices]), strict=True):
+            for weight, part in zip(
+                self.matrices, values.split([w.numel() for w in self.matrices]), strict=True
+            ):
                 weight.copy_(part.view_as(weight))
         return self
 
@@ -105,7 +107,10 @@ def test_nothing_else_is_touched(family: str, method: str, shared_model) -> None
     info = prune_model(model, 0.4, method)
     pruned = {m.matrix.name for m in info.matrices}
     after = {name: p.detach() for name, p in model.named_parameters()}
-    assert same_bits({n: p for n, p in before.items() if n not in pruned}, {n: p for n, p in after.items() if n not in pruned})
+    assert same_bits(
+        {n: p for n, p in before.items() if n not in pruned},
+        {n: p for n, p in after.items() if n not in pruned},
+    )
     for name in pruned:
         assert equal(after[name].flatten(), torch.where(after[name] == 0, 0, before[name]).flatten()), name
 
@@ -118,10 +123,19 @@ def test_nothing_else_is_touched(family: str, method: str, shared_model) -> None
     chunk=st.sampled_from([1, 3, 1 << 20]),
     coarse=st.booleans(),
 )
-def test_exactly_the_k_smallest(layers: list[tuple[int, int, int]], sparsity: float, seed: int, dtype: torch.dtype, chunk: int, coarse: bool) -> None:
+def test_exactly_the_k_smallest(
+    layers: list[tuple[int, int, int]],
+    sparsity: float,
+    seed: int,
+    dtype: torch.dtype,
+    chunk: int,
+    coarse: bool,
+) -> None:
     model = Fake(*layers, dtype=dtype)
     values = torch.randn(len(model.flat), generator=torch.Generator().manual_seed(seed))
-    values = (torch.round(values * 2) / 2 if coarse else values).to(dtype)  # coarse values tie, and have both zeros
+    values = (torch.round(values * 2) / 2 if coarse else values).to(
+        dtype
+    )  # coarse values tie, and have both zeros
     model.fill(values)
     k = round(sparsity * len(values))
     with mock.patch.object(magnitude, "_CHUNK", chunk):
@@ -141,7 +155,9 @@ def test_exactly_the_k_smallest(layers: list[tuple[int, int, int]], sparsity: fl
     sparsity=st.floats(0, 1, exclude_max=True),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_layerwise_is_exact_in_each_matrix_and_in_total(sizes: tuple[int, int, int], sparsity: float, seed: int) -> None:
+def test_layerwise_is_exact_in_each_matrix_and_in_total(
+    sizes: tuple[int, int, int], sparsity: float, seed: int
+) -> None:
     model = Fake(sizes, sizes[::-1])
     model.fill(torch.randn(len(model.flat), generator=torch.Generator().manual_seed(seed)))
     before = [w.detach().flatten().clone() for w in model.matrices]
@@ -158,11 +174,15 @@ def test_layerwise_is_exact_in_each_matrix_and_in_total(sizes: tuple[int, int, i
     part=st.floats(0, 1),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_a_cap_is_respected_and_the_total_exact(layers: list[tuple[int, int, int]], cap: Fraction, part: float, seed: int) -> None:
+def test_a_cap_is_respected_and_the_total_exact(
+    layers: list[tuple[int, int, int]], cap: Fraction, part: float, seed: int
+) -> None:
     sparsity = min(float(cap) * part, 0.999)
     model = Fake(*layers)
     random = torch.Generator().manual_seed(seed)
-    scale = [torch.full((sum(sizes),), float(i + 1)) for i, sizes in enumerate(layers)]  # so that global ranking prefers low layers
+    scale = [
+        torch.full((sum(sizes),), float(i + 1)) for i, sizes in enumerate(layers)
+    ]  # so that global ranking prefers low layers
     values = torch.randn(len(model.flat), generator=random) * torch.cat(scale)
     model.fill(values)
     info = prune_model(model, sparsity, max_layer_sparsity=float(cap))
@@ -177,10 +197,20 @@ def test_a_cap_is_respected_and_the_total_exact(layers: list[tuple[int, int, int
 
 
 def test_a_cap_that_binds_moves_zeros_to_the_other_layers() -> None:
-    model = Fake((10, 10, 10), (10, 10, 10)).fill(torch.cat([torch.full((30,), 0.1), torch.arange(1.0, 31.0)]))
+    model = Fake((10, 10, 10), (10, 10, 10)).fill(
+        torch.cat([torch.full((30,), 0.1), torch.arange(1.0, 31.0)])
+    )
     info = prune_model(model, 0.4, max_layer_sparsity=0.5)
     assert [layer["zeros"] for layer in info.as_dict()["layers"]] == [15, 9]
-    assert prune_model(Fake((10, 10, 10), (10, 10, 10)).fill(torch.cat([torch.full((30,), 0.1), torch.arange(1.0, 31.0)])), 0.4).zeros == 24
+    assert (
+        prune_model(
+            Fake((10, 10, 10), (10, 10, 10)).fill(
+                torch.cat([torch.full((30,), 0.1), torch.arange(1.0, 31.0)])
+            ),
+            0.4,
+        ).zeros
+        == 24
+    )
 
 
 def test_a_cap_equal_to_the_sparsity_is_reached() -> None:
@@ -302,13 +332,20 @@ def test_numbers_that_are_none_are_refused(value: float, options: dict[str, Any]
         assert same_bits(before, {name: p.detach() for name, p in model.named_parameters()})
 
 
-@pytest.mark.parametrize(("scope", "kinds"), [("attention", {"attention"}), ("ffn", {"ffn"}), ("attention+ffn", {"attention", "ffn"})])
+@pytest.mark.parametrize(
+    ("scope", "kinds"),
+    [("attention", {"attention"}), ("ffn", {"ffn"}), ("attention+ffn", {"attention", "ffn"})],
+)
 def test_scopes(scope: str, kinds: set[str], shared_model) -> None:
     model = load(shared_model())
     info = prune_model(model, 0.5, scope=scope)
     assert {m.matrix.kind.partition(".")[0] for m in info.matrices} == kinds
     assert info.zeros == round(0.5 * info.weights)
-    with_zeros = {name.split(".layer.")[1].split(".", 1)[1] for name, p in model.named_parameters() if ".layer." in name and bool((p == 0).any())}
+    with_zeros = {
+        name.split(".layer.")[1].split(".", 1)[1]
+        for name, p in model.named_parameters()
+        if ".layer." in name and bool((p == 0).any())
+    }
     assert with_zeros == {m.matrix.name.split(".layer.")[1].split(".", 1)[1] for m in info.matrices}
 
 
@@ -319,8 +356,14 @@ def test_the_numbers_add_up(shared_model) -> None:
     info: PruningInfo = prune_model(model, 0.15)
     said = info.as_dict()
     assert said["parameters"] == sum(p.numel() for p in model.parameters())
-    assert said["sparsity_of_model"] == sum(int((p == 0).sum()) for p in model.parameters()) / said["parameters"]
-    assert said["zeros_in_scope"] == sum(layer["zeros"] for layer in said["layers"]) == round(0.15 * said["weights_in_scope"])
+    assert (
+        said["sparsity_of_model"] == sum(int((p == 0).sum()) for p in model.parameters()) / said["parameters"]
+    )
+    assert (
+        said["zeros_in_scope"]
+        == sum(layer["zeros"] for layer in said["layers"])
+        == round(0.15 * said["weights_in_scope"])
+    )
     assert said["weights_in_scope"] == sum(layer["weights"] for layer in said["layers"])
     for layer in said["layers"]:
         assert layer["weights"] == sum(m["weights"] for m in layer["matrices"].values())

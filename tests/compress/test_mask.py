@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForTokenClassification, PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    AutoModelForTokenClassification,
+    PreTrainedModel,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 
 from affineur.artifact import in_scope
 from affineur.compress import KeepZeros, Mask, prune_model
@@ -28,7 +34,14 @@ def data() -> list[dict[str, torch.Tensor]]:
     return [{"input_ids": row, "attention_mask": torch.ones_like(row), "labels": row % 5} for row in ids]
 
 
-def train(model: PreTrainedModel, data: Any, folder: Path, steps: int, callbacks: list[TrainerCallback], resume: bool = False) -> None:
+def train(
+    model: PreTrainedModel,
+    data: Any,
+    folder: Path,
+    steps: int,
+    callbacks: list[TrainerCallback],
+    resume: bool = False,
+) -> None:
     """The guide's §5: a plain Trainer, and one argument more."""
     arguments = TrainingArguments(
         output_dir=str(folder),
@@ -45,7 +58,9 @@ def train(model: PreTrainedModel, data: Any, folder: Path, steps: int, callbacks
         dataloader_pin_memory=False,
         logging_strategy="no",
     )
-    Trainer(model=model, args=arguments, train_dataset=data, callbacks=callbacks).train(resume_from_checkpoint=resume)
+    Trainer(model=model, args=arguments, train_dataset=data, callbacks=callbacks).train(
+        resume_from_checkpoint=resume
+    )
 
 
 def zeros(model: PreTrainedModel) -> dict[str, torch.Tensor]:
@@ -57,7 +72,9 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
     return all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_two_hundred_steps_keep_exactly_the_same_zeros(pruned: PreTrainedModel, data: Any, tmp_path: Path) -> None:
+def test_two_hundred_steps_keep_exactly_the_same_zeros(
+    pruned: PreTrainedModel, data: Any, tmp_path: Path
+) -> None:
     before, weights = zeros(pruned), {name: p.detach().clone() for name, p in pruned.named_parameters()}
     keep = KeepZeros(pruned)
     train(pruned, data, tmp_path, 200, [keep])
@@ -74,7 +91,9 @@ def test_without_the_callback_the_zeros_are_gone(pruned: PreTrainedModel, data: 
     train(pruned, data, tmp_path, 20, [])
     after = zeros(pruned)
     assert sum(int(z.sum()) for z in after.values()) < 0.1 * sum(int(z.sum()) for z in before.values())
-    with pytest.raises(ModelError, match=r"\d+ pruned weights of roberta.encoder.layer.0.* are no longer zero"):
+    with pytest.raises(
+        ModelError, match=r"\d+ pruned weights of roberta.encoder.layer.0.* are no longer zero"
+    ):
         keep.mask.check(pruned)
 
 
@@ -112,7 +131,10 @@ def test_a_mask_of_one_half_leaves_the_other(pruned: PreTrainedModel) -> None:
         for parameter in pruned.parameters():
             parameter.fill_(1)
     mask.apply(pruned)
-    assert all(bool(z.any()) == (".intermediate." in name or (".output." in name and ".attention." not in name)) for name, z in zeros(pruned).items())
+    assert all(
+        bool(z.any()) == (".intermediate." in name or (".output." in name and ".attention." not in name))
+        for name, z in zeros(pruned).items()
+    )
 
 
 def test_minus_zero_is_kept_too(pruned: PreTrainedModel) -> None:

@@ -61,13 +61,22 @@ def test_a_pickle_beside_safetensors_is_never_read(tiny_model) -> None:
     assert load_model(folder).config.num_hidden_layers == 3
 
 
-@pytest.mark.parametrize("name", ["classifier.weight", "roberta.encoder.layer.1.output.dense.weight", "roberta.embeddings.LayerNorm.bias"])
+@pytest.mark.parametrize(
+    "name",
+    ["classifier.weight", "roberta.encoder.layer.1.output.dense.weight", "roberta.embeddings.LayerNorm.bias"],
+)
 def test_missing_tensors(name: str, tiny_model) -> None:
-    refused(change_weights(tiny_model(), name), rf"lacks 1 tensors of its architecture \(such as {name}\); they would be random, so it is refused")
+    refused(
+        change_weights(tiny_model(), name),
+        rf"lacks 1 tensors of its architecture \(such as {name}\); they would be random, so it is refused",
+    )
 
 
 def test_fewer_layers_in_the_configuration_than_in_the_weights(tiny_model) -> None:
-    refused(configure(tiny_model(), num_hidden_layers=2), r"has 16 tensors in its layers that its config.json does not know .*layer.2.* refused")
+    refused(
+        configure(tiny_model(), num_hidden_layers=2),
+        r"has 16 tensors in its layers that its config.json does not know .*layer.2.* refused",
+    )
 
 
 def test_more_layers_in_the_configuration_than_in_the_weights(tiny_model) -> None:
@@ -109,8 +118,12 @@ def test_damaged_configurations(entries: dict[str, Any], tiny_model) -> None:
 
 
 def test_code_of_a_model_is_never_run(tiny_model, tmp_path: Path) -> None:
-    folder = configure(tiny_model(), auto_map={"AutoModelForTokenClassification": "evil.Model", "AutoConfig": "evil.Config"})
-    (folder / "evil.py").write_text(f"open({str(tmp_path / 'owned')!r}, 'w')\nclass Model: pass\nclass Config: pass\n")
+    folder = configure(
+        tiny_model(), auto_map={"AutoModelForTokenClassification": "evil.Model", "AutoConfig": "evil.Config"}
+    )
+    (folder / "evil.py").write_text(
+        f"open({str(tmp_path / 'owned')!r}, 'w')\nclass Model: pass\nclass Config: pass\n"
+    )
     load_model(folder)
     assert not (tmp_path / "owned").exists()
 
@@ -135,11 +148,20 @@ def test_saved_and_loaded_again_it_is_the_same(family: str, shared_model, tmp_pa
     assert (tmp_path / "tokenizer.json").read_bytes() == (path / "tokenizer.json").read_bytes()
     plain = AutoModelForTokenClassification.from_pretrained(tmp_path)
     assert plain.config.id2label == model.config.id2label
-    assert AutoTokenizer.from_pretrained(tmp_path)("Paris")["input_ids"] == AutoTokenizer.from_pretrained(path)("Paris")["input_ids"]
+    assert (
+        AutoTokenizer.from_pretrained(tmp_path)("Paris")["input_ids"]
+        == AutoTokenizer.from_pretrained(path)("Paris")["input_ids"]
+    )
 
 
 @pytest.mark.parametrize(
-    ("device", "match"), [("tpu9", "no device 'tpu9'"), ("", "no device ''"), ("cuda", "no CUDA device"), ("cuda:7", "no CUDA device")]
+    ("device", "match"),
+    [
+        ("tpu9", "no device 'tpu9'"),
+        ("", "no device ''"),
+        ("cuda", "no CUDA device"),
+        ("cuda:7", "no CUDA device"),
+    ],
 )
 def test_devices_that_are_not_there(device: str, match: str) -> None:
     if torch.cuda.is_available() and "cuda" in device:
@@ -169,7 +191,9 @@ def test_a_word_list_without_tokenizer_json_is_converted(tiny_model, tmp_path: P
     vocabulary = sorted((i, piece) for piece, i in encoder.tokenizer.get_vocab().items())
     (folder / "vocab.txt").write_text("".join(f"{piece}\n" for _, piece in vocabulary), "utf-8")
     (folder / "tokenizer.json").unlink()
-    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "BertTokenizer", "do_lower_case": False}))
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "BertTokenizer", "do_lower_case": False})
+    )
     assert list(load_encoder(folder).windows([words])) == list(encoder.windows([words]))
     save_model(load_model(folder), tmp_path, folder)
     assert list(load_encoder(tmp_path).windows([words])) == list(encoder.windows([words]))

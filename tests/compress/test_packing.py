@@ -1,4 +1,6 @@
-"""``pack`` and ``unpack`` on folders, and what transformers makes of a packed one with and without ``import affineur``."""
+"""``pack`` and ``unpack`` on folders, and what transformers makes of a packed one with and without ``import
+affineur``.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ def logits(folder: Path, **options: object) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_loads_as_the_same_model_and_unpacks_to_the_same_file(family: str, shared_model, tmp_path: Path) -> None:
+def test_loads_as_the_same_model_and_unpacks_to_the_same_file(
+    family: str, shared_model, tmp_path: Path
+) -> None:
     pruned, packed, dense = (tmp_path / name for name in ("pruned", "packed", "dense"))
     prune(shared_model(family), pruned, 0.3)
     assert pack(pruned, packed) == packed
@@ -58,7 +62,9 @@ def test_loads_as_the_same_model_and_unpacks_to_the_same_file(family: str, share
     assert json.loads((packed / "config.json").read_text())["quantization_config"]["tensors"] > 0
     loaded, loading = AutoModelForTokenClassification.from_pretrained(packed, output_loading_info=True)
     assert not any(loading[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
-    assert same_bits(loaded.state_dict(), AutoModelForTokenClassification.from_pretrained(pruned).state_dict())
+    assert same_bits(
+        loaded.state_dict(), AutoModelForTokenClassification.from_pretrained(pruned).state_dict()
+    )
     assert torch.equal(logits(packed), logits(pruned))
 
 
@@ -68,8 +74,13 @@ def test_every_dtype(stored: str, asked: torch.dtype | str, pruned: Path, tmp_pa
     cast(pruned, tmp_path / "half", stored)
     pack(tmp_path / "half", tmp_path / "packed")
     unpack(tmp_path / "packed", tmp_path / "dense")
-    assert (tmp_path / "dense" / "model.safetensors").read_bytes() == (tmp_path / "half" / "model.safetensors").read_bytes()
-    found, wanted = (AutoModelForTokenClassification.from_pretrained(tmp_path / name, dtype=asked) for name in ("packed", "half"))
+    assert (tmp_path / "dense" / "model.safetensors").read_bytes() == (
+        tmp_path / "half" / "model.safetensors"
+    ).read_bytes()
+    found, wanted = (
+        AutoModelForTokenClassification.from_pretrained(tmp_path / name, dtype=asked)
+        for name in ("packed", "half")
+    )
     assert same_bits(found.state_dict(), wanted.state_dict())
     assert found.dtype == (_DTYPES[stored] if asked == "auto" else asked)
 
@@ -80,8 +91,22 @@ def test_the_artifact_says_what_it_is(pruned: Path, packed: Path, tmp_path: Path
     assert open_folder(packed).kind == "packed"
     manifest = read_manifest(packed)
     assert manifest is not None
-    assert (manifest.kind, manifest.stage, [p.stage for p in manifest.parents]) == ("packed", "pack", ["prune", "given"])
-    same = ("parameters", "nonzero_parameters", "sparsity", "sparsity_of_model", "zeros_in_scope", "sparsity_by_layer", "dtypes", "labels", "layers")
+    assert (manifest.kind, manifest.stage, [p.stage for p in manifest.parents]) == (
+        "packed",
+        "pack",
+        ["prune", "given"],
+    )
+    same = (
+        "parameters",
+        "nonzero_parameters",
+        "sparsity",
+        "sparsity_of_model",
+        "zeros_in_scope",
+        "sparsity_by_layer",
+        "dtypes",
+        "labels",
+        "layers",
+    )
     assert {key: after[key] for key in same} == {key: before[key] for key in same}
     assert after["size_bytes"] == (packed / "model.safetensors").stat().st_size < before["size_bytes"]
     assert (before["kind"], after["kind"]) == ("transformers", "packed")
@@ -106,17 +131,23 @@ def test_a_loaded_model_is_plain_and_trainable(packed: Path, pruned: Path, tmp_p
     assert same_bits(load_file(tmp_path / "saved" / "model.safetensors"), model.state_dict())
     fresh = AutoModelForTokenClassification.from_pretrained(packed)
     fresh.save_pretrained(tmp_path / "again")
-    assert same_bits(load_file(tmp_path / "again" / "model.safetensors"), load_file(pruned / "model.safetensors"))
+    assert same_bits(
+        load_file(tmp_path / "again" / "model.safetensors"), load_file(pruned / "model.safetensors")
+    )
     assert same_bits(pickle.loads(pickle.dumps(fresh)).state_dict(), fresh.state_dict())
 
 
-def test_stages_take_a_packed_model(packed: Path, pruned: Path, short: Corpus, one_step: TrainSettings, tmp_path: Path) -> None:
+def test_stages_take_a_packed_model(
+    packed: Path, pruned: Path, short: Corpus, one_step: TrainSettings, tmp_path: Path
+) -> None:
     words = [["Marie", "habite", "à", "Paris"]]
     assert list(load_tagger(packed).tag(words)) == list(load_tagger(pruned).tag(words))
     assert same_bits(load_model(packed).state_dict(), load_model(pruned).state_dict())
     more, as_before = (prune(model, tmp_path / name, 0.7) for model, name in ((packed, "a"), (pruned, "b")))
     assert more == as_before
-    assert (tmp_path / "a" / "model.safetensors").read_bytes() == (tmp_path / "b" / "model.safetensors").read_bytes()
+    assert (tmp_path / "a" / "model.safetensors").read_bytes() == (
+        tmp_path / "b" / "model.safetensors"
+    ).read_bytes()
     out = recover(packed, tmp_path / "recovered", short, settings=one_step)
     assert open_folder(out).kind == "transformers"
     zeros, tuned = zero_set(pruned), zero_set(out)
@@ -153,7 +184,9 @@ def test_what_cannot_be_packed(packed: Path, pruned: Path, tmp_path: Path) -> No
     assert "is packed already" in refused(pack, packed, tmp_path / "out")
     assert "is not packed" in refused(unpack, pruned, tmp_path / "out")
     config = json.loads((pruned / "config.json").read_text())
-    (without_manifest(pruned) / "config.json").write_text(json.dumps(config | {"quantization_config": {"quant_method": "gptq"}}))
+    (without_manifest(pruned) / "config.json").write_text(
+        json.dumps(config | {"quantization_config": {"quant_method": "gptq"}})
+    )
     assert "is quantized already (gptq)" in refused(pack, pruned, tmp_path / "out")
     onnx = tmp_path / "onnx"
     shutil.copytree(pruned, onnx)
@@ -184,13 +217,18 @@ def test_damage_is_said_in_one_line(packed: Path, tmp_path: Path) -> None:
 
 
 def test_no_model_is_handed_out_whose_digests_differ(packed: Path) -> None:
-    """Whatever the change is: seen by nothing else, by the mask's count, or by transformers, which would speak of sizes."""
+    """Whatever the change is: seen by nothing else, by the mask's count, or by transformers, which would
+    speak of sizes.
+    """
     file = packed / "model.safetensors"
     whole = file.read_bytes()
     start = whole.index(b"AFPACK")
     rows, columns = struct.unpack_from("<2Q", whole, start + 32)
     values_at = start + 48 + (rows * columns + 63) // 64 * 8
-    for at, change in ((values_at, bytes([whole[values_at] ^ 1])), (start + 48, bytes([whole[start + 48] ^ 1]))):
+    for at, change in (
+        (values_at, bytes([whole[values_at] ^ 1])),
+        (start + 48, bytes([whole[start + 48] ^ 1])),
+    ):
         file.write_bytes(whole[:at] + change + whole[at + len(change) :])
         assert "sha256 differs" in refused(AutoModelForTokenClassification.from_pretrained, packed)
     file.write_bytes(whole[: start + 32] + struct.pack("<2Q", rows // 2, columns * 2) + whole[start + 48 :])
@@ -207,11 +245,15 @@ def test_configuration_and_weights_must_belong_together(packed: Path, pruned: Pa
         ({"tensors": 3}, "but its config.json speaks of 3"),
         ({"tensors": "many"}, "does not say in quantization_config how many tensors"),
     ):
-        (packed / "config.json").write_text(json.dumps(config | {"quantization_config": config["quantization_config"] | change}))
+        (packed / "config.json").write_text(
+            json.dumps(config | {"quantization_config": config["quantization_config"] | change})
+        )
         assert said in refused(load_model, packed)
         with pytest.raises(ModelError):
             AutoModelForTokenClassification.from_pretrained(packed)
-    (packed / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k != "quantization_config"}))
+    (packed / "config.json").write_text(
+        json.dumps({k: v for k, v in config.items() if k != "quantization_config"})
+    )
     assert "its config.json speaks of 0" in refused(load_model, packed)
     (without_manifest(pruned) / "config.json").write_text(json.dumps(config))
     assert "has 0 packed tensors" in refused(load_model, pruned)
@@ -222,7 +264,9 @@ def test_a_dense_model_is_not_packed_by_loading_it(pruned: Path) -> None:
     from affineur.quantizer import PackedConfig
 
     with pytest.raises(ValueError, match="require the model to be pre-quantized"):
-        AutoModelForTokenClassification.from_pretrained(pruned, quantization_config=PackedConfig(format=1, tensors=0))
+        AutoModelForTokenClassification.from_pretrained(
+            pruned, quantization_config=PackedConfig(format=1, tensors=0)
+        )
 
 
 LOAD = "AutoModelForTokenClassification.from_pretrained(sys.argv[1])"
@@ -230,7 +274,13 @@ COMPARE = f"a = {LOAD}.state_dict(); print(sum(int((w == 0).sum()) for w in a.va
 
 
 def python(code: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", "import sys\n" + code, *map(str, words)], capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", "import sys\n" + code, *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize(
@@ -243,14 +293,18 @@ def python(code: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
         "import affineur, importlib\nimportlib.reload(affineur)\nfrom transformers import AutoModelForTokenClassification",
     ],
 )
-def test_loads_in_a_fresh_process_whichever_is_imported_first(imports: str, packed: Path, pruned: Path) -> None:
+def test_loads_in_a_fresh_process_whichever_is_imported_first(
+    imports: str, packed: Path, pruned: Path
+) -> None:
     done = python(f"{imports}\n{COMPARE}\nprint('affineur.compress' in sys.modules)", packed)
     wanted = sum(int((w == 0).sum()) for w in load_file(pruned / "model.safetensors").values())
     assert (done.returncode, done.stdout.split()) == (0, [str(wanted), "False"]), done.stderr
 
 
 def test_without_affineur_it_fails_and_never_makes_up_weights(packed: Path) -> None:
-    done = python(f"from transformers import AutoModelForTokenClassification\n{LOAD}\nprint('loaded')", packed)
+    done = python(
+        f"from transformers import AutoModelForTokenClassification\n{LOAD}\nprint('loaded')", packed
+    )
     assert done.returncode != 0
     assert "loaded" not in done.stdout
     assert "RuntimeError" in done.stderr
@@ -276,7 +330,9 @@ def test_the_entry_survives_a_reload_and_is_made_once() -> None:
 
 
 def test_many_threads_load_at_once(packed: Path, pruned: Path) -> None:
-    """In a process of its own: loading in several threads leaves transformers' own global state behind, which others would trip over."""
+    """In a process of its own: loading in several threads leaves transformers' own global state behind, which
+    others would trip over.
+    """
     code = """
 from concurrent.futures import ThreadPoolExecutor
 import torch, affineur
@@ -301,8 +357,14 @@ def test_a_model_with_a_prefix_more_or_less_loads(packed: Path, pruned: Path, tm
     """The encoder alone takes its part of the file, as of a dense one."""
     from transformers import AutoModel
 
-    found, wanted = (AutoModel.from_pretrained(folder, add_pooling_layer=False).state_dict() for folder in (packed, pruned))
+    found, wanted = (
+        AutoModel.from_pretrained(folder, add_pooling_layer=False).state_dict() for folder in (packed, pruned)
+    )
     assert same_bits(found, wanted)
-    save_file({n.removeprefix("roberta."): w for n, w in load_file(packed / "model.safetensors").items()}, tmp_path / "m", metadata={"format": "pt"})
+    save_file(
+        {n.removeprefix("roberta."): w for n, w in load_file(packed / "model.safetensors").items()},
+        tmp_path / "m",
+        metadata={"format": "pt"},
+    )
     (without_manifest(packed) / "model.safetensors").write_bytes((tmp_path / "m").read_bytes())
     assert same_bits(load_model(packed).state_dict(), load_model(pruned).state_dict())

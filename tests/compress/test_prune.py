@@ -29,16 +29,24 @@ def test_writes_a_model_anyone_can_load(family: str, tiny_model, tmp_path: Path)
     info = prune(source, out, 0.3)
     assert info is not None
     assert state(source) == before
-    assert {"config.json", "model.safetensors", "tokenizer.json", "pruning_info.json", MANIFEST} <= {p.name for p in out.iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json", "pruning_info.json", MANIFEST} <= {
+        p.name for p in out.iterdir()
+    }
     old, new = load_file(source / "model.safetensors"), load_file(out / "model.safetensors")
     pruned = {m.matrix.name for m in info.matrices}
-    assert same_bits({n: w for n, w in old.items() if n not in pruned}, {n: w for n, w in new.items() if n not in pruned})
-    assert sum(int((new[name] == 0).sum()) for name in pruned) == round(0.3 * sum(new[name].numel() for name in pruned))
+    assert same_bits(
+        {n: w for n, w in old.items() if n not in pruned}, {n: w for n, w in new.items() if n not in pruned}
+    )
+    assert sum(int((new[name] == 0).sum()) for name in pruned) == round(
+        0.3 * sum(new[name].numel() for name in pruned)
+    )
     for name in pruned:
         assert torch.equal(new[name], torch.where(new[name] == 0, 0, old[name]))
     plain, loading = AutoModelForTokenClassification.from_pretrained(out, output_loading_info=True)
     assert not any(loading[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
-    assert same_bits({n: p.detach() for n, p in plain.named_parameters()}, {n: new[n] for n, _ in plain.named_parameters()})
+    assert same_bits(
+        {n: p.detach() for n, p in plain.named_parameters()}, {n: new[n] for n, _ in plain.named_parameters()}
+    )
     assert (out / "tokenizer.json").read_bytes() == (source / "tokenizer.json").read_bytes()
     assert describe(out).zeros_in_scope == info.zeros
 
@@ -55,10 +63,19 @@ def test_pruning_info_has_what_the_design_names(tiny_model, tmp_path: Path) -> N
     assert said["achieved_sparsity"] == said["zeros_in_scope"] / said["weights_in_scope"]
     assert said["max_layer_sparsity"] == 0.5
     weights = load_file(tmp_path / "out" / "model.safetensors")
-    assert said["sparsity_of_model"] == sum(int((w == 0).sum()) for w in weights.values()) / said["parameters"]
+    assert (
+        said["sparsity_of_model"] == sum(int((w == 0).sum()) for w in weights.values()) / said["parameters"]
+    )
     assert 0 < said["threshold"] < 0.1
     assert [layer["layer"] for layer in said["layers"]] == [0, 1, 2]
-    kinds = {"attention.query", "attention.key", "attention.value", "attention.output", "ffn.intermediate", "ffn.output"}
+    kinds = {
+        "attention.query",
+        "attention.key",
+        "attention.value",
+        "attention.output",
+        "ffn.intermediate",
+        "ffn.output",
+    }
     for layer in said["layers"]:
         assert layer["matrices"].keys() == kinds
         assert {"weights", "zeros", "sparsity", "size_bytes"} <= layer.keys()
@@ -77,8 +94,15 @@ def test_the_manifest_tells_how_it_was_made(tiny_model, tmp_path: Path) -> None:
     assert manifest is not None
     assert manifest.kind == "transformers"
     assert manifest.stage == "prune"
-    assert manifest.parameters == {"sparsity": 0.15, "method": "layerwise", "scope": "ffn", "max_layer_sparsity": None}
-    assert [(p.stage, p.digest, p.name) for p in manifest.parents] == [("given", open_folder(source).digest(), "camembert")]
+    assert manifest.parameters == {
+        "sparsity": 0.15,
+        "method": "layerwise",
+        "scope": "ffn",
+        "max_layer_sparsity": None,
+    }
+    assert [(p.stage, p.digest, p.name) for p in manifest.parents] == [
+        ("given", open_folder(source).digest(), "camembert")
+    ]
     assert "torch" in manifest.environment["libraries"]
     assert manifest.files["model.safetensors"] == file_digest(tmp_path / "out" / "model.safetensors")
 
@@ -87,7 +111,9 @@ def test_the_manifest_tells_how_it_was_made(tiny_model, tmp_path: Path) -> None:
 def test_the_dtype_is_kept(dtype: str, tiny_model, tmp_path: Path) -> None:
     source = tiny_model(dtype=dtype)
     prune(source, tmp_path / "out", 0.5)
-    assert {w.dtype for w in load_file(tmp_path / "out" / "model.safetensors").values()} == {getattr(torch, dtype)}
+    assert {w.dtype for w in load_file(tmp_path / "out" / "model.safetensors").values()} == {
+        getattr(torch, dtype)
+    }
     assert json.loads((tmp_path / "out" / "config.json").read_text())["dtype"] == dtype
     assert describe(tmp_path / "out").sparsity == pytest.approx(0.5, abs=0.001)
 
@@ -98,7 +124,12 @@ def test_a_second_call_does_nothing_and_a_changed_one_builds_again(tiny_model, t
     before = state(out)
     assert prune(str(source), str(out), 0.15) is None
     assert state(out) == before
-    for changes in ({"sparsity": 0.2}, {"method": "layerwise"}, {"scope": "ffn"}, {"max_layer_sparsity": 0.9}):
+    for changes in (
+        {"sparsity": 0.2},
+        {"method": "layerwise"},
+        {"scope": "ffn"},
+        {"max_layer_sparsity": 0.9},
+    ):
         assert prune(source, out, **{"sparsity": 0.15, **changes}) is not None, changes
         assert prune(source, out, **{"sparsity": 0.15, **changes}) is None
     assert prune(source, out, 0.15) is not None
@@ -136,7 +167,9 @@ def test_a_tampered_output_is_built_again(name: str, how: str, tiny_model, tmp_p
         return
     assert again is not None or name == MANIFEST
     after = {k: v[1] for k, v in state(out).items()}
-    assert {k: v for k, v in after.items() if k != MANIFEST} == {k: v for k, v in before.items() if k != MANIFEST}
+    assert {k: v for k, v in after.items() if k != MANIFEST} == {
+        k: v for k, v in before.items() if k != MANIFEST
+    }
     verify(out)
 
 
@@ -159,7 +192,14 @@ def test_writing_over_the_source_is_refused(tiny_model, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"sparsity": 1.0}, {"sparsity": -0.1}, {"method": "x"}, {"scope": "x"}, {"sparsity": 0.5, "max_layer_sparsity": 0.4}]
+    "options",
+    [
+        {"sparsity": 1.0},
+        {"sparsity": -0.1},
+        {"method": "x"},
+        {"scope": "x"},
+        {"sparsity": 0.5, "max_layer_sparsity": 0.4},
+    ],
 )
 def test_impossible_values_write_nothing(options: dict[str, object], tiny_model, tmp_path: Path) -> None:
     with pytest.raises(ParameterError):
@@ -187,12 +227,17 @@ def test_pruning_what_is_pruned_counts_its_zeros(tiny_model, tmp_path: Path) -> 
     assert [p.stage for p in manifest.parents] == ["prune", "given"]
 
 
-@pytest.mark.parametrize(("name", "dtype"), [("float16", torch.float16), ("bfloat16", torch.bfloat16), ("float32", torch.float32)])
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("float16", torch.float16), ("bfloat16", torch.bfloat16), ("float32", torch.float32)]
+)
 def test_cast(name: str, dtype: torch.dtype, tiny_model, tmp_path: Path) -> None:
     source = tiny_model()
     prune(source, tmp_path / "pruned", 0.5)
     assert cast(tmp_path / "pruned", tmp_path / "out", name) == tmp_path / "out"
-    old, new = load_file(tmp_path / "pruned" / "model.safetensors"), load_file(tmp_path / "out" / "model.safetensors")
+    old, new = (
+        load_file(tmp_path / "pruned" / "model.safetensors"),
+        load_file(tmp_path / "out" / "model.safetensors"),
+    )
     assert same_bits({k: w.to(dtype) for k, w in old.items()}, new)
     assert (tmp_path / "out" / "pruning_info.json").is_file()
     before = state(tmp_path / "out")

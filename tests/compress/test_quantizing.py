@@ -1,4 +1,6 @@
-"""``quantize``: the bar is met by keeping what costs most, the result proves itself, and nothing is half done."""
+"""``quantize``: the bar is met by keeping what costs most, the result proves itself, and nothing is half
+done.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def rewrite(source: Path, folder: Path, change: Any) -> Path:
 
 @pytest.fixture(scope="session")
 def hostile(shared_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One weight of each output of one matrix is huge, on an input that is nearly never there: its scale drowns the others."""
+    """One weight of each output of one matrix is huge, on an input that is nearly never there: its scale
+    drowns the others.
+    """
 
     def change(weights: dict[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
         wide, first = weights[HOSTILE], "roberta.encoder.layer.1.intermediate.dense"
@@ -96,7 +100,9 @@ def test_the_fewest_that_meet_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     for needed in range(38):
         asked: list[int] = []
 
-        def meets(self: Any, kept: list[str], bar: float, needed: int = needed, asked: list[int] = asked) -> bool:
+        def meets(
+            self: Any, kept: list[str], bar: float, needed: int = needed, asked: list[int] = asked
+        ) -> bool:
             assert kept == names[: len(kept)]
             assert bar == 0.995
             asked.append(len(kept))
@@ -112,23 +118,38 @@ def test_the_fewest_that_meet_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_tokens_get_scales_where_that_pays(shared_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kind of matrix is chosen in all its layers, and only if its scales take away more than a tenth of the squared error."""
+    """A kind of matrix is chosen in all its layers, and only if its scales take away more than a tenth of the
+    squared error.
+    """
     squared = {"query": 0.5, "intermediate": 0.895, "attention.output": 0.905}
 
     def judge(self: Any, kept: list[str]) -> tuple[None, Agreement]:
         assert kept == []
-        kind = next((squared[kind] for kind in squared if self.by_token and all(kind in name for name in self.by_token)), 1.0)
+        kind = next(
+            (
+                squared[kind]
+                for kind in squared
+                if self.by_token and all(kind in name for name in self.by_token)
+            ),
+            1.0,
+        )
         return None, Agreement(1.0, 0.02 * kind**0.5)
 
     monkeypatch.setattr(_Trial, "judge", judge)
     trial = object.__new__(_Trial)
     trial.graph, trial.by_token = onnx.load(shared_onnx / "model.onnx"), ()
     layers = [f"roberta.encoder.layer.{i}" for i in range(2)]
-    expected = {f"{layer}.{kind}.weight" for layer in layers for kind in ("attention.self.query", "intermediate.dense")}
+    expected = {
+        f"{layer}.{kind}.weight"
+        for layer in layers
+        for kind in ("attention.self.query", "intermediate.dense")
+    }
     assert set(trial.worth_a_token()) == expected
 
 
-def test_a_thin_calibration_text_does_not_clip_ordinary_text(shared_onnx: Path, train_corpus: Corpus, tmp_path: Path) -> None:
+def test_a_thin_calibration_text_does_not_clip_ordinary_text(
+    shared_onnx: Path, train_corpus: Corpus, tmp_path: Path
+) -> None:
     """One word says nothing of the ranges that other words need; the sample's text is measured beside it."""
     one = Corpus.scan("one", lambda: iter([Sentence(("Paris",), ("O",))]))
     parent, theirs = load_onnx(shared_onnx), [s.words for s in train_corpus]
@@ -136,7 +157,9 @@ def test_a_thin_calibration_text_does_not_clip_ordinary_text(shared_onnx: Path, 
     errors = {}
     for name, text in (("thin", one), ("whole", train_corpus)):
         quantize(shared_onnx, tmp_path / name, "avx2", "u8u8", 0.0, text, "static")
-        errors[name] = Agreement.between(np.concatenate(load_onnx(tmp_path / name).logits(theirs)), expected).error
+        errors[name] = Agreement.between(
+            np.concatenate(load_onnx(tmp_path / name).logits(theirs)), expected
+        ).error
     assert errors["thin"] < 1.5 * errors["whole"]
 
 
@@ -156,13 +179,20 @@ def test_all_tokens_get_scales_before_a_bar_is_missed(
     info = read_export_info(tmp_path / "out")
     assert info is not None
     assert info.activations == "token"
-    assert "QuantizeLinear" in {node.op_type for node in onnx.load(tmp_path / "out" / "model.onnx").graph.node}
+    assert "QuantizeLinear" in {
+        node.op_type for node in onnx.load(tmp_path / "out" / "model.onnx").graph.node
+    }
 
 
-def test_a_bar_that_cannot_be_met_is_one_line(shared_onnx: Path, train_corpus: Corpus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_bar_that_cannot_be_met_is_one_line(
+    shared_onnx: Path, train_corpus: Corpus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     real = _Trial.judge
     monkeypatch.setattr(_Trial, "judge", lambda self, *words: (real(self, *words)[0], Agreement(0.5, 0.9)))
-    with pytest.raises(ModelError, match=r"keeps only 50\.00% of the parent's tags on this CPU .*expected 99\.50%; nothing was written") as error:
+    with pytest.raises(
+        ModelError,
+        match=r"keeps only 50\.00% of the parent's tags on this CPU .*expected 99\.50%; nothing was written",
+    ) as error:
         quantize(shared_onnx, tmp_path / "out", "vnni", text=train_corpus)
     assert len(str(error.value).splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
@@ -174,7 +204,11 @@ def test_schemes(scheme: str, shared_onnx: Path, train_corpus: Corpus, tmp_path:
         pytest.skip("this CPU has no VNNI")
     found = quantize(shared_onnx, tmp_path / "out", "avx2", scheme, 0.0, train_corpus)
     assert found is not None
-    assert (found.scheme, found.target, found.size_bytes) == (scheme, "avx2", (tmp_path / "out" / "model.onnx").stat().st_size)
+    assert (found.scheme, found.target, found.size_bytes) == (
+        scheme,
+        "avx2",
+        (tmp_path / "out" / "model.onnx").stat().st_size,
+    )
     probe, parents = read_probe(tmp_path / "out"), read_probe(shared_onnx)
     assert probe is not None
     assert parents is not None
@@ -195,11 +229,19 @@ def test_what_this_cpu_cannot_prove_is_refused(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_second_run_does_nothing(shared_onnx: Path, train_corpus: Corpus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_second_run_does_nothing(
+    shared_onnx: Path, train_corpus: Corpus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     assert quantize(shared_onnx, tmp_path / "out", "avx2", min_agreement=0.0, text=train_corpus) is not None
-    before = {path.name: (path.stat().st_mtime_ns, path.stat().st_ino) for path in (tmp_path / "out").iterdir()}
-    assert quantize(shared_onnx, tmp_path / "out", "avx2", "u8s8-reduced", 0.0, train_corpus) is None, "the target's own scheme, named"
-    assert {path.name: (path.stat().st_mtime_ns, path.stat().st_ino) for path in (tmp_path / "out").iterdir()} == before
+    before = {
+        path.name: (path.stat().st_mtime_ns, path.stat().st_ino) for path in (tmp_path / "out").iterdir()
+    }
+    assert quantize(shared_onnx, tmp_path / "out", "avx2", "u8s8-reduced", 0.0, train_corpus) is None, (
+        "the target's own scheme, named"
+    )
+    assert {
+        path.name: (path.stat().st_mtime_ns, path.stat().st_ino) for path in (tmp_path / "out").iterdir()
+    } == before
     assert quantize(shared_onnx, tmp_path / "out", "avx2", "u8u8", 0.0, train_corpus) is not None
 
 
@@ -207,12 +249,19 @@ def test_lineage(shared_int8: Path) -> None:
     manifest = verify(shared_int8)
     assert manifest is not None
     assert (manifest.kind, manifest.stage) == ("onnx", "quantize")
-    assert manifest.parameters == {"for": "avx2", "scheme": "u8s8-reduced", "activations": "auto", "min_agreement": 0.0}
+    assert manifest.parameters == {
+        "for": "avx2",
+        "scheme": "u8s8-reduced",
+        "activations": "auto",
+        "min_agreement": 0.0,
+    }
     assert [p.stage for p in manifest.parents] == ["export", "given"]
     assert {"model.onnx", PROBE, EXPORT_INFO, "config.json", "tokenizer.json"} <= set(manifest.files)
 
 
-def test_what_cannot_be_done_is_one_line(shared_onnx: Path, shared_int8: Path, train_corpus: Corpus, tmp_path: Path) -> None:
+def test_what_cannot_be_done_is_one_line(
+    shared_onnx: Path, shared_int8: Path, train_corpus: Corpus, tmp_path: Path
+) -> None:
     foreign = Path(shutil.copytree(shared_onnx, tmp_path / "foreign"))
     for name in (MANIFEST, EXPORT_INFO, PROBE):
         (foreign / name).unlink()
@@ -220,7 +269,11 @@ def test_what_cannot_be_done_is_one_line(shared_onnx: Path, shared_int8: Path, t
     for error, said, options in (
         (ParameterError, "no target 'vnn', expected auto, vnni, avx512, avx2, arm.*vnni", {"target": "vnn"}),
         (ParameterError, "no scheme 'u8', expected one of u8s8, u8s8-reduced, u8u8", {"scheme": "u8"}),
-        (ParameterError, "no activations 'tokens', expected one of auto, static, token, batch.*token", {"activations": "tokens"}),
+        (
+            ParameterError,
+            "no activations 'tokens', expected one of auto, static, token, batch.*token",
+            {"activations": "tokens"},
+        ),
         (ParameterError, r"--min-agreement 1\.5 is impossible", {"min_agreement": 1.5}),
         (ParameterError, "--min-agreement -1 is impossible", {"min_agreement": -1}),
         (ParameterError, "--min-agreement nan is impossible", {"min_agreement": float("nan")}),
@@ -237,14 +290,18 @@ def test_what_cannot_be_done_is_one_line(shared_onnx: Path, shared_int8: Path, t
     assert [path.name for path in tmp_path.iterdir()] == ["foreign"]
 
 
-def test_text_without_a_piece_is_one_line(shared_onnx: Path, train_corpus: Corpus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_text_without_a_piece_is_one_line(
+    shared_onnx: Path, train_corpus: Corpus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(Encoder, "windows", lambda *_: iter(()))
     with pytest.raises(DataError, match="no piece of any word"):
         quantize(shared_onnx, tmp_path / "out", text=train_corpus)
 
 
 @pytest.mark.parametrize("fault", ["full", "interrupted"])
-def test_all_or_nothing(fault: str, shared_onnx: Path, train_corpus: Corpus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_all_or_nothing(
+    fault: str, shared_onnx: Path, train_corpus: Corpus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def fail(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device") if fault == "full" else KeyboardInterrupt
 

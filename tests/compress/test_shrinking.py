@@ -1,4 +1,6 @@
-"""``shrink --layers``: the layers the tags depend on least go; and what it has in common with ``--ffn-width``."""
+"""``shrink --layers``: the layers the tags depend on least go; and what it has in common with
+``--ffn-width``.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def by_layer(folder: Path) -> dict[int | None, dict[str, torch.Tensor]]:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_model_anyone_can_load(family: str, tiny_model: Callable[..., Path], short: Corpus, tmp_path: Path) -> None:
+def test_a_model_anyone_can_load(
+    family: str, tiny_model: Callable[..., Path], short: Corpus, tmp_path: Path
+) -> None:
     source, out = tiny_model(family), tmp_path / "out"
     assert shrink(source, out, None, short, layers=2) == out
     plain, loading = AutoModelForTokenClassification.from_pretrained(out, output_loading_info=True)
@@ -55,7 +59,9 @@ def test_a_model_anyone_can_load(family: str, tiny_model: Callable[..., Path], s
     assert "--layers 2 --data DATA" in (out / "README.md").read_text("utf-8")
 
 
-def test_the_layers_are_those_the_tags_depend_on(tiny_model: Callable[..., Path], short: Corpus, tmp_path: Path) -> None:
+def test_the_layers_are_those_the_tags_depend_on(
+    tiny_model: Callable[..., Path], short: Corpus, tmp_path: Path
+) -> None:
     """The oracle: a model really without the layers, a sentence at a time, and scipy's relative entropy."""
     source, out = tiny_model(num_hidden_layers=5, initializer_range=0.3), tmp_path / "out"
     encoder = load_encoder(source)
@@ -64,31 +70,46 @@ def test_the_layers_are_those_the_tags_depend_on(tiny_model: Callable[..., Path]
     def probabilities(kept: list[int]) -> np.ndarray:
         network = keep_layers(load_model(source), kept)
         with torch.inference_mode():
-            rows = [network(torch.tensor([w.ids])).logits[0, list(w.positions)].double().numpy() for w in windows]
+            rows = [
+                network(torch.tensor([w.ids])).logits[0, list(w.positions)].double().numpy() for w in windows
+            ]
         return softmax(np.concatenate(rows), axis=1)
 
     whole, kept, wanted = probabilities([0, 1, 2, 3, 4]), [0, 1, 2, 3, 4], []
     while len(kept) > 2:
-        tried = {layer: rel_entr(whole, probabilities([i for i in kept if i != layer])).sum(1).mean() for layer in kept[1:]}
+        tried = {
+            layer: rel_entr(whole, probabilities([i for i in kept if i != layer])).sum(1).mean()
+            for layer in kept[1:]
+        }
         wanted += [(sorted({0, 1, 2, 3, 4} - set(kept) | {layer}), found) for layer, found in tried.items()]
         kept.remove(min(tried, key=lambda layer: tried[layer]))
     shrink(source, out, None, short, layers=2)
     scores = scores_of(out)
     assert scores["layers_kept"] == kept
     assert [trial["dropped"] for trial in scores["layer_search"]] == [dropped for dropped, _ in wanted]
-    assert [trial["divergence"] for trial in scores["layer_search"]] == pytest.approx([found for _, found in wanted], rel=1e-3)
-    assert scores["divergence"] == min(trial["divergence"] for trial in scores["layer_search"] if len(trial["dropped"]) == 3)
+    assert [trial["divergence"] for trial in scores["layer_search"]] == pytest.approx(
+        [found for _, found in wanted], rel=1e-3
+    )
+    assert scores["divergence"] == min(
+        trial["divergence"] for trial in scores["layer_search"] if len(trial["dropped"]) == 3
+    )
     assert scores["divergence"] == pytest.approx(rel_entr(whole, probabilities(kept)).sum(1).mean(), rel=1e-3)
 
 
 @pytest.mark.parametrize("family", ["camembert", "modernbert", "deberta-v2"])
-def test_a_layer_that_does_nothing_goes_first(family: str, tiny_model: Callable[..., Path], short: Corpus, tmp_path: Path) -> None:
-    """Layer 1 adds nothing to what it is given; its norms only repeat the one before. Without it the answers are as before."""
+def test_a_layer_that_does_nothing_goes_first(
+    family: str, tiny_model: Callable[..., Path], short: Corpus, tmp_path: Path
+) -> None:
+    """Layer 1 adds nothing to what it is given; its norms only repeat the one before. Without it the answers
+    are as before.
+    """
     source, out = tiny_model(family, num_hidden_layers=4, initializer_range=0.3), tmp_path / "out"
     weights = load_file(source / "model.safetensors")
     for name, weight in weights.items():
         if layer_of(name) in (0, 1) and "norm" in name.lower():
-            weight.fill_(1.0 if name.endswith("weight") else 0.0)  # so that a norm of what is normed changes nothing
+            weight.fill_(
+                1.0 if name.endswith("weight") else 0.0
+            )  # so that a norm of what is normed changes nothing
     for matrix in in_scope(list(weights)):
         if matrix.layer == 1 and matrix.kind in ("attention.output", "ffn.output"):
             for name in {matrix.name, matrix.name.removesuffix("weight") + "bias"} & weights.keys():
@@ -105,7 +126,9 @@ def test_a_layer_that_does_nothing_goes_first(family: str, tiny_model: Callable[
 
 
 @pytest.mark.parametrize("family", ["camembert", "modernbert"])
-def test_layers_go_first_then_neurons(family: str, tiny_model: Callable[..., Path], short: Corpus, tmp_path: Path) -> None:
+def test_layers_go_first_then_neurons(
+    family: str, tiny_model: Callable[..., Path], short: Corpus, tmp_path: Path
+) -> None:
     source = tiny_model(family)
     shrink(source, tmp_path / "both", 20, short, layers=2)
     shrink(source, tmp_path / "layers", None, short, layers=2)
@@ -127,7 +150,9 @@ def test_the_dtype_and_a_second_call(tiny_model: Callable[..., Path], short: Cor
     assert json.loads((out / "config.json").read_text())["num_hidden_layers"] == 2
 
 
-def test_words_without_pieces_do_not_count(tiny_model: Callable[..., Path], short: Corpus, tmp_path: Path) -> None:
+def test_words_without_pieces_do_not_count(
+    tiny_model: Callable[..., Path], short: Corpus, tmp_path: Path
+) -> None:
     source, sentence = tiny_model("bert"), next(iter(short))
     words = " ".join(sentence.words)
     shrink(source, tmp_path / "plain", None, corpus_of((words, " ".join(sentence.tags))), layers=1)
@@ -143,8 +168,13 @@ def test_words_without_pieces_do_not_count(tiny_model: Callable[..., Path], shor
 
 @pytest.mark.parametrize("layers", [0, -1, 3, 4])
 @pytest.mark.parametrize("width", [None, 20])
-def test_impossible_numbers_write_nothing(layers: int, width: int | None, tiny_model: Callable[..., Path], short: Corpus, tmp_path: Path) -> None:
-    with pytest.raises(ParameterError, match=f"--layers {layers} is impossible: the model has 3 encoder layers, so give a number from 1 to 2"):
+def test_impossible_numbers_write_nothing(
+    layers: int, width: int | None, tiny_model: Callable[..., Path], short: Corpus, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        ParameterError,
+        match=f"--layers {layers} is impossible: the model has 3 encoder layers, so give a number from 1 to 2",
+    ):
         shrink(tiny_model(), tmp_path / "out", width, short, layers=layers)
     assert list(tmp_path.iterdir()) == []
 
@@ -163,11 +193,17 @@ def test_what_cannot_be_shrunk(tiny_model: Callable[..., Path], short: Corpus, t
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_no_configuration_has_fewer_heads_of_the_same_size(family: str, shared_model: Callable[..., Path]) -> None:
+def test_no_configuration_has_fewer_heads_of_the_same_size(
+    family: str, shared_model: Callable[..., Path]
+) -> None:
     """Why there is no ``--heads``: where this fails, transformers has learned to say it."""
     config = AutoConfig.from_pretrained(shared_model(family))
     hidden, heads = config.hidden_size, config.num_attention_heads
-    for name, value in {"num_attention_heads": heads // 2, "attention_head_size": hidden // heads, "head_dim": hidden // heads}.items():
+    for name, value in {
+        "num_attention_heads": heads // 2,
+        "attention_head_size": hidden // heads,
+        "head_dim": hidden // heads,
+    }.items():
         setattr(config, name, value)
     config.pruned_heads = {0: [0]}
     weights = AutoModelForTokenClassification.from_config(config).state_dict()

@@ -18,8 +18,29 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForTokenClassification
 
-from affineur.artifact import CARD, MANIFEST, Manifest, Measured, open_folder, read_manifest, refuse_to_lose, verify, write_card, write_manifest
-from affineur.compress import SoftTargets, TorchTagger, TrainSettings, distill, load_tagger, prune, recover, train, training
+from affineur.artifact import (
+    CARD,
+    MANIFEST,
+    Manifest,
+    Measured,
+    open_folder,
+    read_manifest,
+    refuse_to_lose,
+    verify,
+    write_card,
+    write_manifest,
+)
+from affineur.compress import (
+    SoftTargets,
+    TorchTagger,
+    TrainSettings,
+    distill,
+    load_tagger,
+    prune,
+    recover,
+    train,
+    training,
+)
 from affineur.entities import Corpus, Scheme
 from affineur.errors import AffineurError, DataError, ModelError, ParameterError
 from affineur.measure import evaluate
@@ -46,7 +67,9 @@ def beside(out: Path) -> list[str]:
 def test_the_guides_way_in_every_family(family: str, tiny_model, short: Corpus, tmp_path: Path) -> None:
     teacher = tiny_model(family)
     before = state(teacher)
-    student, pruned, tuned = (tmp_path / name for name in ("student", "student_pruned", "student_pruned_finetuned"))
+    student, pruned, tuned = (
+        tmp_path / name for name in ("student", "student_pruned", "student_pruned_finetuned")
+    )
     assert distill(teacher, student, 2, short, keep="top", settings=STEP) == student
     info = prune(student, pruned, 0.3)
     assert info is not None
@@ -70,12 +93,18 @@ def test_the_guides_way_in_every_family(family: str, tiny_model, short: Corpus, 
     manifest = read_manifest(tuned)
     assert manifest is not None
     wanted = [("prune", pruned), ("distill", student), ("given", teacher)]
-    assert [(p.stage, p.digest, p.name) for p in manifest.parents] == [(stage, open_folder(path).digest(), path.name) for stage, path in wanted]
+    assert [(p.stage, p.digest, p.name) for p in manifest.parents] == [
+        (stage, open_folder(path).digest(), path.name) for stage, path in wanted
+    ]
     assert manifest.data["train"] == {"name": short.name, "digest": short.digest, "sentences": 8}
     assert manifest.scores["zeros_kept"] == info.zeros
     assert (tuned / "pruning_info.json").read_bytes() == (pruned / "pruning_info.json").read_bytes()
     assert not (student / "pruning_info.json").exists()
-    assert beside(tmp_path / "x") == ["student", "student_pruned", "student_pruned_finetuned"]  # no workplace is left
+    assert beside(tmp_path / "x") == [
+        "student",
+        "student_pruned",
+        "student_pruned_finetuned",
+    ]  # no workplace is left
 
 
 def test_a_student_starts_as_the_teachers_layers(tiny_model, short: Corpus, tmp_path: Path) -> None:
@@ -90,7 +119,9 @@ def test_a_student_starts_as_the_teachers_layers(tiny_model, short: Corpus, tmp_
     assert manifest.scores["steps"] == 0
 
 
-def test_distill_searches_on_dev_and_says_so(tiny_model, short: Corpus, dev_corpus: Corpus, tmp_path: Path) -> None:
+def test_distill_searches_on_dev_and_says_so(
+    tiny_model, short: Corpus, dev_corpus: Corpus, tmp_path: Path
+) -> None:
     teacher = tiny_model()
     distill(teacher, tmp_path / "out", 2, short, dev_corpus, settings=STEP)
     manifest = verify(tmp_path / "out")
@@ -113,18 +144,33 @@ def test_search_without_dev_is_refused(tiny_model, short: Corpus, tmp_path: Path
     assert not (tmp_path / "out").exists()
 
 
-def test_a_student_comes_nearer_to_its_teacher(tiny_model, train_corpus: Corpus, dev_corpus: Corpus, tmp_path: Path) -> None:
+def test_a_student_comes_nearer_to_its_teacher(
+    tiny_model, train_corpus: Corpus, dev_corpus: Corpus, tmp_path: Path
+) -> None:
     """Soft labels alone, on a teacher that has learned something."""
-    teacher = train(tiny_model(), tmp_path / "teacher", train_corpus, settings=TrainSettings(epochs=15, learning_rate=3e-3))
+    teacher = train(
+        tiny_model(),
+        tmp_path / "teacher",
+        train_corpus,
+        settings=TrainSettings(epochs=15, learning_rate=3e-3),
+    )
     far = distill(teacher, tmp_path / "far", 1, train_corpus, keep="top", settings=TrainSettings(epochs=0))
     near = distill(
-        teacher, tmp_path / "near", 1, train_corpus, keep="top", settings=TrainSettings(epochs=8, learning_rate=3e-3), soft=SoftTargets(weight=1.0)
+        teacher,
+        tmp_path / "near",
+        1,
+        train_corpus,
+        keep="top",
+        settings=TrainSettings(epochs=8, learning_rate=3e-3),
+        soft=SoftTargets(weight=1.0),
     )
     sentences = [s.words for s in dev_corpus]
     said, first, last = (load_tagger(path).tag(sentences) for path in (teacher, far, near))
 
     def agreement(tags: list[list[str]]) -> float:
-        return float(np.mean([a == b for x, y in zip(said, tags, strict=True) for a, b in zip(x, y, strict=True)]))
+        return float(
+            np.mean([a == b for x, y in zip(said, tags, strict=True) for a, b in zip(x, y, strict=True)])
+        )
 
     assert agreement(last) > agreement(first) + 0.1
     assert agreement(last) > 0.7
@@ -132,17 +178,41 @@ def test_a_student_comes_nearer_to_its_teacher(tiny_model, train_corpus: Corpus,
 
 def test_hidden_states_are_learned_from_too(tiny_model, short: Corpus, tmp_path: Path) -> None:
     teacher = tiny_model()
-    runs = [distill(teacher, tmp_path / str(w), 2, short, keep="top", settings=STEP, soft=SoftTargets(0.0, 2.0, w)) for w in (0.0, 1.0)]
+    runs = [
+        distill(
+            teacher, tmp_path / str(w), 2, short, keep="top", settings=STEP, soft=SoftTargets(0.0, 2.0, w)
+        )
+        for w in (0.0, 1.0)
+    ]
     assert not same_bits(weights(runs[0]), weights(runs[1]))
     prune(runs[0], tmp_path / "pruned", 0.2)
-    tuned = recover(tmp_path / "pruned", tmp_path / "tuned", short, teacher=teacher, settings=STEP, soft=SoftTargets(0.5, 2.0, 1.0))
-    assert all(torch.equal(a, b) for a, b in zip(zero_set(tmp_path / "pruned").values(), zero_set(tuned).values(), strict=True))
+    tuned = recover(
+        tmp_path / "pruned",
+        tmp_path / "tuned",
+        short,
+        teacher=teacher,
+        settings=STEP,
+        soft=SoftTargets(0.5, 2.0, 1.0),
+    )
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(zero_set(tmp_path / "pruned").values(), zero_set(tuned).values(), strict=True)
+    )
 
 
 @pytest.mark.parametrize("teacher", [{"family": "bert"}, {"family": "camembert", "hidden_size": 16}])
-def test_hidden_states_of_another_kind_are_refused(teacher: dict[str, Any], tiny_model, short: Corpus, tmp_path: Path) -> None:
+def test_hidden_states_of_another_kind_are_refused(
+    teacher: dict[str, Any], tiny_model, short: Corpus, tmp_path: Path
+) -> None:
     with pytest.raises(ParameterError, match="same tokenizer and hidden size"):
-        recover(tiny_model(), tmp_path / "out", short, teacher=tiny_model(**teacher), settings=STEP, soft=SoftTargets(0.5, 2.0, 1.0))
+        recover(
+            tiny_model(),
+            tmp_path / "out",
+            short,
+            teacher=tiny_model(**teacher),
+            settings=STEP,
+            soft=SoftTargets(0.5, 2.0, 1.0),
+        )
     assert not (tmp_path / "out").exists()
 
 
@@ -153,11 +223,15 @@ def test_soft_labels_of_a_teacher_with_another_tokenizer(tiny_model, short: Corp
 
 def test_a_teacher_of_other_labels_is_refused(tiny_model, short: Corpus, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="soft labels need the same set"):
-        recover(tiny_model(), tmp_path / "out", short, teacher=tiny_model(labels=["O", "I-LOC"]), settings=STEP)
+        recover(
+            tiny_model(), tmp_path / "out", short, teacher=tiny_model(labels=["O", "I-LOC"]), settings=STEP
+        )
     assert not (tmp_path / "out").exists()
 
 
-def test_recover_without_a_teacher_or_zeros_is_plain_fine_tuning(tiny_model, short: Corpus, tmp_path: Path) -> None:
+def test_recover_without_a_teacher_or_zeros_is_plain_fine_tuning(
+    tiny_model, short: Corpus, tmp_path: Path
+) -> None:
     heard: list[str] = []
     with listening(lambda what, *_: heard.append(what)):
         recover(tiny_model(), tmp_path / "out", short, settings=STEP)
@@ -171,10 +245,17 @@ def test_half_precision_is_trained_in_float32(tiny_model, short: Corpus, tmp_pat
     prune(tiny_model(dtype="float16"), tmp_path / "pruned", 0.3)
     recover(tmp_path / "pruned", tmp_path / "out", short, settings=STEP)
     assert {w.dtype for w in weights(tmp_path / "out").values()} == {torch.float32}
-    assert all(torch.equal(a, b) for a, b in zip(zero_set(tmp_path / "pruned").values(), zero_set(tmp_path / "out").values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(
+            zero_set(tmp_path / "pruned").values(), zero_set(tmp_path / "out").values(), strict=True
+        )
+    )
 
 
-def test_a_zero_that_is_lost_is_never_written(tiny_model, short: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_zero_that_is_lost_is_never_written(
+    tiny_model, short: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from affineur.compress import KeepZeros
 
     prune(tiny_model(), tmp_path / "pruned", 0.3)
@@ -184,7 +265,9 @@ def test_a_zero_that_is_lost_is_never_written(tiny_model, short: Corpus, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
-def test_the_written_file_is_checked_again(tiny_model, short: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_written_file_is_checked_again(
+    tiny_model, short: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from affineur.compress import stage
 
     prune(tiny_model(), tmp_path / "pruned", 0.3)
@@ -205,20 +288,28 @@ Stage = Callable[[Path], Path]
 
 
 @pytest.fixture(params=["distill", "recover", "train"])
-def stage(request: pytest.FixtureRequest, shared_model, train_corpus: Corpus, dev_corpus: Corpus, tmp_path: Path) -> Stage:
+def stage(
+    request: pytest.FixtureRequest, shared_model, train_corpus: Corpus, dev_corpus: Corpus, tmp_path: Path
+) -> Stage:
     """One stage of two scored epochs of two steps, as a function of where it writes."""
     model, cache = shared_model(), tmp_path / "cache"
     settings = TrainSettings(epochs=2, batch_size=30, learning_rate=1e-3, keep_best=request.param == "train")
     if request.param == "distill":
         soft = SoftTargets(0.5, 2.0, 0.5)
-        return lambda out: distill(model, out, 2, train_corpus, dev_corpus, settings=settings, soft=soft, cache=cache)
+        return lambda out: distill(
+            model, out, 2, train_corpus, dev_corpus, settings=settings, soft=soft, cache=cache
+        )
     if request.param == "train":
         return lambda out: train(model, out, train_corpus, dev_corpus, settings, replace_mentions=0.5)
     prune(model, tmp_path / "pruned", 0.3)
-    return lambda out: recover(tmp_path / "pruned", out, train_corpus, teacher=model, settings=settings, cache=cache)
+    return lambda out: recover(
+        tmp_path / "pruned", out, train_corpus, teacher=model, settings=settings, cache=cache
+    )
 
 
-def test_killed_at_every_checkpoint_a_stage_writes_identical_weights(stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_at_every_checkpoint_a_stage_writes_identical_weights(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     wanted = stage(tmp_path / "undisturbed")
     monkeypatch.setattr(training, "_CHECKPOINT_SECONDS", -1.0)
     real, known = training._Checkpoints.on_save, set()
@@ -244,7 +335,9 @@ def test_killed_at_every_checkpoint_a_stage_writes_identical_weights(stage: Stag
     assert first is not None
     assert second is not None
     assert first.key == second.key
-    for name in set(first.scores) - {"loss"}:  # the mean loss since the last one told: a resumed run tells it over fewer steps
+    for name in set(first.scores) - {
+        "loss"
+    }:  # the mean loss since the last one told: a resumed run tells it over fewer steps
         assert first.scores[name] == second.scores[name], name
 
 
@@ -280,21 +373,34 @@ def test_a_card_with_scores_leaves_a_stage_finished(stage: Stage, tmp_path: Path
     assert state(out) == before
 
 
-def test_a_card_takes_license_and_language_from_the_source_and_no_word_of_it(tiny_model, short: Corpus, tmp_path: Path) -> None:
+def test_a_card_takes_license_and_language_from_the_source_and_no_word_of_it(
+    tiny_model, short: Corpus, tmp_path: Path
+) -> None:
     from huggingface_hub import ModelCard
 
     teacher = tiny_model()
-    (teacher / CARD).write_text("---\nlicense: cc-by-nc-sa-4.0\nlanguage: fr\n---\n# Words of the teacher\n\n## Limitations\n", "utf-8")
+    (teacher / CARD).write_text(
+        "---\nlicense: cc-by-nc-sa-4.0\nlanguage: fr\n---\n# Words of the teacher\n\n## Limitations\n",
+        "utf-8",
+    )
     distill(teacher, tmp_path / "student", 2, short, keep="top", settings=STEP)
     prune(tmp_path / "student", tmp_path / "pruned", 0.3)
     recover(tmp_path / "pruned", tmp_path / "tuned", short, teacher=teacher, settings=STEP)
     for name in ("student", "pruned", "tuned"):
         card = ModelCard.load(tmp_path / name / CARD)
-        assert (card.data.license, card.data.language, card.data.base_model) == ("cc-by-nc-sa-4.0", "fr", "camembert")
+        assert (card.data.license, card.data.language, card.data.base_model) == (
+            "cc-by-nc-sa-4.0",
+            "fr",
+            "camembert",
+        )
         assert "Words of the teacher" not in card.text
         assert "The card of `camembert` names limits of its own" in card.text
     assert card.data.tags == ["affineur", "token-classification", "ner", "distilled", "pruned"]
-    for command in ("affineur distill camembert --layers 2", "affineur prune student --sparsity 0.3", "affineur recover pruned --epochs 1"):
+    for command in (
+        "affineur distill camembert --layers 2",
+        "affineur prune student --sparsity 0.3",
+        "affineur recover pruned --epochs 1",
+    ):
         assert f"\n{command}" in card.text
     manifest = read_manifest(tmp_path / "tuned")
     assert manifest is not None
@@ -337,7 +443,9 @@ def test_a_configuration_lends_nothing_and_is_no_base(tiny_model, short: Corpus,
         assert "base_model" not in (tmp_path / out / CARD).read_text("utf-8")
 
 
-def test_for_want_of_a_card_no_work_is_lost(tiny_model, short: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_for_want_of_a_card_no_work_is_lost(
+    tiny_model, short: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from affineur.compress import stage
 
     def refuse(_: Path) -> None:
@@ -364,7 +472,9 @@ def test_a_workplace_of_other_parameters_is_cleared(tiny_model, short: Corpus, t
 def test_two_processes_at_the_same_output(tiny_model, short: Corpus, tmp_path: Path) -> None:
     lock = tmp_path / ".out.lock"
     hold = f"import fcntl\nfile = open({str(lock)!r}, 'w')\nfcntl.flock(file, fcntl.LOCK_EX)\nprint('held', flush=True)\ninput()"
-    with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+    with subprocess.Popen(
+        [sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
         assert other.stdout is not None
         assert other.stdin is not None
         other.stdout.readline()
@@ -377,7 +487,9 @@ def test_two_processes_at_the_same_output(tiny_model, short: Corpus, tmp_path: P
 
 
 @pytest.mark.parametrize("changes", [{"learning_rate": 2e-3}, {"seed": 14}, {"epochs": 2}])
-def test_other_parameters_are_another_result(changes: dict[str, Any], tiny_model, short: Corpus, tmp_path: Path) -> None:
+def test_other_parameters_are_another_result(
+    changes: dict[str, Any], tiny_model, short: Corpus, tmp_path: Path
+) -> None:
     source = tiny_model()
     train(source, tmp_path / "out", short, settings=STEP)
     before = weights(tmp_path / "out")
@@ -385,7 +497,9 @@ def test_other_parameters_are_another_result(changes: dict[str, Any], tiny_model
     assert not same_bits(before, weights(tmp_path / "out"))
 
 
-def test_other_data_is_another_result(tiny_model, short: Corpus, train_corpus: Corpus, tmp_path: Path) -> None:
+def test_other_data_is_another_result(
+    tiny_model, short: Corpus, train_corpus: Corpus, tmp_path: Path
+) -> None:
     source = tiny_model()
     train(source, tmp_path / "out", short, settings=STEP)
     before = weights(tmp_path / "out")
@@ -393,7 +507,9 @@ def test_other_data_is_another_result(tiny_model, short: Corpus, train_corpus: C
     assert not same_bits(before, weights(tmp_path / "out"))
 
 
-def test_the_teacher_is_asked_once_for_all_students(tiny_model, short: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_teacher_is_asked_once_for_all_students(
+    tiny_model, short: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     teacher = tiny_model()
     calls = count_calls(monkeypatch, TorchTagger, "window_logits")
     distill(teacher, tmp_path / "a", 2, short, keep="top", settings=STEP)
@@ -409,7 +525,9 @@ UNKNOWN = corpus_of(("Paris en mai", "I-GPE O O"))
 
 @pytest.mark.parametrize("where", ["train", "dev"])
 @pytest.mark.parametrize("name", ["distill", "recover", "train"])
-def test_types_the_model_lacks_are_an_error_before_any_work(name: str, where: str, tiny_model, short: Corpus, tmp_path: Path) -> None:
+def test_types_the_model_lacks_are_an_error_before_any_work(
+    name: str, where: str, tiny_model, short: Corpus, tmp_path: Path
+) -> None:
     data, dev = (UNKNOWN, short) if where == "train" else (short, UNKNOWN)
     model, out = tiny_model(), tmp_path / "out"
     calls: dict[str, Callable[[], Path]] = {
@@ -417,7 +535,10 @@ def test_types_the_model_lacks_are_an_error_before_any_work(name: str, where: st
         "recover": lambda: recover(model, out, data, dev, settings=STEP),
         "train": lambda: train(model, out, data, dev, settings=STEP),
     }
-    with pytest.raises(DataError, match=r"the data has types GPE, the model knows LOC, MISC, ORG, PER; rename with --label-map GPE=LOC"):
+    with pytest.raises(
+        DataError,
+        match=r"the data has types GPE, the model knows LOC, MISC, ORG, PER; rename with --label-map GPE=LOC",
+    ):
         calls[name]()
     assert list(tmp_path.iterdir()) == []
 
@@ -433,7 +554,9 @@ def test_output_folders_that_are_not_ours(tiny_model, short: Corpus, tmp_path: P
 # train: what it may start from
 
 
-def test_train_from_a_token_classifier_keeps_its_labels(tiny_model, train_corpus: Corpus, dev_corpus: Corpus, tmp_path: Path) -> None:
+def test_train_from_a_token_classifier_keeps_its_labels(
+    tiny_model, train_corpus: Corpus, dev_corpus: Corpus, tmp_path: Path
+) -> None:
     source = tiny_model()
     settings = TrainSettings(epochs=4, learning_rate=3e-3, keep_best=True)
     train(source, tmp_path / "out", train_corpus, dev_corpus, settings)
@@ -442,7 +565,9 @@ def test_train_from_a_token_classifier_keeps_its_labels(tiny_model, train_corpus
     manifest = verify(tmp_path / "out")
     assert manifest is not None
     assert manifest.stage == "train"
-    assert max(manifest.scores["dev_f1"]) == evaluate(load_tagger(tmp_path / "out"), dev_corpus).total.f1 > 0.05
+    assert (
+        max(manifest.scores["dev_f1"]) == evaluate(load_tagger(tmp_path / "out"), dev_corpus).total.f1 > 0.05
+    )
     assert manifest.parameters["from_weights"] is True
 
 
@@ -454,7 +579,9 @@ def test_train_from_a_token_classifier_keeps_its_labels(tiny_model, train_corpus
         (Scheme.BIOES, ("O", "B-LOC", "I-LOC", "E-LOC", "S-LOC", "B-PER", "I-PER", "E-PER", "S-PER")),
     ],
 )
-def test_train_from_an_encoder_without_a_head(scheme: Scheme, labels: tuple[str, ...], tiny_model, tmp_path: Path) -> None:
+def test_train_from_an_encoder_without_a_head(
+    scheme: Scheme, labels: tuple[str, ...], tiny_model, tmp_path: Path
+) -> None:
     corpus = corpus_of(("Marie Duval à Paris", "I-PER I-PER O I-LOC"), ("il dort", "O O"))
     source = headless(tiny_model(), AutoModelForMaskedLM)
     train(source, tmp_path / "out", corpus, settings=replace(STEP, epochs=1, learning_rate=0), scheme=scheme)
@@ -463,7 +590,9 @@ def test_train_from_an_encoder_without_a_head(scheme: Scheme, labels: tuple[str,
     encoder = {name: weight for name, weight in new.items() if name.startswith("roberta.")}
     assert same_bits(encoder, {name: old[name] for name in encoder})
     assert new["classifier.weight"].shape == (len(labels), 32)
-    plain, loading = AutoModelForTokenClassification.from_pretrained(tmp_path / "out", output_loading_info=True)
+    plain, loading = AutoModelForTokenClassification.from_pretrained(
+        tmp_path / "out", output_loading_info=True
+    )
     assert not loading["missing_keys"]
     assert plain.config.id2label == dict(enumerate(labels))
 
@@ -485,7 +614,9 @@ def headless(folder: Path, kind: Any) -> Path:
 
 @pytest.mark.parametrize("kind", [AutoModelForMaskedLM, AutoModel], ids=["masked language model", "bare"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_train_from_an_encoder_of_every_family(family: str, kind: Any, tiny_model, short: Corpus, tmp_path: Path) -> None:
+def test_train_from_an_encoder_of_every_family(
+    family: str, kind: Any, tiny_model, short: Corpus, tmp_path: Path
+) -> None:
     train(headless(tiny_model(family), kind), tmp_path / "out", short, settings=STEP)
     assert open_folder(tmp_path / "out").labels[0] == "O"
     assert len(load_tagger(tmp_path / "out").tag([["Marie", "dort"]])[0]) == 2
@@ -527,7 +658,9 @@ def _bad_labels(folder: Path) -> None:
 
 def _no_outside(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"id2label": {str(i): f"LABEL_{i}" for i in range(5)}}))
+    (folder / "config.json").write_text(
+        json.dumps(config | {"id2label": {str(i): f"LABEL_{i}" for i in range(5)}})
+    )
 
 
 def _only_pickles(folder: Path) -> None:
@@ -541,7 +674,9 @@ def _truncated(folder: Path) -> None:
 
 def _another_architecture(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"model_type": "electra", "architectures": ["ElectraForTokenClassification"]}))
+    (folder / "config.json").write_text(
+        json.dumps(config | {"model_type": "electra", "architectures": ["ElectraForTokenClassification"]})
+    )
 
 
 def _tampered(folder: Path) -> None:
@@ -574,7 +709,9 @@ def _gone(folder: Path) -> None:
         (_no_tokenizer, "has no tokenizer"),
     ],
 )
-def test_bases_that_cannot_be_used(spoil: Callable[[Path], None], match: str, tiny_model, short: Corpus, tmp_path: Path) -> None:
+def test_bases_that_cannot_be_used(
+    spoil: Callable[[Path], None], match: str, tiny_model, short: Corpus, tmp_path: Path
+) -> None:
     source = tiny_model()
     spoil(source)
     with pytest.raises(ModelError, match=match):
@@ -582,7 +719,9 @@ def test_bases_that_cannot_be_used(spoil: Callable[[Path], None], match: str, ti
     assert not (tmp_path / "out").exists()
 
 
-def test_what_a_trainer_left_is_no_reason_to_refuse_a_configuration(tiny_model, short: Corpus, tmp_path: Path) -> None:
+def test_what_a_trainer_left_is_no_reason_to_refuse_a_configuration(
+    tiny_model, short: Corpus, tmp_path: Path
+) -> None:
     source = tiny_model()
     (source / "model.safetensors").rename(source / "optimizer.pt")
     train(source, tmp_path / "out", short, settings=STEP)
@@ -600,7 +739,9 @@ def test_early_stopping_needs_dev(tiny_model, short: Corpus, tmp_path: Path) -> 
         train(tiny_model(), tmp_path / "out", short, settings=TrainSettings(patience=2))
 
 
-def test_a_full_disk_at_the_end_leaves_the_work_to_go_on_from(tiny_model, short: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_at_the_end_leaves_the_work_to_go_on_from(
+    tiny_model, short: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import errno
 
     source = tiny_model()

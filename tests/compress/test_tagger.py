@@ -30,7 +30,8 @@ TEXTS = (
 
 def equal(first: list[Entity], second: list[Entity]) -> bool:
     return len(first) == len(second) and all(
-        (a.entity_group, a.word, a.start, a.end) == (b.entity_group, b.word, b.start, b.end) and abs(a.score - b.score) < 1e-5
+        (a.entity_group, a.word, a.start, a.end) == (b.entity_group, b.word, b.start, b.end)
+        and abs(a.score - b.score) < 1e-5
         for a, b in zip(first, second, strict=True)
     )
 
@@ -64,7 +65,9 @@ def test_many_texts_in_input_order_equal_one_by_one(family: str, batch_size: int
         assert all(e.word == text[e.start : e.end] for e in entities)
 
 
-def test_batches_keep_to_the_budget_and_to_the_batch_size(shared_model, train_corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_keep_to_the_budget_and_to_the_batch_size(
+    shared_model, train_corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tagger = load_tagger(shared_model())
     tagger.budget = 200
     seen: list[tuple[int, int]] = []
@@ -124,7 +127,9 @@ def test_quantizing_leaves_the_model_it_was_given(shared_model) -> None:
     quantized = quantize_dynamic(tagger.model)
     assert quantized is not tagger.model
     assert np.array_equal(tagger.logits([["Paris", "dort"]])[0], before)
-    assert any("Quantized" in type(m).__name__ or "quantized" in type(m).__module__ for m in quantized.modules())
+    assert any(
+        "Quantized" in type(m).__name__ or "quantized" in type(m).__module__ for m in quantized.modules()
+    )
 
 
 def test_no_quantized_kernels(shared_model, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +151,10 @@ def _spoil(folder: Path, name: str, value: float | None) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["classifier.bias", "roberta.encoder.layer.1.output.dense.weight", "roberta.embeddings.LayerNorm.weight"])
+@pytest.mark.parametrize(
+    "name",
+    ["classifier.bias", "roberta.encoder.layer.1.output.dense.weight", "roberta.embeddings.LayerNorm.weight"],
+)
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_no_numbers(name: str, value: float, tiny_model) -> None:
     tagger = load_tagger(_spoil(tiny_model(), name, value))

@@ -38,11 +38,15 @@ def test_they_are_the_teachers(teacher: TorchTagger, train_corpus: Corpus, tmp_p
     assert isinstance(found, np.memmap)
     assert found.shape == (train_corpus.words, 5)
     assert found.dtype == np.float32
-    np.testing.assert_allclose(found, np.concatenate(teacher.logits([s.words for s in train_corpus])), atol=1e-5)
+    np.testing.assert_allclose(
+        found, np.concatenate(teacher.logits([s.words for s in train_corpus])), atol=1e-5
+    )
     assert kept(tmp_path) == [".f4"]
 
 
-def test_asked_again_the_teacher_is_silent(teacher: TorchTagger, train_corpus: Corpus, short: Corpus, tmp_path: Path, monkeypatch) -> None:
+def test_asked_again_the_teacher_is_silent(
+    teacher: TorchTagger, train_corpus: Corpus, short: Corpus, tmp_path: Path, monkeypatch
+) -> None:
     first = np.array(teacher_logits(teacher, "d", train_corpus, LABELS, tmp_path))
     calls = count_calls(monkeypatch, TorchTagger, "window_logits")
     assert np.array_equal(teacher_logits(teacher, "d", train_corpus, LABELS, tmp_path), first)
@@ -53,7 +57,9 @@ def test_asked_again_the_teacher_is_silent(teacher: TorchTagger, train_corpus: C
     assert kept(tmp_path) == [".f4"] * 3
 
 
-def test_kept_in_affineurs_cache(teacher: TorchTagger, short: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kept_in_affineurs_cache(
+    teacher: TorchTagger, short: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AFFINEUR_CACHE", str(tmp_path / "given"))
     teacher_logits(teacher, "d", short, LABELS)
     assert kept(tmp_path / "given") == [".f4"]
@@ -95,7 +101,9 @@ def test_a_computation_cut_short_goes_on_with_identical_bytes(
     assert 0 < calls[0] < whole * 0.8
 
 
-def test_a_kept_file_of_another_length_is_made_again(teacher: TorchTagger, train_corpus: Corpus, tmp_path: Path) -> None:
+def test_a_kept_file_of_another_length_is_made_again(
+    teacher: TorchTagger, train_corpus: Corpus, tmp_path: Path
+) -> None:
     wanted = np.array(teacher_logits(teacher, "d", train_corpus, LABELS, tmp_path))
     (file,) = (tmp_path / "logits").iterdir()
     file.write_bytes(file.read_bytes()[:-3])
@@ -112,14 +120,26 @@ def test_columns_are_put_in_the_students_order(teacher: TorchTagger, short: Corp
     assert np.array_equal(bare, plain[:, [2, 0, 1, 4, 3]])
 
 
-@pytest.mark.parametrize("labels", [("O", "I-LOC"), (*LABELS, "I-DATE"), ("O", "B-LOC", "I-PER", "I-MISC", "I-ORG")])
-def test_other_labels_are_refused(labels: tuple[str, ...], teacher: TorchTagger, short: Corpus, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"the teacher's labels are O, I-LOC, .* soft labels need the same set"):
+@pytest.mark.parametrize(
+    "labels", [("O", "I-LOC"), (*LABELS, "I-DATE"), ("O", "B-LOC", "I-PER", "I-MISC", "I-ORG")]
+)
+def test_other_labels_are_refused(
+    labels: tuple[str, ...], teacher: TorchTagger, short: Corpus, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        ModelError, match=r"the teacher's labels are O, I-LOC, .* soft labels need the same set"
+    ):
         teacher_logits(teacher, "d", short, labels, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_words_the_teacher_never_saw_are_nan(shared_model, tmp_path: Path) -> None:
     path = shared_model("bert")
-    found = teacher_logits(load_tagger(path), open_folder(path).digest(), corpus_of(("à \x01 Paris", "O O I-LOC")), LABELS, tmp_path)
+    found = teacher_logits(
+        load_tagger(path),
+        open_folder(path).digest(),
+        corpus_of(("à \x01 Paris", "O O I-LOC")),
+        LABELS,
+        tmp_path,
+    )
     assert np.isnan(found).all(axis=1).tolist() == [False, True, False]

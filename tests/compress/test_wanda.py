@@ -40,7 +40,19 @@ from affineur.pipeline.recipe import PruneSection
 from .conftest import FAMILIES, corpus_of, same_bits, zero_set
 from .test_prune import state
 
-LONG = ["Marie", "Duval", "quitte", "Laiterie", "Durand", "pour", "rejoindre", "Télévox", "à", "Nîmes", "."] * 8  # more than a window of 64
+LONG = [
+    "Marie",
+    "Duval",
+    "quitte",
+    "Laiterie",
+    "Durand",
+    "pour",
+    "rejoindre",
+    "Télévox",
+    "à",
+    "Nîmes",
+    ".",
+] * 8  # more than a window of 64
 
 
 def sentences_of(corpus: Corpus) -> list[tuple[str, ...]]:
@@ -56,14 +68,21 @@ def quotas(sizes: list[int], total: int) -> list[int]:
     return shares
 
 
-def oracle(weights: dict[str, np.ndarray], norms: dict[str, np.ndarray], sparsity: float) -> dict[str, np.ndarray]:
+def oracle(
+    weights: dict[str, np.ndarray], norms: dict[str, np.ndarray], sparsity: float
+) -> dict[str, np.ndarray]:
     """What must remain: row by row, weight by weight."""
     total = round(sparsity * sum(w.size for w in weights.values()))
     wanted = {}
-    for (name, weight), lost in zip(weights.items(), quotas([w.size for w in weights.values()], total), strict=True):
+    for (name, weight), lost in zip(
+        weights.items(), quotas([w.size for w in weights.values()], total), strict=True
+    ):
         kept = weight.copy()
         for i, k in enumerate(quotas([weight.shape[1]] * len(weight), lost)):
-            ranked = sorted((bool(w), abs(float(w)) * float(x), j) for j, (w, x) in enumerate(zip(weight[i], norms[name], strict=True)))
+            ranked = sorted(
+                (bool(w), abs(float(w)) * float(x), j)
+                for j, (w, x) in enumerate(zip(weight[i], norms[name], strict=True))
+            )
             for _, _, j in ranked[:k]:
                 kept[i, j] = 0
         wanted[name] = kept
@@ -86,7 +105,10 @@ def naive_norms(tagger: TorchTagger, sentences: list[tuple[str, ...]]) -> dict[s
     for window in tagger.encoder.windows(sentences):
         seen.clear()
         with torch.no_grad():
-            tagger.model(input_ids=torch.tensor([window.ids]), attention_mask=torch.ones(1, len(window), dtype=torch.long))
+            tagger.model(
+                input_ids=torch.tensor([window.ids]),
+                attention_mask=torch.ones(1, len(window), dtype=torch.long),
+            )
         for name, inputs in seen.items():
             assert inputs.shape[:2] == (1, len(window))
             sums[name] = sums[name] + sum(np.square(piece) for piece in inputs[0])
@@ -102,19 +124,27 @@ class Matrices(nn.Module):
         super().__init__()
         query, first, second = (nn.Linear(columns, rows, dtype=dtype) for rows, columns in shapes)
         layer = {"attention": {"q_lin": query}, "ffn": {"lin1": first, "lin2": second}}
-        self.layer = nn.ModuleList([nn.ModuleDict({part: nn.ModuleDict(found) for part, found in layer.items()})])
+        self.layer = nn.ModuleList(
+            [nn.ModuleDict({part: nn.ModuleDict(found) for part, found in layer.items()})]
+        )
 
     @property
     def weights(self) -> dict[str, torch.Tensor]:
-        return {m.name: self.get_parameter(m.name).detach() for m in in_scope([n for n, _ in self.named_parameters()])}
+        return {
+            m.name: self.get_parameter(m.name).detach()
+            for m in in_scope([n for n, _ in self.named_parameters()])
+        }
 
 
-# What becomes zero -------------------------------------------------------------------------------------------------------
+# What becomes zero
+# -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sparsity", [0.15, 0.5])
 @pytest.mark.parametrize("family", ["camembert", "bert", "distilbert", "deberta-v2", "modernbert"])
-def test_real_families_against_loops(family: str, sparsity: float, shared_model, train_corpus: Corpus) -> None:
+def test_real_families_against_loops(
+    family: str, sparsity: float, shared_model, train_corpus: Corpus
+) -> None:
     tagger = load_tagger(shared_model(family))
     sentences = [*sentences_of(train_corpus.head(6)), tuple(LONG)]
     norms = input_norms(tagger, sentences)
@@ -142,13 +172,21 @@ def test_real_families_against_loops(family: str, sparsity: float, shared_model,
     coarse=st.booleans(),
 )
 def test_any_shape_against_loops(
-    shapes: tuple[tuple[int, int], ...], sparsity: float, seed: int, dtype: torch.dtype, block: int, coarse: bool
+    shapes: tuple[tuple[int, int], ...],
+    sparsity: float,
+    seed: int,
+    dtype: torch.dtype,
+    block: int,
+    coarse: bool,
 ) -> None:
     model = Matrices(*shapes, dtype=dtype)
     chance = torch.Generator().manual_seed(seed)
     norms = {}
     for name, weight in model.weights.items():
-        values, norm = torch.randn(weight.shape, generator=chance), torch.rand(weight.shape[1], generator=chance)
+        values, norm = (
+            torch.randn(weight.shape, generator=chance),
+            torch.rand(weight.shape[1], generator=chance),
+        )
         # Coarse values tie, are zero already, and meet inputs that always are.
         weight.copy_(values.round() if coarse else values)
         norms[name] = (norm * 2).round() if coarse else norm
@@ -167,10 +205,15 @@ def test_any_shape_against_loops(
         assert done.threshold == (np.abs(lost).max() if len(lost) else 0.0)
 
 
-@given(shapes=st.tuples(*[st.tuples(st.integers(1, 9), st.integers(1, 40))] * 3), sparsity=st.floats(0, 1, exclude_max=True))
+@given(
+    shapes=st.tuples(*[st.tuples(st.integers(1, 9), st.integers(1, 40))] * 3),
+    sparsity=st.floats(0, 1, exclude_max=True),
+)
 def test_rows_of_a_matrix_lose_alike(shapes: tuple[tuple[int, int], ...], sparsity: float) -> None:
     model = Matrices(*shapes)
-    info = prune_model(model, sparsity, "wanda", activations={n: torch.ones(w.shape[1]) for n, w in model.weights.items()})
+    info = prune_model(
+        model, sparsity, "wanda", activations={n: torch.ones(w.shape[1]) for n, w in model.weights.items()}
+    )
     assert info.zeros == round(sparsity * info.weights)
     for weight in model.weights.values():
         by_row = (weight == 0).sum(1)
@@ -182,7 +225,9 @@ def test_inputs_decide_what_magnitude_would_not() -> None:
     model = Matrices((1, 4), (1, 4), (1, 4))
     for weight in model.weights.values():
         weight.copy_(torch.tensor([[4.0, 3.0, 2.0, 1.0]]))
-    prune_model(model, 0.25, "wanda", activations=dict.fromkeys(model.weights, torch.tensor([0.1, 1.0, 10.0, 5.0])))
+    prune_model(
+        model, 0.25, "wanda", activations=dict.fromkeys(model.weights, torch.tensor([0.1, 1.0, 10.0, 5.0]))
+    )
     assert all(w.tolist() == [[0.0, 3.0, 2.0, 1.0]] for w in model.weights.values())
 
 
@@ -191,7 +236,9 @@ def test_zeros_that_are_there_go_before_weights_whose_input_is_always_zero() -> 
     model = Matrices((1, 4), (1, 4), (1, 4))
     for weight in model.weights.values():
         weight.copy_(torch.tensor([[5.0, 1.0, -0.0, 2.0]]))
-    info = prune_model(model, 0.25, "wanda", activations=dict.fromkeys(model.weights, torch.tensor([0.0, 1, 1, 1])))
+    info = prune_model(
+        model, 0.25, "wanda", activations=dict.fromkeys(model.weights, torch.tensor([0.0, 1, 1, 1]))
+    )
     assert (info.zeros, info.zeros_before) == (3, 3)
     assert all(w.tolist() == [[5.0, 1.0, 0.0, 2.0]] for w in model.weights.values())
 
@@ -239,12 +286,15 @@ def test_activations_must_fit() -> None:
     for activations, message in bad:
         with pytest.raises(ParameterError, match=message):
             prune_model(model, 0.5, "wanda", activations=activations)
-    with pytest.raises(ParameterError, match="activations are for method 'wanda', but the method is 'layerwise'"):
+    with pytest.raises(
+        ParameterError, match="activations are for method 'wanda', but the method is 'layerwise'"
+    ):
         prune_model(model, 0.5, "layerwise", activations=fitting)
     assert same_bits(before, model.weights)
 
 
-# Norms of inputs ---------------------------------------------------------------------------------------------------------
+# Norms of inputs
+# ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -274,9 +324,9 @@ def test_feed_forward_in_chunks_is_counted_whole(family: str, shared_model, shor
         if hasattr(module, "chunk_size_feed_forward"):
             module.chunk_size_feed_forward = 1
     calls = []
-    handle = next(m for n, m in tagger.model.named_modules() if n.endswith(("intermediate.dense", "lin1"))).register_forward_hook(
-        lambda *_: calls.append(1)
-    )
+    handle = next(
+        m for n, m in tagger.model.named_modules() if n.endswith(("intermediate.dense", "lin1"))
+    ).register_forward_hook(lambda *_: calls.append(1))
     chunked = input_norms(tagger, window)
     handle.remove()
     assert len(calls) == length
@@ -309,7 +359,10 @@ class Unpadding(nn.Module):
 def test_inputs_without_padding_count_whole(shaped: str, shared_model) -> None:
     encoder = load_encoder(shared_model())
     sentences = [("Paris",), tuple(LONG[:12]), ("Marie", "Duval")]
-    padded, unpadded = (input_norms(TorchTagger(m, encoder, ("O",)), sentences) for m in (Unpadding(False), Unpadding(True, shaped)))
+    padded, unpadded = (
+        input_norms(TorchTagger(m, encoder, ("O",)), sentences)
+        for m in (Unpadding(False), Unpadding(True, shaped))
+    )
     name = "layers.0.attn.Wo.weight"
     torch.testing.assert_close(unpadded[name], padded[name], rtol=1e-12, atol=0)
 
@@ -317,7 +370,10 @@ def test_inputs_without_padding_count_whole(shaped: str, shared_model) -> None:
 def test_shapes_that_hide_the_padding_are_refused_and_hooks_are_gone(shared_model) -> None:
     model = Unpadding(True, "odd")
     tagger = TorchTagger(model, load_encoder(shared_model()), ("O",))
-    with pytest.raises(ModelError, match=r"the inputs of layers.0.attn.Wo.weight have the shape \(\d+, 6\), .* prune with --method magnitude"):
+    with pytest.raises(
+        ModelError,
+        match=r"the inputs of layers.0.attn.Wo.weight have the shape \(\d+, 6\), .* prune with --method magnitude",
+    ):
         input_norms(tagger, [("Paris",), ("Marie", "Duval", "habite")])
     assert not any(module._forward_pre_hooks for module in model.modules())
 
@@ -352,10 +408,13 @@ def test_scopes_and_text_without_pieces(shared_model) -> None:
         input_norms(tagger, [])
 
 
-# Folders -----------------------------------------------------------------------------------------------------------------
+# Folders
+# -----------------------------------------------------------------------------------------------------------------
 
 
-def test_writes_what_it_was_calibrated_on_and_knows_it_again(tiny_model, train_corpus: Corpus, tmp_path: Path) -> None:
+def test_writes_what_it_was_calibrated_on_and_knows_it_again(
+    tiny_model, train_corpus: Corpus, tmp_path: Path
+) -> None:
     source, out = tiny_model(), tmp_path / "out"
     info = prune(source, out, 0.3, "wanda", calibration=train_corpus)
     assert isinstance(info, PruningInfo)
@@ -377,7 +436,9 @@ def test_writes_what_it_was_calibrated_on_and_knows_it_again(tiny_model, train_c
     assert (out / "model.safetensors").read_bytes() == before["model.safetensors"][1]
 
 
-def test_only_the_first_sentences_are_read(tiny_model, train_corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_first_sentences_are_read(
+    tiny_model, train_corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert wanda.CALIBRATION_SENTENCES <= 512
     monkeypatch.setattr("affineur.compress.pruning.CALIBRATION_SENTENCES", 5)
     source = tiny_model()
@@ -394,7 +455,9 @@ def test_labels_are_never_read(tiny_model, short: Corpus, tmp_path: Path) -> Non
     strange = corpus_of(*((" ".join(s.words), " ".join(["B-VIRUS"] * len(s.words))) for s in short))
     prune(source, tmp_path / "a", 0.3, "wanda", calibration=short)
     prune(source, tmp_path / "b", 0.3, "wanda", calibration=strange)
-    assert (tmp_path / "a" / "model.safetensors").read_bytes() == (tmp_path / "b" / "model.safetensors").read_bytes()
+    assert (tmp_path / "a" / "model.safetensors").read_bytes() == (
+        tmp_path / "b" / "model.safetensors"
+    ).read_bytes()
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -408,7 +471,9 @@ def test_half_precision_stays(dtype: str, tiny_model, short: Corpus, tmp_path: P
 def test_calibration_and_method_go_together(tiny_model, short: Corpus, tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="'wanda' needs text to calibrate on"):
         prune(tiny_model(), tmp_path / "out", 0.3, "wanda")
-    with pytest.raises(ParameterError, match="calibration text is for method 'wanda', but the method is 'magnitude'"):
+    with pytest.raises(
+        ParameterError, match="calibration text is for method 'wanda', but the method is 'magnitude'"
+    ):
         prune(tiny_model(), tmp_path / "out", 0.3, calibration=short)
     with pytest.raises(DataError, match="no piece of any word"):
         prune(tiny_model("bert"), tmp_path / "out", 0.3, "wanda", calibration=corpus_of(("\u200b", "O")))
@@ -422,7 +487,8 @@ def test_recover_keeps_the_zeros(tiny_model, short: Corpus, tmp_path: Path, one_
     assert all(bool((after[name] | ~zeros).all()) for name, zeros in before.items())
 
 
-# The command and the recipe ----------------------------------------------------------------------------------------------
+# The command and the recipe
+# ----------------------------------------------------------------------------------------------
 
 
 def test_the_command(tiny_model, corpus: Path, tmp_path: Path) -> None:
@@ -439,7 +505,22 @@ def test_the_command(tiny_model, corpus: Path, tmp_path: Path) -> None:
 
 
 def test_the_samples_text_is_used_where_none_is_named(tiny_model, tmp_path: Path) -> None:
-    assert main(["prune", str(tiny_model()), "--method", "wanda", "-o", str(tmp_path / "out"), "--json", str(tmp_path / "p.json"), "-q"]) == 0
+    assert (
+        main(
+            [
+                "prune",
+                str(tiny_model()),
+                "--method",
+                "wanda",
+                "-o",
+                str(tmp_path / "out"),
+                "--json",
+                str(tmp_path / "p.json"),
+                "-q",
+            ]
+        )
+        == 0
+    )
     said = json.loads((tmp_path / "p.json").read_text())["calibration"]
     assert said["sentences"] == wanda.CALIBRATION_SENTENCES
     assert said["name"].startswith("sample/train")
@@ -456,7 +537,14 @@ def test_the_samples_text_is_used_where_none_is_named(tiny_model, tmp_path: Path
     ],
     ids=str,
 )
-def test_errors_of_the_command(more: list[str], message: str, tiny_model, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_of_the_command(
+    more: list[str],
+    message: str,
+    tiny_model,
+    corpus: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     (corpus / "raw.txt").write_text("Marie habite à Lyon.\nIl pleut.\n")
     words = [word.replace("DATA", str(corpus)) for word in more]
     assert main(["prune", str(tiny_model()), "-o", str(tmp_path / "out"), "-q", *words]) == 1

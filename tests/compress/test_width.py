@@ -34,24 +34,33 @@ def feedforward(folder: Path, kind: str) -> dict[int, torch.Tensor]:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_model_anyone_can_load(family: str, tiny_model: Callable[..., Path], short: Corpus, tmp_path: Path) -> None:
+def test_a_model_anyone_can_load(
+    family: str, tiny_model: Callable[..., Path], short: Corpus, tmp_path: Path
+) -> None:
     source, out = tiny_model(family), tmp_path / "out"
     assert shrink(source, out, WIDTH, short) == out
     before = load_model(source).config
     plain, loading = AutoModelForTokenClassification.from_pretrained(out, output_loading_info=True)
     assert not any(loading[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     name = "hidden_dim" if family == "distilbert" else "intermediate_size"
-    assert (getattr(before, name), getattr(plain.config, name)) == (feedforward(source, "ffn.output")[0].shape[1], WIDTH)
+    assert (getattr(before, name), getattr(plain.config, name)) == (
+        feedforward(source, "ffn.output")[0].shape[1],
+        WIDTH,
+    )
     old, new = load_file(source / "model.safetensors"), load_file(out / "model.safetensors")
     ffn = {m.name for m in in_scope(list(old), "ffn")}
     ffn |= {name.removesuffix("weight") + "bias" for name in ffn}
-    assert same_bits({n: w for n, w in old.items() if n not in ffn}, {n: w for n, w in new.items() if n not in ffn})
+    assert same_bits(
+        {n: w for n, w in old.items() if n not in ffn}, {n: w for n, w in new.items() if n not in ffn}
+    )
     for layer, rows in feedforward(out, "ffn.intermediate").items():
         gates = 2 if family == "modernbert" else 1
         whole = feedforward(source, "ffn.intermediate")[layer].view(gates, -1, rows.shape[1])
         kept = [int((whole[0] == row).all(1).nonzero().item()) for row in rows[:WIDTH]]
         assert kept == sorted(set(kept))
-        assert torch.equal(rows, whole[:, kept].reshape(-1, rows.shape[1]))  # a neuron and its gate go together
+        assert torch.equal(
+            rows, whole[:, kept].reshape(-1, rows.shape[1])
+        )  # a neuron and its gate go together
     assert load_tagger(out).tag([s.words for s in short])
     scores = scores_of(out)
     assert [layer["layer"] for layer in scores["layers"]] == [0, 1, 2]
@@ -59,8 +68,12 @@ def test_a_model_anyone_can_load(family: str, tiny_model: Callable[..., Path], s
 
 
 @pytest.mark.parametrize("family", ["camembert", "distilbert", "modernbert"])
-def test_neurons_that_give_nothing_go_first(family: str, tiny_model: Callable[..., Path], short: Corpus, tmp_path: Path) -> None:
-    """Dead outputs and copies: without them the model answers as before, and least squares has nothing to mend."""
+def test_neurons_that_give_nothing_go_first(
+    family: str, tiny_model: Callable[..., Path], short: Corpus, tmp_path: Path
+) -> None:
+    """Dead outputs and copies: without them the model answers as before, and least squares has nothing to
+    mend.
+    """
     source, out = tiny_model(family), tmp_path / "out"
     weights = load_file(source / "model.safetensors")
     dead = [0, 5, 7, 33]
@@ -77,7 +90,9 @@ def test_neurons_that_give_nothing_go_first(family: str, tiny_model: Callable[..
         assert torch.equal(rows[: len(alive)], feedforward(source, "ffn.intermediate")[layer][alive])
 
 
-def test_the_importance_is_the_fisher_information_of_a_switch(tiny_model: Callable[..., Path], short: Corpus, tmp_path: Path) -> None:
+def test_the_importance_is_the_fisher_information_of_a_switch(
+    tiny_model: Callable[..., Path], short: Corpus, tmp_path: Path
+) -> None:
     """The oracle: a switch at each neuron and piece of one sentence, and its gradient by torch."""
     source = tiny_model(hidden_dropout_prob=0.0)
     one = short.head(1)
@@ -99,7 +114,9 @@ def test_the_importance_is_the_fisher_information_of_a_switch(tiny_model: Callab
         assert torch.equal(rows, feedforward(source, "ffn.intermediate")[place][best])
 
 
-def test_least_squares_is_the_best_there_is(tiny_model: Callable[..., Path], train_corpus: Corpus, tmp_path: Path) -> None:
+def test_least_squares_is_the_best_there_is(
+    tiny_model: Callable[..., Path], train_corpus: Corpus, tmp_path: Path
+) -> None:
     """The oracle: numpy's ``lstsq`` on the activations of the dense model."""
     source = tiny_model()
     shrink(source, tmp_path / "ls", WIDTH, train_corpus)
@@ -107,21 +124,34 @@ def test_least_squares_is_the_best_there_is(tiny_model: Callable[..., Path], tra
     network, encoder = load_model(source), load_encoder(source)
     layer = network.roberta.encoder.layer[0]
     seen = []
-    layer.output.dense.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0][0].detach().double()))
+    layer.output.dense.register_forward_pre_hook(
+        lambda _module, inputs: seen.append(inputs[0][0].detach().double())
+    )
     with torch.inference_mode():
         for window in encoder.windows([s.words for s in train_corpus]):
             network(torch.tensor([window.ids]))
     active = torch.cat(seen).numpy()
-    wanted = active @ layer.output.dense.weight.detach().double().numpy().T + layer.output.dense.bias.detach().double().numpy()
-    rows, whole = feedforward(tmp_path / "no", "ffn.intermediate")[0], feedforward(source, "ffn.intermediate")[0]
+    wanted = (
+        active @ layer.output.dense.weight.detach().double().numpy().T
+        + layer.output.dense.bias.detach().double().numpy()
+    )
+    rows, whole = (
+        feedforward(tmp_path / "no", "ffn.intermediate")[0],
+        feedforward(source, "ffn.intermediate")[0],
+    )
     kept = [int((whole == row).all(1).nonzero().item()) for row in rows]
-    assert torch.equal(feedforward(tmp_path / "no", "ffn.output")[0], feedforward(source, "ffn.output")[0][:, kept])
+    assert torch.equal(
+        feedforward(tmp_path / "no", "ffn.output")[0], feedforward(source, "ffn.output")[0][:, kept]
+    )
     given = np.hstack([active[:, kept], np.ones((len(active), 1))])
     best = np.linalg.lstsq(given, wanted, rcond=None)[0]
     floor = np.square(given @ best - wanted).sum() / np.square(wanted).sum()
     weights = load_file(tmp_path / "ls" / "model.safetensors")
     name = "roberta.encoder.layer.0.output.dense"
-    ours = active[:, kept] @ weights[f"{name}.weight"].double().numpy().T + weights[f"{name}.bias"].double().numpy()
+    ours = (
+        active[:, kept] @ weights[f"{name}.weight"].double().numpy().T
+        + weights[f"{name}.bias"].double().numpy()
+    )
     lost = np.square(ours - wanted).sum() / np.square(wanted).sum()
     said = scores_of(tmp_path / "ls")["layers"][0]
     assert said["lost"] == pytest.approx(lost, rel=1e-3)
@@ -131,7 +161,9 @@ def test_least_squares_is_the_best_there_is(tiny_model: Callable[..., Path], tra
     assert plain["lost"] == plain["lost_without_least_squares"] == said["lost_without_least_squares"]
 
 
-def test_batches_do_not_matter(tiny_model: Callable[..., Path], short: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_do_not_matter(
+    tiny_model: Callable[..., Path], short: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = tiny_model()
     shrink(source, tmp_path / "many", WIDTH, short)
     monkeypatch.setattr("affineur.compress.width.DEFAULT_BUDGET", 1)
@@ -141,7 +173,9 @@ def test_batches_do_not_matter(tiny_model: Callable[..., Path], short: Corpus, t
         torch.testing.assert_close(weight, one[name], atol=1e-4, rtol=1e-3)
 
 
-def test_a_share_the_dtype_and_a_second_call(tiny_model: Callable[..., Path], short: Corpus, tmp_path: Path) -> None:
+def test_a_share_the_dtype_and_a_second_call(
+    tiny_model: Callable[..., Path], short: Corpus, tmp_path: Path
+) -> None:
     source, out = tiny_model(dtype="float16"), tmp_path / "out"
     shrink(source, out, 0.5, short)
     assert json.loads((out / "config.json").read_text())["intermediate_size"] == 24
@@ -156,7 +190,9 @@ def test_a_share_the_dtype_and_a_second_call(tiny_model: Callable[..., Path], sh
 
 
 @pytest.mark.parametrize("width", [0, 1, 48, 49, -1, 20.5, float("nan"), float("inf"), 0.001])
-def test_impossible_widths_write_nothing(width: float, tiny_model: Callable[..., Path], short: Corpus, tmp_path: Path) -> None:
+def test_impossible_widths_write_nothing(
+    width: float, tiny_model: Callable[..., Path], short: Corpus, tmp_path: Path
+) -> None:
     with pytest.raises(ParameterError, match="48 neurons, expected 2 to 47"):
         shrink(tiny_model(), tmp_path / "out", width, short)
     assert list(tmp_path.iterdir()) == []

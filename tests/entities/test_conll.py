@@ -45,11 +45,29 @@ def refused(path: Path, text: str | bytes, **options: object) -> DataError:
     [
         pytest.param("Marie\tI-PER\ndort\tO\n\nÀ\tO\nParis\tI-LOC\n\n", {}, id="tabs"),
         pytest.param("Marie I-PER\ndort O\n\nÀ O\nParis I-LOC\n\n", {}, id="spaces"),
-        pytest.param("  Marie   I-PER \ndort  O\n \t \nÀ O\nParis I-LOC", {}, id="loose spaces, no final line feed"),
-        pytest.param("\n\n\nMarie\tI-PER\ndort\tO\n\n\n\nÀ\tO\nParis\tI-LOC", {}, id="many blank lines, none at the end"),
-        pytest.param("Marie NNP B-NP I-PER\ndort VBZ B-VP O\n\nÀ IN B-PP O\nParis NNP B-NP I-LOC\n", {}, id="four columns"),
-        pytest.param("1\tMarie\tI-PER\tx\n2\tdort\tO\tx\n\n1\tÀ\tO\ty\n2\tParis\tI-LOC\ty\n", {"word_column": 1, "tag_column": 2}, id="chosen"),
-        pytest.param("I-PER x Marie\nO x dort\n\nO x À\nI-LOC x Paris\n", {"word_column": -1, "tag_column": 0}, id="from the right"),
+        pytest.param(
+            "  Marie   I-PER \ndort  O\n \t \nÀ O\nParis I-LOC", {}, id="loose spaces, no final line feed"
+        ),
+        pytest.param(
+            "\n\n\nMarie\tI-PER\ndort\tO\n\n\n\nÀ\tO\nParis\tI-LOC",
+            {},
+            id="many blank lines, none at the end",
+        ),
+        pytest.param(
+            "Marie NNP B-NP I-PER\ndort VBZ B-VP O\n\nÀ IN B-PP O\nParis NNP B-NP I-LOC\n",
+            {},
+            id="four columns",
+        ),
+        pytest.param(
+            "1\tMarie\tI-PER\tx\n2\tdort\tO\tx\n\n1\tÀ\tO\ty\n2\tParis\tI-LOC\ty\n",
+            {"word_column": 1, "tag_column": 2},
+            id="chosen",
+        ),
+        pytest.param(
+            "I-PER x Marie\nO x dort\n\nO x À\nI-LOC x Paris\n",
+            {"word_column": -1, "tag_column": 0},
+            id="from the right",
+        ),
         pytest.param("\ufeffMarie\tI-PER\ndort\tO\n\nÀ\tO\nParis\tI-LOC\n", {}, id="byte order mark"),
         pytest.param("Marie\tI-PER\r\ndort\tO\r\n\r\nÀ\tO\r\nParis\tI-LOC\r\n\r\n", {}, id="CRLF"),
         pytest.param("Marie\tI-PER\t\ndort\tO \n\nÀ\tO\nParis\t I-LOC\n", {}, id="spaces about the tag"),
@@ -58,7 +76,13 @@ def refused(path: Path, text: str | bytes, **options: object) -> DataError:
 def test_layouts(file: Path, text: str, options: dict[str, int]) -> None:
     corpus = opened(file, text, **options)
     assert pairs(corpus) == MARIE
-    assert (corpus.scheme, corpus.types, corpus.sentences, corpus.words, corpus.has_documents) == (Scheme.IO, ("LOC", "PER"), 2, 4, False)
+    assert (corpus.scheme, corpus.types, corpus.sentences, corpus.words, corpus.has_documents) == (
+        Scheme.IO,
+        ("LOC", "PER"),
+        2,
+        4,
+        False,
+    )
     assert len(corpus) == 2
 
 
@@ -76,7 +100,12 @@ def test_a_tab_file_may_have_words_with_spaces(file: Path) -> None:
 def test_documents(file: Path) -> None:
     text = "-DOCSTART- -X- O O\n\na O\n\nb O\nc O\n-DOCSTART- -X- O O\nd O\n\n-DOCSTART-\n-DOCSTART-\n\ne O\n"
     corpus = opened(file, text)
-    assert [(s.words, s.document, s.line) for s in corpus] == [(("a",), 0, 3), (("b", "c"), 0, 5), (("d",), 1, 8), (("e",), 3, 13)]
+    assert [(s.words, s.document, s.line) for s in corpus] == [
+        (("a",), 0, 3),
+        (("b", "c"), 0, 5),
+        (("d",), 1, 8),
+        (("e",), 3, 13),
+    ]
     assert corpus.has_documents
 
 
@@ -119,12 +148,19 @@ def test_a_word_of_bars_does_not_make_it_wikiner(file: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
-        pytest.param("Marie\tI-PER\nseul\n", 2, "found one column ('seul'), expected a word and a tag", id="one column"),
+        pytest.param(
+            "Marie\tI-PER\nseul\n", 2, "found one column ('seul'), expected a word and a tag", id="one column"
+        ),
         pytest.param("a\tO\n\nseul\t\n", 3, "found one column", id="no tag"),
         pytest.param("Marie,I-PER\ndort,O\n", 1, "this looks like CSV, which is not read", id="commas"),
         pytest.param("mot;tag\nMarie;I-PER\n", 1, "this looks like CSV", id="semicolons"),
         pytest.param("a b\tO\n\tO\n", 2, "the word is empty", id="no word"),
-        pytest.param("a\tO\n\nParis\tLOC\n", 3, "'LOC' is not a tag (expected O, or B-, I-, E- or S- and a type", id="no prefix"),
+        pytest.param(
+            "a\tO\n\nParis\tLOC\n",
+            3,
+            "'LOC' is not a tag (expected O, or B-, I-, E- or S- and a type",
+            id="no prefix",
+        ),
         pytest.param("a\tX-LOC\n", 1, "'X-LOC' is not a tag", id="prefix"),
         pytest.param("a\tO\n# sent_id = 2\n", 2, "'2' is not a tag", id="comment"),
         pytest.param("a|N|O b|N|LOC\n", 1, "'LOC' is not a tag", id="WikiNER tag"),
@@ -154,7 +190,9 @@ def test_a_column_that_is_not_there(file: Path) -> None:
 def test_a_broken_scheme_is_named_with_a_hint(file: Path) -> None:
     error = refused(file, "a O\n\nb B-PER\nc O\nd I-LOC\ne O\n")
     assert error.line == 5
-    assert str(error).startswith(f"{file}:5: tag I-LOC follows O, but in BIO a mention begins with B-LOC (word 'd')")
+    assert str(error).startswith(
+        f"{file}:5: tag I-LOC follows O, but in BIO a mention begins with B-LOC (word 'd')"
+    )
     assert "--scheme IOB1" in str(error)
     assert open_corpus(file, scheme=Scheme.IOB1).types == ("LOC", "PER")
 
@@ -168,7 +206,9 @@ def test_a_broken_bioes_has_no_iob1_hint(file: Path) -> None:
 
 def test_a_named_scheme_is_held_to(file: Path) -> None:
     assert "tag B-PER does not exist in scheme IO" in str(refused(file, "a B-PER\n", scheme=Scheme.IO))
-    assert f"{file}:2: tag E-PER does not exist in scheme IOB1" in str(refused(file, "a I-PER\nb E-PER\n", scheme=Scheme.IOB1))
+    assert f"{file}:2: tag E-PER does not exist in scheme IOB1" in str(
+        refused(file, "a I-PER\nb E-PER\n", scheme=Scheme.IOB1)
+    )
 
 
 @pytest.mark.parametrize("text", ["", "\n \n\t\n", "\ufeff", "\ufeff\r\n\r\n"])
@@ -206,12 +246,22 @@ def test_latin_1_is_refused_at_its_line(file: Path, line: int) -> None:
 
 # ---- writing ----
 
-WORDS = st.text(st.characters(exclude_characters="\t\n\r\ufeff", exclude_categories=["Cs"]), min_size=1, max_size=5).filter(lambda w: w.strip(" "))
+WORDS = st.text(
+    st.characters(exclude_characters="\t\n\r\ufeff", exclude_categories=["Cs"]), min_size=1, max_size=5
+).filter(lambda w: w.strip(" "))
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.lists(st.tuples(WORDS, st.sampled_from(["O", "B-PER", "B-LOC"])), min_size=1, max_size=4), min_size=1, max_size=4))
-def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, sentences: list[list[tuple[str, str]]]) -> None:
+@given(
+    st.lists(
+        st.lists(st.tuples(WORDS, st.sampled_from(["O", "B-PER", "B-LOC"])), min_size=1, max_size=4),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_what_is_written_is_read_back(
+    tmp_path_factory: pytest.TempPathFactory, sentences: list[list[tuple[str, str]]]
+) -> None:
     file = tmp_path_factory.getbasetemp() / "round-trip.conll"
     wanted = [(tuple(w for w, _ in s), tuple(t for _, t in s)) for s in sentences]
     write_conll(wanted, file)
@@ -241,5 +291,9 @@ def test_the_digest_does_not_depend_on_the_format(file: Path) -> None:
         ("Marie|N|I-PER dort|V|O\n\nParis|N|I-LOC\n", {}),
     ):
         assert opened(file, text, **options).digest == tabs.digest
-    for text in ("Marie B-PER\ndort O\nParis B-LOC\n", "Marie B-PER\ndort B-LOC\n\nParis B-LOC\n", "Paris B-LOC\n\nMarie B-PER\ndort O\n"):
+    for text in (
+        "Marie B-PER\ndort O\nParis B-LOC\n",
+        "Marie B-PER\ndort B-LOC\n\nParis B-LOC\n",
+        "Paris B-LOC\n\nMarie B-PER\ndort O\n",
+    ):
         assert opened(file, text).digest != tabs.digest

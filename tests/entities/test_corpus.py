@@ -40,7 +40,13 @@ def many(count: int, pulled: list[int] | None = None, size: int = 1) -> Callable
 
 def test_counts_and_types() -> None:
     found = corpus("Marie/B-PER dort/O", "Paris/B-LOC", "la/O nuit/O")
-    assert (found.sentences, len(found), found.words, found.types, found.scheme) == (3, 3, 5, ("LOC", "PER"), Scheme.BIO)
+    assert (found.sentences, len(found), found.words, found.types, found.scheme) == (
+        3,
+        3,
+        5,
+        ("LOC", "PER"),
+        Scheme.BIO,
+    )
     assert not found.has_documents
     assert Corpus.scan("x", lambda: iter([sentence("a/O"), sentence("b/O", 0)])).has_documents
 
@@ -49,11 +55,19 @@ def test_it_can_be_read_again_and_twice_at_once() -> None:
     found = corpus("a/O", "b/O", "c/O")
     assert texts(found) == texts(found) == ["a/O", "b/O", "c/O"]
     first, second = iter(found), iter(found)
-    assert [next(first).words, next(first).words, next(second).words, next(first).words] == [("a",), ("b",), ("a",), ("c",)]
+    assert [next(first).words, next(first).words, next(second).words, next(first).words] == [
+        ("a",),
+        ("b",),
+        ("a",),
+        ("c",),
+    ]
 
 
 def test_an_error_in_the_last_sentence_is_found_at_once() -> None:
-    with pytest.raises(DataError, match=r"^test: tag I-PER follows O, but in BIO a mention begins with B-PER \(word 'Marie'\); mend the file"):
+    with pytest.raises(
+        DataError,
+        match=r"^test: tag I-PER follows O, but in BIO a mention begins with B-PER \(word 'Marie'\); mend the file",
+    ):
         corpus(*["a/B-PER"] * 50, "Marie/I-PER")
 
 
@@ -153,16 +167,23 @@ def test_every_type_may_be_dropped() -> None:
 
 
 def test_an_unknown_type() -> None:
-    with pytest.raises(DataError, match=r"^test: the label map names DATE, GPE, but the types here are LOC, PER$"):
+    with pytest.raises(
+        DataError, match=r"^test: the label map names DATE, GPE, but the types here are LOC, PER$"
+    ):
         corpus("a/I-PER b/I-LOC").with_types({"GPE": "LOC", "DATE": "O", "PER": "PER"})
 
 
 def test_chunks() -> None:
-    assert [[s.words[0] for s in chunk] for chunk in chunks(map(sentence, ["a/O", "b/O", "c/O"]), 2)] == [["a", "b"], ["c"]]
+    assert [[s.words[0] for s in chunk] for chunk in chunks(map(sentence, ["a/O", "b/O", "c/O"]), 2)] == [
+        ["a", "b"],
+        ["c"],
+    ]
     assert list(chunks(iter(()), 2)) == []
 
 
-@pytest.mark.parametrize(("sentences", "most"), [(1, 512), (512, 512), (513, 512), (1025, 512), (10, 3), (10, 10), (7, 1)])
+@pytest.mark.parametrize(
+    ("sentences", "most"), [(1, 512), (512, 512), (513, 512), (1025, 512), (10, 3), (10, 10), (7, 1)]
+)
 def test_sentences_spread_over_the_corpus(sentences: int, most: int) -> None:
     corpus = Corpus.scan("words", lambda: (Sentence((str(i),), ("O",)) for i in range(sentences)))
     chosen = [int(sentence.words[0]) for sentence in corpus.spread(most)]

@@ -17,7 +17,11 @@ def test_a_mention_has_a_type() -> None:
 
 
 def test_mentions_sort_by_place() -> None:
-    assert sorted([Mention(2, 3, "A"), Mention(0, 5, "B"), Mention(0, 1, "C")]) == [Mention(0, 1, "C"), Mention(0, 5, "B"), Mention(2, 3, "A")]
+    assert sorted([Mention(2, 3, "A"), Mention(0, 5, "B"), Mention(0, 1, "C")]) == [
+        Mention(0, 1, "C"),
+        Mention(0, 5, "B"),
+        Mention(2, 3, "A"),
+    ]
 
 
 def test_a_sentence_has_a_tag_for_each_word() -> None:
@@ -39,8 +43,15 @@ def test_the_tagger_protocol_is_checkable() -> None:
 def test_entities_have_the_text_and_the_mean_score() -> None:
     text = "Il vit à L'Haÿ 🏡 les  Roses."
     spans = [(0, 2), (3, 6), (7, 8), (9, 11), (11, 14), (15, 16), (17, 20), (22, 27), (27, 28)]
-    found = to_entities(text, spans, [Mention(0, 1, "PER"), Mention(3, 8, "LOC")], [0.5, 1, 1, 0.2, 0.4, 0.6, 0.8, 1.0, 1])
+    found = to_entities(
+        text, spans, [Mention(0, 1, "PER"), Mention(3, 8, "LOC")], [0.5, 1, 1, 0.2, 0.4, 0.6, 0.8, 1.0, 1]
+    )
     assert found[0] == Entity("PER", 0.5, "Il", 0, 2)
-    assert (found[1].entity_group, found[1].word, found[1].start, found[1].end) == ("LOC", "L'Haÿ 🏡 les  Roses", 9, 27)
+    assert (found[1].entity_group, found[1].word, found[1].start, found[1].end) == (
+        "LOC",
+        "L'Haÿ 🏡 les  Roses",
+        9,
+        27,
+    )
     assert found[1].score == pytest.approx(0.6)
     assert all(entity.word == text[entity.start : entity.end] for entity in found)

@@ -15,11 +15,17 @@ def corpus_of(sentences: Sequence[Sequence[str]], tag: str = "O") -> Corpus:
     return Corpus.scan("made", lambda: iter(made), Scheme.IO)
 
 
-WORDS = st.lists(st.lists(st.sampled_from(["a", "b", "ab", "é", "\udcff"]), min_size=1, max_size=3), min_size=1, max_size=12)
+WORDS = st.lists(
+    st.lists(st.sampled_from(["a", "b", "ab", "é", "\udcff"]), min_size=1, max_size=3),
+    min_size=1,
+    max_size=12,
+)
 
 
 @given(WORDS, WORDS, WORDS)
-def test_it_counts_what_comparing_all_pairs_counts(some: list[list[str]], others: list[list[str]], more: list[list[str]]) -> None:
+def test_it_counts_what_comparing_all_pairs_counts(
+    some: list[list[str]], others: list[list[str]], more: list[list[str]]
+) -> None:
     shared = sum(any(one == other for other in others + more) for one in some)
     assert shared_sentences(corpus_of(some), [corpus_of(others), corpus_of(more, "I-PER")]) == shared
 

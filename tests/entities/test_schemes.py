@@ -35,14 +35,18 @@ SEQSCORE = {Scheme.IO: "IO", Scheme.BIO: "BIO", Scheme.IOB1: "IOB", Scheme.BIOES
 
 def any_tags(letters: str) -> st.SearchStrategy[list[str]]:
     """Tag sequences without any rule."""
-    return st.lists(st.sampled_from(["O", *(f"{letter}-{kind}" for letter in letters for kind in TYPES)]), max_size=12)
+    return st.lists(
+        st.sampled_from(["O", *(f"{letter}-{kind}" for letter in letters for kind in TYPES)]), max_size=12
+    )
 
 
 @st.composite
 def placed_mentions(draw: st.DrawFn) -> tuple[list[Mention], int]:
     """Mentions that do not overlap, often touching, and the length of their sentence."""
     mentions, position = [], 0
-    for gap, length, kind in draw(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 4), st.sampled_from(TYPES)), max_size=6)):
+    for gap, length, kind in draw(
+        st.lists(st.tuples(st.integers(0, 2), st.integers(1, 4), st.sampled_from(TYPES)), max_size=6)
+    ):
         start = position + gap
         position = start + length
         mentions.append(Mention(start, position, kind))
@@ -66,7 +70,14 @@ def by_seqscore(tags: list[str], scheme: Scheme) -> list[tuple[str, int, int]]:
 
 @pytest.mark.parametrize(
     ("tag", "parts"),
-    [("O", ("O", "")), ("B-PER", ("B", "PER")), ("I-A-B", ("I", "A-B")), ("L-LOC", ("E", "LOC")), ("U-LOC", ("S", "LOC")), ("I--", ("I", "-"))],
+    [
+        ("O", ("O", "")),
+        ("B-PER", ("B", "PER")),
+        ("I-A-B", ("I", "A-B")),
+        ("L-LOC", ("E", "LOC")),
+        ("U-LOC", ("S", "LOC")),
+        ("I--", ("I", "-")),
+    ],
 )
 def test_split_tag(tag: str, parts: tuple[str, str]) -> None:
     assert split_tag(tag) == parts
@@ -79,7 +90,13 @@ def test_not_a_tag(tag: str) -> None:
 
 
 def test_a_bare_type_means_inside() -> None:
-    assert [with_prefix(label) for label in ("PER", "B-PER", "O", "LABEL_1", "PER-X")] == ["I-PER", "B-PER", "O", "I-LABEL_1", "I-PER-X"]
+    assert [with_prefix(label) for label in ("PER", "B-PER", "O", "LABEL_1", "PER-X")] == [
+        "I-PER",
+        "B-PER",
+        "O",
+        "I-LABEL_1",
+        "I-PER-X",
+    ]
 
 
 def test_types_are_sorted_and_without_o() -> None:
@@ -123,15 +140,27 @@ def test_coarser_never_invents_boundaries() -> None:
         (["O", "B-PER", "S-PER"], Scheme.BIO, 2, "tag S-PER does not exist in scheme BIO"),
         (["I-PER", "B-PER"], Scheme.IO, 1, "tag B-PER does not exist in scheme IO"),
         (["B-PER", "E-PER"], Scheme.IOB1, 1, "tag E-PER does not exist in scheme IOB1"),
-        (["O", "E-PER"], Scheme.BIOES, 1, "tag E-PER follows O, but in BIOES a mention begins with B-PER or S-PER"),
+        (
+            ["O", "E-PER"],
+            Scheme.BIOES,
+            1,
+            "tag E-PER follows O, but in BIOES a mention begins with B-PER or S-PER",
+        ),
         (["S-PER", "I-PER"], Scheme.BIOES, 1, "tag I-PER follows S-PER"),
-        (["B-PER", "O", "O"], Scheme.BIOES, 1, "tag O follows B-PER, but in BIOES an open mention goes on with I-PER or E-PER"),
+        (
+            ["B-PER", "O", "O"],
+            Scheme.BIOES,
+            1,
+            "tag O follows B-PER, but in BIOES an open mention goes on with I-PER or E-PER",
+        ),
         (["B-PER", "E-LOC"], Scheme.BIOES, 1, "tag E-LOC follows B-PER"),
         (["O", "B-PER", "I-PER"], Scheme.BIOES, 2, "an open mention goes on with I-PER or E-PER"),
         (["B-PER", "nonsense"], Scheme.BIO, 1, "'nonsense' is not a tag"),
     ],
 )
-def test_a_forbidden_tag_is_named_with_its_position(tags: list[str], scheme: Scheme, position: int, message: str) -> None:
+def test_a_forbidden_tag_is_named_with_its_position(
+    tags: list[str], scheme: Scheme, position: int, message: str
+) -> None:
     with pytest.raises(TagError, match=message) as error:
         to_mentions(tags, scheme)
     assert error.value.position == position
@@ -139,7 +168,12 @@ def test_a_forbidden_tag_is_named_with_its_position(tags: list[str], scheme: Sch
 
 def test_iob1_begins_only_between_touching_mentions() -> None:
     tags = ["I-PER", "B-PER", "I-PER", "I-LOC", "O", "I-LOC"]
-    assert triples(to_mentions(tags, Scheme.IOB1)) == [("PER", 0, 1), ("PER", 1, 3), ("LOC", 3, 4), ("LOC", 5, 6)]
+    assert triples(to_mentions(tags, Scheme.IOB1)) == [
+        ("PER", 0, 1),
+        ("PER", 1, 3),
+        ("LOC", 3, 4),
+        ("LOC", 5, 6),
+    ]
     assert project(tags, Scheme.IOB1, Scheme.BIO) == ["B-PER", "B-PER", "I-PER", "B-LOC", "O", "B-LOC"]
     with pytest.raises(ValueError, match="IOB1 is read but not written"):
         to_tags([Mention(0, 1, "PER")], 1, Scheme.IOB1)
@@ -164,7 +198,9 @@ def test_strictness_is_that_of_seqscore(scheme: Scheme, data: st.DataObject) -> 
 @given(any_tags("BI"))
 def test_iob1_is_read_as_by_seqscore(tags: list[str]) -> None:
     encoding = get_encoding("IOB")
-    assert triples(to_mentions(tags, Scheme.IOB1)) == by_seqscore(list(encoding.repair_labels(tags, REPAIR_CONLL)), Scheme.IOB1)
+    assert triples(to_mentions(tags, Scheme.IOB1)) == by_seqscore(
+        list(encoding.repair_labels(tags, REPAIR_CONLL)), Scheme.IOB1
+    )
 
 
 # ---- round trips ----
@@ -193,7 +229,13 @@ def test_io_merges_exactly_what_it_says(placed: tuple[list[Mention], int]) -> No
 
 
 def test_merged_by_io_counts_whatever_the_order() -> None:
-    touching = [Mention(2, 3, "PER"), Mention(0, 2, "PER"), Mention(3, 4, "LOC"), Mention(5, 6, "LOC"), Mention(6, 8, "LOC")]
+    touching = [
+        Mention(2, 3, "PER"),
+        Mention(0, 2, "PER"),
+        Mention(3, 4, "LOC"),
+        Mention(5, 6, "LOC"),
+        Mention(6, 8, "LOC"),
+    ]
     assert merged_by_io(touching) == 2
 
 
@@ -251,9 +293,13 @@ def test_repair_gives_valid_tags_and_counts_the_changes(scheme: Scheme, data: st
     repaired, changed = repair(tags, scheme)
     assert len(repaired) == len(tags)
     assert changed == sum(a != b for a, b in zip(tags, repaired, strict=True))
-    assert repaired_mentions(tags, scheme) == to_mentions(repaired, scheme)  # which raises if they are not valid
+    assert repaired_mentions(tags, scheme) == to_mentions(
+        repaired, scheme
+    )  # which raises if they are not valid
     assert repair(repaired, scheme) == (repaired, 0)
-    assert [split_tag(tag)[1] for tag in repaired] == [split_tag(tag)[1] for tag in tags]  # no word changes its type
+    assert [split_tag(tag)[1] for tag in repaired] == [
+        split_tag(tag)[1] for tag in tags
+    ]  # no word changes its type
     try:
         to_mentions(tags, scheme)
     except TagError:

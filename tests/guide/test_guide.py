@@ -40,7 +40,12 @@ def block(section: str) -> str:
 
 def script(name: str, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / name), *words], cwd=cwd, capture_output=True, text=True, check=False, env=os.environ
+        [sys.executable, str(ROOT / "scripts" / name), *words],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ,
     )
 
 
@@ -51,8 +56,23 @@ def place(tmp_path_factory: pytest.TempPathFactory, small_corpus: Path) -> Path:
     steps = [
         ("download_student.py",),
         ("prune_student.py", "--sparsity", "0.15"),
-        ("train_distillation.py", "--model_path", "./student_11L_pruned", "--eval_only", "--data", str(small_corpus)),
-        ("train_distillation.py", "--model_path", "./student_11L_pruned", "--num_epochs", "0.5", "--data", str(small_corpus)),
+        (
+            "train_distillation.py",
+            "--model_path",
+            "./student_11L_pruned",
+            "--eval_only",
+            "--data",
+            str(small_corpus),
+        ),
+        (
+            "train_distillation.py",
+            "--model_path",
+            "./student_11L_pruned",
+            "--num_epochs",
+            "0.5",
+            "--data",
+            str(small_corpus),
+        ),
         ("test_endpoint.py", "--requests", "5"),
     ]
     for step in steps:
@@ -70,7 +90,10 @@ def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("corpus")
     for name in ("train", "dev", "test"):
-        write_conll([(s.words, s.tags) for s in open_corpus(sample.data() / f"{name}.conll").head(40)], folder / f"{name}.conll")
+        write_conll(
+            [(s.words, s.tags) for s in open_corpus(sample.data() / f"{name}.conll").head(40)],
+            folder / f"{name}.conll",
+        )
     return folder
 
 
@@ -81,7 +104,9 @@ def here(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run_block(code: str, names: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Run a block with the names earlier blocks defined; torch's deprecation warnings are the guide's to have."""
+    """Run a block with the names earlier blocks defined; torch's deprecation warnings are the guide's to
+    have.
+    """
     scope: dict[str, Any] = names or {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -125,13 +150,17 @@ def test_section_3b_int8(here: Path) -> None:
 
 
 def _trainer_data(model: Any, corpus: Path) -> Any:
-    """Encode the small corpus as dictionaries of equal length, which the Trainer's default collator can batch."""
+    """Encode the small corpus as dictionaries of equal length, which the Trainer's default collator can
+    batch.
+    """
     from affineur.compress import load_encoder
     from affineur.compress.encoded import IGNORED, encode_corpus
     from affineur.entities import open_corpus
 
     labels = tuple(model.config.id2label[i] for i in range(model.config.num_labels))
-    data = encode_corpus(open_corpus(corpus / "train.conll"), load_encoder("student_11L_pruned"), labels, corpus)
+    data = encode_corpus(
+        open_corpus(corpus / "train.conll"), load_encoder("student_11L_pruned"), labels, corpus
+    )
     longest = max(data.lengths)
     rows = []
     for item in data:
@@ -147,7 +176,9 @@ def _trainer_data(model: Any, corpus: Path) -> Any:
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_section_5_trainer_keeps_zeros_with_our_callback_only(keep: bool, here: Path, small_corpus: Path) -> None:
+def test_section_5_trainer_keeps_zeros_with_our_callback_only(
+    keep: bool, here: Path, small_corpus: Path
+) -> None:
     from affineur.compress import KeepZeros, Mask
 
     names = run_block(block("### Standard Usage"))
@@ -158,7 +189,10 @@ def test_section_5_trainer_keeps_zeros_with_our_callback_only(keep: bool, here: 
         names["KeepZeros"] = KeepZeros
         code = code.replace("trainer.train()", "trainer.add_callback(KeepZeros(model))\ntrainer.train()")
     run_block(code, names)
-    lost = sum(int(dict(names["model"].named_parameters())[name].detach()[zeros].count_nonzero()) for name, zeros in mask._zeros.items())
+    lost = sum(
+        int(dict(names["model"].named_parameters())[name].detach()[zeros].count_nonzero())
+        for name, zeros in mask._zeros.items()
+    )
     assert (lost == 0) is keep
 
 

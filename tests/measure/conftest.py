@@ -28,12 +28,16 @@ def labels_of(scheme: Scheme, types: Sequence[str] = TYPES) -> list[str]:
     return ["O", *(f"{letter}-{kind}" for kind in types for letter in letters)]
 
 
-def corpus_of(gold: Sequence[Sequence[str]], scheme: Scheme | None = None, documents: Sequence[int] | None = None) -> Corpus:
+def corpus_of(
+    gold: Sequence[Sequence[str]], scheme: Scheme | None = None, documents: Sequence[int] | None = None
+) -> Corpus:
     """A corpus of these tags; the words say where they stand, so that each sentence is another."""
 
     def source() -> Iterator[Sentence]:
         for number, tags in enumerate(gold):
-            yield Sentence(words_of(number, len(tags)), tuple(tags), None if documents is None else documents[number])
+            yield Sentence(
+                words_of(number, len(tags)), tuple(tags), None if documents is None else documents[number]
+            )
 
     return Corpus.scan("gold", source, scheme)
 
@@ -44,10 +48,14 @@ def words_of(sentence: int, length: int) -> tuple[str, ...]:
 
 def tagger_of(predicted: Sequence[Sequence[str]], labels: Sequence[str]) -> FakeTagger:
     """A tagger that answers the sentences of :func:`corpus_of` in order."""
-    return FakeTagger(labels, {words_of(number, len(tags)): list(tags) for number, tags in enumerate(predicted)})
+    return FakeTagger(
+        labels, {words_of(number, len(tags)): list(tags) for number, tags in enumerate(predicted)}
+    )
 
 
-def random_gold(rng: random.Random, sentences: int, scheme: Scheme, types: Sequence[str] = TYPES) -> list[list[str]]:
+def random_gold(
+    rng: random.Random, sentences: int, scheme: Scheme, types: Sequence[str] = TYPES
+) -> list[list[str]]:
     """Valid tags with many touching mentions."""
     gold = []
     for _ in range(sentences):
@@ -60,6 +68,8 @@ def random_gold(rng: random.Random, sentences: int, scheme: Scheme, types: Seque
     return gold
 
 
-def noisy(rng: random.Random, gold: Sequence[Sequence[str]], labels: Sequence[str], share: float = 0.15) -> list[list[str]]:
+def noisy(
+    rng: random.Random, gold: Sequence[Sequence[str]], labels: Sequence[str], share: float = 0.15
+) -> list[list[str]]:
     """Predictions: gold with some tags replaced by any label, so often invalid."""
     return [[rng.choice(labels) if rng.random() < share else tag for tag in tags] for tags in gold]

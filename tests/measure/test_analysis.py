@@ -23,7 +23,9 @@ from .conftest import TYPES, corpus_of, labels_of, noisy, random_gold, tagger_of
 def mentions(draw: st.DrawFn) -> list[Mention]:
     """Mentions of one sentence, in order, apart or touching."""
     found, position = [], 0
-    for gap, length, kind in draw(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 4), st.sampled_from(TYPES)), max_size=6)):
+    for gap, length, kind in draw(
+        st.lists(st.tuples(st.integers(0, 2), st.integers(1, 4), st.sampled_from(TYPES)), max_size=6)
+    ):
         found.append(Mention(position + gap, position + gap + length, kind))
         position += gap + length
     return found
@@ -96,14 +98,32 @@ def test_gold_against_itself_is_all_right(gold: list[Mention]) -> None:
         ([], [Mention(0, 2, "PER")], {("invented", "PER"): 1}),
         ([Mention(0, 2, "PER")], [Mention(0, 1, "PER")], {("boundary", "PER"): 1}),
         ([Mention(0, 2, "PER")], [Mention(0, 2, "ORG")], {("confused", "PER", "ORG"): 1}),
-        ([Mention(0, 4, "PER")], [Mention(0, 1, "PER"), Mention(1, 4, "ORG")], {("confused", "PER", "ORG"): 1}),  # ORG overlaps it most
-        ([Mention(0, 2, "PER")], [Mention(0, 1, "LOC"), Mention(1, 2, "PER")], {("boundary", "PER"): 1}),  # of two alike, the right type
-        ([Mention(0, 2, "PER")], [Mention(2, 4, "PER")], {("missed", "PER"): 1, ("invented", "PER"): 1}),  # touching is not overlapping
+        (
+            [Mention(0, 4, "PER")],
+            [Mention(0, 1, "PER"), Mention(1, 4, "ORG")],
+            {("confused", "PER", "ORG"): 1},
+        ),  # ORG overlaps it most
+        (
+            [Mention(0, 2, "PER")],
+            [Mention(0, 1, "LOC"), Mention(1, 2, "PER")],
+            {("boundary", "PER"): 1},
+        ),  # of two alike, the right type
+        (
+            [Mention(0, 2, "PER")],
+            [Mention(2, 4, "PER")],
+            {("missed", "PER"): 1, ("invented", "PER"): 1},
+        ),  # touching is not overlapping
         ([Mention(0, 1, "PER"), Mention(1, 2, "PER")], [Mention(0, 2, "PER")], {("boundary", "PER"): 2}),
-        ([Mention(0, 1, "LOC"), Mention(1, 2, "PER")], [Mention(0, 2, "PER")], {("confused", "LOC", "PER"): 1, ("boundary", "PER"): 1}),
+        (
+            [Mention(0, 1, "LOC"), Mention(1, 2, "PER")],
+            [Mention(0, 2, "PER")],
+            {("confused", "LOC", "PER"): 1, ("boundary", "PER"): 1},
+        ),
     ],
 )
-def test_cases_by_hand(gold: list[Mention], predicted: list[Mention], wanted: dict[tuple[str, ...], int]) -> None:
+def test_cases_by_hand(
+    gold: list[Mention], predicted: list[Mention], wanted: dict[tuple[str, ...], int]
+) -> None:
     found = Confusion.empty(TYPES)
     found.add(gold, predicted)
     assert +_fates(found) == wanted
@@ -111,7 +131,10 @@ def test_cases_by_hand(gold: list[Mention], predicted: list[Mention], wanted: di
 
 def test_its_json() -> None:
     found = Confusion.empty(("LOC", "PER"))
-    found.add([Mention(0, 1, "PER"), Mention(3, 4, "LOC")], [Mention(0, 1, "LOC"), Mention(3, 5, "LOC"), Mention(7, 8, "PER")])
+    found.add(
+        [Mention(0, 1, "PER"), Mention(3, 4, "LOC")],
+        [Mention(0, 1, "LOC"), Mention(3, 5, "LOC"), Mention(7, 8, "PER")],
+    )
     assert json.loads(json.dumps(found.as_dict())) == {
         "LOC": {"right": 0, "boundary": 1, "missed": 0, "confused_with": {"PER": 0}, "invented": 0},
         "PER": {"right": 0, "boundary": 0, "missed": 0, "confused_with": {"LOC": 1}, "invented": 1},
@@ -124,11 +147,21 @@ def _run(seed: int, sentences: int, most: int, share: float = 0.2) -> tuple[Anal
     gold = random_gold(rng, sentences, Scheme.IO)
     labels = labels_of(Scheme.IO)
     ours, theirs = noisy(rng, gold, labels, share), noisy(rng, gold, labels, share)
-    found = analyze(("ours", tagger_of(ours, labels)), ("theirs", tagger_of(theirs, labels)), corpus_of(gold, Scheme.IO), TYPES, Scheme.IO, most)
+    found = analyze(
+        ("ours", tagger_of(ours, labels)),
+        ("theirs", tagger_of(theirs, labels)),
+        corpus_of(gold, Scheme.IO),
+        TYPES,
+        Scheme.IO,
+        most,
+    )
     return found, [gold, ours, theirs]
 
 
-@pytest.mark.parametrize(("seed", "sentences", "most"), [(1, 200, 20), (2, 30, 7), (3, 5, 20), (4, 40, 1), (5, 40, 0), (6, 1100, 20)])
+@pytest.mark.parametrize(
+    ("seed", "sentences", "most"),
+    [(1, 200, 20), (2, 30, 7), (3, 5, 20), (4, 40, 1), (5, 40, 0), (6, 1100, 20)],
+)
 def test_analysis_against_a_full_sort(seed: int, sentences: int, most: int) -> None:
     found, (gold, ours, theirs) = _run(seed, sentences, most)
     apart = [sum(a != b for a, b in zip(*pair, strict=True)) for pair in zip(ours, theirs, strict=True)]
@@ -153,7 +186,14 @@ def test_ties_go_to_the_earlier_sentence() -> None:
     gold = [["O", "O"]] * 10
     other = [["I-PER", "O"] if i % 2 else ["O", "O"] for i in range(10)]
     labels = labels_of(Scheme.IO)
-    found = analyze(("a", tagger_of(other, labels)), ("b", tagger_of(gold, labels)), corpus_of(gold, Scheme.IO), TYPES, Scheme.IO, most=3)
+    found = analyze(
+        ("a", tagger_of(other, labels)),
+        ("b", tagger_of(gold, labels)),
+        corpus_of(gold, Scheme.IO),
+        TYPES,
+        Scheme.IO,
+        most=3,
+    )
     assert [d.number for d in found.disagreements] == [2, 4, 6]
     assert found.sentences_apart == 5
 
@@ -182,7 +222,9 @@ def test_agreement() -> None:
     other = [["I-PER", "I-LOC", "O"], ["O"]]
     corpus = corpus_of(gold, Scheme.IO)
     one, two = tagger_of(gold, labels), tagger_of(other, labels)
-    assert agreement(one, two, corpus, TYPES, Scheme.IO) == agreement(two, one, corpus, TYPES, Scheme.IO) == 0.75
+    assert (
+        agreement(one, two, corpus, TYPES, Scheme.IO) == agreement(two, one, corpus, TYPES, Scheme.IO) == 0.75
+    )
     assert agreement(one, one, corpus, TYPES, Scheme.IO) == 1.0
     assert agreement(one, two, corpus, ["PER"], Scheme.IO) == 1.0, "they differ in a type that does not count"
 
@@ -190,15 +232,26 @@ def test_agreement() -> None:
 def test_types_that_do_not_count_are_nowhere() -> None:
     labels = labels_of(Scheme.IO)
     corpus = corpus_of([["I-PER", "O", "I-LOC"]], Scheme.IO)
-    found = analyze(("a", tagger_of([["I-LOC", "O", "I-LOC"]], labels)), ("b", tagger_of([["O", "O", "O"]], labels)), corpus, ["PER"], Scheme.IO)
-    assert found.confusion.as_dict() == {"PER": {"right": 0, "boundary": 0, "missed": 1, "confused_with": {}, "invented": 0}}
+    found = analyze(
+        ("a", tagger_of([["I-LOC", "O", "I-LOC"]], labels)),
+        ("b", tagger_of([["O", "O", "O"]], labels)),
+        corpus,
+        ["PER"],
+        Scheme.IO,
+    )
+    assert found.confusion.as_dict() == {
+        "PER": {"right": 0, "boundary": 0, "missed": 1, "confused_with": {}, "invented": 0}
+    }
     assert found.disagreements == ()
 
 
 def test_models_of_different_schemes_are_compared_in_one() -> None:
     gold = [["B-PER", "I-PER", "O", "B-LOC"]]
     corpus = corpus_of(gold, Scheme.BIO)
-    io, bio = tagger_of([["I-PER", "I-PER", "O", "I-LOC"]], labels_of(Scheme.IO)), tagger_of(gold, labels_of(Scheme.BIO))
+    io, bio = (
+        tagger_of([["I-PER", "I-PER", "O", "I-LOC"]], labels_of(Scheme.IO)),
+        tagger_of(gold, labels_of(Scheme.BIO)),
+    )
     found = analyze(("io", io), ("bio", bio), corpus, TYPES, Scheme.IO)
     assert (found.agreement, found.sentences_apart) == (1.0, 0)
     assert np.trace(found.confusion.confused) == np.trace(found.baseline_confusion.confused) == 2
@@ -207,7 +260,17 @@ def test_models_of_different_schemes_are_compared_in_one() -> None:
 def test_the_json_of_an_analysis() -> None:
     found, _ = _run(9, 50, 3)
     said = json.loads(json.dumps(found.as_dict(), allow_nan=False))
-    assert list(said) == ["model", "baseline", "errors", "baseline_errors", "agreement", "sentences_apart", "better", "worse", "disagreements"]
+    assert list(said) == [
+        "model",
+        "baseline",
+        "errors",
+        "baseline_errors",
+        "agreement",
+        "sentences_apart",
+        "better",
+        "worse",
+        "disagreements",
+    ]
     assert len(said["disagreements"]) == 3
     assert set(said["disagreements"][0]) == {"number", "words", "gold", "baseline", "model", "words_apart"}
 

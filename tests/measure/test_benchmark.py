@@ -15,7 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affineur.errors import ParameterError
-from affineur.measure import Benchmark, Birth, Facts, Ratio, benchmark, benchmark_markdown, percentiles, speed_in_words
+from affineur.measure import (
+    Benchmark,
+    Birth,
+    Facts,
+    Ratio,
+    benchmark,
+    benchmark_markdown,
+    percentiles,
+    speed_in_words,
+)
 from affineur.measure.benchmark import OWN, ROUNDS, SINGLE, Batching
 
 Drag = Callable[[float], float]
@@ -31,7 +40,9 @@ class Machine:
         self.now, self.drag = 0.0, drag
         self.calls: list[Call] = []
 
-    def subject(self, name: str, seconds: float, noise: Drag = lambda _: 1.0, birth: Birth | None = None) -> Simulated:
+    def subject(
+        self, name: str, seconds: float, noise: Drag = lambda _: 1.0, birth: Birth | None = None
+    ) -> Simulated:
         return Simulated(self, name, seconds, noise, birth or Birth(2.0, 0.5, 10**8, 2))
 
     def of(self, name: str, batching: Batching | None = None) -> list[Call]:
@@ -39,7 +50,9 @@ class Machine:
 
 
 class Simulated:
-    facts = Facts("transformers", 11, 0.15, 10**6, 250_000, 212_500, {"embeddings": 4, "encoder": 5, "head": 6})
+    facts = Facts(
+        "transformers", 11, 0.15, 10**6, 250_000, 212_500, {"embeddings": 4, "encoder": 5, "head": 6}
+    )
 
     def __init__(self, machine: Machine, name: str, seconds: float, noise: Drag, birth: Birth) -> None:
         self.machine, self.name, self.seconds, self.noise, self.birth = machine, name, seconds, noise, birth
@@ -54,14 +67,18 @@ class Simulated:
         return spent
 
 
-def measured(machine: Machine, *seconds: float, sentences: int = 512, rounds: int = ROUNDS, shapes: bool = False) -> Benchmark:
+def measured(
+    machine: Machine, *seconds: float, sentences: int = 512, rounds: int = ROUNDS, shapes: bool = False
+) -> Benchmark:
     subjects = [machine.subject(f"m{place}", each) for place, each in enumerate(seconds)]
     return benchmark(subjects, [5] * sentences, "made up", MACHINE, rounds, (0, 1), shapes)
 
 
 def test_speeds_and_ratios_of_a_steady_machine() -> None:
     found = measured(Machine(), 0.010, 0.005, 0.020, shapes=True)
-    for model, seconds, winner in zip(found.models, (0.010, 0.005, 0.020), ("same", "faster", "slower"), strict=True):
+    for model, seconds, winner in zip(
+        found.models, (0.010, 0.005, 0.020), ("same", "faster", "slower"), strict=True
+    ):
         assert len(model.timings) == 5
         for timing in model.timings:
             assert timing.sentences_per_second == pytest.approx(1 / seconds)
@@ -72,7 +89,13 @@ def test_speeds_and_ratios_of_a_steady_machine() -> None:
             assert ratio.winner() == winner
         assert (model.p50_ms, model.p95_ms, model.p99_ms) == pytest.approx((seconds * 1e3,) * 3)
         assert model.spread == pytest.approx(0)
-    assert [str(t.batching) for t in found.models[0].timings] == ["own", "naive 8", "naive 32", "sorted 8", "sorted 32"]
+    assert [str(t.batching) for t in found.models[0].timings] == [
+        "own",
+        "naive 8",
+        "naive 32",
+        "sorted 8",
+        "sorted 32",
+    ]
     assert found.verdicts() == [
         "m1 against m0: faster, 2.00× (2.00–2.00, 99%)",
         "m1 against m0 for one sentence at a time: faster, 2.00× (2.00–2.00, 99%)",
@@ -88,19 +111,25 @@ def test_words_per_second_are_those_of_the_sentences_timed() -> None:
     timed = machine.of("a", OWN)[-1][1]
     assert found.timed == len(timed) < 80
     assert found.words == 500
-    assert found.models[0].timings[0].words_per_second == pytest.approx(sum(words[i] for i in timed) / (0.01 * len(timed)))
+    assert found.models[0].timings[0].words_per_second == pytest.approx(
+        sum(words[i] for i in timed) / (0.01 * len(timed))
+    )
 
 
 def test_the_order_alternates_and_all_get_the_same_sentences() -> None:
     machine = Machine()
     measured(machine, 0.01, 0.02, 0.005, rounds=8, shapes=True)
-    timed = [call for call in machine.calls[6:] if not (call[2] == SINGLE and len(call[1]) == 8)]  # two to warm up, one to size the blocks
+    timed = [
+        call for call in machine.calls[6:] if not (call[2] == SINGLE and len(call[1]) == 8)
+    ]  # two to warm up, one to size the blocks
     names = [call[0] for call in timed]
     rounds = [names[i : i + 3] for i in range(0, len(names), 3)]
     assert len(rounds) == 8 + 4 * 5 + 8
     counted = Counter(map(tuple, rounds))
     assert counted == {("m0", "m1", "m2"): 4 + 4 * 3 + 4, ("m2", "m1", "m0"): 4 + 4 * 2 + 4}
-    assert rounds[0] == rounds[1] == ["m0", "m1", "m2"]  # throughput and single sentences of one round go the same way
+    assert (
+        rounds[0] == rounds[1] == ["m0", "m1", "m2"]
+    )  # throughput and single sentences of one round go the same way
     assert all(a != b for a, b in pairwise(rounds[:16:2]))
     assert all(a != b for a, b in pairwise(rounds[1:16:2]))
     for i in range(0, len(timed), 3):
@@ -126,7 +155,10 @@ def test_what_is_timed_comes_from_the_whole_corpus() -> None:
     assert len(set(blocks)) == ROUNDS
 
 
-@pytest.mark.parametrize(("seconds", "passed", "block"), [(10.0, 16, 8), (1e-5, 512, 40), (0.007, 100, 40), (0.035, 64, 20), (0.125, 40, 8)])
+@pytest.mark.parametrize(
+    ("seconds", "passed", "block"),
+    [(10.0, 16, 8), (1e-5, 512, 40), (0.007, 100, 40), (0.035, 64, 20), (0.125, 40, 8)],
+)
 def test_a_pass_takes_about_as_long_as_meant(seconds: float, passed: int, block: int) -> None:
     machine = Machine()
     found = measured(machine, seconds, seconds / 50, sentences=600, rounds=8)
@@ -229,13 +261,18 @@ def test_the_same_speed_is_said_to_be_the_same() -> None:
 def test_an_unsteady_machine_is_said_to_be_one() -> None:
     rng = random.Random(4)
     machine = Machine()
-    steady, shaky = machine.subject("steady", 0.01), machine.subject("shaky", 0.01, lambda _: rng.choice((0.7, 1.3)))
+    steady, shaky = (
+        machine.subject("steady", 0.01),
+        machine.subject("shaky", 0.01, lambda _: rng.choice((0.7, 1.3))),
+    )
     found = benchmark([steady, shaky], [5] * 100, "made up", MACHINE, shapes=False)
     said = found.verdicts()[-1]
     assert said.startswith("this machine was not steady: ")
     assert f"shaky {found.models[1].spread:.0%} (interquartile)" in said
     assert "steady 0%" not in said
-    low, middle, high = np.percentile([found.timed / call[3][0] for call in machine.of("shaky", OWN)[2:]], [25, 50, 75])
+    low, middle, high = np.percentile(
+        [found.timed / call[3][0] for call in machine.of("shaky", OWN)[2:]], [25, 50, 75]
+    )
     assert found.models[1].spread == pytest.approx((high - low) / middle)
     assert not any("not steady" in verdict for verdict in measured(Machine(), 0.01, 0.02).verdicts())
 
@@ -247,7 +284,12 @@ def test_json_has_no_infinity_where_there_are_too_few_rounds(rounds: int) -> Non
     assert json.loads(json.dumps(said, allow_nan=False)) == said
     second = said["models"][1]
     for ratio in (second["latency_ratio"], *second["speed"]):
-        assert (ratio["ratio"], ratio["ratio_low"], ratio["ratio_high"], ratio["winner"]) == (pytest.approx(2), 0, None, "unclear")
+        assert (ratio["ratio"], ratio["ratio_low"], ratio["ratio_high"], ratio["winner"]) == (
+            pytest.approx(2),
+            0,
+            None,
+            "unclear",
+        )
     assert said["verdicts"][0] == "m1 against m0: no winner, 2.00×: too few rounds for an interval at 99%"
     assert "inf" not in " ".join(said["verdicts"])
 
@@ -265,7 +307,12 @@ def test_the_keys_of_the_json() -> None:
     )
     assert list(said["models"][0]) == [*wanted.split(), "speed", "spread"]
     assert said["models"][1]["peak_rss_bytes"] is None
-    assert (said["confidence"], said["same_within"], said["cpus"], said["data"]) == (0.99, 0.03, [3], "made up")
+    assert (said["confidence"], said["same_within"], said["cpus"], said["data"]) == (
+        0.99,
+        0.03,
+        [3],
+        "made up",
+    )
     assert [(s["batching"], s["batch_size"]) for s in said["models"][0]["speed"]] == [
         ("own", None),
         ("naive", 8),
@@ -299,9 +346,13 @@ def test_speed_in_words(ratio: Ratio, words: str) -> None:
 def test_every_round_but_the_first_starts_afresh() -> None:
     machine = Machine()
     subjects, at = [machine.subject("a", 0.01), machine.subject("b", 0.01)], []
-    benchmark(subjects, [5] * 50, "made up", MACHINE, 8, shapes=False, renew=lambda _: at.append(len(machine.calls)))
+    benchmark(
+        subjects, [5] * 50, "made up", MACHINE, 8, shapes=False, renew=lambda _: at.append(len(machine.calls))
+    )
     assert len(at) == 7
-    assert {b - a for a, b in pairwise(at)} == {4}, "both models, throughput and single sentences, between two starts"
+    assert {b - a for a, b in pairwise(at)} == {4}, (
+        "both models, throughput and single sentences, between two starts"
+    )
 
 
 @pytest.mark.parametrize("luck", [0.05, 0.2])

@@ -14,7 +14,16 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats  # type: ignore[import-untyped]
 
 from affineur.measure import bootstrap, by_document, f1_difference, f1_interval
-from affineur.measure.bootstrap import FEWEST, Difference, Interval, _columns, _f1, _freedom, _influence, _resample
+from affineur.measure.bootstrap import (
+    FEWEST,
+    Difference,
+    Interval,
+    _columns,
+    _f1,
+    _freedom,
+    _influence,
+    _resample,
+)
 
 Ints = npt.NDArray[np.int64]
 LEVELS = (0.99, 0.95, 0.8, 0.5)
@@ -51,7 +60,9 @@ def resampled(*counts: Ints, draws: int = 6000) -> npt.NDArray[np.float64]:
 
 
 def quantiles(drawn: npt.NDArray[np.float64], left_out: npt.NDArray[np.float64]) -> list[float]:
-    """Expanded percentiles, the degrees of freedom from the values that leaving out one sentence each gives, Student's from scipy."""
+    """Expanded percentiles, the degrees of freedom from the values that leaving out one sentence each gives,
+    Student's from scipy.
+    """
     size = len(left_out)
     squares = (left_out - left_out.mean()) ** 2
     freedom = min(size - 1, 2 * squares.sum() ** 2 / ((squares - squares.mean()) ** 2).sum())
@@ -106,7 +117,15 @@ def test_scipy_draws_the_same_pairs(sampler: str) -> None:
     def difference(a: Ints, b: Ints, c: Ints, d: Ints, axis: int) -> npt.NDArray[np.float64]:
         return np.asarray(2 * a.sum(axis) / b.sum(axis) - 2 * c.sum(axis) / d.sum(axis))
 
-    theirs = stats.bootstrap(tuple(columns.T), difference, paired=True, vectorized=True, n_resamples=6000, method="percentile", rng=1)
+    theirs = stats.bootstrap(
+        tuple(columns.T),
+        difference,
+        paired=True,
+        vectorized=True,
+        n_resamples=6000,
+        method="percentile",
+        rng=1,
+    )
     drawn = _resample(columns, 6000, 0)
     ours = _f1(drawn[:, :2]) - _f1(drawn[:, 2:])
     assert stats.ks_2samp(ours, theirs.bootstrap_distribution).pvalue > 0.01
@@ -117,7 +136,11 @@ def test_scipy_draws_the_same_pairs(sampler: str) -> None:
 
 def test_every_draw_of_four_units_comes_as_often_as_it_should(sampler: str) -> None:
     columns = np.array([[0, 1], [1, 3], [1, 3], [5, 20]])
-    outcomes, times = np.unique([columns[list(c)].sum(axis=0) for c in itertools.product(range(4), repeat=4)], axis=0, return_counts=True)
+    outcomes, times = np.unique(
+        [columns[list(c)].sum(axis=0) for c in itertools.product(range(4), repeat=4)],
+        axis=0,
+        return_counts=True,
+    )
     drawn, seen = np.unique(_resample(columns, 50_000, 0), axis=0, return_counts=True)
     assert drawn.tolist() == outcomes.tolist()
     assert stats.chisquare(seen, times / times.sum() * 50_000).pvalue > 0.01
@@ -158,7 +181,11 @@ def test_the_seed_decides(sampler: str) -> None:
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.integers(1, 6).flatmap(lambda k: arrays(np.int64, st.tuples(st.integers(1, 8), st.just(k)), elements=st.integers(0, 1 << 55))))
+@given(
+    st.integers(1, 6).flatmap(
+        lambda k: arrays(np.int64, st.tuples(st.integers(1, 8), st.just(k)), elements=st.integers(0, 1 << 55))
+    )
+)
 def test_packed_counts_add_up_like_plain_ones(columns: Ints) -> None:
     drawn = np.random.default_rng(0).integers(0, len(columns), (20, len(columns)))
     words = bootstrap._widths(columns)
@@ -177,17 +204,23 @@ def test_small_counts_share_a_word_and_large_ones_do_not() -> None:
 # ---- Student's quantiles ----
 
 
-@pytest.mark.parametrize(("freedom", "tolerance"), [(2, 0.13), (4, 0.016), (7.5, 0.003), (30, 0.0002), (2000, 0.00001)])
+@pytest.mark.parametrize(
+    ("freedom", "tolerance"), [(2, 0.13), (4, 0.016), (7.5, 0.003), (30, 0.0002), (2000, 0.00001)]
+)
 def test_student_is_that_of_scipy(freedom: float, tolerance: float) -> None:
     for level in (0.5, 0.8, 0.95, 0.99):
         normal, student = NormalDist().inv_cdf((1 + level) / 2), stats.t.ppf((1 + level) / 2, freedom)
         assert bootstrap._to_student(normal, freedom) == pytest.approx(student, rel=tolerance)
-        assert bootstrap._from_student(bootstrap._to_student(normal, freedom), freedom) == pytest.approx(normal)
+        assert bootstrap._from_student(bootstrap._to_student(normal, freedom), freedom) == pytest.approx(
+            normal
+        )
 
 
 def test_degrees_of_freedom_count_what_weighs() -> None:
     normal = np.random.default_rng(31).standard_normal(20_000)
-    assert _freedom(normal) == pytest.approx(20_000, rel=0.05)  # as n - 1, where Student's distribution is exact
+    assert _freedom(normal) == pytest.approx(
+        20_000, rel=0.05
+    )  # as n - 1, where Student's distribution is exact
     few = np.zeros(1000)
     few[:8] = [1, -1] * 4
     assert _freedom(few) == pytest.approx(2 * 8, rel=0.01)
@@ -204,7 +237,9 @@ def test_influence_is_what_leaving_a_sentence_out_takes_away() -> None:
 # ---- what it promises ----
 
 
-def test_95_percent_intervals_cover_the_truth_about_95_percent_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_95_percent_intervals_cover_the_truth_about_95_percent_of_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     rng = np.random.default_rng(6)
 
     def drawn(sentences: int) -> Ints:
@@ -232,7 +267,9 @@ def test_p_values_of_equal_models_are_rarely_small(share: float) -> None:
     for trial in range(1000):
         first = simulated(rng, 150)
         second = first.copy()
-        touched = rng.random(150) < share  # with 3, 7 and 75 sentences of which the models may think differently
+        touched = (
+            rng.random(150) < share
+        )  # with 3, 7 and 75 sentences of which the models may think differently
         for counts in (first, second):
             counts[touched, 0] = rng.binomial(counts[touched, 2], 0.8)
         small += f1_difference(second, first, draws=400, seed=trial).p_value < 0.05
@@ -253,14 +290,23 @@ def test_the_p_value_is_the_level_at_which_the_interval_ends_at_zero() -> None:
     other = pruned(rng, first)
     p_value = f1_difference(other, first).p_value
     assert 0 < p_value < 0.5
-    assert f1_difference(other, first, 1 - p_value * 1.05).high < 0 <= f1_difference(other, first, 1 - p_value * 0.95).high
+    assert (
+        f1_difference(other, first, 1 - p_value * 1.05).high
+        < 0
+        <= f1_difference(other, first, 1 - p_value * 0.95).high
+    )
 
 
 def test_a_model_differs_not_from_itself(sampler: str) -> None:
     counts = simulated(np.random.default_rng(8), 100)
     found = f1_difference(counts, counts)
     room = 1 - 0.025 ** (1 / np.count_nonzero(counts[:, 2]))
-    assert (found.value, found.low, found.high, found.p_value) == (0.0, pytest.approx(-room), pytest.approx(room), 1.0)
+    assert (found.value, found.low, found.high, found.p_value) == (
+        0.0,
+        pytest.approx(-room),
+        pytest.approx(room),
+        1.0,
+    )
 
 
 def test_a_real_difference_is_found(sampler: str) -> None:
@@ -312,7 +358,9 @@ def test_only_sentences_that_differ_count_as_evidence(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("sentences", [1, 10, 200, 5000])
 @pytest.mark.parametrize("confidence", [0.5, 0.95, 0.99])
-def test_perfect_or_equal_sentences_leave_the_room_that_clopper_and_pearson_say(sentences: int, confidence: float) -> None:
+def test_perfect_or_equal_sentences_leave_the_room_that_clopper_and_pearson_say(
+    sentences: int, confidence: float
+) -> None:
     perfect = np.array([[1, 1, 1]] * sentences)
     room = stats.binomtest(0, sentences).proportion_ci(confidence, "exact").high
     found = f1_interval(perfect, confidence, draws=50)
@@ -351,7 +399,9 @@ def test_a_loss_is_rarely_said_to_be_within_a_smaller_margin(sentences: int) -> 
         said = 0
         for trial in range(300):
             lost = (rng.random(sentences) < share).astype(int)[:, None]
-            said += f1_difference(perfect - lost * [1, 1, 0], perfect, draws=400, seed=trial).not_worse_than(margin)
+            said += f1_difference(perfect - lost * [1, 1, 0], perfect, draws=400, seed=trial).not_worse_than(
+                margin
+            )
         assert said <= 15
 
 
@@ -374,7 +424,11 @@ def test_the_p_value_knows_what_no_sentence_shows() -> None:
         assert found.p_value >= 2 * stats.binom.pmf(0, 300, found.value / (1 + found.value)) * (1 - 1e-9)
         assert (found.p_value < 0.05) == (found.low > 0)
         level = 1 - found.p_value
-        assert f1_difference(first, second, level + 1e-4, draws=2000).low <= 0 < f1_difference(first, second, level - 0.01, draws=2000).low
+        assert (
+            f1_difference(first, second, level + 1e-4, draws=2000).low
+            <= 0
+            < f1_difference(first, second, level - 0.01, draws=2000).low
+        )
 
 
 def test_no_worse_than_a_margin() -> None:
@@ -447,7 +501,9 @@ def test_any_counts_have_an_interval_about_the_value(drawn: Ints, confidence: fl
     assert 0 < difference.p_value <= 1
     if difference.value:
         mirrored = f1_difference(baseline, counts, confidence, draws)
-        assert mirrored == Difference(-difference.value, -difference.high, -difference.low, difference.p_value)
+        assert mirrored == Difference(
+            -difference.value, -difference.high, -difference.low, difference.p_value
+        )
     else:
         assert difference.p_value == 1
 
@@ -469,7 +525,10 @@ def test_10_000_draws_over_10_000_sentences(distinct: bool) -> None:
     rng = np.random.default_rng(10)
     counts = rng.integers(0, 1000, (10_000, 3)) if distinct else simulated(rng, 10_000)
     other = pruned(rng, counts)
-    for work in (lambda: f1_interval(counts, draws=10_000), lambda: f1_difference(other, counts, draws=10_000)):
+    for work in (
+        lambda: f1_interval(counts, draws=10_000),
+        lambda: f1_difference(other, counts, draws=10_000),
+    ):
         start = time.process_time()
         work()
         assert time.process_time() - start < 2

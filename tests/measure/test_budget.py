@@ -19,7 +19,9 @@ def evaluation(*right: bool, documents: list[int] | None = None) -> Evaluation:
     """Score sentences of one mention each, found or not."""
     counts = np.array([[[int(found), 1, 1]] for found in right])
     known = None if documents is None else np.array(documents)
-    return Evaluation(("PER",), counts, known, 3 * len(right), 3 * len(right), Scheme.IO, 0, 0, "dev", "digest")
+    return Evaluation(
+        ("PER",), counts, known, 3 * len(right), 3 * len(right), Scheme.IO, 0, 0, "dev", "digest"
+    )
 
 
 def shared(good: int, of: int) -> Evaluation:
@@ -83,14 +85,26 @@ def test_the_interval_has_to_be_inside_not_the_estimate() -> None:
     ):
         point = budget.point(good, bad, "layerwise", 0.3, 0.2999, True)
         assert (point.inside, budget.allows(point)) == (inside, allowed), budget
-        assert (point.method, point.asked, point.sparsity, point.recovered) == ("layerwise", 0.3, 0.2999, True)
+        assert (point.method, point.asked, point.sparsity, point.recovered) == (
+            "layerwise",
+            0.3,
+            0.2999,
+            True,
+        )
         assert (point.f1, point.f1_low, point.f1_high) == (interval.value, interval.low, interval.high)
-        assert (point.drop, point.drop_low, point.drop_high) == (-difference.value, -difference.high, -difference.low)
+        assert (point.drop, point.drop_low, point.drop_high) == (
+            -difference.value,
+            -difference.high,
+            -difference.low,
+        )
 
 
 def test_more_confidence_is_harder_to_reach() -> None:
     good, bad = shared(190, 200), shared(192, 200)
-    ends = [Budget(max_drop=0.5, confidence=c).point(good, bad, "m", 0.1, 0.1).drop_high for c in (0.5, 0.8, 0.95, 0.99)]
+    ends = [
+        Budget(max_drop=0.5, confidence=c).point(good, bad, "m", 0.1, 0.1).drop_high
+        for c in (0.5, 0.8, 0.95, 0.99)
+    ]
     assert ends == sorted(set(ends))
 
 

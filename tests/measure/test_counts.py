@@ -17,14 +17,19 @@ def test_exact_span_and_type() -> None:
 
 
 def test_other_types_count_on_neither_side() -> None:
-    assert count_sentence(GOLD, [*GOLD, Mention(8, 9, "MISC")], ("PER", "ORG")).tolist() == [[1, 1, 1], [0, 0, 0]]
+    assert count_sentence(GOLD, [*GOLD, Mention(8, 9, "MISC")], ("PER", "ORG")).tolist() == [
+        [1, 1, 1],
+        [0, 0, 0],
+    ]
     assert count_sentence(GOLD, GOLD, ()).shape == (0, 3)
 
 
 def test_ratios() -> None:
     counts = Counts(6, 8, 12)
     assert (counts.precision, counts.recall, counts.f1) == (0.75, 0.5, 0.6)
-    assert counts.f1 == pytest.approx(2 * counts.precision * counts.recall / (counts.precision + counts.recall))
+    assert counts.f1 == pytest.approx(
+        2 * counts.precision * counts.recall / (counts.precision + counts.recall)
+    )
 
 
 @pytest.mark.parametrize("counts", [Counts(), Counts(0, 3, 0), Counts(0, 0, 3), Counts(0, 3, 3)])

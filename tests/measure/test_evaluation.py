@@ -23,7 +23,13 @@ def tags(text: str) -> list[str]:
     return text.split()
 
 
-def scored(gold: Sequence[str], predicted: Sequence[str], model: Scheme, data: Scheme, types: Sequence[str] | None = None) -> Evaluation:
+def scored(
+    gold: Sequence[str],
+    predicted: Sequence[str],
+    model: Scheme,
+    data: Scheme,
+    types: Sequence[str] | None = None,
+) -> Evaluation:
     """The evaluation of one sentence."""
     return evaluate(tagger_of([predicted], labels_of(model)), corpus_of([gold], data), types)
 
@@ -47,7 +53,12 @@ def test_integer_counts() -> None:
         [[0, 1, 1], [0, 0, 0], [1, 1, 1], [0, 0, 0]],
     ]
     assert found.total == Counts(2, 5, 4)
-    assert [found.of_type(kind) for kind in TYPES] == [Counts(0, 2, 2), Counts(), Counts(1, 2, 1), Counts(1, 1, 1)]
+    assert [found.of_type(kind) for kind in TYPES] == [
+        Counts(0, 2, 2),
+        Counts(),
+        Counts(1, 2, 1),
+        Counts(1, 1, 1),
+    ]
     assert (found.sentences, found.words, found.words_right) == (3, 9, 6)
     assert found.accuracy == 6 / 9
     assert (found.scheme, found.merged, found.repaired, found.documents) == (BIO, 0, 0, None)
@@ -61,14 +72,27 @@ def test_scores_are_those_of_seqeval(scheme: Scheme, seed: int) -> None:
     gold = random_gold(rng, 60, scheme)
     predicted = noisy(rng, gold, labels_of(scheme))
     found = evaluate(tagger_of(predicted, labels_of(scheme)), corpus_of(gold, scheme))
-    precision, recall, f1, _ = precision_recall_fscore_support(gold, predicted, average="micro", zero_division=0)
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        gold, predicted, average="micro", zero_division=0
+    )
     assert found.total.precision == pytest.approx(precision, abs=1e-12)
     assert found.total.recall == pytest.approx(recall, abs=1e-12)
     assert found.total.f1 == pytest.approx(f1, abs=1e-12)
     by_type = np.array(precision_recall_fscore_support(gold, predicted, average=None, zero_division=0))
     assert by_type.shape == (4, len(TYPES))
     ours = [found.of_type(kind) for kind in TYPES]
-    assert np.abs(by_type - [[c.precision for c in ours], [c.recall for c in ours], [c.f1 for c in ours], [c.gold for c in ours]]).max() < 1e-12
+    assert (
+        np.abs(
+            by_type
+            - [
+                [c.precision for c in ours],
+                [c.recall for c in ours],
+                [c.f1 for c in ours],
+                [c.gold for c in ours],
+            ]
+        ).max()
+        < 1e-12
+    )
     if scheme is IO:
         assert found.repaired == 0
         assert found.accuracy == pytest.approx(accuracy_score(gold, predicted), abs=1e-12)
@@ -95,7 +119,10 @@ def test_a_perfect_model_and_a_silent_one() -> None:
     perfect = evaluate(tagger_of(gold, labels_of(BIO)), corpus_of(gold, BIO))
     assert (perfect.total.f1, perfect.accuracy) == (1.0, 1.0)
     with_mention = sum(any(tag != "O" for tag in tags) for tags in gold)
-    assert (perfect.interval().low, perfect.interval().high) == (pytest.approx(0.025 ** (1 / with_mention)), 1.0)
+    assert (perfect.interval().low, perfect.interval().high) == (
+        pytest.approx(0.025 ** (1 / with_mention)),
+        1.0,
+    )
     silent = evaluate(tagger_of([["O"] * len(tags) for tags in gold], labels_of(BIO)), corpus_of(gold, BIO))
     assert silent.total == Counts(0, 0, perfect.total.gold)
     assert silent.total.f1 == 0
@@ -126,7 +153,9 @@ def test_bioes_and_bio_meet_in_bio() -> None:
 
 
 def test_bare_types_are_io_labels() -> None:
-    found = evaluate(tagger_of([tags("PER PER O LOC")], ["O", "LOC", "PER"]), corpus_of([tags("I-PER I-PER O I-LOC")]))
+    found = evaluate(
+        tagger_of([tags("PER PER O LOC")], ["O", "LOC", "PER"]), corpus_of([tags("I-PER I-PER O I-LOC")])
+    )
     assert (found.total, found.types) == (Counts(2, 2, 2), ("LOC", "PER"))
 
 
@@ -198,14 +227,19 @@ def test_documents_are_the_units_where_there_are_any() -> None:
     summed = grouped.counts.sum(axis=1).reshape(10, 9, 3).sum(axis=1)
     assert grouped.interval() == f1_interval(summed)
     assert grouped.interval() != plain.interval()
-    assert grouped.interval("PER") == f1_interval(by_document(grouped.counts[:, TYPES.index("PER")], np.array(documents)))
+    assert grouped.interval("PER") == f1_interval(
+        by_document(grouped.counts[:, TYPES.index("PER")], np.array(documents))
+    )
 
 
 def test_differences_are_paired_over_the_same_sentences_and_types() -> None:
     rng = random.Random(4)
     gold = random_gold(rng, 80, BIO)
     corpus = corpus_of(gold, BIO)
-    good, bad = (evaluate(tagger_of(noisy(rng, gold, labels_of(BIO), share), labels_of(BIO)), corpus) for share in (0.02, 0.4))
+    good, bad = (
+        evaluate(tagger_of(noisy(rng, gold, labels_of(BIO), share), labels_of(BIO)), corpus)
+        for share in (0.02, 0.4)
+    )
     difference = bad.minus(good)
     assert difference.value == pytest.approx(bad.total.f1 - good.total.f1)
     assert difference.low < difference.value < difference.high < 0
@@ -224,7 +258,17 @@ def test_the_keys_of_evaluate_json() -> None:
     gold = random_gold(random.Random(5), 20, BIO)
     found = evaluate(tagger_of(gold, labels_of(BIO)), corpus_of(gold, BIO))
     keys = json.loads(json.dumps(found.as_dict()))
-    assert keys.keys() >= {"f1", "precision", "recall", "accuracy", "f1_low", "f1_high", "per_type", "sentences", "words"}
+    assert keys.keys() >= {
+        "f1",
+        "precision",
+        "recall",
+        "accuracy",
+        "f1_low",
+        "f1_high",
+        "per_type",
+        "sentences",
+        "words",
+    }
     assert keys["per_type"].keys() == set(TYPES)
     for kind in TYPES:
         assert keys["per_type"][kind].keys() >= {"precision", "recall", "f1", "support"}

@@ -44,7 +44,11 @@ def scores(per: int, loc: int, each: int = 100, kinds: Sequence[str] = KINDS) ->
     gold = [[f"I-{kind}", "O", "O"] for kind in ("PER", "LOC") for _ in range(each)]
     wrong = [["O", f"I-{kind}", "O"] for kind in ("PER", "LOC") for _ in range(each)]
     found = [gold[i] if i % each < (per if i < each else loc) else wrong[i] for i in range(2 * each)]
-    return evaluate(tagger_of(found, labels_of(Scheme.IO, kinds)), corpus_of(gold), [kind for kind in KINDS if kind in kinds])
+    return evaluate(
+        tagger_of(found, labels_of(Scheme.IO, kinds)),
+        corpus_of(gold),
+        [kind for kind in KINDS if kind in kinds],
+    )
 
 
 OURS, THEIRS = scores(86, 82), scores(90, 82)  # F1 .84, .86
@@ -66,7 +70,12 @@ FIGURES = [
     ("min_accuracy", 1 - 2 * 32 / 600, 0.9, "536 of 600 words in IO"),
     ("max_drop", -OURS.minus(THEIRS).low, 0.02, "drop 2.00 points"),
     ("max_drop_PER", -OURS.minus(THEIRS, "PER").low, 0.04, "drop 4.00 points"),
-    ("max_drop_LOC", 1 - 0.025 ** (1 / 100), 0.036, "drop 0.00 points"),  # the 100 that show none do not show that there is none
+    (
+        "max_drop_LOC",
+        1 - 0.025 ** (1 / 100),
+        0.036,
+        "drop 0.00 points",
+    ),  # the 100 that show none do not show that there is none
     ("max_size_bytes", 200_000_000, 199_999_999, "weights"),
     ("max_p50_ms", 10.0, 9.99, "fresh process"),
     ("max_p95_ms", 20.0, 19.99, "fresh process"),
@@ -78,7 +87,9 @@ FIGURES = [
 
 
 @pytest.mark.parametrize(("bar", "figure", "beyond", "detail"), FIGURES, ids=[bar for bar, *_ in FIGURES])
-def test_a_limit_reached_exactly_passes_and_one_beyond_is_missed(bar: str, figure: float, beyond: float, detail: str) -> None:
+def test_a_limit_reached_exactly_passes_and_one_beyond_is_missed(
+    bar: str, figure: float, beyond: float, detail: str
+) -> None:
     reached = one(bar, figure)
     assert reached.passed
     assert reached.measured == pytest.approx(figure, abs=1e-12)
@@ -126,7 +137,9 @@ def test_max_drop_looks_at_the_end_of_the_interval_and_confidence_moves_it() -> 
         assert f"{confidence * 100:g} %" in verdict.detail
         ends.append(verdict.measured)
     assert estimate < ends[0] < ends[1] < ends[2]
-    low = [judge(Bars((("min_f1_low", 0.5),), c), MEASURED, "m", "d").verdicts[0].measured for c in (0.5, 0.999)]
+    low = [
+        judge(Bars((("min_f1_low", 0.5),), c), MEASURED, "m", "d").verdicts[0].measured for c in (0.5, 0.999)
+    ]
     assert low[0] > low[1]
 
 
@@ -141,12 +154,28 @@ def test_min_f1_is_the_estimate_with_its_interval_beside_it() -> None:
 UNKNOWN = [
     ("min_f1_ORG", MEASURED, "no gold mention of ORG in gold"),
     ("max_drop_ORG", MEASURED, "no gold mention of ORG in gold"),
-    ("max_drop_ORG", replace(MEASURED, baseline=scores(90, 82, kinds=("LOC", "PER"))), "teacher does not know ORG"),
+    (
+        "max_drop_ORG",
+        replace(MEASURED, baseline=scores(90, 82, kinds=("LOC", "PER"))),
+        "teacher does not know ORG",
+    ),
     ("max_drop", replace(MEASURED, baseline=None), "no baseline"),
     ("min_f1", Measures(), "not scored"),
-    ("min_f1_low", replace(MEASURED, evaluation=scores(3, 2, 4)), "too few sentences for an interval (8, needs 10)"),
-    ("max_drop", Measures(scores(4, 4, 4), scores(4, 4, 4)), "too few sentences for an interval (8, needs 10)"),
-    ("max_peak_rss_bytes", replace(MEASURED, peak_rss_bytes=None), "this system does not tell the peak memory"),
+    (
+        "min_f1_low",
+        replace(MEASURED, evaluation=scores(3, 2, 4)),
+        "too few sentences for an interval (8, needs 10)",
+    ),
+    (
+        "max_drop",
+        Measures(scores(4, 4, 4), scores(4, 4, 4)),
+        "too few sentences for an interval (8, needs 10)",
+    ),
+    (
+        "max_peak_rss_bytes",
+        replace(MEASURED, peak_rss_bytes=None),
+        "this system does not tell the peak memory",
+    ),
     ("max_peak_rss_bytes", Measures(), "not measured"),
     ("max_p95_ms", Measures(), "not measured"),
     ("max_p95_ms", replace(MEASURED, p95_ms=float("nan")), "not a number"),
@@ -156,7 +185,9 @@ UNKNOWN = [
 ]
 
 
-@pytest.mark.parametrize(("bar", "measures", "reason"), UNKNOWN, ids=[f"{bar}-{reason}" for bar, _, reason in UNKNOWN])
+@pytest.mark.parametrize(
+    ("bar", "measures", "reason"), UNKNOWN, ids=[f"{bar}-{reason}" for bar, _, reason in UNKNOWN]
+)
 def test_what_cannot_be_measured_is_missed_with_its_reason(bar: str, measures: Measures, reason: str) -> None:
     for limit in (0, 1):
         verdict = one(bar, limit, measures)
@@ -209,7 +240,10 @@ def test_scores_of_other_sentences_do_not_pair() -> None:
 @pytest.mark.parametrize(
     ("bar", "wanted"),
     [
-        ("min_f1_PERS", "'min_f1_PERS' names a type 'PERS', but the types scored are LOC, ORG, PER; did you mean 'min_f1_PER'?"),
+        (
+            "min_f1_PERS",
+            "'min_f1_PERS' names a type 'PERS', but the types scored are LOC, ORG, PER; did you mean 'min_f1_PER'?",
+        ),
         ("min_f1_per", "did you mean 'min_f1_PER'?"),
         ("max_drop_loc", "did you mean 'max_drop_LOC'?"),
         ("min_f1_lo", "did you mean 'min_f1_low'?"),
@@ -240,7 +274,9 @@ def test_bars_say_what_they_need() -> None:
     }
     for bar, expected in needs.items():
         bars = Bars(((bar, 0.5),))
-        found = {need for need in ("scores", "baseline", "load", "agreement") if getattr(bars, f"needs_{need}")}
+        found = {
+            need for need in ("scores", "baseline", "load", "agreement") if getattr(bars, f"needs_{need}")
+        }
         assert found == set(expected.split()), bar
 
 
@@ -251,8 +287,18 @@ def write(tmp_path: Path, text: str | bytes) -> Path:
 
 
 def test_bars_are_read_in_their_order(tmp_path: Path) -> None:
-    bars = read_bars(write(tmp_path, "max_p95_ms: 60\nmin_f1_PER: .9 # of one type\nmin_f1: 0.84\nconfidence: 0.9\nmax_size_bytes: 200_000_000\n"))
-    assert bars.limits == (("max_p95_ms", 60), ("min_f1_PER", 0.9), ("min_f1", 0.84), ("max_size_bytes", 200_000_000))
+    bars = read_bars(
+        write(
+            tmp_path,
+            "max_p95_ms: 60\nmin_f1_PER: .9 # of one type\nmin_f1: 0.84\nconfidence: 0.9\nmax_size_bytes: 200_000_000\n",
+        )
+    )
+    assert bars.limits == (
+        ("max_p95_ms", 60),
+        ("min_f1_PER", 0.9),
+        ("min_f1", 0.84),
+        ("max_size_bytes", 200_000_000),
+    )
     assert (bars.confidence, bars.where) == (0.9, str(tmp_path / "bars.yaml"))
     assert read_bars(write(tmp_path, "min_f1: 1\nmax_drop: 0")).confidence == 0.95
 
@@ -263,7 +309,13 @@ def test_the_guides_own_bars() -> None:
 
 def test_the_examples_in_the_guides_bars_are_valid_and_complete() -> None:
     text = GUIDE.read_text("utf-8")
-    bars = yaml.safe_load("\n".join(line.removeprefix("# ") for line in text.splitlines() if ":" in line and ("_" in line or "confidence:" in line)))
+    bars = yaml.safe_load(
+        "\n".join(
+            line.removeprefix("# ")
+            for line in text.splitlines()
+            if ":" in line and ("_" in line or "confidence:" in line)
+        )
+    )
     assert isinstance(bars, dict)
     parsed = parse_bars(bars, "guide")
     known = {bar.replace("_PER", "_TYPE").replace("_ORG", "_TYPE") for bar, _ in parsed.limits}
@@ -287,7 +339,10 @@ def test_the_examples_in_the_guides_bars_are_valid_and_complete() -> None:
         (b"min_f1: \xe9", "is not YAML"),
         (b"\x00", "is not YAML"),
         ("min_f1: 0.84\nmax_drop: 0.1\nmin_f1: 0.1\n", "bars.yaml:3: the bar 'min_f1' is there twice"),
-        ("min_f: 0.84", "unknown bar 'min_f'; did you mean 'min_f1'? (known: min_f1, min_f1_low, min_f1_TYPE"),
+        (
+            "min_f: 0.84",
+            "unknown bar 'min_f'; did you mean 'min_f1'? (known: min_f1, min_f1_low, min_f1_TYPE",
+        ),
         ("max_latency_p95_ms: 9", "did you mean 'max_p95_ms'?"),
         ("min_recall: 0.9", "unknown bar 'min_recall'"),
         ("min_f1_: 0.9", "unknown bar 'min_f1_'; did you mean 'min_f1"),
@@ -307,21 +362,29 @@ def test_the_examples_in_the_guides_bars_are_valid_and_complete() -> None:
         ("min_f1: .nan", "'min_f1' is nan"),
         ("max_p95_ms: .inf", "'max_p95_ms' is inf, expected milliseconds, 0 or more"),
         ("max_p95_ms: 1e3", "'max_p95_ms' is '1e3', expected milliseconds, 0 or more; write 1000"),
-        ("max_drop: 1.5", "'max_drop' is 1.5, expected a share from 0 to 1 (0.01 is one point of F1); write 0.015"),
+        (
+            "max_drop: 1.5",
+            "'max_drop' is 1.5, expected a share from 0 to 1 (0.01 is one point of F1); write 0.015",
+        ),
         ("max_drop: -0.01", "'max_drop' is -0.01"),
         ("max_size_bytes: 200 MB", "'max_size_bytes' is '200 MB', expected a number of bytes, 0 or more"),
         ("max_size_bytes: -1", "'max_size_bytes' is -1"),
         (f"max_size_bytes: {10**400}", "'max_size_bytes' is beyond any bar"),
         (f"max_size_bytes: {'9' * 5000}", "is not YAML"),
         ("min_agreement: 1.01", "'min_agreement' is 1.01"),
-        ("min_f1: 0.8\nconfidence: 95", "'confidence' is 95, expected at least 0.5 and less than 1, such as 0.95; write 0.95"),
+        (
+            "min_f1: 0.8\nconfidence: 95",
+            "'confidence' is 95, expected at least 0.5 and less than 1, such as 0.95; write 0.95",
+        ),
         ("min_f1: 0.8\nconfidence: 1", "'confidence' is 1, expected"),
         ("min_f1: 0.8\nconfidence: 0.3", "'confidence' is 0.3"),
         ("min_f1: 0.8\nconfidence: .nan", "'confidence' is nan"),
         (f"min_f1: {'x' * 1000}", "xxx…"),
     ],
 )
-def test_impossible_bars_are_one_line_naming_file_and_key(text: str | bytes, wanted: str, tmp_path: Path) -> None:
+def test_impossible_bars_are_one_line_naming_file_and_key(
+    text: str | bytes, wanted: str, tmp_path: Path
+) -> None:
     with pytest.raises(RecipeError) as caught:
         read_bars(write(tmp_path, text))
     said = str(caught.value)
@@ -352,13 +415,24 @@ def test_bars_of_a_recipe_name_their_place() -> None:
 
 @pytest.fixture
 def gate() -> Gate:
-    return judge(parse_bars({"min_f1": 0.84, "min_f1_ORG": 0.5, "max_size_bytes": 150e6}, "bars"), MEASURED, "student", "gold", "teacher")
+    return judge(
+        parse_bars({"min_f1": 0.84, "min_f1_ORG": 0.5, "max_size_bytes": 150e6}, "bars"),
+        MEASURED,
+        "student",
+        "gold",
+        "teacher",
+    )
 
 
 def test_as_dict_has_stable_keys(gate: Gate) -> None:
     found = json.loads(json.dumps(gate.as_dict(), allow_nan=False))
     assert list(found) == ["model", "data", "baseline", "passed", "bars"]
-    assert (found["model"], found["data"], found["baseline"], found["passed"]) == ("student", "gold", "teacher", False)
+    assert (found["model"], found["data"], found["baseline"], found["passed"]) == (
+        "student",
+        "gold",
+        "teacher",
+        False,
+    )
     assert [list(bar) for bar in found["bars"]] == [["bar", "limit", "measured", "passed", "detail"]] * 3
     assert [(bar["bar"], bar["limit"], bar["measured"], bar["passed"]) for bar in found["bars"]] == [
         ("min_f1", 0.84, 0.84, True),
@@ -409,9 +483,16 @@ def test_junit_xml_has_a_case_a_bar_and_a_failure_a_miss(gate: Gate) -> None:
     assert root.tag == "testsuites"
     assert suite is not None
     for element in (root, suite):
-        assert (element.get("tests"), element.get("failures"), element.get("errors"), element.get("skipped")) == ("3", "2", "0", "0")
+        assert (
+            element.get("tests"),
+            element.get("failures"),
+            element.get("errors"),
+            element.get("skipped"),
+        ) == ("3", "2", "0", "0")
     cases = suite.findall("testcase")
-    assert [(case.get("classname"), case.get("name")) for case in cases] == [("student", bar) for bar in ("min_f1", "min_f1_ORG", "max_size_bytes")]
+    assert [(case.get("classname"), case.get("name")) for case in cases] == [
+        ("student", bar) for bar in ("min_f1", "min_f1_ORG", "max_size_bytes")
+    ]
     failures = [case.find("failure") for case in cases]
     assert failures[0] is None
     assert [f.get("message") for f in failures[1:] if f is not None] == [
@@ -420,7 +501,11 @@ def test_junit_xml_has_a_case_a_bar_and_a_failure_a_miss(gate: Gate) -> None:
     ]
     assert failures[1] is not None
     assert "no gold mention of ORG" in str(failures[1].text)
-    assert {p.get("name"): p.get("value") for p in suite.iter("property")} == {"model": "student", "data": "gold", "baseline": "teacher"}
+    assert {p.get("name"): p.get("value") for p in suite.iter("property")} == {
+        "model": "student",
+        "data": "gold",
+        "baseline": "teacher",
+    }
 
 
 def test_summary_is_a_github_table(gate: Gate) -> None:
@@ -436,10 +521,14 @@ def test_summary_is_a_github_table(gate: Gate) -> None:
 
 
 @given(
-    name=st.text(st.characters(), max_size=30), other=st.sampled_from(["a|b\\|c", "\x00\x1b[31m\r\n]]>&<\"'", "\udcff\ufffe", "`x` *y* <b> [z](u)"])
+    name=st.text(st.characters(), max_size=30),
+    other=st.sampled_from(["a|b\\|c", "\x00\x1b[31m\r\n]]>&<\"'", "\udcff\ufffe", "`x` *y* <b> [z](u)"]),
 )
 def test_hostile_names_break_no_format(name: str, other: str) -> None:
-    verdicts = (Verdict(f"min_f1_{name}x", 0.5, None, False, other), Verdict("max_p95_ms", 1, 0.5, True, name))
+    verdicts = (
+        Verdict(f"min_f1_{name}x", 0.5, None, False, other),
+        Verdict("max_p95_ms", 1, 0.5, True, name),
+    )
     hostile = Gate(name, other, name, verdicts)
     root = ElementTree.fromstring(junit_xml(hostile).encode("utf-8"))
     assert len(root.findall("testsuite/testcase")) == 2

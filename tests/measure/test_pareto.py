@@ -1,4 +1,6 @@
-"""The front against a definition spelled out pair by pair and against optuna's, the knee against what it must not depend on."""
+"""The front against a definition spelled out pair by pair and against optuna's, the knee against what it must
+not depend on.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,15 @@ from hypothesis.extra import numpy as arrays
 from affineur.measure.pareto import knee, pareto_front
 from affineur.measure.report.front import Spot, front_picture
 
-COSTS = arrays.arrays(np.float64, st.tuples(st.integers(1, 12), st.integers(1, 4)), elements=st.integers(0, 4).map(float))
+COSTS = arrays.arrays(
+    np.float64, st.tuples(st.integers(1, 12), st.integers(1, 4)), elements=st.integers(0, 4).map(float)
+)
 
 
 def beats(one: list[float], other: list[float]) -> bool:
-    return all(a <= b for a, b in zip(one, other, strict=True)) and any(a < b for a, b in zip(one, other, strict=True))
+    return all(a <= b for a, b in zip(one, other, strict=True)) and any(
+        a < b for a, b in zip(one, other, strict=True)
+    )
 
 
 @given(COSTS)
@@ -70,7 +76,10 @@ def test_the_picture_shows_every_point_where_it_is() -> None:
     assert all(name in label for name in ("<teacher>: F1 80.0%, 40.0 MB, 1.00 times", "lost: F1 50.0%"))
     written = ["".join(text.itertext()) for text in drawn.iter("{http://www.w3.org/2000/svg}text")]
     assert [written.count(name) for name in ("<teacher>", "small", "bent", "lost")] == [2, 2, 2, 0]
-    circles = [(float(c.attrib["cx"]), float(c.attrib["cy"])) for c in drawn.iter("{http://www.w3.org/2000/svg}circle")]
+    circles = [
+        (float(c.attrib["cx"]), float(c.attrib["cy"]))
+        for c in drawn.iter("{http://www.w3.org/2000/svg}circle")
+    ]
     size, speed = circles[:3], circles[3:]  # beaten, smallest, knee: from the back to the front
     assert size[2][0] < size[1][0] < size[0][0]
     assert speed[0][0] < speed[1][0] < speed[2][0]

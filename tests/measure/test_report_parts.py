@@ -18,7 +18,14 @@ from affineur.measure.analysis import Analysis, Confusion, Disagreement
 from affineur.measure.comparison import Comparison, Row, Step, TypeRow
 from affineur.measure.gate import Gate, Verdict
 from affineur.measure.report import Report, report_html, verdict
-from affineur.measure.report.alternatives import better_line, better_row, errors_moved, relative_speed, same_for_less, steps
+from affineur.measure.report.alternatives import (
+    better_line,
+    better_row,
+    errors_moved,
+    relative_speed,
+    same_for_less,
+    steps,
+)
 from affineur.measure.report.answers import answers, zeros_note
 from affineur.measure.report.bars import bar_list, bar_name, in_plain_words, outcome
 from affineur.measure.report.failures import by_share, errors, find_errors, totals
@@ -89,12 +96,17 @@ def test_labels_cover_neither_each_other_nor_points() -> None:
         assert within.holds(box)
         assert not any(box.meets(other) for other in [*taken, *found[:i]])
     assert label_places([(5.0, 5.0)], [(500.0, 10.0)], [], within) is None
-    left, right = label_places([(100.0, 100.0), (104.0, 100.0)], [(16.0, 14.0)] * 2, [Box(94, 94, 110, 106)], within) or []
+    left, right = (
+        label_places([(100.0, 100.0), (104.0, 100.0)], [(16.0, 14.0)] * 2, [Box(94, 94, 110, 106)], within)
+        or []
+    )
     assert left.right <= 100 < 104 <= right.left  # each on its own side
 
 
 @given(MENTIONS, MENTIONS)
-def test_errors_of_a_sentence_are_those_counted(first: list[tuple[int, int, str]], second: list[tuple[int, int, str]]) -> None:
+def test_errors_of_a_sentence_are_those_counted(
+    first: list[tuple[int, int, str]], second: list[tuple[int, int, str]]
+) -> None:
     gold, predicted = (_without_overlap(found) for found in (first, second))
     whole = Confusion.empty(TYPES)
     whole.add(gold, predicted)
@@ -113,7 +125,10 @@ def _without_overlap(found: list[tuple[int, int, str]]) -> list[Mention]:
 
 
 def test_markup_escapes_text_and_leaves_markup() -> None:
-    assert el("p", "<b>", Html("<i></i>"), class_='a"b', data_x=1.25, left_out=None) == '<p class="a&quot;b" data-x="1.2">&lt;b&gt;<i></i></p>'
+    assert (
+        el("p", "<b>", Html("<i></i>"), class_='a"b', data_x=1.25, left_out=None)
+        == '<p class="a&quot;b" data-x="1.2">&lt;b&gt;<i></i></p>'
+    )
     assert el("line", x1=3.0) == '<line x1="3"/>'
     assert join(["&", Html("&amp;")], ",") == "&amp;,&amp;"
     assert clean("a\udc80\x1bb\tc\n") == "a\ufffd\ufffdb\tc\n"
@@ -139,7 +154,9 @@ def test_markup_escapes_text_and_leaves_markup() -> None:
 )
 def test_speed_in_words(ratio: Ratio, words: str) -> None:
     assert speed_change(ratio) == words
-    assert speed_said(ratio) == ("speed not measured well enough to tell" if ratio.winner() == "unclear" else words)
+    assert speed_said(ratio) == (
+        "speed not measured well enough to tell" if ratio.winner() == "unclear" else words
+    )
 
 
 def test_how_sure_a_speed_is() -> None:
@@ -166,21 +183,36 @@ def test_figures_in_words() -> None:
 
 
 def test_the_bars_in_words(compared: Comparison) -> None:
-    good, bad, unknown = Verdict("min_f1", 0.8, 0.85, True), Verdict("min_f1_PER", 0.8, 0.75, False), Verdict("max_p95_ms", 40, None, False, "why")
+    good, bad, unknown = (
+        Verdict("min_f1", 0.8, 0.85, True),
+        Verdict("min_f1_PER", 0.8, 0.75, False),
+        Verdict("max_p95_ms", 40, None, False, "why"),
+    )
     assert outcome(Gate("m", "d", None, (good, good))) == "It meets all 2 bars set for it."
     assert outcome(Gate("m", "d", None, (good,))) == "It meets the only bar set for it."
     assert outcome(Gate("m", "d", None, (good, bad))) == "It misses 1 of the 2 bars set for it."
     assert outcome(Gate("m", "d", None, (bad,))) == "It misses the only bar set for it."
-    assert outcome(Gate("m", "d", None, (good, bad, unknown))) == "It misses 1 of the 3 bars set for it, and 1 was not measured."
-    assert outcome(Gate("m", "d", None, (good, unknown))) == "Not shown: 1 of the 2 bars set for it was not measured."
+    assert (
+        outcome(Gate("m", "d", None, (good, bad, unknown)))
+        == "It misses 1 of the 3 bars set for it, and 1 was not measured."
+    )
+    assert (
+        outcome(Gate("m", "d", None, (good, unknown)))
+        == "Not shown: 1 of the 2 bars set for it was not measured."
+    )
     assert outcome(Gate("m", "d", None, (unknown,))) == "Not shown: the only bar set for it was not measured."
     assert bar_name("min_f1_PER") == "F1 of PER"
     gate = Gate("student", "d", "t", (bad, unknown))
     shown = bar_list(Report("x", compared), gate)
     assert "F1 of PER: 75.00%</strong>; at least 80.00% was asked" in shown
     assert "not measured</strong>; at most 40.0 ms was asked" in shown
-    assert "The bars were set in the bars file, and student was held against them on d; losses are measured against t." in shown
-    assert 'set <a href="#recipe">in the recipe</a>, and' in bar_list(Report("x", compared, recipe="a: 1"), gate)
+    assert (
+        "The bars were set in the bars file, and student was held against them on d; losses are measured against t."
+        in shown
+    )
+    assert 'set <a href="#recipe">in the recipe</a>, and' in bar_list(
+        Report("x", compared, recipe="a: 1"), gate
+    )
     # On a narrow screen the sign stands for the word.
     assert '<span class="brief" aria-hidden="true">✗</span><span class="word">missed</span>' in shown
     assert '<span class="brief" aria-hidden="true">?</span><span class="word">no figure</span>' in shown
@@ -189,20 +221,37 @@ def test_the_bars_in_words(compared: Comparison) -> None:
 def test_a_drop_is_a_change_of_f1_and_an_allowed_loss(compared: Comparison) -> None:
     row = drops(compared.rows[1], -0.0899, -0.066, -0.0422)
     report = with_row(compared, row)
-    verdicts = (Verdict("max_drop", 0.01, -0.0422, True, "upper end; drop -6.60 points, 95 %: -8.99 to -4.22, in IO"),)
+    verdicts = (
+        Verdict("max_drop", 0.01, -0.0422, True, "upper end; drop -6.60 points, 95 %: -8.99 to -4.22, in IO"),
+    )
     wanted = "F1 against teacher: +6.60 points (95\u00a0%: +4.22 to +8.99)</strong>; a loss of at most 1.00 was allowed</span>"
     assert wanted in bar_list(report, Gate("student", "d", "teacher", verdicts))
     # Figures of another model, against another baseline or with another confidence stay what the gate says.
-    for model, baseline, upper in (("other", "teacher", -0.0422), ("student", "other", -0.0422), ("student", "teacher", -0.03)):
+    for model, baseline, upper in (
+        ("other", "teacher", -0.0422),
+        ("student", "other", -0.0422),
+        ("student", "teacher", -0.03),
+    ):
         shown = bar_list(report, Gate(model, "d", baseline, (replace(verdicts[0], measured=upper),)))
-        assert f"F1 against {baseline}: at least {-upper * 100:.2f} points gained</strong>; a loss of at most 1.00 was allowed" in shown
+        assert (
+            f"F1 against {baseline}: at least {-upper * 100:.2f} points gained</strong>; a loss of at most 1.00 was allowed"
+            in shown
+        )
         assert "<small>drop -6.60 points, 95 %: -8.99 to -4.22</small>" in shown
     lost = bar_list(report, Gate("other", "d", "teacher", (Verdict("max_drop_PER", 0.01, 0.02, False),)))
     assert "F1 of PER against teacher: at most 2.00 points lost</strong>" in lost
     kinds = row.per_type | {"PER": replace(row.per_type["PER"], drop=0.01, drop_low=0.0, drop_high=0.02)}
-    own = bar_list(with_row(compared, replace(row, per_type=kinds)), Gate("student", "d", "teacher", (Verdict("max_drop_PER", 0.01, 0.02, False),)))
+    own = bar_list(
+        with_row(compared, replace(row, per_type=kinds)),
+        Gate("student", "d", "teacher", (Verdict("max_drop_PER", 0.01, 0.02, False),)),
+    )
     assert "F1 of PER against teacher: -1.00 points (95\u00a0%: -2.00 to +0.00)</strong>" in own
-    none = bar_list(report, Gate("student", "d", "teacher", (Verdict("max_drop", 0.01, None, False, "not measured: no baseline"),)))
+    none = bar_list(
+        report,
+        Gate(
+            "student", "d", "teacher", (Verdict("max_drop", 0.01, None, False, "not measured: no baseline"),)
+        ),
+    )
     assert "F1 against the baseline: not measured</strong>; at most 1.00 points was asked" in none
 
 
@@ -211,8 +260,13 @@ def test_details_without_jargon() -> None:
     assert in_plain_words("9 gold mentions in IOB1; too few") == "9 gold mentions; too few"
     assert in_plain_words("drop 1.00 points, in BIOES; over LOC") == "drop 1.00 points; over LOC"
     assert in_plain_words("types A; mentions compared in BIO.") == "types A."
-    assert in_plain_words("resident set of a fresh process under load") == "peak of a fresh process under load"
-    assert in_plain_words("Memory: peak resident set of a fresh process.") == "Memory: peak memory of a fresh process."
+    assert (
+        in_plain_words("resident set of a fresh process under load") == "peak of a fresh process under load"
+    )
+    assert (
+        in_plain_words("Memory: peak resident set of a fresh process.")
+        == "Memory: peak memory of a fresh process."
+    )
     assert in_plain_words("no gold mention in IOWA") == "no gold mention in IOWA"
 
 
@@ -228,13 +282,27 @@ def with_row(compared: Comparison, row: Row) -> Report:
     ("interval", "first", "second"),
     [
         ((-0.03, -0.02, -0.01), "Yes: better by 1.00 to 3.00 points of F1.", "2.00 points of F1 gained"),
-        ((-0.001, 0.001, 0.004), "Yes: not worse by more than 0.5 points of F1.", "No change of F1 that the data can show"),
-        ((0.001, 0.002, 0.004), "Yes: not worse by more than 0.5 points of F1, though by 0.10 to 0.40.", "0.20 points of F1 lost"),
+        (
+            (-0.001, 0.001, 0.004),
+            "Yes: not worse by more than 0.5 points of F1.",
+            "No change of F1 that the data can show",
+        ),
+        (
+            (0.001, 0.002, 0.004),
+            "Yes: not worse by more than 0.5 points of F1, though by 0.10 to 0.40.",
+            "0.20 points of F1 lost",
+        ),
         ((0.001, 0.01, 0.02), "No: worse by 0.10 to 2.00 points of F1.", "1.00 points of F1 lost"),
-        ((-0.01, 0.001, 0.02), "Not shown: up to 2.00 points of F1 may be lost.", "No change of F1 that the data can show"),
+        (
+            (-0.01, 0.001, 0.02),
+            "Not shown: up to 2.00 points of F1 may be lost.",
+            "No change of F1 that the data can show",
+        ),
     ],
 )
-def test_what_the_interval_allows_to_say(compared: Comparison, interval: tuple[float, float, float], first: str, second: str) -> None:
+def test_what_the_interval_allows_to_say(
+    compared: Comparison, interval: tuple[float, float, float], first: str, second: str
+) -> None:
     report = with_row(compared, drops(compared.rows[1], *interval))
     found = answers(report)
     assert found[0].question == "Is it as good as teacher?"
@@ -245,15 +313,26 @@ def test_what_the_interval_allows_to_say(compared: Comparison, interval: tuple[f
 
 
 def test_few_sentences_allow_nothing(compared: Comparison) -> None:
-    assert answers(Report("x", replace(compared, sentences=5)))[0].short == "Not shown: 5 sentences cannot tell."
+    assert (
+        answers(Report("x", replace(compared, sentences=5)))[0].short == "Not shown: 5 sentences cannot tell."
+    )
 
 
 def test_neither_smaller_nor_faster(compared: Comparison) -> None:
-    row = replace(compared.rows[1], size_bytes=compared.rows[0].size_bytes, speedup=1.0, speedup_low=0.99, speedup_high=1.02)
+    row = replace(
+        compared.rows[1],
+        size_bytes=compared.rows[0].size_bytes,
+        speedup=1.0,
+        speedup_low=0.99,
+        speedup_high=1.02,
+    )
     assert answers(with_row(compared, row))[1].short.endswith("; neither smaller nor faster.")
     unclear = answers(with_row(compared, replace(row, speedup_low=0.6)))[1]
     assert unclear.short.endswith("; the same size, speed not measured well enough to tell.")
-    assert '<dd class="change">not measured well enough to tell</dd><dd>1.00× the sentences a second</dd>' in unclear.detail
+    assert (
+        '<dd class="change">not measured well enough to tell</dd><dd>1.00× the sentences a second</dd>'
+        in unclear.detail
+    )
     assert "99 %: 0.60 to 1.02" in unclear.detail
 
 
@@ -265,7 +344,9 @@ def test_zeros_in_a_dense_file_gain_nothing(compared: Comparison) -> None:
     said = zeros_note(Report("x", replace(compared, rows=(first, twin, row))))
     assert "plain, without zeros, is as large. Zeros alone made it neither smaller nor faster." in said
     report = replace(with_row(compared, row), models={"student": info()})
-    assert zeros_note(report).startswith("15.0% of its attention and feed-forward weights are zero, 5.0% of the whole model. Its file stores them")
+    assert zeros_note(report).startswith(
+        "15.0% of its attention and feed-forward weights are zero, 5.0% of the whole model. Its file stores them"
+    )
     packed = replace(with_row(compared, row), models={"student": info(kind="packed")})
     assert zeros_note(packed).endswith("of the whole model.")
 
@@ -281,21 +362,33 @@ def typed(row: Row, **scores: tuple[float, int]) -> Row:
 
 def test_where_it_fails(compared: Comparison) -> None:
     row = compared.rows[1]
-    assert answers(with_row(compared, typed(row, LOC=(0.9, 5), PER=(0.25, 7), DATE=(0.0, 0))))[2].short == "Most on PER: F1 25.0%."
-    assert answers(with_row(compared, typed(row, PER=(0.25, 7))))[2].short == "On PER, the only type: F1 25.0%."
+    assert (
+        answers(with_row(compared, typed(row, LOC=(0.9, 5), PER=(0.25, 7), DATE=(0.0, 0))))[2].short
+        == "Most on PER: F1 25.0%."
+    )
+    assert (
+        answers(with_row(compared, typed(row, PER=(0.25, 7))))[2].short == "On PER, the only type: F1 25.0%."
+    )
     assert answers(with_row(compared, typed(row, PER=(1.0, 7))))[2].short.startswith("Nowhere in this data")
     assert len(answers(with_row(compared, typed(row)))) == 2
     lost = typed(row, PER=(0.5, 7))
-    lost = replace(lost, per_type={"PER": replace(lost.per_type["PER"], drop=0.03, drop_low=0.01, drop_high=0.05)})
-    assert "Clearly worse than teacher on PER, by 1.00 to 5.00 points of F1." in answers(with_row(compared, lost))[2].detail
+    lost = replace(
+        lost, per_type={"PER": replace(lost.per_type["PER"], drop=0.03, drop_low=0.01, drop_high=0.05)}
+    )
+    assert (
+        "Clearly worse than teacher on PER, by 1.00 to 5.00 points of F1."
+        in answers(with_row(compared, lost))[2].detail
+    )
 
 
 def test_the_verdict_names_bars_and_other_models(compared: Comparison) -> None:
-    missed = Gate("student", "d", None, (Verdict("min_f1", 0.9, 0.8, False), Verdict("max_drop", 0.1, 0.01, True)))
-    assert verdict(Report("x", compared, gate=missed)).endswith("; misses 1 of 2 bars.")
-    assert verdict(Report("x", compared, "student", gate=replace(missed, model="other", verdicts=missed.verdicts[1:]))).endswith(
-        "; other meets its only bar."
+    missed = Gate(
+        "student", "d", None, (Verdict("min_f1", 0.9, 0.8, False), Verdict("max_drop", 0.1, 0.01, True))
     )
+    assert verdict(Report("x", compared, gate=missed)).endswith("; misses 1 of 2 bars.")
+    assert verdict(
+        Report("x", compared, "student", gate=replace(missed, model="other", verdicts=missed.verdicts[1:]))
+    ).endswith("; other meets its only bar.")
     assert "9% smaller" in verdict(Report("x", compared))
 
 
@@ -344,7 +437,10 @@ def test_of_several_better_rows_the_best_is_named(compared: Comparison) -> None:
     assert better_line(replace(report, gate=None)) == said + "."
     assert better_line(replace(report, gate=replace(gate, model="good"))) == said + "."
     unsure = replace(report, comparison=replace(compared, rows=(first, row, timed(good, 1.2, 0.9, 1.4))))
-    assert better_line(unsure) == f"Another row looks better: good has F1 60.00% in 14.7 MB, its speed not measured well enough to tell{held}"
+    assert (
+        better_line(unsure)
+        == f"Another row looks better: good has F1 60.00% in 14.7 MB, its speed not measured well enough to tell{held}"
+    )
     baseline = replace(report, comparison=replace(compared, rows=(timed(good, 1.0, 1.0, 1.0), row)))
     assert better_line(baseline) == f"Another row looks better: good has F1 60.00% in 14.7 MB{held}"
 
@@ -369,17 +465,30 @@ def test_the_same_f1_in_fewer_bytes_is_said(compared: Comparison) -> None:
     def said(*rows: Row, chosen: str = "student") -> str:
         return same_for_less(Report("x", replace(compared, rows=rows), chosen=chosen))
 
-    assert said(first, half, row) == "The same teacher stored in half precision takes 15.5 MB, so this model is 1.9× that."
-    assert said(first, half, replace(row, size_bytes=15_600_000)).endswith("takes 15.5 MB, about as much as this model.")
-    assert said(first, half, replace(row, size_bytes=7_750_000)).endswith("takes 15.5 MB; this model is 50% smaller than that.")
+    assert (
+        said(first, half, row)
+        == "The same teacher stored in half precision takes 15.5 MB, so this model is 1.9× that."
+    )
+    assert said(first, half, replace(row, size_bytes=15_600_000)).endswith(
+        "takes 15.5 MB, about as much as this model."
+    )
+    assert said(first, half, replace(row, size_bytes=7_750_000)).endswith(
+        "takes 15.5 MB; this model is 50% smaller than that."
+    )
     packed = replace(half, model="packed", size_bytes=10_000_000)
-    assert said(first, half, packed, row) == "packed has exactly the F1 of teacher (fp32) and takes 10.0 MB, so this model is 2.9× that."
+    assert (
+        said(first, half, packed, row)
+        == "packed has exactly the F1 of teacher (fp32) and takes 10.0 MB, so this model is 2.9× that."
+    )
     assert said(first, row) == ""
     assert said(first, replace(half, drop_high=0.001), row) == ""
     assert said(first, replace(half, drop=0.001), row) == ""
     assert said(first, replace(half, size_bytes=31_000_000), row) == ""
     assert said(first, half, row, chosen="teacher (fp16)") == ""
-    assert "half precision takes 15.5 MB" in answers(Report("x", replace(compared, rows=(first, half, row)), chosen="student"))[1].detail
+    assert (
+        "half precision takes 15.5 MB"
+        in answers(Report("x", replace(compared, rows=(first, half, row)), chosen="student"))[1].detail
+    )
 
 
 def test_each_step_says_whether_it_can_be_told_from_zero(compared: Comparison) -> None:
@@ -401,20 +510,34 @@ def test_each_step_says_whether_it_can_be_told_from_zero(compared: Comparison) -
     detail = answers(report)[1].detail
     assert all(f"<li>{line}</li>" in detail for line in lines)
     assert "<details>" not in detail
-    many = replace(report, comparison=replace(compared, rows=(first, row, *(replace(made[1], model=f"m{i}") for i in range(7)))), chosen="m6")
-    assert "<details><summary>F1 step by step, each row against the one above it</summary>" in answers(many)[1].detail
+    many = replace(
+        report,
+        comparison=replace(compared, rows=(first, row, *(replace(made[1], model=f"m{i}") for i in range(7)))),
+        chosen="m6",
+    )
+    assert (
+        "<details><summary>F1 step by step, each row against the one above it</summary>"
+        in answers(many)[1].detail
+    )
     assert steps(Report("x", compared)) == []
     assert "step by step" not in answers(Report("x", compared))[1].detail
     assert "Each against the row above it" not in report_html(report)
     assert "Each against the row above it" in report_html(replace(report, chosen="teacher"))
 
 
-def confusion_of(confused: list[list[int]], boundary: list[int], missed: list[int], invented: list[int]) -> Confusion:
-    return Confusion(("A", "B"), *(np.array(part, np.int64) for part in (confused, boundary, missed, invented)))
+def confusion_of(
+    confused: list[list[int]], boundary: list[int], missed: list[int], invented: list[int]
+) -> Confusion:
+    return Confusion(
+        ("A", "B"), *(np.array(part, np.int64) for part in (confused, boundary, missed, invented))
+    )
 
 
 def test_errors_that_went_up_and_down_are_said(compared: Comparison) -> None:
-    ours, theirs = confusion_of([[5, 1], [2, 5]], [3, 3], [1, 0], [9, 0]), confusion_of([[5, 1], [2, 5]], [1, 1], [1, 4], [4, 0])
+    ours, theirs = (
+        confusion_of([[5, 1], [2, 5]], [3, 3], [1, 0], [9, 0]),
+        confusion_of([[5, 1], [2, 5]], [1, 1], [1, 4], [4, 0]),
+    )
     analysis = Analysis("student", "teacher", ours, theirs, 0.9, 5, 1, 1, ())
     report = Report("x", compared, analysis=analysis)
     assert errors_moved(report) == [
@@ -428,12 +551,16 @@ def test_errors_that_went_up_and_down_are_said(compared: Comparison) -> None:
 
 
 @given(MENTIONS, MENTIONS)
-def test_shares_rank_what_was_counted(first: list[tuple[int, int, str]], second: list[tuple[int, int, str]]) -> None:
+def test_shares_rank_what_was_counted(
+    first: list[tuple[int, int, str]], second: list[tuple[int, int, str]]
+) -> None:
     gold, predicted = (_without_overlap(found) for found in (first, second))
     whole = Confusion.empty(TYPES)
     whole.add(gold, predicted)
     ranked = by_share(whole)
-    assert sorted((str(one.kind), one.count) for one in ranked) == sorted((str(kind), count) for kind, count in errors(whole))
+    assert sorted((str(one.kind), one.count) for one in ranked) == sorted(
+        (str(kind), count) for kind, count in errors(whole)
+    )
     for one in ranked:
         of_type = sum(m.type == one.kind.type for m in gold)
         assert one.share == (one.count / of_type if of_type else 0)
@@ -469,12 +596,17 @@ def test_an_excerpt_shows_every_mark_and_stresses_one() -> None:
     assert shown.count("<mark") == 3
     assert shown.count("stressed") == 1
     assert 'stressed">f <span class="kept">g <small>PER' in shown
-    # The excerpt would begin inside a mark and inside a gold mention, and end inside another mark: it takes them in.
+    # The excerpt would begin inside a mark and inside a gold mention, and end inside another mark: it takes
+    # them in.
     assert not shown.startswith("…")
     assert not shown.endswith("…")
     of_gold = excerpt(one, gold, [gold[1], ours[1]], TYPES, context=3)
     assert of_gold.count("<mark") == 2
-    assert re.sub("<small>.*?</small>|<[^>]*>|\\s", "", of_gold) == re.sub("<small>.*?</small>|<[^>]*>|\\s", "", shown) == "abcdefghijkl"
+    assert (
+        re.sub("<small>.*?</small>|<[^>]*>|\\s", "", of_gold)
+        == re.sub("<small>.*?</small>|<[^>]*>|\\s", "", shown)
+        == "abcdefghijkl"
+    )
     near = excerpt(one, ours, [gold[1]], TYPES, context=1)
     assert near.startswith("… e ")
     assert near.endswith("</mark> …")
@@ -483,20 +615,37 @@ def test_an_excerpt_shows_every_mark_and_stresses_one() -> None:
 
 def test_what_it_finds_in_plain_words(compared: Comparison) -> None:
     def said(recall: float, precision: float) -> str:
-        return answers(with_row(compared, replace(compared.rows[1], recall=recall, precision=precision)))[0].plain
+        return answers(with_row(compared, replace(compared.rows[1], recall=recall, precision=precision)))[
+            0
+        ].plain
 
-    assert said(0.5, 0.44) == "It finds 50 of every 100 entities; of every 100 it marks, 44 are right and 56 wrong."
-    assert said(0.999, 0.001) == "It finds 99 of every 100 entities; of every 100 it marks, 1 is right and 99 wrong."
+    assert (
+        said(0.5, 0.44)
+        == "It finds 50 of every 100 entities; of every 100 it marks, 44 are right and 56 wrong."
+    )
+    assert (
+        said(0.999, 0.001)
+        == "It finds 99 of every 100 entities; of every 100 it marks, 1 is right and 99 wrong."
+    )
     assert said(1.0, 1.0) == "It finds every entity; all it marks are right."
     assert said(0.0, 0.0) == "It finds none of the entities."
-    page = report_html(Report("x", compared, gate=Gate("student", "d", None, (Verdict("min_f1", 0.8, 0.85, True),))))
-    assert page.index("It meets the only bar") < page.index('class="plain">It finds') < page.index("F1: 85.00%")
+    page = report_html(
+        Report("x", compared, gate=Gate("student", "d", None, (Verdict("min_f1", 0.8, 0.85, True),)))
+    )
+    assert (
+        page.index("It meets the only bar") < page.index('class="plain">It finds') < page.index("F1: 85.00%")
+    )
 
 
 def test_types_stand_beside_those_of_the_baseline(compared: Comparison) -> None:
     row = typed(replace(compared.rows[1], f1=0.6), LOC=(0.9, 5), PER=(0.25, 7), ORG=(0.5, 3), DATE=(0.65, 2))
-    near = {kind: replace(one, f1_low=one.f1 - 0.2, f1_high=one.f1 + 0.2) for kind, one in row.per_type.items()}
-    first = replace(compared.rows[0], per_type=typed(compared.rows[0], LOC=(0.8, 5), PER=(0.7, 7), ORG=(0.4, 3), DATE=(0.5, 2)).per_type)
+    near = {
+        kind: replace(one, f1_low=one.f1 - 0.2, f1_high=one.f1 + 0.2) for kind, one in row.per_type.items()
+    }
+    first = replace(
+        compared.rows[0],
+        per_type=typed(compared.rows[0], LOC=(0.8, 5), PER=(0.7, 7), ORG=(0.4, 3), DATE=(0.5, 2)).per_type,
+    )
 
     def lines(kinds: dict[str, TypeRow]) -> list[str]:
         detail = answers(Report("x", replace(compared, rows=(first, replace(row, per_type=kinds)))))[2].detail

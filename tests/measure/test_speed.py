@@ -61,7 +61,9 @@ def test_taggers_take_turns_after_a_warm_up(clock: Clock) -> None:
 
 
 def test_a_machine_that_slows_down_is_fair_to_all(clock: Clock) -> None:
-    found = throughput([clock.tagger("slow", 0.010), clock.tagger("fast", 0.005, drag=2.0)], SENTENCES, rounds=5)
+    found = throughput(
+        [clock.tagger("slow", 0.010), clock.tagger("fast", 0.005, drag=2.0)], SENTENCES, rounds=5
+    )
     assert found[0].rounds[0] == pytest.approx(found[0].rounds[4] * 16)
     assert found[1].speedup(found[0]) == pytest.approx(2)
 
@@ -77,11 +79,16 @@ def test_a_steady_drift_makes_no_winner(clock: Clock, drag: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "count", "used"), [(10.0, 4096, 8), (0.07, 4096, 10), (0.035, 4096, 20), (1e-9, 4096, 4096), (0.1, 5, 5), (0.01, 1, 1)]
+    ("seconds", "count", "used"),
+    [(10.0, 4096, 8), (0.07, 4096, 10), (0.035, 4096, 20), (1e-9, 4096, 4096), (0.1, 5, 5), (0.01, 1, 1)],
 )
-def test_as_many_sentences_as_seven_tenths_of_a_second_take(clock: Clock, seconds: float, count: int, used: int) -> None:
+def test_as_many_sentences_as_seven_tenths_of_a_second_take(
+    clock: Clock, seconds: float, count: int, used: int
+) -> None:
     throughput([clock.tagger("a", seconds)], SENTENCES[:count], rounds=1)
-    assert abs(clock.log[-1][1] - used) <= (1 if 8 < used < 4096 else 0)  # the last digit of a float may take one off
+    assert abs(clock.log[-1][1] - used) <= (
+        1 if 8 < used < 4096 else 0
+    )  # the last digit of a float may take one off
 
 
 def test_progress(clock: Clock) -> None:
@@ -115,7 +122,9 @@ def test_real_time() -> None:
 
 
 def _oracle(ratios: Sequence[float], confidence: float) -> tuple[float, float]:
-    """The narrowest symmetric pair of order statistics that holds the median with this confidence, by trying all of them."""
+    """The narrowest symmetric pair of order statistics that holds the median with this confidence, by trying
+    all of them.
+    """
     ordered, many = sorted(ratios), len(ratios)
     for low in range(many // 2, 0, -1):  # from the low-th smallest to the low-th largest
         # The median lies outside on one side if fewer than ``low`` of the draws fall on that side of it.
@@ -124,7 +133,10 @@ def _oracle(ratios: Sequence[float], confidence: float) -> tuple[float, float]:
     return 0.0, math.inf
 
 
-@given(st.lists(st.floats(0.01, 100), min_size=1, max_size=70), st.sampled_from([0.5, 0.8, 0.9, 0.95, 0.99, 0.999]))
+@given(
+    st.lists(st.floats(0.01, 100), min_size=1, max_size=70),
+    st.sampled_from([0.5, 0.8, 0.9, 0.95, 0.99, 0.999]),
+)
 def test_the_interval_is_the_exact_one(speeds: list[float], confidence: float) -> None:
     found = median_ratio(speeds, [1.0] * len(speeds), confidence)
     assert (found.low, found.high) == _oracle(speeds, confidence)

@@ -9,14 +9,25 @@ from .conftest import corpus_of, labels_of, tagger_of
 
 
 @pytest.mark.parametrize(
-    ("size", "text"), [(None, "–"), (0, "0.0 MB"), (1_250_000, "1.2 MB"), (99_900_000, "99.9 MB"), (100_000_000, "100 MB"), (440_400_000, "440 MB")]
+    ("size", "text"),
+    [
+        (None, "–"),
+        (0, "0.0 MB"),
+        (1_250_000, "1.2 MB"),
+        (99_900_000, "99.9 MB"),
+        (100_000_000, "100 MB"),
+        (440_400_000, "440 MB"),
+    ],
 )
 def test_megabytes(size: int | None, text: str) -> None:
     assert megabytes(size) == text
 
 
 def test_a_markdown_table() -> None:
-    assert markdown_table(["A", "B"], [["x|y", "1"], ["z", ""]]) == "| A | B |\n| --- | ---: |\n| x\\|y | 1 |\n| z |  |\n"
+    assert (
+        markdown_table(["A", "B"], [["x|y", "1"], ["z", ""]])
+        == "| A | B |\n| --- | ---: |\n| x\\|y | 1 |\n| z |  |\n"
+    )
 
 
 def test_evaluation_cells() -> None:

@@ -25,7 +25,9 @@ class Unreal:
     birth = Birth(1.0, 0.1, None, 1)
     facts = Facts("transformers", 3, 0.0, 1000)
 
-    def __init__(self, reference: str, sentences: Sequence[Sequence[str]], device: str, name: str, threads: int | None) -> None:
+    def __init__(
+        self, reference: str, sentences: Sequence[Sequence[str]], device: str, name: str, threads: int | None
+    ) -> None:
         if "bad" in reference:
             raise ModelError("no such model")
         self.name, self.threads = name, threads
@@ -72,7 +74,9 @@ def test_two_real_models(shared_model, shared_corpus: Path, monkeypatch: pytest.
     corpus = load_corpus(str(shared_corpus), "test")
     found = benchmark_models([model, f"torch-int8:{model}"], corpus, rounds=2, threads=1)
     assert sorted(os.sched_getaffinity(0)) == usable, "we are not pinned any more"
-    assert [p.returncode is not None for p in seen] == [True] * 4, "each model afresh in each of two rounds, and none left"
+    assert [p.returncode is not None for p in seen] == [True] * 4, (
+        "each model afresh in each of two rounds, and none left"
+    )
     assert list(found.cpus) == usable[:1]
     assert (found.sentences, found.words, found.rounds) == (len(corpus), corpus.words, 2)
     plain, int8 = found.models
@@ -92,7 +96,10 @@ def test_two_real_models(shared_model, shared_corpus: Path, monkeypatch: pytest.
 
 
 def _names(references: list[str], corpus: Path) -> list[str]:
-    return [m.model for m in benchmark_models(references, load_corpus(str(corpus), "test"), 1, shapes=False).models]
+    return [
+        m.model
+        for m in benchmark_models(references, load_corpus(str(corpus), "test"), 1, shapes=False).models
+    ]
 
 
 def test_every_model_has_a_name_of_its_own(log: list[str], shared_corpus: Path, tmp_path: Path) -> None:
@@ -128,7 +135,9 @@ def test_a_bad_second_model_closes_the_first(log: list[str], shared_corpus: Path
 
 
 @pytest.mark.parametrize(("references", "rounds"), [([], 3), (["p"], 0), (["p"], -2)])
-def test_nothing_is_started_in_vain(references: list[str], rounds: int, log: list[str], shared_corpus: Path) -> None:
+def test_nothing_is_started_in_vain(
+    references: list[str], rounds: int, log: list[str], shared_corpus: Path
+) -> None:
     with pytest.raises(ParameterError, match="at least one model and one round"):
         benchmark_models(references, load_corpus(str(shared_corpus), "test"), rounds)
     assert log == []

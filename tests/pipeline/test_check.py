@@ -19,7 +19,9 @@ from affineur.pipeline.check import check
 from affineur.pipeline.processes import Load
 from affineur.transfer import load_corpus
 
-LOAD = Load(calls=1024, p50_ms=10.0, p95_ms=20.0, p99_ms=30.0, sentences_per_second=50.0, peak_rss_bytes=1_000_000)
+LOAD = Load(
+    calls=1024, p50_ms=10.0, p95_ms=20.0, p99_ms=30.0, sentences_per_second=50.0, peak_rss_bytes=1_000_000
+)
 GOLD = [["I-PER", "O", "I-LOC", "O"]] * 20
 
 
@@ -69,7 +71,9 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(models, "candidate", candidate)
     monkeypatch.setattr(processes, "under_load", under_load)
-    monkeypatch.setattr(models, "model_digest", lambda reference: hashlib.sha256(reference.encode()).hexdigest())
+    monkeypatch.setattr(
+        models, "model_digest", lambda reference: hashlib.sha256(reference.encode()).hexdigest()
+    )
     return seen
 
 
@@ -92,7 +96,9 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ("min_agreement", 0.75, 0.76),
     ],
 )
-def test_each_bar_passes_and_is_missed(bar: str, reached: float, beyond: float | None, loaded: list[str]) -> None:
+def test_each_bar_passes_and_is_missed(
+    bar: str, reached: float, beyond: float | None, loaded: list[str]
+) -> None:
     corpus = corpus_of(GOLD)
     assert check("half", parse_bars({bar: reached}, "bars"), corpus, "good").passed
     if beyond is not None:
@@ -129,7 +135,9 @@ def test_nothing_is_measured_in_vain(bars: dict[str, float], wanted: list[str], 
         ("narrow", "wide", None, 0.5, "wide"),
     ],
 )
-def test_the_parent_whose_tags_are_kept(model: str, baseline: str | None, parent: str | None, agreement: float, name: str, loaded: list[str]) -> None:
+def test_the_parent_whose_tags_are_kept(
+    model: str, baseline: str | None, parent: str | None, agreement: float, name: str, loaded: list[str]
+) -> None:
     gate = check(model, parse_bars({"min_agreement": agreement}, "bars"), corpus_of(GOLD), baseline, parent)
     assert gate.verdicts[0].measured == agreement
     assert gate.passed
@@ -137,7 +145,11 @@ def test_the_parent_whose_tags_are_kept(model: str, baseline: str | None, parent
 
 
 @pytest.mark.parametrize(
-    ("bar", "wanted"), [("max_drop", "b.yaml has max_drop, which needs a model to compare with; add --baseline MODEL"), ("min_agreement", "--parent")]
+    ("bar", "wanted"),
+    [
+        ("max_drop", "b.yaml has max_drop, which needs a model to compare with; add --baseline MODEL"),
+        ("min_agreement", "--parent"),
+    ],
 )
 def test_a_missing_model_is_said_before_anything_is_loaded(bar: str, wanted: str, loaded: list[str]) -> None:
     with pytest.raises(ParameterError) as caught:
@@ -171,10 +183,17 @@ def test_model_and_baseline_of_different_types_pair_on_those_both_know(loaded: l
     bars = parse_bars({"min_f1": 0.5, "min_f1_LOC": 1.0, "max_drop": 0.2, "max_drop_PER": 0.2}, "bars")
     gate = check("wide", bars, corpus_of(GOLD), "good")
     assert gate.passed
-    assert gate.verdicts[0].measured == pytest.approx(2 * 40 / (60 + 40)), "the model's own invented ORG count against it"
+    assert gate.verdicts[0].measured == pytest.approx(2 * 40 / (60 + 40)), (
+        "the model's own invented ORG count against it"
+    )
     assert "over LOC, PER" in gate.verdicts[2].detail
     # The baseline knows less than the data: the model is still held to all of it.
-    gate = check("half", parse_bars({"max_drop": 0.2, "max_drop_LOC": 0.5, "min_f1_LOC": 0.0}, "bars"), corpus_of(GOLD), "narrow")
+    gate = check(
+        "half",
+        parse_bars({"max_drop": 0.2, "max_drop_LOC": 0.5, "min_f1_LOC": 0.0}, "bars"),
+        corpus_of(GOLD),
+        "narrow",
+    )
     assert [v.passed for v in gate.verdicts] == [True, False, True]
     assert gate.verdicts[1].detail == "narrow does not know LOC"
 
@@ -182,7 +201,9 @@ def test_model_and_baseline_of_different_types_pair_on_those_both_know(loaded: l
 def test_a_model_that_lost_a_type_is_an_error_even_where_the_baseline_knows_it(loaded: list[str]) -> None:
     with pytest.raises(DataError, match="--types"):
         check("narrow", parse_bars({"max_drop": 0.2}, "bars"), corpus_of(GOLD), "good")
-    assert check("narrow", parse_bars({"max_drop": 0.2}, "bars"), corpus_of(GOLD), "good", types=["PER"]).passed
+    assert check(
+        "narrow", parse_bars({"max_drop": 0.2}, "bars"), corpus_of(GOLD), "good", types=["PER"]
+    ).passed
 
 
 def test_models_without_a_common_type(loaded: list[str]) -> None:
@@ -193,7 +214,9 @@ def test_models_without_a_common_type(loaded: list[str]) -> None:
 def test_schemes_are_brought_together(loaded: list[str]) -> None:
     gold = corpus_of([["B-PER", "O", "B-LOC", "O"]] * 20)
     for model, baseline in (("bio", "good"), ("good", "bio")):
-        gate = check(model, parse_bars({"min_f1": 1.0, "max_drop": 0.2, "min_agreement": 1.0}, "bars"), gold, baseline)
+        gate = check(
+            model, parse_bars({"min_f1": 1.0, "max_drop": 0.2, "min_agreement": 1.0}, "bars"), gold, baseline
+        )
         assert gate.passed
         assert "in IO" in gate.verdicts[0].detail
     assert "in BIO" in check("bio", parse_bars({"min_f1": 1.0}, "bars"), gold).verdicts[0].detail
@@ -204,7 +227,9 @@ def test_two_folders_of_one_name_are_told_apart(loaded: list[str]) -> None:
     assert (gate.model, gate.baseline) == ("same", "a/same")
 
 
-def test_memory_the_system_does_not_tell_is_a_miss(loaded: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_the_system_does_not_tell_is_a_miss(
+    loaded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(processes, "under_load", lambda *_: Load(1000, 1.0, 2.0, 3.0, 4.0, None))
     gate = check("half", parse_bars({"max_peak_rss_bytes": 10**12, "max_p95_ms": 2}, "bars"), corpus_of(GOLD))
     assert [(v.measured, v.passed) for v in gate.verdicts] == [(None, False), (2.0, True)]
@@ -215,11 +240,21 @@ def test_memory_the_system_does_not_tell_is_a_miss(loaded: list[str], monkeypatc
     ("calls", "p95", "p99"),
     [
         (1024, "1,024 calls, one sentence after another, in a fresh process", ""),
-        (256, "256 calls, one sentence after another, in a fresh process", "; too few for a 99th percentile, which needs 1,000"),
-        (1, "1 call, one sentence after another, in a fresh process", "; too few for a 99th percentile, which needs 1,000"),
+        (
+            256,
+            "256 calls, one sentence after another, in a fresh process",
+            "; too few for a 99th percentile, which needs 1,000",
+        ),
+        (
+            1,
+            "1 call, one sentence after another, in a fresh process",
+            "; too few for a 99th percentile, which needs 1,000",
+        ),
     ],
 )
-def test_percentiles_say_how_many_calls_they_rest_on(calls: int, p95: str, p99: str, loaded: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_percentiles_say_how_many_calls_they_rest_on(
+    calls: int, p95: str, p99: str, loaded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(processes, "under_load", lambda *_: replace(LOAD, calls=calls))
     gate = check("half", parse_bars({"max_p95_ms": 20, "max_p99_ms": 30}, "bars"), corpus_of(GOLD))
     assert [v.detail for v in gate.verdicts] == [p95, p95 + p99]
@@ -227,16 +262,28 @@ def test_percentiles_say_how_many_calls_they_rest_on(calls: int, p95: str, p99: 
 
 def test_the_gate_carries_what_its_figures_rest_on(loaded: list[str]) -> None:
     corpus = corpus_of(GOLD)
-    gate = check("half", parse_bars({"max_drop": 0.5, "max_p95_ms": 20, "confidence": 0.9}, "bars"), corpus, "good")
+    gate = check(
+        "half", parse_bars({"max_drop": 0.5, "max_p95_ms": 20, "confidence": 0.9}, "bars"), corpus, "good"
+    )
     said = gate.as_dict()
     assert list(said)[:5] == ["model", "data", "baseline", "passed", "bars"]
-    assert (said["sentences"], said["calls"], said["confidence"], said["data_digest"]) == (20, 1024, 0.9, corpus.digest)
+    assert (said["sentences"], said["calls"], said["confidence"], said["data_digest"]) == (
+        20,
+        1024,
+        0.9,
+        corpus.digest,
+    )
     assert said["model_digest"] == hashlib.sha256(b"half").hexdigest()
     assert said["baseline_digest"] == hashlib.sha256(b"good").hexdigest()
     assert date.fromisoformat(said["date"])
     assert said["machine"]["cores"] >= 1
     summary = summary_markdown(gate)
-    for wanted in ("20 sentences, 1,024 calls one by one; intervals at 90 %", corpus.digest[:12], said["baseline_digest"][:12], said["date"]):
+    for wanted in (
+        "20 sentences, 1,024 calls one by one; intervals at 90 %",
+        corpus.digest[:12],
+        said["baseline_digest"][:12],
+        said["date"],
+    ):
         assert wanted in summary
     assert corpus.digest not in summary, "people see the first characters"
     alone = check("half", parse_bars({"min_f1": 0.5}, "bars"), corpus).as_dict()
@@ -251,7 +298,9 @@ def test_impossible_threads_are_said_before_anything_is_loaded(loaded: list[str]
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system cannot pin processes")
-def test_under_load_the_model_has_the_processors_asked_for(loaded: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_under_load_the_model_has_the_processors_asked_for(
+    loaded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     usable, seen = os.sched_getaffinity(0), []
 
     def under_load(*given: object) -> Load:
@@ -294,7 +343,9 @@ def test_a_real_model_against_itself(tiny_model, corpus: Path) -> None:
     gate = check(model, parse_bars(bars, "bars"), data, model)
     assert gate.passed, gate
     assert all(v.measured is not None for v in gate.verdicts)
-    int8 = check(f"torch-int8:{model}", parse_bars({"min_agreement": 0.5, "max_size_bytes": 1000}, "bars"), data)
+    int8 = check(
+        f"torch-int8:{model}", parse_bars({"min_agreement": 0.5, "max_size_bytes": 1000}, "bars"), data
+    )
     assert [v.passed for v in int8.verdicts] == [True, False]
 
 

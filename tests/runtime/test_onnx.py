@@ -26,7 +26,14 @@ from affineur.errors import ModelError
 from affineur.runtime import onnx as module
 from affineur.runtime.batches import plan_batches
 from affineur.runtime.exported import load_exported
-from affineur.runtime.onnx import BUDGET_PER_THREAD, GraphFile, OnnxTagger, load_onnx, open_session, usable_threads
+from affineur.runtime.onnx import (
+    BUDGET_PER_THREAD,
+    GraphFile,
+    OnnxTagger,
+    load_onnx,
+    open_session,
+    usable_threads,
+)
 from affineur.runtime.windows import Encoder
 
 from .conftest import unigram
@@ -36,7 +43,12 @@ WORDS = [["Marie", "à", "Paris", "."], ["Paris"], [], ["Mar"] * 90]
 RNG = np.random.default_rng(5)
 
 
-def foreign(folder: Path, inputs: tuple[str, ...] = ("input_ids", "attention_mask"), kind: int = TensorProto.INT64, **changes: Any) -> Path:
+def foreign(
+    folder: Path,
+    inputs: tuple[str, ...] = ("input_ids", "attention_mask"),
+    kind: int = TensorProto.INT64,
+    **changes: Any,
+) -> Path:
     """Write a folder as others write it: a graph that looks each piece's logits up, no manifest, no probe."""
     tokenizer = unigram()
     folder.mkdir()
@@ -49,7 +61,9 @@ def foreign(folder: Path, inputs: tuple[str, ...] = ("input_ids", "attention_mas
         "pad_token_id": 1,
     }
     (folder / "config.json").write_text(json.dumps(config))
-    table = RNG.normal(size=(tokenizer.get_vocab_size(), changes.get("outputs", len(LABELS)))).astype(np.float32)
+    table = RNG.normal(size=(tokenizer.get_vocab_size(), changes.get("outputs", len(LABELS)))).astype(
+        np.float32
+    )
     nodes = [helper.make_node("Gather", ["table", inputs[0]], ["seen"])]
     total = "seen"
     for name in inputs[1:]:  # all used: none may be dropped
@@ -65,11 +79,21 @@ def foreign(folder: Path, inputs: tuple[str, ...] = ("input_ids", "attention_mas
         nodes,
         "foreign",
         [helper.make_tensor_value_info(name, kind, size) for name in inputs],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [*size, changes.get("declared", "labels")])],
+        [
+            helper.make_tensor_value_info(
+                "logits", TensorProto.FLOAT, [*size, changes.get("declared", "labels")]
+            )
+        ],
         [numpy_helper.from_array(table, "table"), numpy_helper.from_array(np.array([-1]), "last")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    onnx.save(model, folder / "model.onnx", save_as_external_data=changes.get("external", False), location="model.onnx.data", size_threshold=256)
+    onnx.save(
+        model,
+        folder / "model.onnx",
+        save_as_external_data=changes.get("external", False),
+        location="model.onnx.data",
+        size_threshold=256,
+    )
     return folder
 
 
@@ -87,17 +111,28 @@ def copy(shared_onnx: Path, tmp_path: Path) -> Path:
     return folder
 
 
-# ---- what others exported -------------------------------------------------------------------------------------------
+# ---- what others exported
+# -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", [TensorProto.INT64, TensorProto.INT32])
 @pytest.mark.parametrize(
-    "inputs", [("input_ids",), ("input_ids", "attention_mask"), ("input_ids", "attention_mask", "token_type_ids"), ("input_ids", "token_type_ids")]
+    "inputs",
+    [
+        ("input_ids",),
+        ("input_ids", "attention_mask"),
+        ("input_ids", "attention_mask", "token_type_ids"),
+        ("input_ids", "token_type_ids"),
+    ],
 )
 def test_foreign_graphs(inputs: tuple[str, ...], kind: int, tmp_path: Path) -> None:
     folder = foreign(tmp_path / "m", inputs, kind)
     tagger = load_onnx(folder)
-    table = next(numpy_helper.to_array(t) for t in onnx.load(folder / "model.onnx").graph.initializer if t.name == "table")
+    table = next(
+        numpy_helper.to_array(t)
+        for t in onnx.load(folder / "model.onnx").graph.initializer
+        if t.name == "table"
+    )
     logits = tagger.logits(WORDS)
     assert [len(rows) for rows in logits] == [len(words) for words in WORDS]
     ids = tagger.encoder.tokenizer.encode(WORDS[1], is_pretokenized=True).ids
@@ -109,7 +144,9 @@ def test_foreign_graphs(inputs: tuple[str, ...], kind: int, tmp_path: Path) -> N
 def test_external_data(tmp_path: Path) -> None:
     folder = foreign(tmp_path / "m", external=True)
     assert (folder / "model.onnx.data").is_file()
-    assert open_folder(folder).size_bytes == sum((folder / name).stat().st_size for name in ("model.onnx", "model.onnx.data"))
+    assert open_folder(folder).size_bytes == sum(
+        (folder / name).stat().st_size for name in ("model.onnx", "model.onnx.data")
+    )
     assert len(load_onnx(folder).tag(WORDS)[0]) == 4
     digest = open_folder(folder).digest()
     data = bytearray((folder / "model.onnx.data").read_bytes())
@@ -131,7 +168,9 @@ def test_external_data(tmp_path: Path) -> None:
         (("input_ids",), {"size": (1, 8)}, "fails on 6 × 32 pieces"),
     ],
 )
-def test_what_does_not_fit_is_one_line(inputs: tuple[str, ...], changes: dict[str, Any], said: str, tmp_path: Path) -> None:
+def test_what_does_not_fit_is_one_line(
+    inputs: tuple[str, ...], changes: dict[str, Any], said: str, tmp_path: Path
+) -> None:
     folder = foreign(tmp_path / "m", inputs, **changes)
     with pytest.raises(ModelError, match=said) as error:
         load_onnx(folder).whole().tag(WORDS)
@@ -154,7 +193,8 @@ def test_what_is_not_exported_is_said(shared_model) -> None:
         load_exported(shared_model("camembert"))
 
 
-# ---- ours, damaged -----------------------------------------------------------------------------------------------------
+# ---- ours, damaged
+# -----------------------------------------------------------------------------------------------------
 
 
 def test_it_is_its_parent(shared_model, shared_onnx: Path) -> None:
@@ -191,7 +231,9 @@ def test_without_its_probe_it_is_refused(shared_onnx: Path, tmp_path: Path) -> N
     manifest = json.loads((folder / MANIFEST).read_text())
     del manifest["files"][PROBE]
     (folder / MANIFEST).write_text(json.dumps(manifest))
-    with pytest.raises(ModelError, match="has no probe, so nothing proves it on this CPU; export or quantize it again"):
+    with pytest.raises(
+        ModelError, match="has no probe, so nothing proves it on this CPU; export or quantize it again"
+    ):
         load_onnx(folder)
 
 
@@ -204,7 +246,10 @@ def test_tampered_weights_are_refused_by_the_probe(fill: float, copy: Path) -> N
     array[:, :8] = fill
     tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
     onnx.save(model, copy / "model.onnx")
-    with pytest.raises(ModelError, match=r"\(fp32, made for any\) gives other results on this CPU .*A file may be damaged; it is refused") as error:
+    with pytest.raises(
+        ModelError,
+        match=r"\(fp32, made for any\) gives other results on this CPU .*A file may be damaged; it is refused",
+    ) as error:
         load_onnx(copy)
     one_line(error)
 
@@ -225,19 +270,33 @@ def test_labels_that_do_not_fit_the_graph(copy: Path) -> None:
     config = json.loads((copy / "config.json").read_text())
     config["id2label"]["5"] = "I-NEW"
     (copy / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ModelError, match=r"config\.json names 6 labels|6 labels are named in config\.json|the probe has 5 labels") as error:
+    with pytest.raises(
+        ModelError,
+        match=r"config\.json names 6 labels|6 labels are named in config\.json|the probe has 5 labels",
+    ) as error:
         load_onnx(copy)
     one_line(error)
 
 
-def test_what_is_nothing_like_its_parent_is_refused_however_it_was_made(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(OnnxTagger, "forward", lambda _self, ids, _mask: np.zeros((*ids.shape, 5), np.float32))
-    with pytest.raises(ModelError, match=r"on its probe \d+\.\d% of the tags differ .*logits are off by 1\.\d\d \(there: 0\.00\)"):
+def test_what_is_nothing_like_its_parent_is_refused_however_it_was_made(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        OnnxTagger, "forward", lambda _self, ids, _mask: np.zeros((*ids.shape, 5), np.float32)
+    )
+    with pytest.raises(
+        ModelError,
+        match=r"on its probe \d+\.\d% of the tags differ .*logits are off by 1\.\d\d \(there: 0\.00\)",
+    ):
         load_onnx(copy)
     found = Agreement(0.0, 1.2)
     arrays, about = (
         load_file(copy / PROBE),
-        {"made": json.dumps({"same_tags": found.same_tags, "error": found.error}), "scheme": "u8u8", "target": "x"},
+        {
+            "made": json.dumps({"same_tags": found.same_tags, "error": found.error}),
+            "scheme": "u8u8",
+            "target": "x",
+        },
     )
     save_file(arrays, copy / PROBE, about)
     with pytest.raises(ModelError, match=r"logits are off by 1\.\d\d \(there: 1\.20\)"):
@@ -245,18 +304,33 @@ def test_what_is_nothing_like_its_parent_is_refused_however_it_was_made(copy: Pa
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"), [([], "This CPU lacks VNNI, without which"), (["avx2", "avx_vnni"], "says it has VNNI.*it is emulated, or a file is damaged")]
+    ("flags", "said"),
+    [
+        ([], "This CPU lacks VNNI, without which"),
+        (["avx2", "avx_vnni"], "says it has VNNI.*it is emulated, or a file is damaged"),
+    ],
 )
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="about CPUs of x86")
-def test_the_missing_instructions_are_named(flags: list[str], said: str, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_missing_instructions_are_named(
+    flags: list[str], said: str, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "environment", lambda: {"cpu": "A CPU", "cpu_flags": flags})
-    monkeypatch.setattr(OnnxTagger, "forward", lambda _self, ids, _mask: np.zeros((*ids.shape, 5), np.float32))
-    save_file(load_file(copy / PROBE), copy / PROBE, {"made": '{"same_tags": 0.99, "error": 0.02}', "scheme": "u8s8", "target": "vnni"})
-    with pytest.raises(ModelError, match=said + r".*Make one for this CPU: affineur quantize PARENT --for avx2 -o OUT"):
+    monkeypatch.setattr(
+        OnnxTagger, "forward", lambda _self, ids, _mask: np.zeros((*ids.shape, 5), np.float32)
+    )
+    save_file(
+        load_file(copy / PROBE),
+        copy / PROBE,
+        {"made": '{"same_tags": 0.99, "error": 0.02}', "scheme": "u8s8", "target": "vnni"},
+    )
+    with pytest.raises(
+        ModelError, match=said + r".*Make one for this CPU: affineur quantize PARENT --for avx2 -o OUT"
+    ):
         load_onnx(copy)
 
 
-# ---- sessions --------------------------------------------------------------------------------------------------------------
+# ---- sessions
+# --------------------------------------------------------------------------------------------------------------
 
 
 def test_threads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -293,7 +367,13 @@ def test_batches_side_by_side_give_what_one_by_one_do(shared_onnx: Path) -> None
             return super().open(threads)
 
     one, many = (
-        OnnxTagger(open_session(shared_onnx / "model.onnx", 2), Encoder.from_folder(shared_onnx, folder.config), folder.labels, 32, more)
+        OnnxTagger(
+            open_session(shared_onnx / "model.onnx", 2),
+            Encoder.from_folder(shared_onnx, folder.config),
+            folder.labels,
+            32,
+            more,
+        )
         for more in (None, Watched(shared_onnx / "model.onnx"))
     )
     many.beside_from = 3
@@ -303,7 +383,9 @@ def test_batches_side_by_side_give_what_one_by_one_do(shared_onnx: Path) -> None
     assert len(plan_batches([len(w) for w in many.encoder.windows(sentences[:3])], 32)) == 2
     assert many.tag(sentences[:3]) == one.tag(sentences[:3])
     assert opened == [], "so few batches need no second session"
-    for ours, theirs in zip(many.logits(sentences) + many.logits(sentences), one.logits(sentences) * 2, strict=True):
+    for ours, theirs in zip(
+        many.logits(sentences) + many.logits(sentences), one.logits(sentences) * 2, strict=True
+    ):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
     assert opened == [1], "loaded once"
     assert many.tag(sentences[:1]) == one.tag(sentences[:1])
@@ -316,7 +398,11 @@ def test_batches_side_by_side_give_what_one_by_one_do(shared_onnx: Path) -> None
 def test_the_budget_follows_the_threads(shared_onnx: Path) -> None:
     folder = open_folder(shared_onnx)
     for threads in (1, 2):
-        tagger = OnnxTagger(open_session(shared_onnx / "model.onnx", threads), Encoder.from_folder(shared_onnx, folder.config), folder.labels)
+        tagger = OnnxTagger(
+            open_session(shared_onnx / "model.onnx", threads),
+            Encoder.from_folder(shared_onnx, folder.config),
+            folder.labels,
+        )
         assert tagger.budget == BUDGET_PER_THREAD * threads
 
 
@@ -324,7 +410,10 @@ def test_eight_bits_without_a_probe_are_refused(shared_int8: Path, tmp_path: Pat
     shutil.copytree(shared_int8, tmp_path / "bare")
     for name in (MANIFEST, PROBE, "export_info.json"):
         (tmp_path / "bare" / name).unlink()
-    with pytest.raises(ModelError, match=r"multiplies in eight bits \(MatMulIntegerToFloat\) and has no probe.*affineur quantize PARENT"):
+    with pytest.raises(
+        ModelError,
+        match=r"multiplies in eight bits \(MatMulIntegerToFloat\) and has no probe.*affineur quantize PARENT",
+    ):
         load_onnx(tmp_path / "bare")
 
 
@@ -346,7 +435,9 @@ def test_labels_that_changed_places_are_refused(copy: Path) -> None:
         load_onnx(copy)
 
 
-@pytest.mark.parametrize(("size", "batches"), [(16_000_000, 2), (16_000_001, 8), (160_000_000, 8), (160_000_001, None)])
+@pytest.mark.parametrize(
+    ("size", "batches"), [(16_000_000, 2), (16_000_001, 8), (160_000_000, 8), (160_000_001, None)]
+)
 def test_heavier_models_go_side_by_side_with_more_batches_or_never(
     shared_onnx: Path, monkeypatch: pytest.MonkeyPatch, size: int, batches: int | None
 ) -> None:
@@ -367,13 +458,18 @@ def test_a_graph_that_was_replaced_is_not_loaded_beside_the_one_that_was_proved(
     (tmp_path / "other").replace(graph)
     assert early.tag(sentences) == wanted, "one by one"
     assert late.tag(sentences) == wanted
-    with pytest.raises(ModelError, match=r"model\.onnx is not the file any more that was loaded and proved before; load the model again"):
+    with pytest.raises(
+        ModelError,
+        match=r"model\.onnx is not the file any more that was loaded and proved before; load the model again",
+    ):
         late.tag([["Paris"]])
     graph.unlink()
     assert early.tag(sentences) == wanted
 
 
-def test_the_end_of_a_stream_does_not_load_the_graph_again(shared_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_end_of_a_stream_does_not_load_the_graph_again(
+    shared_onnx: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     tagger = load_onnx(shared_onnx)
     tagger.beside_from = 8

@@ -19,7 +19,9 @@ from affineur.runtime.openvino import OpenVinoTagger, load_openvino
 
 from .test_onnx import LABELS, WORDS, foreign
 
-openvino = pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install 'affineur[openvino]'")
+openvino = pytest.importorskip(
+    "openvino", reason="OpenVINO is not installed: pip install 'affineur[openvino]'"
+)
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +34,9 @@ def shared_openvino(shared_onnx: Path, tmp_path_factory: pytest.TempPathFactory)
 
 
 def convert(folder: Path) -> None:
-    openvino.save_model(openvino.convert_model(folder / "model.onnx"), folder / "openvino_model.xml", compress_to_fp16=False)
+    openvino.save_model(
+        openvino.convert_model(folder / "model.onnx"), folder / "openvino_model.xml", compress_to_fp16=False
+    )
     (folder / "model.onnx").unlink()
 
 

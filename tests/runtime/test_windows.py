@@ -71,21 +71,47 @@ def test_a_short_sentence_is_one_window_as_the_tokenizer_makes_it(tokenizer: Tok
 def test_known_pieces() -> None:
     encoder = Encoder(unigram(), 64, 1)
     (window,) = encoder.windows([["Marie", "à", "Paris"]])
-    assert [encoder.tokenizer.id_to_token(i) for i in window.ids] == ["<s>", "▁Mar", "ie", "▁à", "▁Paris", "</s>"]
+    assert [encoder.tokenizer.id_to_token(i) for i in window.ids] == [
+        "<s>",
+        "▁Mar",
+        "ie",
+        "▁à",
+        "▁Paris",
+        "</s>",
+    ]
     assert window.positions == (1, 3, 4)
     encoder = Encoder(wordpiece(), 64, 0)
     (window,) = encoder.windows([["Marie", "L'M", "Paris"]])
-    assert [encoder.tokenizer.id_to_token(i) for i in window.ids] == ["[CLS]", "Mar", "##ie", "L", "'", "M", "Paris", "[SEP]"]
+    assert [encoder.tokenizer.id_to_token(i) for i in window.ids] == [
+        "[CLS]",
+        "Mar",
+        "##ie",
+        "L",
+        "'",
+        "M",
+        "Paris",
+        "[SEP]",
+    ]
     assert window.positions == (1, 3, 6)
     encoder = Encoder(byte_bpe(), 64, 1)
     (window,) = encoder.windows([["de", "Paris", "é"]])
-    assert [encoder.tokenizer.id_to_token(i) for i in window.ids] == ["<s>", "Ġde", "ĠParis", "Ġ", "Ã", "©", "</s>"]
+    assert [encoder.tokenizer.id_to_token(i) for i in window.ids] == [
+        "<s>",
+        "Ġde",
+        "ĠParis",
+        "Ġ",
+        "Ã",
+        "©",
+        "</s>",
+    ]
     assert window.positions == (1, 2, 3)
 
 
 def test_a_byte_level_part_of_a_sequence_is_found_too() -> None:
     tokenizer = byte_bpe()
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(), pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
     (window,) = Encoder(tokenizer, 64, 1).windows([["de", "Paris"]])
     assert [tokenizer.id_to_token(i) for i in window.ids[1:-1]] == ["Ġde", "ĠParis"]
 
@@ -150,9 +176,41 @@ def test_a_word_longer_than_the_window() -> None:
 
 HOSTILE = st.one_of(
     st.sampled_from(
-        ["Marie", "Paris", "de", "L'", ".", "", " ", "\x00", "\x7f", "\u200b", "\u200d", "\ufeff", "\u00ad", "\u0301", "\u00a0", "a\u2028b"]
+        [
+            "Marie",
+            "Paris",
+            "de",
+            "L'",
+            ".",
+            "",
+            " ",
+            "\x00",
+            "\x7f",
+            "\u200b",
+            "\u200d",
+            "\ufeff",
+            "\u00ad",
+            "\u0301",
+            "\u00a0",
+            "a\u2028b",
+        ]
     ),
-    st.sampled_from(["\ud800", "a\udfffb", "\ud83d\ude00", "👩‍💻", "e\u0301te\u0301", "▁", "Ġ", "##", "<s>", "[SEP]", "</s>", "<unk>"]),
+    st.sampled_from(
+        [
+            "\ud800",
+            "a\udfffb",
+            "\ud83d\ude00",
+            "👩‍💻",
+            "e\u0301te\u0301",
+            "▁",
+            "Ġ",
+            "##",
+            "<s>",
+            "[SEP]",
+            "</s>",
+            "<unk>",
+        ]
+    ),
     st.text(max_size=8),
     st.integers(1, 60).map(lambda n: "b" * n),
 )
@@ -179,7 +237,9 @@ def test_nothing_gives_no_window(tokenizer: Tokenizer, sentences: list[list[str]
 
 def test_words_without_pieces_are_in_no_window() -> None:
     encoder = Encoder(wordpiece(), 16, 0)
-    windows = list(encoder.windows([["\x00", "Paris", "\u200b", "\x07\x7f", "de"], ["\x00", "\ufeff"], [""], ["de"]]))
+    windows = list(
+        encoder.windows([["\x00", "Paris", "\u200b", "\x07\x7f", "de"], ["\x00", "\ufeff"], [""], ["de"]])
+    )
     assert [(w.sentence, w.words, w.positions) for w in windows] == [(0, (1, 4), (1, 2)), (3, (0,), (1,))]
 
 

@@ -1,4 +1,6 @@
-"""The embedded corpus is well-formed, its splits do not overlap, and what is committed is what the generator writes."""
+"""The embedded corpus is well-formed, its splits do not overlap, and what is committed is what the generator
+writes.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,11 @@ def test_every_split_is_well_formed_io_with_every_label(splits: dict[str, Corpus
 def test_sizes(splits: dict[str, Corpus]) -> None:
     assert len(splits["train"]) + len(splits["dev"]) >= 2000
     assert len(splits["test"]) >= 300
-    templates = [line for line in (files("affineur.sample") / "source" / "templates.txt").read_text("utf-8").splitlines() if line and line[0] != "#"]
+    templates = [
+        line
+        for line in (files("affineur.sample") / "source" / "templates.txt").read_text("utf-8").splitlines()
+        if line and line[0] != "#"
+    ]
     assert len(set(templates)) >= 150
 
 
@@ -50,7 +56,9 @@ def test_four_domains_are_in_the_test_set() -> None:
 def test_what_is_committed_is_what_the_sources_give(tmp_path, splits: dict[str, Corpus]) -> None:
     write(tmp_path)
     for name in splits:
-        assert (tmp_path / f"{name}.conll").read_bytes() == (sample.data() / f"{name}.conll").read_bytes(), f"regenerate {name}.conll"
+        assert (tmp_path / f"{name}.conll").read_bytes() == (sample.data() / f"{name}.conll").read_bytes(), (
+            f"regenerate {name}.conll"
+        )
 
 
 def test_generator_is_seeded() -> None:

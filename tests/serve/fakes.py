@@ -1,4 +1,6 @@
-"""Small servers that speak the Hugging Face token-classification schema, well or badly, each in a thread of this process."""
+"""Small servers that speak the Hugging Face token-classification schema, well or badly, each in a thread of
+this process.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +16,34 @@ from typing import Any
 #: Names the fake knows, written down here and not taken from the probe's own list.
 NAMES = {
     **dict.fromkeys(
-        ("Marie Curie", "Jean Dupuis", "Sophie Marchand", "Paul Martin", "Thomas Petit", "Isabelle Moreau", "Camille Roussel"),
+        (
+            "Marie Curie",
+            "Jean Dupuis",
+            "Sophie Marchand",
+            "Paul Martin",
+            "Thomas Petit",
+            "Isabelle Moreau",
+            "Camille Roussel",
+        ),
         "PER",
     ),
     **dict.fromkeys(("Anne Lambert", "Hugo Mercier", "Julien Faure"), "PER"),
-    **dict.fromkeys(("Varsovie", "Lyon", "Marseille", "Lille", "Bordeaux", "Italie", "Grèce", "Paris", "Nantes", "Rennes", "Toulouse"), "LOC"),
+    **dict.fromkeys(
+        (
+            "Varsovie",
+            "Lyon",
+            "Marseille",
+            "Lille",
+            "Bordeaux",
+            "Italie",
+            "Grèce",
+            "Paris",
+            "Nantes",
+            "Rennes",
+            "Toulouse",
+        ),
+        "LOC",
+    ),
     **dict.fromkeys(("Belgique", "Canada", "Espagne"), "LOC"),
     **dict.fromkeys(("Banque de France", "Airbus", "SNCF", "Michelin"), "ORG"),
 }
@@ -26,7 +51,10 @@ NAMES = {
 
 def entities(text: str) -> list[dict[str, Any]]:
     found = [(text.index(name), name, kind) for name, kind in NAMES.items() if name in text]
-    return [{"entity_group": kind, "score": 0.99, "word": name, "start": at, "end": at + len(name)} for at, name, kind in sorted(found)]
+    return [
+        {"entity_group": kind, "score": 0.99, "word": name, "start": at, "end": at + len(name)}
+        for at, name, kind in sorted(found)
+    ]
 
 
 @dataclass
@@ -34,7 +62,9 @@ class Fake:
     """What a server does; ``answer`` makes the entities of one text of a request's body."""
 
     answer: Callable[[str, dict[str, Any]], list[Any]] = lambda text, _: entities(text)
-    handle: Callable[[Any, dict[str, Any]], bool] | None = None  # answers the request itself where it returns True
+    handle: Callable[[Any, dict[str, Any]], bool] | None = (
+        None  # answers the request itself where it returns True
+    )
     bodies: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -43,13 +73,21 @@ class Fake:
 
     def reply(self, body: dict[str, Any]) -> Any:
         inputs = body["inputs"]
-        return self.answer(inputs, body) if isinstance(inputs, str) else [self.answer(text, body) for text in inputs]
+        return (
+            self.answer(inputs, body)
+            if isinstance(inputs, str)
+            else [self.answer(text, body) for text in inputs]
+        )
 
 
 def send(handler: BaseHTTPRequestHandler, status: int, value: Any, **headers: str) -> None:
     raw = value.encode() if isinstance(value, str) else json.dumps(value).encode()
     handler.send_response(status)
-    for name, text in {"Content-Type": "application/json", **headers, "Content-Length": str(len(raw))}.items():
+    for name, text in {
+        "Content-Type": "application/json",
+        **headers,
+        "Content-Length": str(len(raw)),
+    }.items():
         handler.send_header(name.replace("_", "-"), text)
     handler.end_headers()
     handler.wfile.write(raw)
@@ -106,11 +144,17 @@ def overloaded(limit: int) -> Callable[[Any, dict[str, Any]], bool]:
 
     def handle(handler: Any, body: dict[str, Any]) -> bool:
         if not busy.acquire(blocking=False):
-            send(handler, 429, {"error": "Model is overloaded", "error_type": "overloaded"}, Retry_After="0.02")
+            send(
+                handler, 429, {"error": "Model is overloaded", "error_type": "overloaded"}, Retry_After="0.02"
+            )
             return True
         try:
             time.sleep(0.005)
-            send(handler, 200 if body["inputs"] != "" else 400, [] if body["inputs"] == "" else Fake().reply(body))
+            send(
+                handler,
+                200 if body["inputs"] != "" else 400,
+                [] if body["inputs"] == "" else Fake().reply(body),
+            )
         finally:
             busy.release()
         return True

@@ -86,7 +86,9 @@ class Held:
     def metric(self, name: str) -> float:
         """Return a figure without labels, or the sum over them."""
         text = self.service.metrics.text()[0].decode()
-        return sum(float(value) for value in re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)$", text, re.MULTILINE))
+        return sum(
+            float(value) for value in re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)$", text, re.MULTILINE)
+        )
 
     def ids(self, text: str) -> tuple[int, ...]:
         """Return the pieces of a short text."""
@@ -99,13 +101,21 @@ class Held:
         return self.metric("ner_waiting_inputs"), self.metric("ner_waiting_tokens")
 
 
-def ask(connection: http.client.HTTPConnection, body: Any, path: str = "/", **headers: str) -> tuple[int, Any, dict[str, str]]:
+def ask(
+    connection: http.client.HTTPConnection, body: Any, path: str = "/", **headers: str
+) -> tuple[int, Any, dict[str, str]]:
     """Send a request on a connection, and return status, body and headers of the answer."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    connection.request("GET" if body is None else "POST", path, None if body is None else json.dumps(body), named)
+    connection.request(
+        "GET" if body is None else "POST", path, None if body is None else json.dumps(body), named
+    )
     response = connection.getresponse()
     raw = response.read()
-    return response.status, json.loads(raw) if raw[:1] in (b"{", b"[") else raw.decode(), {k.lower(): v for k, v in response.getheaders()}
+    return (
+        response.status,
+        json.loads(raw) if raw[:1] in (b"{", b"[") else raw.decode(),
+        {k.lower(): v for k, v in response.getheaders()},
+    )
 
 
 @contextlib.contextmanager
@@ -113,7 +123,11 @@ def on_port(held: Held, keys: tuple[Key, ...] = ()) -> Iterator[Held]:
     """Serve it in a thread."""
     listener = socket.create_server(("127.0.0.1", 0))
     held.port = listener.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(create_app(held.service, lambda: keys), log_config=None, access_log=False, lifespan="off"))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(held.service, lambda: keys), log_config=None, access_log=False, lifespan="off"
+        )
+    )
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:
@@ -128,7 +142,9 @@ def on_port(held: Held, keys: tuple[Key, ...] = ()) -> Iterator[Held]:
 
 @contextlib.contextmanager
 def logged() -> Iterator[Callable[[], list[dict[str, Any]]]]:
-    """Log as the endpoint does; gives what returns the lines as a reader of standard error sees them, each of which must be JSON."""
+    """Log as the endpoint does; gives what returns the lines as a reader of standard error sees them, each of
+    which must be JSON.
+    """
     stream = io.StringIO()
     loggers = [logging.getLogger(name) for name in ("affineur.serve", "uvicorn", "asyncio")]
     before = [(logger.handlers, logger.propagate, logger.level) for logger in loggers]

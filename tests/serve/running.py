@@ -33,10 +33,22 @@ class Running:
     def __init__(self, folder: Path, *arguments: object, **environment: str) -> None:
         self.told, self._errors = folder / "told.json", folder / "stderr"
         self.told.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "affineur.cli.main", "serve", *map(str, arguments), "--json", str(self.told)]
+        command = [
+            sys.executable,
+            "-m",
+            "affineur.cli.main",
+            "serve",
+            *map(str, arguments),
+            "--json",
+            str(self.told),
+        ]
         with self._errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                command, stdout=subprocess.DEVNULL, stderr=errors, env={**os.environ, **environment}, start_new_session=True
+                command,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                env={**os.environ, **environment},
+                start_new_session=True,
             )
 
     @property
@@ -47,7 +59,11 @@ class Running:
     @property
     def log(self) -> list[dict[str, Any]]:
         """Lines of the log until now."""
-        return [json.loads(line) for line in self.errors.splitlines() if line.startswith("{") and line.endswith("}")]
+        return [
+            json.loads(line)
+            for line in self.errors.splitlines()
+            if line.startswith("{") and line.endswith("}")
+        ]
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """Lines of one kind."""
@@ -92,10 +108,12 @@ def running(folder: Path, *arguments: object, **environment: str) -> Iterator[Ru
 
 
 class Load:
-    """Threads that ask without a pause, half of them on connections that stay, until the endpoint is not there any more.
+    """Threads that ask without a pause, half of them on connections that stay, until the endpoint is not
+    there any more.
 
     Attributes:
-        outcomes: How many requests got which status, and how many were ``lost``: sent on a connection that then gave no answer.
+        outcomes: How many requests got which status, and how many were ``lost``: sent on a connection that
+            then gave no answer.
         answered: Identities of the requests that got an answer.
     """
 

@@ -1,4 +1,6 @@
-"""The queue before the engine, against an engine that writes down what it sees and waits until it is told to go on."""
+"""The queue before the engine, against an engine that writes down what it sees and waits until it is told to
+go on.
+"""
 
 from __future__ import annotations
 
@@ -138,7 +140,11 @@ def run_held(engine: Engine, batcher: Batcher, waiters: Sequence[Waiter]) -> lis
 def test_padded_tokens_stay_within_the_budget_but_for_a_window_alone(make: Make) -> None:
     rng = random.Random(1)
     engine, ear = Engine(64), Ear()
-    seen = run_held(engine, make(engine, ear), [Waiter([window(rng.randint(1, 100), i) for i in range(rng.randint(1, 6))]) for _ in range(60)])
+    seen = run_held(
+        engine,
+        make(engine, ear),
+        [Waiter([window(rng.randint(1, 100), i) for i in range(rng.randint(1, 6))]) for _ in range(60)],
+    )
     assert all(len(batch) == 1 or len(batch) * max(map(len, batch)) <= 64 for batch in seen)
     assert any(len(batch) == 1 and len(batch[0]) > 64 for batch in seen)
     assert ear.batches[1:] == [(len(batch), len(batch) * max(map(len, batch))) for batch in seen]
@@ -154,12 +160,18 @@ def test_windows_of_equal_length_are_computed_together(make: Make) -> None:
 
 def test_first_come_first_served_where_lengths_do_not_count(make: Make) -> None:
     engine = Engine(64)
-    seen = run_held(engine, make(engine, by_length=False), [Waiter([window(length, i)]) for i, length in enumerate([8, 60, 8, 8, 60, 1])])
+    seen = run_held(
+        engine,
+        make(engine, by_length=False),
+        [Waiter([window(length, i)]) for i, length in enumerate([8, 60, 8, 8, 60, 1])],
+    )
     assert [ids[0] for batch in seen for ids in batch] == [0, 1, 2, 3, 4, 5]
 
 
 def test_a_long_window_is_overtaken_for_a_bounded_time(make: Make) -> None:
-    """By the clock of arrivals: who came less than ``age`` later may pass, who came more than that later may not."""
+    """By the clock of arrivals: who came less than ``age`` later may pass, who came more than that later may
+    not.
+    """
     engine = Engine(64)
     batcher = make(engine, age=0.5)
     long, soon, late = Waiter([window(64, 1)]), Waiter([window(40, 2)]), Waiter([window(40, 3)])
@@ -209,7 +221,11 @@ def test_expired_jobs_are_dropped_before_they_are_computed(make: Make) -> None:
     assert late.times == 1
 
 
-@pytest.mark.parametrize("error", [ValueError("Marie Duval"), SystemExit(3), KeyboardInterrupt(), MemoryError(), ModelError("damaged")], ids=repr)
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("Marie Duval"), SystemExit(3), KeyboardInterrupt(), MemoryError(), ModelError("damaged")],
+    ids=repr,
+)
 def test_a_poisoned_window_fails_its_own_job_alone(make: Make, error: BaseException, told: Told) -> None:
     engine = Engine(error=error)
     batcher = make(engine)
@@ -225,7 +241,9 @@ def test_a_poisoned_window_fails_its_own_job_alone(make: Make, error: BaseExcept
     after = Waiter([window(2, 9)])
     batcher.submit(after.job)
     assert after.wait().error is None
-    assert [line["exception"] for line in told()] == ([] if isinstance(error, ModelError) else [type(error).__name__])
+    assert [line["exception"] for line in told()] == (
+        [] if isinstance(error, ModelError) else [type(error).__name__]
+    )
     assert "Marie" not in json.dumps(told())
 
 
@@ -321,7 +339,12 @@ def test_a_job_without_windows_is_over_at_once(make: Make) -> None:
     assert (empty.times, empty.job.error, empty.job.rows) == (1, None, [])
 
 
-_jobs = st.lists(st.tuples(st.lists(st.integers(1, 80), max_size=5), st.sampled_from(["stay", "cancel", "poison", "late"])), max_size=30)
+_jobs = st.lists(
+    st.tuples(
+        st.lists(st.integers(1, 80), max_size=5), st.sampled_from(["stay", "cancel", "poison", "late"])
+    ),
+    max_size=30,
+)
 
 
 @given(_jobs, st.integers(1, 3), st.booleans(), st.sampled_from([0.0, 0.001]))
@@ -336,7 +359,11 @@ def test_every_job_is_over_once_with_the_rows_of_its_own_windows(
         values = [1000 * (number + 1) + i for i in range(len(lengths))]
         if fate == "poison":
             values[-1:] = [_POISON] if values else []
-        waiters.append(Waiter([window(*each) for each in zip(lengths, values, strict=True)], 0.0 if fate == "late" else 60.0))
+        waiters.append(
+            Waiter(
+                [window(*each) for each in zip(lengths, values, strict=True)], 0.0 if fate == "late" else 60.0
+            )
+        )
         batcher.submit(waiters[-1].job)
         if fate == "cancel":
             batcher.cancel(waiters[-1].job)
@@ -357,7 +384,9 @@ def test_every_job_is_over_once_with_the_rows_of_its_own_windows(
 
 
 def test_choosing_a_batch_among_thousands_is_cheap(make: Make) -> None:
-    """The thread chooses while it holds the queue's lock, which a request needs: linear in what waits would be felt, quadratic an outage."""
+    """The thread chooses while it holds the queue's lock, which a request needs: linear in what waits would
+    be felt, quadratic an outage.
+    """
     engine = Engine(512)
     batcher = make(engine)
     hold(engine, batcher)

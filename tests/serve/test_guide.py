@@ -1,4 +1,6 @@
-"""``docs/serving.md`` tells the truth: its examples are what a server answers, its tables what the code holds."""
+"""``docs/serving.md`` tells the truth: its examples are what a server answers, its tables what the code
+holds.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,13 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]
     folder = tmp_path_factory.mktemp("guarded")
     found = {}
     for name, words in (("KEY", ["web"]), ("ADMIN", ["ops", "--admin"])):
-        done = subprocess.run([sys.executable, "-m", "affineur", "key", "keys.txt", *words], cwd=folder, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "affineur", "key", "keys.txt", *words],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         found[name] = done.stdout.strip()
     return folder, found
 
@@ -80,13 +88,25 @@ def guarded(keys: tuple[Path, dict[str, str]], shared_onnx: Path, shared_int8: P
     for name, model in (("student_11L_int8", shared_int8), ("student_11L_int8_v2", shared_onnx)):
         (folder / name).symlink_to(model)
     limits = ["--max-inputs", "3", "--max-characters", "500", "--max-body", "5000"]
-    with serving("student_11L_int8", "--key-file", "keys.txt", "--also", "other=student_11L_int8_v2", *limits, cwd=folder) as url:
+    with serving(
+        "student_11L_int8",
+        "--key-file",
+        "keys.txt",
+        "--also",
+        "other=student_11L_int8_v2",
+        *limits,
+        cwd=folder,
+    ) as url:
         yield url
 
 
 def ask(command: str, url: str, **variables: str) -> str:
     done = subprocess.run(
-        ["bash", "-c", command.replace("http://127.0.0.1:8000", url)], env={**os.environ, **variables}, capture_output=True, text=True, check=False
+        ["bash", "-c", command.replace("http://127.0.0.1:8000", url)],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -118,9 +138,18 @@ def test_the_examples_with_keys_work(guarded: str, keys: tuple[Path, dict[str, s
 
 
 def status_of(url: str, path: str, body: str | None = None, key: str | None = None) -> tuple[int, Any]:
-    words = ["curl", "-s", "-w", "\n%{http_code}", f"{url}{path}", *([] if body is None else ["--data-binary", body])]
+    words = [
+        "curl",
+        "-s",
+        "-w",
+        "\n%{http_code}",
+        f"{url}{path}",
+        *([] if body is None else ["--data-binary", body]),
+    ]
     words += [] if key is None else ["-H", f"Authorization: Bearer {key}"]
-    text, _, status = subprocess.run(words, capture_output=True, text=True, check=True).stdout.rpartition("\n")
+    text, _, status = subprocess.run(words, capture_output=True, text=True, check=True).stdout.rpartition(
+        "\n"
+    )
     return int(status), text
 
 
@@ -132,14 +161,27 @@ def rows(after: str) -> list[list[str]]:
 
 
 def test_the_table_of_errors_is_complete_and_true(guarded: str, keys: tuple[Path, dict[str, str]]) -> None:
-    assert {(kind.strip("`"), int(status)) for status, kind, _ in rows("Every error has")} == set(STATUS.items())
+    assert {(kind.strip("`"), int(status)) for status, kind, _ in rows("Every error has")} == set(
+        STATUS.items()
+    )
     key, admin = keys[1]["KEY"], keys[1]["ADMIN"]
     tried = {
         "empty": [("/predict", ""), ("/predict", '{"inputs": ""}'), ("/predict", '{"inputs": []}')],
-        "not_found": [("/nowhere", None), ("/predict?model=x", '{"inputs": "a"}'), ("/v2/models/x", None), ("/v2/models/ner/versions/9/infer", "{}")],
+        "not_found": [
+            ("/nowhere", None),
+            ("/predict?model=x", '{"inputs": "a"}'),
+            ("/v2/models/x", None),
+            ("/v2/models/ner/versions/9/infer", "{}"),
+        ],
         "method_not_allowed": [("/predict", None)],
-        "too_large": [("/predict", json.dumps({"inputs": inputs})) for inputs in (["a"] * 4, "a" * 501, "a" * 5000)],
-        "validation": [("/predict", '{"inputs": 3}'), ("/predict", "{"), ("/predict", '{"inputs": "a", "parameters": {"redact_map": true}}')],
+        "too_large": [
+            ("/predict", json.dumps({"inputs": inputs})) for inputs in (["a"] * 4, "a" * 501, "a" * 5000)
+        ],
+        "validation": [
+            ("/predict", '{"inputs": 3}'),
+            ("/predict", "{"),
+            ("/predict", '{"inputs": "a", "parameters": {"redact_map": true}}'),
+        ],
     }
     for kind, requests in tried.items():
         for path, body in requests:
@@ -148,7 +190,11 @@ def test_the_table_of_errors_is_complete_and_true(guarded: str, keys: tuple[Path
     assert status_of(guarded, "/v2/models/ner/infer", "{}", key)[0] == 400
     job = status_of(guarded, "/runsync", '{"input": {"inputs": 3}}', key)
     assert (job[0], json.loads(job[1])["status"]) == (200, "FAILED")
-    assert status_of(guarded, "/predict", '{"inputs": "a"}')[0] == status_of(guarded, "/predict", '{"inputs": "a"}', key + "x")[0] == 401
+    assert (
+        status_of(guarded, "/predict", '{"inputs": "a"}')[0]
+        == status_of(guarded, "/predict", '{"inputs": "a"}', key + "x")[0]
+        == 401
+    )
     assert status_of(guarded, "/admin/reload", "{}", key)[0] == 403
     refused = status_of(guarded, "/admin/reload", '{"model": "nothing"}', admin)
     assert refused[0] == 424
@@ -156,7 +202,10 @@ def test_the_table_of_errors_is_complete_and_true(guarded: str, keys: tuple[Path
 
 
 def test_what_asks_for_a_key(guarded: str, sample: str) -> None:
-    assert "everything asks for a key but the health routes, `/ping`, `/ui`, `/docs` and `/openapi.json`" in GUIDE
+    assert (
+        "everything asks for a key but the health routes, `/ping`, `/ui`, `/docs` and `/openapi.json`"
+        in GUIDE
+    )
     assert {path for path in OPEN if "health" not in path} == {"/ping", "/ui", "/docs", "/openapi.json"}
     for path in OPEN:
         assert status_of(guarded, path)[0] == 200, path
@@ -166,8 +215,15 @@ def test_what_asks_for_a_key(guarded: str, sample: str) -> None:
 
 
 def test_the_table_of_routes_is_complete(sample: str) -> None:
-    told = {path for name, _ in rows("## Routes") for path in re.findall(r"[/…][^`, ]*", re.sub(r"\?model=NAME", "", name))}
-    told = {re.sub("NAME", "{name}", path).replace("VERSION", "{version}").replace("…", "/v2/models/{name}") for path in told}
+    told = {
+        path
+        for name, _ in rows("## Routes")
+        for path in re.findall(r"[/…][^`, ]*", re.sub(r"\?model=NAME", "", name))
+    }
+    told = {
+        re.sub("NAME", "{name}", path).replace("VERSION", "{version}").replace("…", "/v2/models/{name}")
+        for path in told
+    }
     known = set(json.loads(status_of(sample, "/openapi.json")[1])["paths"])
     assert told == known | {"/ui", "/docs", "/openapi.json"}
 
@@ -189,7 +245,10 @@ def test_limits_and_parameters_are_those_of_the_code() -> None:
 
 
 def test_the_table_of_metrics_is_complete() -> None:
-    told = {name.strip("`"): (kind, tuple(re.findall(r"`(\w+)`", labels))) for name, kind, labels, _ in rows("## Metrics")}
+    told = {
+        name.strip("`"): (kind, tuple(re.findall(r"`(\w+)`", labels)))
+        for name, kind, labels, _ in rows("## Metrics")
+    }
     collectors: list[Any] = list(Metrics()._registry._collector_to_names)
     names = {each: f"{each._name}_total" if each._type == "counter" else each._name for each in collectors}
     assert told == {names[each]: (each._type, each._labelnames) for each in collectors}

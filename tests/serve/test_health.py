@@ -45,7 +45,9 @@ def listening(endpoint: Running) -> int:
 
 def test_probes_need_no_key_and_there_is_nothing_else(tmp_path: Path, shared_onnx: Path) -> None:
     add_key(tmp_path / "keys", "web")
-    with running(tmp_path, shared_onnx, "--port", 0, "--health-port", 0, "--key-file", tmp_path / "keys") as endpoint:
+    with running(
+        tmp_path, shared_onnx, "--port", 0, "--health-port", 0, "--key-file", tmp_path / "keys"
+    ) as endpoint:
         endpoint.ready()
         port = health_port(endpoint)
         assert port != endpoint.port
@@ -82,21 +84,33 @@ def test_probes_need_no_key_and_there_is_nothing_else(tmp_path: Path, shared_onn
 def test_they_answer_while_the_model_loads(tmp_path: Path, shared_onnx: Path) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,  # the option is stronger than the variable
-        running(tmp_path, shared_onnx, "--port", 0, "--health-port", 0, PORT_HEALTH=str(taken.getsockname()[1])) as endpoint,
+        running(
+            tmp_path, shared_onnx, "--port", 0, "--health-port", 0, PORT_HEALTH=str(taken.getsockname()[1])
+        ) as endpoint,
     ):
         port, seen = listening(endpoint), set()
         while not endpoint.events("ready"):
-            seen |= {(path, at(port, path)[0]) for path in ("/health/live", "/health/ready", "/v2/health/ready", "/ping")}
+            seen |= {
+                (path, at(port, path)[0])
+                for path in ("/health/live", "/health/ready", "/v2/health/ready", "/ping")
+            }
         loading = {("/health/live", 200), ("/health/ready", 503), ("/v2/health/ready", 503), ("/ping", 204)}
-        assert loading <= seen <= loading | {("/health/ready", 200), ("/v2/health/ready", 200), ("/ping", 200)}
+        assert (
+            loading <= seen <= loading | {("/health/ready", 200), ("/v2/health/ready", 200), ("/ping", 200)}
+        )
 
 
 @contextlib.contextmanager
 def half_sent(endpoint: Running) -> Iterator[Callable[[], bytes]]:
-    """Send a request but for its last byte, so that a drain waits for it; gives what sends that and returns the answer."""
+    """Send a request but for its last byte, so that a drain waits for it; gives what sends that and returns
+    the answer.
+    """
     body = json.dumps({"inputs": TEXT}).encode()
     with socket.create_connection(("127.0.0.1", endpoint.port), timeout=30) as client:
-        client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body[:-1])
+        client.sendall(
+            b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+            + body[:-1]
+        )
 
         def rest() -> bytes:
             client.sendall(body[-1:])
@@ -112,7 +126,10 @@ def test_they_answer_until_the_end_of_a_drain(tmp_path: Path, shared_onnx: Path)
         with half_sent(endpoint) as rest:
             endpoint.process.send_signal(signal.SIGTERM)
             until(lambda: refused(endpoint.port))
-            assert at(port, "/health/ready") == (503, {"error": "the endpoint is stopping", "error_type": "unhealthy"})
+            assert at(port, "/health/ready") == (
+                503,
+                {"error": "the endpoint is stopping", "error_type": "unhealthy"},
+            )
             assert [at(port, path)[0] for path in ("/health/live", "/ping")] == [200, 503]
             assert rest().startswith(b"HTTP/1.1 200 ")
         assert endpoint.process.wait(10) == 0
@@ -160,7 +177,9 @@ def test_every_worker_answers(tmp_path: Path, shared_onnx: Path) -> None:
         assert len(workers) == 2
         for held in workers:  # the other one answers
             os.kill(held, signal.SIGSTOP)
-            until(lambda held=held: children(endpoint.process.pid)[held] == "T")  # until then it may accept one
+            until(
+                lambda held=held: children(endpoint.process.pid)[held] == "T"
+            )  # until then it may accept one
             assert [at(port, path)[0] for path in PROBES] == [200] * 6
             assert at(port, "/", {"inputs": TEXT})[0] == 404
             os.kill(held, signal.SIGCONT)
@@ -177,23 +196,31 @@ def test_an_event_loop_that_hangs_is_not_ready_and_then_not_live(tmp_path: Path,
         "    app._SLOW, app._STUCK = 0.5, 2.0\n"
         "    signal.signal(signal.SIGUSR1, lambda *_: time.sleep(5))\n"  # in the main thread, whose loop waits for it
     )
-    with running(tmp_path, shared_onnx, "--port", 0, "--health-port", 0, PYTHONPATH=str(tmp_path)) as endpoint:
+    with running(
+        tmp_path, shared_onnx, "--port", 0, "--health-port", 0, PYTHONPATH=str(tmp_path)
+    ) as endpoint:
         endpoint.ready()
         port = health_port(endpoint)
         live = ("/health/live", "/v2/health/live")
         assert [at(port, path)[0] for path in PROBES] == [200] * 6
         endpoint.process.send_signal(signal.SIGUSR1)
         until(lambda: at(port, "/ping")[0] == 503)
-        assert {path: at(port, path)[0] for path in PROBES} == {path: 200 if path in live else 503 for path in PROBES}
+        assert {path: at(port, path)[0] for path in PROBES} == {
+            path: 200 if path in live else 503 for path in PROBES
+        }
         until(lambda: at(port, "/health/live")[0] == 503)
         assert {at(port, path)[1]["error_type"] for path in PROBES} == {"unhealthy"}
         until(lambda: [at(port, path)[0] for path in PROBES] == [200] * 6)
         assert endpoint.stop() == 0
 
 
-def test_a_burst_gets_answers_or_refusals_and_probes_do_not_wait_for_it(tmp_path: Path, shared_onnx: Path) -> None:
+def test_a_burst_gets_answers_or_refusals_and_probes_do_not_wait_for_it(
+    tmp_path: Path, shared_onnx: Path
+) -> None:
     clients = 400
-    with running(tmp_path, shared_onnx, "--port", 0, "--health-port", 0, "--max-waiting", 64, "--max-inputs", 64) as endpoint:
+    with running(
+        tmp_path, shared_onnx, "--port", 0, "--health-port", 0, "--max-waiting", 64, "--max-inputs", 64
+    ) as endpoint:
         endpoint.ready()
         port, seen = health_port(endpoint), Counter[str]()
         burst = threading.Thread(target=lambda: seen.update(asyncio.run(at_once(endpoint.port, clients))))

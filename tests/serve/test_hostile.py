@@ -1,4 +1,6 @@
-"""Bodies and texts made to break a server: an answer or a documented error for each, no word of the user's in any, and it lives on."""
+"""Bodies and texts made to break a server: an answer or a documented error for each, no word of the user's in
+any, and it lives on.
+"""
 
 from __future__ import annotations
 
@@ -132,12 +134,19 @@ def test_inputs_that_are_no_texts(client: TestClient, inputs: Any) -> None:
 @pytest.mark.parametrize("parameters", PARAMETERS)
 def test_parameters_that_are_none(client: TestClient, parameters: str) -> None:
     check(client.post("/", content=f'{{"inputs": "{SECRET}", "parameters": {parameters}}}'), 422)
-    job = client.post("/runsync", content=f'{{"input": {{"inputs": "{SECRET}", "parameters": {parameters}}}}}')
+    job = client.post(
+        "/runsync", content=f'{{"input": {{"inputs": "{SECRET}", "parameters": {parameters}}}}}'
+    )
     assert job.status_code == 422 or job.json()["status"] == "FAILED"
     assert SECRET not in job.text
     if not parameters.startswith(f'{{"{SECRET}'):  # KServe has parameters of its own
         tensor = json.dumps([{"name": "args", "shape": [1], "datatype": "BYTES", "data": [SECRET]}])
-        check(client.post("/v2/models/ner/infer", content=f'{{"inputs": {tensor}, "parameters": {parameters}}}'), 400)
+        check(
+            client.post(
+                "/v2/models/ner/infer", content=f'{{"inputs": {tensor}, "parameters": {parameters}}}'
+            ),
+            400,
+        )
 
 
 @pytest.mark.parametrize("escape", ["\\ud800", "\\udc00", "\\udc00\\ud800", "\\ud800\\ud800", "\\ud83d"])
@@ -145,7 +154,10 @@ def test_parameters_that_are_none(client: TestClient, parameters: str) -> None:
 def test_lone_surrogates_are_refused(client: TestClient, route: str, escape: str) -> None:
     text = f'"{SECRET} {escape} a"'
     tensor = f'{{"name": "args", "shape": [1], "datatype": "BYTES", "data": [{text}]}}'
-    bodies = {"/runsync": f'{{"input": {{"inputs": {text}}}}}', "/v2/models/ner/infer": f'{{"inputs": [{tensor}]}}'}
+    bodies = {
+        "/runsync": f'{{"input": {{"inputs": {text}}}}}',
+        "/v2/models/ner/infer": f'{{"inputs": [{tensor}]}}',
+    }
     check(client.post(route, content=bodies.get(route, f'{{"inputs": {text}}}')), 400, 422)
 
 
@@ -157,10 +169,16 @@ def test_of_a_key_twice_the_last_counts(client: TestClient) -> None:
 @pytest.mark.parametrize("strategy", ["word", pytest.param("simple", marks=pytest.mark.slow)])
 def test_a_word_of_a_million_characters(shared_onnx: Path, strategy: str) -> None:
     word = "é" * 1_000_000
-    with loaded({"ner": shared_onnx}, Settings(max_characters=1_000_000)) as service, TestClient(create_app(service)) as client:
+    with (
+        loaded({"ner": shared_onnx}, Settings(max_characters=1_000_000)) as service,
+        TestClient(create_app(service)) as client,
+    ):
         answer = client.post("/", json={"inputs": word, "parameters": {"aggregation_strategy": strategy}})
         if answer.status_code != 200:  # more than this machine computes in time is a documented refusal
-            assert (answer.status_code, answer.json()["error_type"]) in ((413, "too_large"), (429, "overloaded"))
+            assert (answer.status_code, answer.json()["error_type"]) in (
+                (413, "too_large"),
+                (429, "overloaded"),
+            )
         else:
             hold(word, answer.json())
         assert client.get("/ping").status_code == 200
@@ -206,7 +224,11 @@ HEAD = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
 @pytest.mark.parametrize("route", [b"/", b"/runsync", b"/v2/models/ner/infer"])
 def test_a_chunked_body_over_the_limit_is_refused_while_it_comes(endpoint: Endpoint, route: bytes) -> None:
     chunk = b"4000\r\n" + b" " * 0x4000 + b"\r\n"
-    got = talk(endpoint, HEAD.replace(b" / ", b" " + route + b" ") + b"Transfer-Encoding: chunked\r\n\r\n", *[chunk] * 20)  # never ends
+    got = talk(
+        endpoint,
+        HEAD.replace(b" / ", b" " + route + b" ") + b"Transfer-Encoding: chunked\r\n\r\n",
+        *[chunk] * 20,
+    )  # never ends
     assert got.startswith(b"HTTP/1.1 413 ")
     assert b'"error_type":"too_large"' in got
     assert b"connection: close" in got.lower()
@@ -219,7 +241,9 @@ def test_a_body_that_says_it_is_over_the_limit_is_not_waited_for(endpoint: Endpo
 
 def test_a_chunked_body_within_the_limit_is_served(endpoint: Endpoint) -> None:
     body = b"".join(b"1\r\n" + bytes([byte]) + b"\r\n" for byte in b'{"inputs":"Paris"}') + b"0\r\n\r\n"
-    assert talk(endpoint, HEAD + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n" + body).startswith(b"HTTP/1.1 200 ")
+    assert talk(
+        endpoint, HEAD + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n" + body
+    ).startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize(
@@ -234,13 +258,16 @@ def test_a_chunked_body_within_the_limit_is_served(endpoint: Endpoint) -> None:
         HEAD + b"X: " + b"a" * 200_000 + b"\r\n\r\n",
         b"GET /%00%ff%2e%2e/ HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n",
         b"POST /v2/models/%ff%00/infer HTTP/1.1\r\nHost: here\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-        b"POST /?model=%ff%00 HTTP/1.1\r\nHost: here\r\nContent-Length: 14\r\nConnection: close\r\n\r\n" + b'{"inputs":"a"}',
+        b"POST /?model=%ff%00 HTTP/1.1\r\nHost: here\r\nContent-Length: 14\r\nConnection: close\r\n\r\n"
+        + b'{"inputs":"a"}',
     ],
 )
 def test_what_is_no_http_ends_nothing_but_its_connection(endpoint: Endpoint, request_: bytes) -> None:
     got = talk(endpoint, request_)
     assert not got or got.split()[1][:1] == b"4"
-    assert talk(endpoint, b"GET /ping HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+    assert talk(endpoint, b"GET /ping HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n").startswith(
+        b"HTTP/1.1 200 "
+    )
 
 
 def test_clients_that_go_leave_nothing_behind(endpoint: Endpoint) -> None:
@@ -251,7 +278,9 @@ def test_clients_that_go_leave_nothing_behind(endpoint: Endpoint) -> None:
 
     async def settled() -> bool:
         for _ in range(200):
-            if not any(model.admission.inputs or model.admission.tokens for model in endpoint.service.models.values()):
+            if not any(
+                model.admission.inputs or model.admission.tokens for model in endpoint.service.models.values()
+            ):
                 return True
             await asyncio.sleep(0.05)
         return False
@@ -300,7 +329,9 @@ def hold_everywhere(client: TestClient, text: str, strategy: str) -> None:
     for model in ("ner", "int8"):
         for ignored in (["O"], []):
             parameters = {"aggregation_strategy": strategy, "ignore_labels": ignored}
-            answer = client.post(f"/predict?model={model}", json={"inputs": [text, text], "parameters": parameters})
+            answer = client.post(
+                f"/predict?model={model}", json={"inputs": [text, text], "parameters": parameters}
+            )
             assert answer.status_code == 200, answer.text
             for found in answer.json():
                 hold(text, found, strategy == "none")
@@ -311,12 +342,18 @@ def hold_everywhere(client: TestClient, text: str, strategy: str) -> None:
 def test_strange_texts_keep_every_promise(client: TestClient, text: str, strategy: str) -> None:
     hold_everywhere(client, text, strategy)
     if strategy != "none":
-        hidden = client.post("/", json={"inputs": text, "parameters": {"aggregation_strategy": strategy, "redact": "pseudonym"}}).json()
+        hidden = client.post(
+            "/",
+            json={"inputs": text, "parameters": {"aggregation_strategy": strategy, "redact": "pseudonym"}},
+        ).json()
         hold(hidden["text"], hidden["entities"])
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(text=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=200), strategy=st.sampled_from(STRATEGIES))
+@given(
+    text=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=200),
+    strategy=st.sampled_from(STRATEGIES),
+)
 def test_any_text_keeps_every_promise(client: TestClient, text: str, strategy: str) -> None:
     hold_everywhere(client, text, strategy)
 

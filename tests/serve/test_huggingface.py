@@ -1,4 +1,6 @@
-"""Hugging Face's token-classification schema, by hand, by its official client, and against the runtime itself."""
+"""Hugging Face's token-classification schema, by hand, by its official client, and against the runtime
+itself.
+"""
 
 from __future__ import annotations
 
@@ -62,13 +64,29 @@ def test_a_text_gives_a_list_and_a_list_gives_lists(client: TestClient) -> None:
     assert one
     assert ask(client, TEXT, "/") == one
     assert ask(client, [TEXT]) == [one]
-    assert ask(client, [TEXT, "Il fait beau ce matin .", TEXT]) == [one, ask(client, "Il fait beau ce matin ."), one]
+    assert ask(client, [TEXT, "Il fait beau ce matin .", TEXT]) == [
+        one,
+        ask(client, "Il fait beau ce matin ."),
+        one,
+    ]
 
 
 def test_options_and_null_parameters_change_nothing(client: TestClient) -> None:
     plain = client.post("/", json={"inputs": TEXT})
-    nulls = {"aggregation_strategy": None, "ignore_labels": None, "stride": None, "threshold": None, "redact": None, "redact_map": None}
-    for more in ({"parameters": None}, {"parameters": {}}, {"parameters": nulls}, {"options": {"wait_for_model": True}}):
+    nulls = {
+        "aggregation_strategy": None,
+        "ignore_labels": None,
+        "stride": None,
+        "threshold": None,
+        "redact": None,
+        "redact_map": None,
+    }
+    for more in (
+        {"parameters": None},
+        {"parameters": {}},
+        {"parameters": nulls},
+        {"options": {"wait_for_model": True}},
+    ):
         assert client.post("/", json={"inputs": TEXT, **more}).json() == plain.json()
 
 
@@ -77,7 +95,9 @@ def test_every_strategy_is_the_runtime_s(client: TestClient, tagger: EngineTagge
     found = ask(client, TEXT, aggregation_strategy=strategy)
     expected = tagger.predict_batch([TEXT], aggregation_strategy=strategy)[0]
     kind = "entity" if strategy == "none" else "entity_group"
-    wanted = [(getattr(each, kind), each.score, each.start, each.end) for each in expected if each.start < each.end]
+    wanted = [
+        (getattr(each, kind), each.score, each.start, each.end) for each in expected if each.start < each.end
+    ]
     assert [(each[kind], each["score"], each["start"], each["end"]) for each in found] == wanted
     assert wanted
     if strategy == "none":
@@ -86,7 +106,9 @@ def test_every_strategy_is_the_runtime_s(client: TestClient, tagger: EngineTagge
 
 
 @pytest.mark.parametrize("strategy", GROUPING)
-def test_ignored_labels_are_left_out_and_none_ignored_gives_what_is_no_mention_too(client: TestClient, strategy: str) -> None:
+def test_ignored_labels_are_left_out_and_none_ignored_gives_what_is_no_mention_too(
+    client: TestClient, strategy: str
+) -> None:
     plain = ask(client, TEXT, aggregation_strategy=strategy)
     kinds = {each["entity_group"] for each in plain}
     assert len(kinds) > 1
@@ -116,7 +138,9 @@ def test_threshold_leaves_out_what_scores_less(client: TestClient, strategy: str
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_long_texts_are_windowed_with_the_stride_asked_for(client: TestClient, tagger: EngineTagger, strategy: Any) -> None:
+def test_long_texts_are_windowed_with_the_stride_asked_for(
+    client: TestClient, tagger: EngineTagger, strategy: Any
+) -> None:
     text = " ".join(f"{TEXT} Alinéa {n}." for n in range(8))
     answers = {}
     for stride in (None, 0, 10, tagger.encoder.most_stride):
@@ -133,7 +157,11 @@ def test_long_texts_are_windowed_with_the_stride_asked_for(client: TestClient, t
         answers[stride] = found
     assert answers[0] != answers[10]
     refused = client.post(
-        "/predict", json={"inputs": text, "parameters": {"aggregation_strategy": strategy, "stride": tagger.encoder.most_stride + 1}}
+        "/predict",
+        json={
+            "inputs": text,
+            "parameters": {"aggregation_strategy": strategy, "stride": tagger.encoder.most_stride + 1},
+        },
     )
     assert refused.status_code == 422
     assert str(tagger.encoder.most_stride) in refused.json()["error"]
@@ -150,7 +178,13 @@ def test_redaction_hides_every_mention_and_its_map_leads_back(client: TestClient
     assert all(each["word"].startswith(f"[{each['entity_group']}") for each in hidden["entities"])
     mapped = ask(client, [TEXT], redact=style, redact_map=True)[0]
     assert {key: mapped[key] for key in hidden} == hidden
-    assert restore(mapped["text"], [(each["placeholder"], each["start"], each["end"], each["word"]) for each in mapped["map"]]) == TEXT
+    assert (
+        restore(
+            mapped["text"],
+            [(each["placeholder"], each["start"], each["end"], each["word"]) for each in mapped["map"]],
+        )
+        == TEXT
+    )
     assert ask(client, TEXT, redact=style, redact_map=False) == hidden
 
 
@@ -165,7 +199,10 @@ def test_models_are_named_by_the_query(client: TestClient) -> None:
     assert ask(client, TEXT, "/predict?model=ner") == ask(client, TEXT)
     assert ask(client, TEXT, "/predict?model=int8") != ask(client, TEXT)
     answer = client.post("/predict?model=autre", json={"inputs": TEXT})
-    assert (answer.status_code, answer.json()) == (404, {"error": "no such model, expected ner or int8", "error_type": "not_found"})
+    assert (answer.status_code, answer.json()) == (
+        404,
+        {"error": "no such model, expected ner or int8", "error_type": "not_found"},
+    )
 
 
 def test_times_stand_in_the_headers(client: TestClient) -> None:
@@ -175,8 +212,12 @@ def test_times_stand_in_the_headers(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("path", ["", "/predict", "/predict?model=int8"])
-def test_the_official_client(endpoint: Endpoint, client: TestClient, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)  # it takes this machine for the hub
+def test_the_official_client(
+    endpoint: Endpoint, client: TestClient, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        huggingface_hub.constants, "HF_HUB_OFFLINE", False
+    )  # it takes this machine for the hub
     official = InferenceClient(model=endpoint.url + path)
     for strategy in (None, *STRATEGIES):
         if strategy == "word":
@@ -185,9 +226,12 @@ def test_the_official_client(endpoint: Endpoint, client: TestClient, path: str, 
         found = official.token_classification(TEXT, **given)
         plain = ask(client, TEXT, path or "/", **given)
         assert [(e.get("entity_group"), e.get("entity"), e.score, e.word, e.start, e.end) for e in found] == [
-            (e.get("entity_group"), e.get("entity"), e["score"], e["word"], e["start"], e["end"]) for e in plain
+            (e.get("entity_group"), e.get("entity"), e["score"], e["word"], e["start"], e["end"])
+            for e in plain
         ]
-    some = official.token_classification(TEXT, aggregation_strategy="simple", ignore_labels=["O", "PER"], stride=5)
+    some = official.token_classification(
+        TEXT, aggregation_strategy="simple", ignore_labels=["O", "PER"], stride=5
+    )
     assert some
     assert {e.entity_group for e in some}.isdisjoint({"O", "PER"})
 
@@ -203,29 +247,56 @@ def test_invariants_hold_on_real_sentences(client: TestClient, sentences: list[s
             hold(text, found, overlap=strategy == "none")
 
 
-def test_a_batch_is_exactly_its_texts_alone_in_full_precision(client: TestClient, tagger: EngineTagger, sentences: list[str]) -> None:
+def test_a_batch_is_exactly_its_texts_alone_in_full_precision(
+    client: TestClient, tagger: EngineTagger, sentences: list[str]
+) -> None:
     together = [found for begin in range(0, 240, 60) for found in ask(client, sentences[begin : begin + 60])]
     assert together == [ask(client, text) for text in sentences]
     offline = tagger.predict_batch(sentences)
     wanted = [[(e.entity_group, e.score, e.word, e.start, e.end) for e in entities] for entities in offline]
-    assert [[tuple(each[key] for key in ("entity_group", "score", "word", "start", "end")) for each in found] for found in together] == wanted
+    assert [
+        [tuple(each[key] for key in ("entity_group", "score", "word", "start", "end")) for each in found]
+        for found in together
+    ] == wanted
 
 
-@pytest.mark.parametrize(("activations", "spans", "scores"), [("auto", 1.0, 0.0), ("token", 1.0, 0.0), ("batch", 0.98, 0.1)])
+@pytest.mark.parametrize(
+    ("activations", "spans", "scores"), [("auto", 1.0, 0.0), ("token", 1.0, 0.0), ("batch", 0.98, 0.1)]
+)
 def test_a_batch_in_eight_bits_and_its_texts_alone(
-    shared_onnx: Path, shared_corpus: Path, tmp_path: Path, sentences: list[str], activations: str, spans: float, scores: float
+    shared_onnx: Path,
+    shared_corpus: Path,
+    tmp_path: Path,
+    sentences: list[str],
+    activations: str,
+    spans: float,
+    scores: float,
 ) -> None:
     """The same to the last bit, unless activations are scaled by the batch (docs/onnx.md)."""
     from affineur.compress.quantizing import quantize
     from affineur.serve.app import create_app
 
     path = tmp_path / "int8"
-    quantize(shared_onnx, path, "avx2", min_agreement=0.0, text=open_corpus(shared_corpus / "train.conll"), activations=activations)
-    with loaded({"ner": path}, Settings(max_inputs=240)) as service, TestClient(create_app(service)) as client:
+    quantize(
+        shared_onnx,
+        path,
+        "avx2",
+        min_agreement=0.0,
+        text=open_corpus(shared_corpus / "train.conll"),
+        activations=activations,
+    )
+    with (
+        loaded({"ner": path}, Settings(max_inputs=240)) as service,
+        TestClient(create_app(service)) as client,
+    ):
         together = ask(client, sentences)
         alone = [ask(client, text) for text in sentences]
     ours, theirs = (
-        {(i, each["entity_group"], each["start"], each["end"]): each["score"] for i, found in enumerate(answers) for each in found}
+        {
+            (i, each["entity_group"], each["start"], each["end"]): each["score"]
+            for i, found in enumerate(answers)
+            for each in found
+        }
         for answers in (together, alone)
     )
     both = ours.keys() & theirs.keys()

@@ -37,13 +37,18 @@ def test_several_keys_comments_and_a_last_line_without_its_end(tmp_path: Path) -
     assert find_key(f"bearer  {second}", known) == known[1]
 
 
-@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Bearer nonsense", "Basic {}", "{}", "Bearer {}x", "Bearer \xff\x00é"])
+@pytest.mark.parametrize(
+    "header",
+    [None, "", "Bearer", "Bearer ", "Bearer nonsense", "Basic {}", "{}", "Bearer {}x", "Bearer \xff\x00é"],
+)
 def test_anything_else_is_no_key(tmp_path: Path, header: str | None) -> None:
     key = add_key(tmp_path / "keys", "a")
     assert find_key(header and header.replace("{}", key), read_keys(tmp_path / "keys")) is None
 
 
-def test_every_key_is_compared_whole_in_constant_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_key_is_compared_whole_in_constant_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "keys"
     shown = [add_key(path, name) for name in "abc"]
     compared: list[str] = []
@@ -84,7 +89,9 @@ def test_a_file_that_anybody_may_read_is_reported(tmp_path: Path) -> None:
         (None, "cannot be read"),
     ],
 )
-def test_what_is_no_file_of_keys_is_said_in_one_line(tmp_path: Path, content: bytes | None, message: str) -> None:
+def test_what_is_no_file_of_keys_is_said_in_one_line(
+    tmp_path: Path, content: bytes | None, message: str
+) -> None:
     path = tmp_path / "keys"
     if content is not None:
         path.write_bytes(content)
@@ -103,8 +110,13 @@ def test_the_command_shows_the_key_once(tmp_path: Path, capsys: Any) -> None:
     assert read_keys(path)[0].admin
 
 
-@pytest.mark.parametrize(("name", "message"), [("clinic", "has a key of the name clinic"), ("a b", "is no name for a key"), ("", "is no name")])
-def test_a_name_that_cannot_be_is_refused_and_nothing_written(tmp_path: Path, capsys: Any, name: str, message: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("clinic", "has a key of the name clinic"), ("a b", "is no name for a key"), ("", "is no name")],
+)
+def test_a_name_that_cannot_be_is_refused_and_nothing_written(
+    tmp_path: Path, capsys: Any, name: str, message: str
+) -> None:
     path = tmp_path / "keys"
     add_key(path, "clinic")
     before = path.read_bytes()

@@ -54,7 +54,11 @@ def test_what_is_told(client: TestClient, path: str, body: dict[str, Any]) -> No
 
 def test_the_server_names_itself(client: TestClient) -> None:
     answer = client.get("/v2").json()
-    assert (answer["name"], answer["extensions"], set(answer)) == ("affineur", ["binary_tensor_data"], {"name", "version", "extensions"})
+    assert (answer["name"], answer["extensions"], set(answer)) == (
+        "affineur",
+        ["binary_tensor_data"],
+        {"name", "version", "extensions"},
+    )
 
 
 def test_an_answer_is_that_of_the_protocol_to_the_byte(client: TestClient) -> None:
@@ -79,23 +83,48 @@ def test_several_texts_flat_or_in_rows(client: TestClient, data: list[Any]) -> N
 
 def test_parameters_are_those_of_predict_and_others_are_of_the_protocol(client: TestClient) -> None:
     wanted = {"aggregation_strategy": "simple", "threshold": 0.6, "ignore_labels": ["O", "PER"], "stride": 4}
-    answer = client.post("/v2/models/ner/infer", json={"parameters": {**wanted, "priority": 1}, "inputs": [tensor(TEXTS)]}).json()
+    answer = client.post(
+        "/v2/models/ner/infer", json={"parameters": {**wanted, "priority": 1}, "inputs": [tensor(TEXTS)]}
+    ).json()
     found = [json.loads(string) for string in answer["outputs"][0]["data"]]
     assert found == plain(client, TEXTS, **wanted) != plain(client, TEXTS)
-    hidden = client.post("/v2/models/ner/infer", json={"parameters": {"redact": "type"}, "inputs": [tensor(TEXTS[:1])]}).json()
+    hidden = client.post(
+        "/v2/models/ner/infer", json={"parameters": {"redact": "type"}, "inputs": [tensor(TEXTS[:1])]}
+    ).json()
     assert json.loads(hidden["outputs"][0]["data"][0]) == plain(client, TEXTS[:1], redact="type")[0]
 
 
 def test_a_version_answers_for_itself_alone(client: TestClient) -> None:
-    assert client.post("/v2/models/ner/versions/1/infer", json={"inputs": [tensor(TEXTS)]}).json()["model_version"] == "1"
+    assert (
+        client.post("/v2/models/ner/versions/1/infer", json={"inputs": [tensor(TEXTS)]}).json()[
+            "model_version"
+        ]
+        == "1"
+    )
     answer = client.post("/v2/models/ner/versions/2/infer", json={"inputs": [tensor(TEXTS)]})
-    assert (answer.status_code, answer.json()) == (404, {"error": "no such version, expected 1", "error_type": "not_found"})
+    assert (answer.status_code, answer.json()) == (
+        404,
+        {"error": "no such version, expected 1", "error_type": "not_found"},
+    )
 
 
-@pytest.mark.parametrize("path", ["/v2/models/autre", "/v2/models/autre/ready", "/v2/models/autre/infer", "/v2/models/autre/versions/1/infer"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v2/models/autre",
+        "/v2/models/autre/ready",
+        "/v2/models/autre/infer",
+        "/v2/models/autre/versions/1/infer",
+    ],
+)
 def test_an_unknown_model_is_not_found(client: TestClient, path: str) -> None:
-    answer = client.post(path, json={"inputs": [tensor(TEXTS)]}) if path.endswith("infer") else client.get(path)
-    assert (answer.status_code, answer.json()) == (404, {"error": "no such model, expected ner or int8", "error_type": "not_found"})
+    answer = (
+        client.post(path, json={"inputs": [tensor(TEXTS)]}) if path.endswith("infer") else client.get(path)
+    )
+    assert (answer.status_code, answer.json()) == (
+        404,
+        {"error": "no such model, expected ner or int8", "error_type": "not_found"},
+    )
 
 
 @pytest.mark.parametrize(
@@ -130,9 +159,28 @@ def binary(elements: list[bytes]) -> bytes:
     return b"".join(struct.pack("<I", len(element)) + element for element in elements)
 
 
-def send(client: TestClient, elements: bytes, length: str | None = None, size: Any = None, count: int = 3, **request: Any) -> Any:
+def send(
+    client: TestClient,
+    elements: bytes,
+    length: str | None = None,
+    size: Any = None,
+    count: int = 3,
+    **request: Any,
+) -> Any:
     size = len(elements) if size is None else size
-    head = json.dumps({**request, "inputs": [{"name": "args", "shape": [count], "datatype": "BYTES", "parameters": {"binary_data_size": size}}]})
+    head = json.dumps(
+        {
+            **request,
+            "inputs": [
+                {
+                    "name": "args",
+                    "shape": [count],
+                    "datatype": "BYTES",
+                    "parameters": {"binary_data_size": size},
+                }
+            ],
+        }
+    )
     headers = {"Inference-Header-Content-Length": str(len(head)) if length is None else length}
     return client.post("/v2/models/ner/infer", content=head.encode() + elements, headers=headers)
 
@@ -141,7 +189,10 @@ def test_binary_tensors_in_and_out(client: TestClient) -> None:
     elements = binary([text.encode() for text in TEXTS])
     answer = send(client, elements)
     assert [json.loads(string) for string in answer.json()["outputs"][0]["data"]] == plain(client, TEXTS)
-    for wanted in ({"parameters": {"binary_data_output": True}}, {"outputs": [{"name": "output", "parameters": {"binary_data": True}}]}):
+    for wanted in (
+        {"parameters": {"binary_data_output": True}},
+        {"outputs": [{"name": "output", "parameters": {"binary_data": True}}]},
+    ):
         answer = send(client, elements, **wanted)
         length = int(answer.headers["inference-header-content-length"])
         head, rest = json.loads(answer.content[:length]), answer.content[length:]
@@ -154,7 +205,10 @@ def test_binary_tensors_in_and_out(client: TestClient) -> None:
             strings.append(rest[4 : 4 + size].decode())
             rest = rest[4 + size :]
         assert [json.loads(string) for string in strings] == plain(client, TEXTS)
-    both = {"parameters": {"binary_data_output": True}, "outputs": [{"name": "output", "parameters": {"binary_data": False}}]}
+    both = {
+        "parameters": {"binary_data_output": True},
+        "outputs": [{"name": "output", "parameters": {"binary_data": False}}],
+    }
     assert send(client, elements, **both).json()["outputs"][0]["data"]
 
 
@@ -185,8 +239,12 @@ def test_nothing_is_ready_while_models_are_loaded(shared_onnx: Path) -> None:
     service = Service({"ner": str(shared_onnx)}, load, LIMITS, Metrics())
     with TestClient(create_app(service)) as client:
         paths = ("/v2/health/ready", "/v2/models/ner", "/v2/models/ner/ready")
-        answers = [client.get(path) for path in paths] + [client.post("/v2/models/ner/infer", json={"inputs": [tensor(TEXTS)]})]
-        assert [(answer.status_code, answer.json()["error_type"]) for answer in answers] == [(503, "unhealthy")] * 4
+        answers = [client.get(path) for path in paths] + [
+            client.post("/v2/models/ner/infer", json={"inputs": [tensor(TEXTS)]})
+        ]
+        assert [(answer.status_code, answer.json()["error_type"]) for answer in answers] == [
+            (503, "unhealthy")
+        ] * 4
         assert all(answer.headers["retry-after"] == "1" for answer in answers)
         assert client.get("/v2/health/live").status_code == client.get("/v2").status_code == 200
         assert client.get("/v2/models/autre").status_code == 404
@@ -198,7 +256,9 @@ def test_nothing_is_ready_while_models_are_loaded(shared_onnx: Path) -> None:
 
 @pytest.fixture
 def triton(endpoint: Endpoint) -> Any:
-    http = pytest.importorskip("tritonclient.http", reason="needs tritonclient (pip install 'tritonclient[http]')")
+    http = pytest.importorskip(
+        "tritonclient.http", reason="needs tritonclient (pip install 'tritonclient[http]')"
+    )
     with http.InferenceServerClient(endpoint.url.removeprefix("http://")) as client:
         yield client
 
@@ -209,19 +269,25 @@ def test_the_official_client_learns_what_is_served(triton: Any) -> None:
     assert triton.is_model_ready("ner")
     assert not triton.is_model_ready("autre")
     assert triton.get_server_metadata()["name"] == "affineur"
-    assert triton.get_model_metadata("ner")["inputs"] == [{"name": "args", "datatype": "BYTES", "shape": [-1]}]
+    assert triton.get_model_metadata("ner")["inputs"] == [
+        {"name": "args", "datatype": "BYTES", "shape": [-1]}
+    ]
 
 
 @pytest.mark.parametrize("sent", [True, False])
 @pytest.mark.parametrize("returned", [True, False, None])
 @pytest.mark.parametrize("texts", [TEXTS[:1], TEXTS])
-def test_the_official_client_infers(triton: Any, client: TestClient, sent: bool, returned: bool | None, texts: list[str]) -> None:
+def test_the_official_client_infers(
+    triton: Any, client: TestClient, sent: bool, returned: bool | None, texts: list[str]
+) -> None:
     import tritonclient.http as http
 
     given = http.InferInput("args", [len(texts)], "BYTES")
     given.set_data_from_numpy(np.array([text.encode() for text in texts], dtype=object), binary_data=sent)
     outputs = None if returned is None else [http.InferRequestedOutput("output", binary_data=returned)]
-    answer = triton.infer("ner", [given], outputs=outputs, request_id="7", parameters={"aggregation_strategy": "simple"})
+    answer = triton.infer(
+        "ner", [given], outputs=outputs, request_id="7", parameters={"aggregation_strategy": "simple"}
+    )
     got = answer.as_numpy("output")
     assert got.shape == (len(texts), 1)
     assert [json.loads(row[0]) for row in got] == plain(client, texts, aggregation_strategy="simple")

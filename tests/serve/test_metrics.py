@@ -36,8 +36,15 @@ def test_names_kinds_and_labels(service: Service, client: TestClient) -> None:
     client.post("/", json={"inputs": "Marie Duval habite à Paris ."})
     answer = client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=")
-    families = [family for family in text_string_to_metric_families(answer.text) if not family.name.endswith("_created")]
-    told = {(f.name, f.type, tuple(sorted({label for s in f.samples for label in s.labels} - {"le"}))) for f in families}
+    families = [
+        family
+        for family in text_string_to_metric_families(answer.text)
+        if not family.name.endswith("_created")
+    ]
+    told = {
+        (f.name, f.type, tuple(sorted({label for s in f.samples for label in s.labels} - {"le"})))
+        for f in families
+    }
     assert {each for each in told if each[2]} <= KNOWN
     assert {(name, kind) for name, kind, _ in told} == {(name, kind) for name, kind, _ in KNOWN}
 

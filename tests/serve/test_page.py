@@ -1,4 +1,6 @@
-"""The page at /ui, as files and in headless Chromium, in front of a small fake server that speaks our wire format."""
+"""The page at /ui, as files and in headless Chromium, in front of a small fake server that speaks our wire
+format.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,9 @@ def test_files_name_no_other_place(name: str) -> None:
 
 def test_script_makes_no_markup_and_stores_nothing() -> None:
     script = PAGE.joinpath("page.js").read_text("utf-8")
-    markup = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|createContextualFragment|setHTML"
+    markup = (
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|createContextualFragment|setHTML"
+    )
     code, store = r"\beval\b|Function\(", r"Storage|cookie|indexedDB"
     forbidden = "|".join((markup, code, store))
     assert not re.search(forbidden, script)
@@ -83,14 +87,22 @@ def test_types_look_as_in_the_report() -> None:
     def colors(path: Path) -> list[str]:
         return re.findall(r"--t\d: #[0-9a-f]{6}", path.read_text("utf-8"))
 
-    ours, theirs = (colors(path) for path in (PAGE / "page.css", Path(report.__file__).with_name("style.css")))
+    ours, theirs = (
+        colors(path) for path in (PAGE / "page.css", Path(report.__file__).with_name("style.css"))
+    )
     assert len(ours) == 18  # six types, light, dark and printed
     assert ours == theirs
 
 
 # ---- A fake server ----
 
-KNOWN = {"Inès": ("PER", 0.97), "Aurélie Pontcarré": ("PER", 0.9999), "Marseille": ("LOC", 0.99), "SNCF": ("ORG", 0.55), "Nice": ("LOC", 0.42)}
+KNOWN = {
+    "Inès": ("PER", 0.97),
+    "Aurélie Pontcarré": ("PER", 0.9999),
+    "Marseille": ("LOC", 0.99),
+    "SNCF": ("ORG", 0.55),
+    "Nice": ("LOC", 0.42),
+}
 #: The second model takes a station for a place and does not know Inès.
 OTHERWISE = {**KNOWN, "SNCF": ("LOC", 0.61)}
 del OTHERWISE["Inès"]
@@ -100,7 +112,9 @@ del OTHERWISE["Inès"]
 class Fake:
     """What the fake server serves and what it was asked."""
 
-    models: dict[str, dict[str, tuple[str, float]]] = field(default_factory=lambda: {"ner": KNOWN, "ner-petit": OTHERWISE})
+    models: dict[str, dict[str, tuple[str, float]]] = field(
+        default_factory=lambda: {"ner": KNOWN, "ner-petit": OTHERWISE}
+    )
     key: str | None = None
     refusal: tuple[int, dict[str, str], dict[str, str]] | None = None
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -108,16 +122,29 @@ class Fake:
 
     def info(self) -> dict[str, Any]:
         labels = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-ORG", "I-ORG", "B-MISC", "I-MISC"]
-        about = {"kind": "onnx", "labels": labels, "sha256": "0" * 64, "size_bytes": 7_600_000, "folder": "student_11L_int8"}
+        about = {
+            "kind": "onnx",
+            "labels": labels,
+            "sha256": "0" * 64,
+            "size_bytes": 7_600_000,
+            "folder": "student_11L_int8",
+        }
         return {"version": "0.1.0", "models": [{"name": name, **about} for name in self.models]}
 
     def predict(self, model: str, text: str, parameters: dict[str, Any]) -> Any:
         known = self.models[model]
-        found = sorted((match.start(), match[0]) for name in known for match in re.finditer(re.escape(name), text))
-        kept = [(start, word, *known[word]) for start, word in found if known[word][1] >= parameters.get("threshold", 0)]
+        found = sorted(
+            (match.start(), match[0]) for name in known for match in re.finditer(re.escape(name), text)
+        )
+        kept = [
+            (start, word, *known[word])
+            for start, word in found
+            if known[word][1] >= parameters.get("threshold", 0)
+        ]
         if "redact" not in parameters:
             return [
-                {"entity_group": kind, "score": score, "word": word, "start": start, "end": start + len(word)} for start, word, kind, score in kept
+                {"entity_group": kind, "score": score, "word": word, "start": start, "end": start + len(word)}
+                for start, word, kind, score in kept
             ]
         redacted, at, entities = "", 0, []
         for number, (start, word, kind, score) in enumerate(kept, 1):
@@ -136,8 +163,15 @@ def _handler(fake: Fake) -> type[BaseHTTPRequestHandler]:
 
         def answer(self, status: int, body: bytes, kind: str = "application/json", **headers: str) -> None:
             self.send_response(status)
-            policy = {"Content-Security-Policy": "default-src 'self'", "Content-Type": f"{kind}; charset=utf-8", "Content-Length": str(len(body))}
-            for name, value in {**policy, **{name.replace("_", "-"): value for name, value in headers.items()}}.items():
+            policy = {
+                "Content-Security-Policy": "default-src 'self'",
+                "Content-Type": f"{kind}; charset=utf-8",
+                "Content-Length": str(len(body)),
+            }
+            for name, value in {
+                **policy,
+                **{name.replace("_", "-"): value for name, value in headers.items()},
+            }.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
@@ -207,7 +241,14 @@ def chromium() -> Iterator[Any]:
     webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium (pip install selenium)")
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
-    flags = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--window-size=1280,1000", "--lang=fr"]
+    flags = [
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-dev-shm-usage",
+        "--disable-gpu",
+        "--window-size=1280,1000",
+        "--lang=fr",
+    ]
     for flag in flags:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
@@ -240,7 +281,10 @@ class Page:
         return value
 
     def write(self, text: str) -> None:
-        self.js("const t = document.getElementById('text'); t.value = arguments[0]; t.dispatchEvent(new Event('input'))", text)
+        self.js(
+            "const t = document.getElementById('text'); t.value = arguments[0]; t.dispatchEvent(new Event('input'))",
+            text,
+        )
 
     def analyze(self, text: str | None = None) -> None:
         if text is not None:
@@ -261,17 +305,23 @@ class Page:
         return self.js("return document.getElementById('status').innerText")
 
     def tip(self) -> str | None:
-        return self.js("const tip = document.getElementById('tip'); return tip.hidden ? null : tip.textContent.replaceAll('\\u00a0', ' ')")
+        return self.js(
+            "const tip = document.getElementById('tip'); return tip.hidden ? null : tip.textContent.replaceAll('\\u00a0', ' ')"
+        )
 
     def marks(self, column: int = 0) -> list[str]:
-        return self.js("return [...document.querySelectorAll('.text')[arguments[0]].querySelectorAll('mark')].map(m => m.textContent)", column)
+        return self.js(
+            "return [...document.querySelectorAll('.text')[arguments[0]].querySelectorAll('mark')].map(m => m.textContent)",
+            column,
+        )
 
     def text(self, column: int = 0) -> str:
         return self.js("return document.querySelectorAll('.text')[arguments[0]].textContent", column)
 
     def apart(self, column: int) -> list[str]:
         return self.js(
-            "return [...document.querySelectorAll('article')[arguments[0]].querySelectorAll('mark.apart')].map(m => m.textContent)", column
+            "return [...document.querySelectorAll('article')[arguments[0]].querySelectorAll('mark.apart')].map(m => m.textContent)",
+            column,
         )
 
 
@@ -293,7 +343,9 @@ def page(chromium: Any, base_url: str) -> Iterator[Page]:
 
 def _ask(url: str, path: str, body: object = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
-    with urllib.request.urlopen(urllib.request.Request(url + path, data, {"Content-Type": "application/json"})) as answer:
+    with urllib.request.urlopen(
+        urllib.request.Request(url + path, data, {"Content-Type": "application/json"})
+    ) as answer:
         return json.load(answer)
 
 
@@ -304,9 +356,15 @@ def test_marks_what_the_server_found_at_its_code_points(page: Page, base_url: st
         assert found
         assert page.marks(column) == [EMOJI[one["start"] : one["end"]] for one in found]
         assert page.text(column) == EMOJI
-        shown = page.js("return [...document.querySelectorAll('article')[arguments[0]].querySelectorAll('mark')].map(m => m.dataset.type)", column)
+        shown = page.js(
+            "return [...document.querySelectorAll('article')[arguments[0]].querySelectorAll('mark')].map(m => m.dataset.type)",
+            column,
+        )
         assert [kind.removesuffix(" ≠") for kind in shown] == [one["entity_group"] for one in found]
-        times = page.js("return [...document.querySelectorAll('article')[arguments[0]].querySelectorAll('dd')].map(d => d.textContent)", column)
+        times = page.js(
+            "return [...document.querySelectorAll('article')[arguments[0]].querySelectorAll('dd')].map(d => d.textContent)",
+            column,
+        )
         assert len(times) == 3
         assert all(re.fullmatch(r"[\d\s]+(,\d)? ms", time) for time in times)
 
@@ -352,7 +410,9 @@ def test_hover_and_focus_show_type_and_confidence(page: Page) -> None:
         if page.js("return document.activeElement.matches('mark')"):
             break
     assert "97" in page.tip()
-    assert page.js("return document.activeElement.getAttribute('aria-label')").startswith("Inès, PER, 97\u00a0%")
+    assert page.js("return document.activeElement.getAttribute('aria-label')").startswith(
+        "Inès, PER, 97\u00a0%"
+    )
     assert page.js("return getComputedStyle(document.activeElement).outlineStyle") == "solid"
     page.keys("\ue014")  # right
     assert page.js("return document.activeElement.textContent") == "Aurélie Pontcarré"
@@ -361,20 +421,29 @@ def test_hover_and_focus_show_type_and_confidence(page: Page) -> None:
     assert page.tip() is None
     page.keys("\ue010")  # end
     assert page.js("return document.activeElement.textContent") == "Nice"
-    assert page.js("return document.querySelectorAll('.text')[0].querySelectorAll('[tabindex=\"0\"]').length") == 1
+    assert (
+        page.js("return document.querySelectorAll('.text')[0].querySelectorAll('[tabindex=\"0\"]').length")
+        == 1
+    )
 
 
 def test_two_models_stand_beside_each_other_with_their_differences(page: Page, fake: Fake) -> None:
     page.analyze(EMOJI)
     assert page.apart(0) == ["Inès", "SNCF"]
     assert page.apart(1) == ["SNCF"]
-    labels = page.js("return [...document.querySelectorAll('mark.apart')].map(m => m.getAttribute('aria-label').replaceAll('\\u00a0', ' '))")
+    labels = page.js(
+        "return [...document.querySelectorAll('mark.apart')].map(m => m.getAttribute('aria-label').replaceAll('\\u00a0', ' '))"
+    )
     assert "trouvé par ce modèle seul" in labels[0]
     assert "« SNCF » LOC 61 %" in labels[1]
-    left, right = page.js("return [...document.querySelectorAll('article')].map(a => a.getBoundingClientRect().left)")
+    left, right = page.js(
+        "return [...document.querySelectorAll('article')].map(a => a.getBoundingClientRect().left)"
+    )
     assert right > left + 300
     assert [path for path, _ in fake.asked] == ["/predict?model=ner", "/predict?model=ner-petit"]
-    page.js("const s = document.querySelectorAll('article select')[1]; s.selectedIndex = 0; s.dispatchEvent(new Event('change'))")
+    page.js(
+        "const s = document.querySelectorAll('article select')[1]; s.selectedIndex = 0; s.dispatchEvent(new Event('change'))"
+    )
     page.settle()
     assert page.apart(0) == page.apart(1) == []
     assert fake.asked[-1][0] == "/predict?model=ner"
@@ -395,7 +464,10 @@ def test_threshold_hides_without_a_request(page: Page, fake: Fake) -> None:
     assert page.marks(1) == ["Aurélie Pontcarré", "Marseille", "SNCF"]
     assert page.text() == EMOJI
     legend = page.js("return document.querySelector('.legend').innerText")
-    assert " ".join(legend.split()) == "LOC lieu 1 MISC divers 0 ORG organisation 0 PER personne 2 sous le seuil : 2"
+    assert (
+        " ".join(legend.split())
+        == "LOC lieu 1 MISC divers 0 ORG organisation 0 PER personne 2 sous le seuil : 2"
+    )
     _slide(page, 0)
     assert len(page.marks(0)) == 5
     assert len(fake.asked) == asked
@@ -503,7 +575,9 @@ def test_key_is_asked_for_after_a_401_only_and_never_kept(page: Page, fake: Fake
         (500, {}, "erreur (500)"),
     ],
 )
-def test_refusals_are_said_plainly_with_the_servers_line(page: Page, fake: Fake, status: int, headers: dict[str, str], plain: str) -> None:
+def test_refusals_are_said_plainly_with_the_servers_line(
+    page: Page, fake: Fake, status: int, headers: dict[str, str], plain: str
+) -> None:
     page.analyze(EMOJI)
     fake.refusal = (status, {"error": "the line of the server", "error_type": "any"}, headers)
     page.expected.append(str(status))
@@ -536,7 +610,9 @@ def test_empty_text_and_a_dead_server_are_said_plainly(page: Page, fake: Fake) -
         offline(False)
 
 
-def test_answers_that_make_no_sense_are_refused(page: Page, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_that_make_no_sense_are_refused(
+    page: Page, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
     page.until("document.querySelectorAll('article').length")
     beyond = [{"entity_group": "PER", "score": 0.9, "word": "x", "start": 0, "end": len(EMOJI) + 1}]
     for answer in (beyond, None, {"nothing": 1}):
@@ -565,11 +641,16 @@ def test_newer_request_wins_over_a_slow_one(page: Page, fake: Fake, monkeypatch:
 
 
 def test_narrow_window_needs_no_sideways_scrolling_and_keeps_the_tip_inside(page: Page) -> None:
-    page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True})
+    page.driver.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True},
+    )
     try:
         page.analyze(EMOJI)
         assert page.js("return document.documentElement.scrollWidth") == 390
-        tops = page.js("return [...document.querySelectorAll('article')].map(a => a.getBoundingClientRect().top)")
+        tops = page.js(
+            "return [...document.querySelectorAll('article')].map(a => a.getBoundingClientRect().top)"
+        )
         assert tops[1] > tops[0] + 100
         for number in range(len(page.marks(0))):
             page.js("document.querySelectorAll('mark')[arguments[0]].focus()", number)
@@ -599,7 +680,9 @@ def test_long_text_stays_usable(page: Page) -> None:
 
 
 class TestRealApplication:
-    """The same page, served by the application itself over two real (tiny) models, under its own security headers."""
+    """The same page, served by the application itself over two real (tiny) models, under its own security
+    headers.
+    """
 
     @pytest.fixture
     def base_url(self, endpoint: Any) -> str:

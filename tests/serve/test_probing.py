@@ -35,7 +35,11 @@ def passed(found: Probe) -> bool:
 
 def test_a_right_server_passes_everything() -> None:
     fake = Fake()
-    found = probed(fake, key="s3cret", bars={"min_found": 1, "max_errors": 0, "max_p95_ms": 2000, "min_requests_per_second": 1})
+    found = probed(
+        fake,
+        key="s3cret",
+        bars={"min_found": 1, "max_errors": 0, "max_p95_ms": 2000, "min_requests_per_second": 1},
+    )
     assert (found.found, found.expected) == (29, 29)
     assert (found.missed, found.faults, found.remarks, found.errors) == ([], {}, {}, 0)
     assert [step.concurrency for step in found.steps] == [1, 2]
@@ -60,7 +64,11 @@ def test_percentiles_are_of_what_the_server_took() -> None:
 
 def test_the_label_names_of_other_models_are_understood() -> None:
     names = {"PER": "I-PERSON", "LOC": "GPE", "ORG": "B-organization"}
-    found = probed(Fake(lambda text, _: [{**each, "entity_group": names[each["entity_group"]]} for each in entities(text)]))
+    found = probed(
+        Fake(
+            lambda text, _: [{**each, "entity_group": names[each["entity_group"]]} for each in entities(text)]
+        )
+    )
     assert found.found == found.expected
 
 
@@ -75,24 +83,39 @@ def test_a_server_that_puts_nothing_together_is_told_to() -> None:
     assert "asked with aggregation_strategy simple" in next(iter(found.remarks))
 
 
-@pytest.mark.parametrize(("name", "encoding", "width"), [("UTF-16 units", "utf-16-le", 2), ("bytes of UTF-8", "utf-8", 1)])
+@pytest.mark.parametrize(
+    ("name", "encoding", "width"), [("UTF-16 units", "utf-16-le", 2), ("bytes of UTF-8", "utf-8", 1)]
+)
 def test_offsets_in_other_units_are_told_apart_from_code_points(name: str, encoding: str, width: int) -> None:
     def place(text: str, at: int) -> int:
         return len(text[:at].encode(encoding)) // width
 
     found = probed(
-        Fake(lambda text, _: [{**each, "start": place(text, each["start"]), "end": place(text, each["end"])} for each in entities(text)]),
+        Fake(
+            lambda text, _: [
+                {**each, "start": place(text, each["start"]), "end": place(text, each["end"])}
+                for each in entities(text)
+            ]
+        ),
         bars={"max_errors": 0},
     )
     assert any(f"the offsets count {name}" in fault for fault in found.faults)
     assert any("Bonjour 👋 Sophie Marchand" in miss for miss in found.missed)
     assert not passed(found)
-    if width == 2:  # only what stands behind an emoji is wrong: one known sentence, the list, a third of 6 + 8 requests
+    if (
+        width == 2
+    ):  # only what stands behind an emoji is wrong: one known sentence, the list, a third of 6 + 8 requests
         assert found.errors == 1 + 1 + 2 + 3
 
 
 def test_the_tokenizers_rendering_is_remarked_and_no_fault() -> None:
-    found = probed(Fake(lambda text, _: [{**each, "word": " " + each["word"].lower().replace("é", "e")} for each in entities(text)]))
+    found = probed(
+        Fake(
+            lambda text, _: [
+                {**each, "word": " " + each["word"].lower().replace("é", "e")} for each in entities(text)
+            ]
+        )
+    )
     assert (found.faults, found.found) == ({}, 29)
     assert list(found.remarks) == ["words are the tokenizer's rendering, not the text between the offsets"]
 
@@ -211,7 +234,17 @@ def test_a_runpod_queue_is_wrapped_and_unwrapped() -> None:
         if job["inputs"] == "":
             send(handler, 200, {"id": "sync-1", "status": "FAILED", "error": "empty"})
         else:
-            send(handler, 200, {"id": "sync-1", "status": "COMPLETED", "delayTime": 824, "executionTime": 91, "output": fake.reply(job)})
+            send(
+                handler,
+                200,
+                {
+                    "id": "sync-1",
+                    "status": "COMPLETED",
+                    "delayTime": 824,
+                    "executionTime": 91,
+                    "output": fake.reply(job),
+                },
+            )
         return True
 
     fake.handle = handle
@@ -244,7 +277,13 @@ def test_a_runpod_job_without_an_answer(job: dict[str, Any], said: str) -> None:
 def test_agreement_is_the_share_of_texts_with_the_same_spans() -> None:
     def local(texts: Any) -> list[list[Entity]]:
         names = {"PER": "PERSON", "LOC": "LOC"}
-        found = [[Entity(names[each["entity_group"]], 0.5, "", each["start"], each["end"]) for each in entities(text)] for text in texts]
+        found = [
+            [
+                Entity(names[each["entity_group"]], 0.5, "", each["start"], each["end"])
+                for each in entities(text)
+            ]
+            for text in texts
+        ]
         return [[] if "Lyon" in text else each for text, each in zip(texts, found, strict=True)]
 
     found = probed(Fake(), predict=local, peer="ours", bars={"min_agreement": 0.5})
@@ -256,19 +295,41 @@ def test_agreement_is_the_share_of_texts_with_the_same_spans() -> None:
 @pytest.mark.parametrize(
     ("status", "value", "headers", "said"),
     [
-        (401, {"error": "no key", "error_type": "unauthorized"}, {}, "answers 401 (no key); give its key with --key, or in AFFINEUR_KEY"),
+        (
+            401,
+            {"error": "no key", "error_type": "unauthorized"},
+            {},
+            "answers 401 (no key); give its key with --key, or in AFFINEUR_KEY",
+        ),
         (404, {"detail": "Not Found"}, {}, "answers 404 (Not Found); give the whole address that takes POST"),
-        (307, "", {"Location": "https://elsewhere/predict"}, "redirects to 'https://elsewhere/predict'; give that address"),
-        (200, "<html><body>Welcome</body></html>", {"Content_Type": "text/html"}, "answers a web page, expected a list of entities"),
+        (
+            307,
+            "",
+            {"Location": "https://elsewhere/predict"},
+            "redirects to 'https://elsewhere/predict'; give that address",
+        ),
+        (
+            200,
+            "<html><body>Welcome</body></html>",
+            {"Content_Type": "text/html"},
+            "answers a web page, expected a list of entities",
+        ),
         (200, {"label": "POSITIVE"}, {}, """answers '{"label": "POSITIVE"}', expected a list of entities"""),
         (200, [{"label": "POSITIVE", "score": 0.9}], {}, "expected a list of entities"),
         (200, "", {}, "answers nothing, expected a list of entities"),
         (502, "<html>Bad gateway</html>", {}, "answers 502 (a web page)"),
-        (429, {"error": "Model is overloaded"}, {}, "answers 429 (Model is overloaded); wait until it is idle"),
+        (
+            429,
+            {"error": "Model is overloaded"},
+            {},
+            "answers 429 (Model is overloaded); wait until it is idle",
+        ),
         (500, {"error": "\x1b[31mred\nline"}, {}, "answers 500 (\N{REPLACEMENT CHARACTER}[31mred line)"),
     ],
 )
-def test_what_is_no_endpoint_is_one_clear_line(status: int, value: Any, headers: dict[str, str], said: str) -> None:
+def test_what_is_no_endpoint_is_one_clear_line(
+    status: int, value: Any, headers: dict[str, str], said: str
+) -> None:
     def handle(handler: Any, body: dict[str, Any]) -> bool:
         send(handler, status, value, **headers)
         return True
@@ -293,11 +354,17 @@ def test_nobody_there_and_no_such_host() -> None:
 
 
 def test_plain_http_is_no_tls() -> None:
-    with running(Fake()) as fake, pytest.raises(TransferError, match=r"cannot be reached over TLS .*is it an http:// address"):
+    with (
+        running(Fake()) as fake,
+        pytest.raises(TransferError, match=r"cannot be reached over TLS .*is it an http:// address"),
+    ):
         probe(fake.url.replace("http:", "https:"), TEXTS)
 
 
-@pytest.mark.parametrize(("banner", "said"), [(b"SSH-2.0-OpenSSH_9.6\r\n", "does not speak HTTP"), (b"", "closes the connection without an answer")])
+@pytest.mark.parametrize(
+    ("banner", "said"),
+    [(b"SSH-2.0-OpenSSH_9.6\r\n", "does not speak HTTP"), (b"", "closes the connection without an answer")],
+)
 def test_another_protocol(banner: bytes, said: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -315,7 +382,18 @@ def test_another_protocol(banner: bytes, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["model", "localhost:8000", "ftp://x/y", "http://", "http://x:99999/", "http://a b/", "", "http://[::1", "http://x\n/"]
+    "url",
+    [
+        "model",
+        "localhost:8000",
+        "ftp://x/y",
+        "http://",
+        "http://x:99999/",
+        "http://a b/",
+        "",
+        "http://[::1",
+        "http://x\n/",
+    ],
 )
 def test_what_is_no_url(url: str) -> None:
     with pytest.raises(ParameterError, match="is not a URL"):
@@ -375,7 +453,13 @@ def test_what_cannot_be_true_of_an_answer(found: list[dict[str, Any]], said: lis
 
 def test_single_and_listed_may_differ_by_rounding_only() -> None:
     assert not differ([entity()], [entity(score=0.91)])
-    for other in ([], [entity(score=0.95)], [entity(start=1)], [entity(entity_group="PER")], [entity(score=None)]):
+    for other in (
+        [],
+        [entity(score=0.95)],
+        [entity(start=1)],
+        [entity(entity_group="PER")],
+        [entity(score=None)],
+    ):
         assert differ([entity()], other)
 
 
@@ -387,12 +471,22 @@ def test_spans_leave_articles_and_white_space_out() -> None:
 def test_known_sentences_name_what_stands_in_them_once() -> None:
     assert sum(len(mentions) for _, mentions in KNOWN) == 29
     assert all(text.count(name) == 1 for text, mentions in KNOWN for _, name in mentions)
-    assert any(any(ord(c) > 0xFFFF for c in text[: text.index(name)]) for text, mentions in KNOWN for _, name in mentions)
+    assert any(
+        any(ord(c) > 0xFFFF for c in text[: text.index(name)])
+        for text, mentions in KNOWN
+        for _, name in mentions
+    )
 
 
-@pytest.mark.parametrize(("rates", "capacity"), [((10, 20, 20.5, 19), 1), ((10, 20, 40), 2), ((0, 0), None), ((), None)])
+@pytest.mark.parametrize(
+    ("rates", "capacity"), [((10, 20, 20.5, 19), 1), ((10, 20, 40), 2), ((0, 0), None), ((), None)]
+)
 def test_capacity_is_where_throughput_stops_growing(rates: tuple[float, ...], capacity: int | None) -> None:
-    found = Probe("http://x/", "texts", steps=[Step(2**n, 1.0, {}, rate, None, None, None) for n, rate in enumerate(rates)])
+    found = Probe(
+        "http://x/",
+        "texts",
+        steps=[Step(2**n, 1.0, {}, rate, None, None, None) for n, rate in enumerate(rates)],
+    )
     assert found.capacity is (None if capacity is None else found.steps[capacity])
 
 

@@ -92,7 +92,9 @@ def test_the_limit_holds_to_the_byte_and_for_each_request_anew(port: tuple[str, 
 
 def test_trailers_without_end_are_cut_off(port: tuple[str, int]) -> None:
     with connected(port) as client:
-        client.sendall(b"POST /ping HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX: ")
+        client.sendall(
+            b"POST /ping HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX: "
+        )
         with pytest.raises((BrokenPipeError, ConnectionResetError)):
             client.sendall(b"a" * 20_000_000)
 
@@ -194,19 +196,25 @@ def test_a_head_without_a_body_is_not_forgotten(end: str) -> None:
 
 
 def test_answers_without_bodies_come_in_order_one_for_each_request(port: tuple[str, int]) -> None:
-    heads = [b"HEAD /ping HTTP/1.1\r\nHost: here\r\nX-Request-Id: %d\r\n\r\n" % number for number in range(20)]
+    heads = [
+        b"HEAD /ping HTTP/1.1\r\nHost: here\r\nX-Request-Id: %d\r\n\r\n" % number for number in range(20)
+    ]
     with connected(port) as client:
         client.sendall(b"".join(heads[:-1]) + heads[-1].replace(b"Host", b"Connection: close\r\nHost"))
         got = heard(client)
     assert got.count(b"HTTP/1.1 200 ") == 20
-    assert [part.partition(b"\r\n")[0] for part in got.split(b"x-request-id: ")[1:]] == [b"%d" % number for number in range(20)]
+    assert [part.partition(b"\r\n")[0] for part in got.split(b"x-request-id: ")[1:]] == [
+        b"%d" % number for number in range(20)
+    ]
     assert b"ready" not in got
 
 
 def test_a_client_that_asks_whether_it_may_go_on_is_told_so_first(endpoint: Endpoint) -> None:
     body = b'{"inputs": "Paris"}'
     with connected(endpoint.address) as client:
-        client.sendall(b"POST / HTTP/1.1\r\nHost: here\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body))
+        client.sendall(
+            b"POST / HTTP/1.1\r\nHost: here\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body)
+        )
         assert client.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
         client.sendall(body)
         assert client.recv(65536).startswith(b"HTTP/1.1 200 ")

@@ -1,4 +1,6 @@
-"""RunPod: the same answers as a queue's over HTTP, its probe, and the worker's handler, alone and in the SDK's own loop."""
+"""RunPod: the same answers as a queue's over HTTP, its probe, and the worker's handler, alone and in the
+SDK's own loop.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,10 @@ def test_ping_is_204_while_the_model_is_loaded_then_200_then_503(shared_onnx: Pa
 
 
 def test_a_job_that_is_done(client: TestClient) -> None:
-    for job in ({"inputs": TEXT}, {"inputs": [TEXT, "Il fait beau."], "parameters": {"aggregation_strategy": "simple"}}):
+    for job in (
+        {"inputs": TEXT},
+        {"inputs": [TEXT, "Il fait beau."], "parameters": {"aggregation_strategy": "simple"}},
+    ):
         answer = client.post("/runsync", json={"input": job})
         body = answer.json()
         assert answer.status_code == 200
@@ -72,7 +77,12 @@ def test_a_job_that_is_done(client: TestClient) -> None:
         assert body["status"] == "COMPLETED"
         assert type(body["delayTime"]) is type(body["executionTime"]) is int
         assert body["output"] == client.post("/predict", json=job).json()
-    assert client.post("/runsync", json={"id": "j-1", "input": {"inputs": TEXT}, "webhook": "https://x"}).json()["id"] == "j-1"
+    assert (
+        client.post("/runsync", json={"id": "j-1", "input": {"inputs": TEXT}, "webhook": "https://x"}).json()[
+            "id"
+        ]
+        == "j-1"
+    )
 
 
 @pytest.mark.parametrize(("job", "said"), WRONG)
@@ -95,7 +105,9 @@ def test_a_job_that_fails_is_answered_as_runpod_answers_it(client: TestClient, j
         (b" " * 200_001, 413, "too_large"),
     ],
 )
-def test_what_is_no_job_is_an_error_of_the_request(client: TestClient, body: bytes, status: int, kind: str) -> None:
+def test_what_is_no_job_is_an_error_of_the_request(
+    client: TestClient, body: bytes, status: int, kind: str
+) -> None:
     answer = client.post("/runsync", content=body)
     assert (answer.status_code, answer.json()["error_type"]) == (status, kind)
 
@@ -114,7 +126,9 @@ def handler(shared_onnx: Path) -> Handler:
 
 def run(handler: Handler, *inputs: Any) -> list[Any]:
     async def every() -> list[Any]:
-        return await asyncio.gather(*(handler({"id": str(n), "input": each}) for n, each in enumerate(inputs)))
+        return await asyncio.gather(
+            *(handler({"id": str(n), "input": each}) for n, each in enumerate(inputs))
+        )
 
     return asyncio.run(every())
 
@@ -123,7 +137,10 @@ def test_the_handler_gives_what_predict_answers(handler: Handler, client: TestCl
     jobs = [
         {"inputs": TEXT},
         {"inputs": [TEXT, "Il fait beau."]},
-        {"inputs": TEXT, "parameters": {"aggregation_strategy": "none", "threshold": 0.5, "ignore_labels": []}},
+        {
+            "inputs": TEXT,
+            "parameters": {"aggregation_strategy": "none", "threshold": 0.5, "ignore_labels": []},
+        },
         {"inputs": TEXT, "parameters": {"redact": "pseudonym", "redact_map": True}},
     ]
     assert run(handler, *jobs) == [client.post("/predict", json=job).json() for job in jobs]
@@ -135,7 +152,10 @@ def test_jobs_at_once_share_batches(shared_onnx: Path) -> None:
     def counting(reference: str) -> Any:
         tagger, path = load(reference)
         compute = tagger.lane_logits
-        tagger.lane_logits = lambda windows, alone=False: (batches.append(len(windows)), compute(windows, alone))[1]  # type: ignore[method-assign]
+        tagger.lane_logits = lambda windows, alone=False: (
+            batches.append(len(windows)),
+            compute(windows, alone),
+        )[1]  # type: ignore[method-assign]
         return tagger, path
 
     handler = make_handler(str(shared_onnx), counting, Settings(batch_wait=0.05))
@@ -153,7 +173,9 @@ def test_long_jobs_at_once_all_complete(shared_onnx: Path) -> None:
     assert all(isinstance(output, list) and output for output in outputs)
 
 
-@pytest.mark.parametrize(("job", "said"), [*WRONG, (None, "not an object"), ("texte", "not an object"), ([TEXT], "not an object")])
+@pytest.mark.parametrize(
+    ("job", "said"), [*WRONG, (None, "not an object"), ("texte", "not an object"), ([TEXT], "not an object")]
+)
 def test_the_handler_tells_what_is_wrong(handler: Handler, job: Any, said: str) -> None:
     (output,) = run(handler, job)
     assert list(output) == ["error"]
@@ -161,7 +183,9 @@ def test_the_handler_tells_what_is_wrong(handler: Handler, job: Any, said: str) 
 
 
 def test_the_handler_refuses_what_the_sdk_could_not_send_back(handler: Handler) -> None:
-    lone = json.loads('"Marie \\ud800 Duval"')  # the SDK reads jobs with json, which lets it pass, and could not encode it
+    lone = json.loads(
+        '"Marie \\ud800 Duval"'
+    )  # the SDK reads jobs with json, which lets it pass, and could not encode it
     (output,) = run(handler, {"inputs": lone})
     assert list(output) == ["error"]
     json.dumps(output, ensure_ascii=False).encode()
@@ -237,7 +261,9 @@ class Queue:
 @pytest.fixture
 def queue() -> Iterator[Queue]:
     jobs = [{"id": f"j{n}", "input": {"inputs": f"{TEXT} Il a {n} ans."}} for n in range(100)]
-    queue = Queue([*jobs, {"id": "wrong", "input": {"inputs": ""}}, {"id": "lone", "input": {"inputs": "\ud800"}}])
+    queue = Queue(
+        [*jobs, {"id": "wrong", "input": {"inputs": ""}}, {"id": "lone", "input": {"inputs": "\ud800"}}]
+    )
     yield queue
     queue.close()
 
@@ -252,7 +278,12 @@ def test_the_worker_s_loop(queue: Queue, shared_onnx: Path, client: TestClient, 
         "RUNPOD_SKIP_AUTO_SYSTEM_CHECKS": "true",
     }
     log = tmp_path / "log"
-    with log.open("w") as out, subprocess.Popen([sys.executable, HANDLER], env=environment, stdout=out, stderr=out, cwd=tmp_path) as worker:
+    with (
+        log.open("w") as out,
+        subprocess.Popen(
+            [sys.executable, HANDLER], env=environment, stdout=out, stderr=out, cwd=tmp_path
+        ) as worker,
+    ):
         end = time.monotonic() + 120
         while len(queue.results) < 102 and time.monotonic() < end and worker.poll() is None:
             time.sleep(0.05)
@@ -263,7 +294,9 @@ def test_the_worker_s_loop(queue: Queue, shared_onnx: Path, client: TestClient, 
     assert code == 0
     assert max(queue.taken) == 64
     for n in (0, 57, 99):
-        assert queue.results[f"j{n}"] == {"output": client.post("/predict", json={"inputs": f"{TEXT} Il a {n} ans."}).json()}
+        assert queue.results[f"j{n}"] == {
+            "output": client.post("/predict", json={"inputs": f"{TEXT} Il a {n} ans."}).json()
+        }
     assert "inputs is empty" in queue.results["wrong"]["error"]
     assert list(queue.results["lone"]) == ["error"]
     assert "Duval" not in said
@@ -273,7 +306,9 @@ def test_the_worker_s_loop(queue: Queue, shared_onnx: Path, client: TestClient, 
 @sdk
 def test_a_worker_without_a_model_says_so(tmp_path: Path) -> None:
     environment = {**os.environ, "MODEL_PATH": str(tmp_path / "nowhere")}
-    done = subprocess.run([sys.executable, HANDLER], env=environment, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, HANDLER], env=environment, capture_output=True, text=True, timeout=120, cwd=tmp_path
+    )
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("error: ")
     assert "Traceback" not in done.stderr

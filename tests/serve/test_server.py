@@ -32,10 +32,13 @@ def test_sigterm_under_load_loses_no_request_that_was_read(tmp_path: Path, share
             response.read()
             probe.close()
             assert endpoint.process.wait(20) == 0
-        read = {line["id"] for line in endpoint.events("request") if line["status"] == 200 and "." in line["id"]}
+        read = {
+            line["id"] for line in endpoint.events("request") if line["status"] == 200 and "." in line["id"]
+        }
         assert read - load.answered == set()
         assert set(load.outcomes) - {"lost"} == {200}
-        # Between the last look at who has connected and the end of listening, the kernel may take a connection that it then resets.
+        # Between the last look at who has connected and the end of listening, the kernel may take a
+        # connection that it then resets.
         assert load.outcomes["lost"] <= 1
         assert endpoint.log[-1]["event"] == "stopped"
 
@@ -55,8 +58,16 @@ def test_probes_answer_while_the_model_loads(tmp_path: Path, shared_onnx: Path) 
         for endpoint.port in ports:
             seen = set()
             while not endpoint.events("ready"):
-                seen |= {(path, endpoint.ask(None, path)[0]) for path in ("/health/live", "/health/ready", "/ping")}
-            assert seen <= {("/health/live", 200), ("/health/ready", 503), ("/health/ready", 200), ("/ping", 204), ("/ping", 200)}
+                seen |= {
+                    (path, endpoint.ask(None, path)[0]) for path in ("/health/live", "/health/ready", "/ping")
+                }
+            assert seen <= {
+                ("/health/live", 200),
+                ("/health/ready", 503),
+                ("/health/ready", 200),
+                ("/ping", 204),
+                ("/ping", 200),
+            }
             if endpoint.port == ports[0]:
                 assert {("/health/live", 200), ("/health/ready", 503), ("/ping", 204)} <= seen
             assert endpoint.ask(None, "/ping")[0] == 200
@@ -113,7 +124,9 @@ def test_reloads_under_load(tmp_path: Path, shared_onnx: Path, shared_int8: Path
         assert endpoint.stop() == 0
 
 
-def test_what_cannot_be_served_is_one_line_and_status_1(tmp_path: Path, shared_onnx: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_served_is_one_line_and_status_1(
+    tmp_path: Path, shared_onnx: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     unproved = Path(shutil.copytree(shared_onnx, tmp_path / "unproved"))
     (unproved / "probe.safetensors").unlink()
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -139,7 +152,10 @@ def test_what_cannot_be_served_is_one_line_and_status_1(tmp_path: Path, shared_o
 def test_a_half_sent_request_does_not_keep_it_from_ending(tmp_path: Path, shared_onnx: Path) -> None:
     with running(tmp_path, shared_onnx, "--port", 0, "--drain", 0) as endpoint:
         endpoint.ready()
-        with socket.create_connection(("127.0.0.1", endpoint.port)) as client, socket.create_connection(("127.0.0.1", endpoint.port)):
+        with (
+            socket.create_connection(("127.0.0.1", endpoint.port)) as client,
+            socket.create_connection(("127.0.0.1", endpoint.port)),
+        ):
             client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-")
             idle = http.client.HTTPConnection("127.0.0.1", endpoint.port)
             idle.request("GET", "/ping")

@@ -50,13 +50,20 @@ def test_each_text_takes_a_permit_and_each_token_and_all_are_given_back(start: S
 def test_refusing_before_the_body_is_read_leaves_the_connection_usable(start: Start) -> None:
     held = start(max_inputs=2, max_waiting_inputs=2)
     held.hold()
-    with ThreadPoolExecutor(3) as pool, contextlib.closing(http.client.HTTPConnection("127.0.0.1", held.port, timeout=30)) as connection:
+    with (
+        ThreadPoolExecutor(3) as pool,
+        contextlib.closing(http.client.HTTPConnection("127.0.0.1", held.port, timeout=30)) as connection,
+    ):
         second = pool.submit(held.post, {"inputs": TEXT})
         until(lambda: held.permits[0] == 2)
         status, body, headers = ask(connection, {"inputs": TEXT})  # late: the first that does not fit
         assert (status, body["error_type"], int(headers["retry-after"]) >= 1) == (429, "overloaded", True)
         assert held.service.models["ner"].admission.refusing == "inputs"
-        for path in ("/", "/predict", "/v2/models/ner/infer"):  # early: nonsense would be 422, had it been read
+        for path in (
+            "/",
+            "/predict",
+            "/v2/models/ner/infer",
+        ):  # early: nonsense would be 422, had it been read
             status, body, headers = ask(connection, {"nonsense": TEXT * 1000}, path)
             assert (status, body["error_type"], int(headers["retry-after"]) >= 1) == (429, "overloaded", True)
         assert ask(connection, None, "/health/ready")[0] == 200
@@ -192,7 +199,9 @@ def _threads() -> int:
     return sum(thread.name == "affineur-inference" for thread in threading.enumerate())
 
 
-def test_a_reload_lets_the_old_one_answer_whom_it_has_accepted_and_puts_it_away(start: Start, shared_int8: Path) -> None:
+def test_a_reload_lets_the_old_one_answer_whom_it_has_accepted_and_puts_it_away(
+    start: Start, shared_int8: Path
+) -> None:
     held = start()
     old = held.service.models["ner"]
     threads = _threads()
@@ -206,7 +215,11 @@ def test_a_reload_lets_the_old_one_answer_whom_it_has_accepted_and_puts_it_away(
         held.service._loader = again._load
         held.service.commit(held.service.prepare("ner", str(shared_int8)))
         about = held.service.models["ner"].about
-        assert (about.version, about.sha256 != old.about.sha256, held.service.references["ner"]) == (2, True, str(shared_int8))
+        assert (about.version, about.sha256 != old.about.sha256, held.service.references["ner"]) == (
+            2,
+            True,
+            str(shared_int8),
+        )
         assert held.post({"inputs": TEXT})[0] == 200, "the new one answers while the old one is busy"
         assert not waiting.done()
         held.go.set()
@@ -225,7 +238,9 @@ def test_versions_count_what_served_and_not_what_was_prepared(start: Start, shar
     service.commit(two)
     service.commit(three)
     assert service.models["ner"].about.version == 3
-    replaced = Service({"ner": str(shared_onnx)}, service._loader, service.settings, service.metrics, {"ner": 3})
+    replaced = Service(
+        {"ner": str(shared_onnx)}, service._loader, service.settings, service.metrics, {"ner": 3}
+    )
     replaced.load()
     assert replaced.models["ner"].about.version == 3
     replaced.close()

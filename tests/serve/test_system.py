@@ -35,7 +35,11 @@ def descriptors(soft: int) -> Iterator[int]:
 
 
 def allowed(pid: int) -> str:
-    (line,) = [line for line in Path(f"/proc/{pid}/limits").read_text().splitlines() if line.startswith("Max open files")]
+    (line,) = [
+        line
+        for line in Path(f"/proc/{pid}/limits").read_text().splitlines()
+        if line.startswith("Max open files")
+    ]
     return line.split()[3]
 
 
@@ -57,7 +61,9 @@ def test_the_log_says_where_there_are_too_few() -> None:
         "logs.set_up(); system.raise_descriptors(300); system.raise_descriptors(301)\n"
         "print(resource.getrlimit(resource.RLIMIT_NOFILE))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
     assert done.stdout.strip() == "(300, 300)"
     (line,) = done.stderr.splitlines()
     told = json.loads(line)
@@ -84,7 +90,14 @@ libc.malloc_info(0, ctypes.c_void_p.in_dll(libc, "stdout"))
 @pytest.mark.parametrize(("told", "heaps"), [({}, 2), ({"MALLOC_ARENA_MAX": "4"}, 4)])
 def test_threads_share_two_heaps_unless_the_user_says_otherwise(told: dict[str, str], heaps: int) -> None:
     environ = {name: value for name, value in os.environ.items() if name != "MALLOC_ARENA_MAX"}
-    done = subprocess.run([sys.executable, "-c", _HEAPS], env=environ | told, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", _HEAPS],
+        env=environ | told,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
     assert done.stdout.count("<heap nr=") == heaps
 
 
@@ -105,11 +118,15 @@ def test_reloads_do_not_add_up(tmp_path: Path, shared_onnx: Path) -> None:
         reload(2)
         before = resident(endpoint.process.pid)
         reload(14)  # about 1.5 MB each, where nothing is given back
-        until(lambda: resident(endpoint.process.pid) < before + 6, 5)  # the last is put away while this is asked
+        until(
+            lambda: resident(endpoint.process.pid) < before + 6, 5
+        )  # the last is put away while this is asked
         assert endpoint.stop() == 0
 
 
-def test_a_model_is_gone_before_memory_is_given_back(shared_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_is_gone_before_memory_is_given_back(
+    shared_onnx: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with loaded({"ner": shared_onnx}) as service:
         old, left = weakref.ref(service.models["ner"]), []
 

@@ -30,9 +30,17 @@ TEXT = "Marie Duval à Paris"
         (b'{"inputs": []}', "empty", "inputs is empty, expected a text or a list of texts"),
         (b"{}", "validation", 'inputs is missing, expected {"inputs": "texte"}'),
         (b'{"inputs": [1]}', "validation", "inputs is neither a text nor a list of texts"),
-        (b'{"inputs": "a", "parametres": {}}', "validation", "unknown entry in the body, expected inputs, parameters; did you mean 'parameters'?"),
+        (
+            b'{"inputs": "a", "parametres": {}}',
+            "validation",
+            "unknown entry in the body, expected inputs, parameters; did you mean 'parameters'?",
+        ),
         (b"{", "validation", "the body is not JSON (EOF while parsing an object at line 1 column 1)"),
-        (b'{"inputs": "a", "parameters": {"threshold": 1.5}}', "validation", "parameters.threshold: Input should be less than or equal to 1"),
+        (
+            b'{"inputs": "a", "parameters": {"threshold": 1.5}}',
+            "validation",
+            "parameters.threshold: Input should be less than or equal to 1",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(body: bytes, kind: str, said: str) -> None:
@@ -49,7 +57,10 @@ def test_parameters_become_the_runtime_s_wish() -> None:
 
 
 def test_limits_are_told_in_numbers() -> None:
-    for texts, said in ((["a"] * 65, "65 texts in one request, expected at most 64"), (["a", "b" * 20_001], "a text of 20001 characters")):
+    for texts, said in (
+        (["a"] * 65, "65 texts in one request, expected at most 64"),
+        (["a", "b" * 20_001], "a text of 20001 characters"),
+    ):
         with pytest.raises(Problem, match=said) as caught:
             wire.check_texts(texts, LIMITS)
         assert caught.value.status == 413
@@ -67,7 +78,11 @@ def test_a_word_is_the_text_it_stands_for_whatever_the_strategy_says() -> None:
         {"entity_group": "PER", "score": 0.9, "word": "Marie", "start": 0, "end": 5},
         {"entity_group": "LOC", "score": 0.5, "word": "Paris", "start": 14, "end": 19},
     ]
-    pieces = [LabeledPiece("I-PER", 0.9, 1, "▁Mar", 0, 3), LabeledPiece("I-PER", 0.9, 2, "", 3, 3), LabeledPiece("I-PER", 0.8, 3, "<unk>", 3, 5)]
+    pieces = [
+        LabeledPiece("I-PER", 0.9, 1, "▁Mar", 0, 3),
+        LabeledPiece("I-PER", 0.9, 2, "", 3, 3),
+        LabeledPiece("I-PER", 0.8, 3, "<unk>", 3, 5),
+    ]
     shown = wire.shown(TEXT, pieces, wire.Parameters(aggregation_strategy="none"))
     assert [(each["index"], each["word"]) for each in shown] == [(1, "Mar"), (3, "ie")]
 
@@ -75,7 +90,10 @@ def test_a_word_is_the_text_it_stands_for_whatever_the_strategy_says() -> None:
 def test_the_map_comes_only_when_asked_for() -> None:
     entities = [Entity("PER", 0.9, "Marie Duval", 0, 11)]
     hidden = wire.shown(TEXT, entities, wire.Parameters(redact="type"))
-    assert hidden == {"text": "[PER] à Paris", "entities": [{"entity_group": "PER", "score": 0.9, "word": "[PER]", "start": 0, "end": 5}]}
+    assert hidden == {
+        "text": "[PER] à Paris",
+        "entities": [{"entity_group": "PER", "score": 0.9, "word": "[PER]", "start": 0, "end": 5}],
+    }
     mapped = wire.shown(TEXT, entities, wire.Parameters(redact="type", redact_map=True))
     assert mapped["map"] == [{"placeholder": "[PER]", "start": 0, "end": 5, "word": "Marie Duval"}]
 
@@ -90,7 +108,8 @@ def refusal(parse: Callable[[bytes], object], body: bytes) -> Problem | None:
 
 @given(
     st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20), lambda v: st.lists(v) | st.dictionaries(st.text(), v)
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+        lambda v: st.lists(v) | st.dictionaries(st.text(), v),
     )
 )
 def test_any_json_is_read_or_refused(value: Any) -> None:

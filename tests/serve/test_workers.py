@@ -23,7 +23,9 @@ def bearer(tmp_path: Path) -> dict[str, str]:
 
 def _workers(endpoint: Running) -> set[int]:
     """Return the processes that serve."""
-    return {line["pid"] for line in endpoint.events("ready")} - {line["worker"] for line in endpoint.events("worker gone")}
+    return {line["pid"] for line in endpoint.events("ready")} - {
+        line["worker"] for line in endpoint.events("worker gone")
+    }
 
 
 def _sum(text: str, name: str) -> float:
@@ -49,11 +51,15 @@ def test_they_answer_on_one_port_are_counted_together_reload_together_and_drain(
             endpoint.process.send_signal(signal.SIGHUP)
             until(lambda: endpoint.events("reload refused"))
             load.more()
-            os.killpg(endpoint.process.pid, signal.SIGTERM)  # as a platform does that ends all processes of a group
+            os.killpg(
+                endpoint.process.pid, signal.SIGTERM
+            )  # as a platform does that ends all processes of a group
             assert endpoint.process.wait(30) == 0
         assert set(load.outcomes) - {"lost"} == {200}
         assert load.outcomes["lost"] <= 1
-        read = {line["id"] for line in endpoint.events("request") if line["status"] == 200 and "." in line["id"]}
+        read = {
+            line["id"] for line in endpoint.events("request") if line["status"] == 200 and "." in line["id"]
+        }
         assert read - load.answered == set()
         assert "\n" not in endpoint.events("reload refused")[0]["error"]
         assert len(endpoint.events("stopped")) == 2
@@ -64,7 +70,9 @@ def test_they_answer_on_one_port_are_counted_together_reload_together_and_drain(
 def test_one_that_is_killed_is_replaced_and_serves_what_the_others_serve(
     tmp_path: Path, shared_onnx: Path, shared_int8: Path, bearer: dict[str, str]
 ) -> None:
-    with running(tmp_path, shared_onnx, "--port", 0, "--workers", 2, "--key-file", tmp_path / "keys") as endpoint:
+    with running(
+        tmp_path, shared_onnx, "--port", 0, "--workers", 2, "--key-file", tmp_path / "keys"
+    ) as endpoint:
         endpoint.ready()
         answers = [endpoint.ask({"inputs": "Paris"}, **bearer)[0] for _ in range(20)]
         assert answers == [200] * 20
@@ -77,13 +85,17 @@ def test_one_that_is_killed_is_replaced_and_serves_what_the_others_serve(
         victim = min(_workers(endpoint))
         os.kill(victim, signal.SIGKILL)
         until(lambda: endpoint.events("worker gone"))
-        while len(endpoint.events("ready")) < 3:  # who comes while another loads is answered by those that can
+        while (
+            len(endpoint.events("ready")) < 3
+        ):  # who comes while another loads is answered by those that can
             assert endpoint.ask({"inputs": "Paris"}, **bearer)[0] == 200
         until(lambda: len(_workers(endpoint)) == 2)
         assert "Z" not in children(endpoint.process.pid).values()
         versions = {tuple(endpoint.ask(None, "/v2/models/ner", **bearer)[1]["versions"]) for _ in range(40)}
         assert versions == {("2",)}
-        assert _sum(endpoint.ask(None, "/metrics", **bearer)[1], "ner_batch_size_sum") > 20, "a counter does not fall when a worker ends"
+        assert _sum(endpoint.ask(None, "/metrics", **bearer)[1], "ner_batch_size_sum") > 20, (
+            "a counter does not fall when a worker ends"
+        )
         status, body, _ = endpoint.ask({}, "/admin/reload", **bearer)
         assert (status, body["model"]["version"], body["model"]["folder"]) == (200, 3, shared_int8.name)
         until(lambda: _sum(endpoint.ask(None, "/metrics", **bearer)[1], "ner_waiting_inputs") == 0)

@@ -25,7 +25,11 @@ LABELS = ("O", "I-LOC", "I-PER")
 def build_model(folder: Path) -> Path:
     """Write a folder that open_folder accepts; no model could be smaller."""
     folder.mkdir(parents=True)
-    config = {"architectures": ["CamembertForTokenClassification"], "id2label": dict(enumerate(LABELS)), "num_hidden_layers": 1}
+    config = {
+        "architectures": ["CamembertForTokenClassification"],
+        "id2label": dict(enumerate(LABELS)),
+        "num_hidden_layers": 1,
+    }
     (folder / "config.json").write_text(json.dumps(config), "utf-8")
     (folder / "tokenizer.json").write_text("{}", "utf-8")
     save_file({"classifier.weight": np.ones((3, 4), np.float32)}, folder / "model.safetensors")
@@ -112,10 +116,17 @@ def hub(repositories: dict[str, Path]) -> Iterator[Server]:
             files = {str(p.relative_to(folder)): p for p in sorted(folder.rglob("*")) if p.is_file()}
             api, resolve = f"/api/{name}", f"/{name.removeprefix('models/')}/resolve/{commits[name]}/"
             if path.startswith(f"{api}/tree/{commits[name]}"):
-                tree = [{"type": "file", "path": n, "size": p.stat().st_size, "oid": _digest(p)} for n, p in files.items()]
+                tree = [
+                    {"type": "file", "path": n, "size": p.stat().st_size, "oid": _digest(p)}
+                    for n, p in files.items()
+                ]
                 return 200, {"Content-Type": "application/json"}, json.dumps(tree).encode()
             if path in (api, f"{api}/revision/main", f"{api}/revision/{commits[name]}"):
-                info = {"id": name.partition("/")[2], "sha": commits[name], "siblings": [{"rfilename": n} for n in files]}
+                info = {
+                    "id": name.partition("/")[2],
+                    "sha": commits[name],
+                    "siblings": [{"rfilename": n} for n in files],
+                }
                 return 200, {"Content-Type": "application/json"}, json.dumps(info).encode()
             if path.startswith(f"{api}/revision/"):
                 return 404, {"X-Error-Code": "RevisionNotFound"}, b""
@@ -133,11 +144,25 @@ def _digest(file: Path) -> str:
 
 
 def run(code: str, home: Path, endpoint: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run code where huggingface_hub reads its environment afresh, warnings being errors and AffineurErrors one line."""
-    wrapped = "from affineur.errors import AffineurError\ntry:\n" + "".join(f"    {line}\n" for line in code.strip().splitlines())
+    """Run code where huggingface_hub reads its environment afresh, warnings being errors and AffineurErrors
+    one line.
+    """
+    wrapped = "from affineur.errors import AffineurError\ntry:\n" + "".join(
+        f"    {line}\n" for line in code.strip().splitlines()
+    )
     wrapped += "except AffineurError as error:\n    print(type(error).__name__, error)\n"
     clean = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
-    here = {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "PYTHONPATH": str(ROOT / "src"), "HF_HUB_DISABLE_XET": "1"}
+    here = {
+        "HF_ENDPOINT": endpoint,
+        "HF_HOME": str(home),
+        "PYTHONPATH": str(ROOT / "src"),
+        "HF_HUB_DISABLE_XET": "1",
+    }
     return subprocess.run(
-        [sys.executable, "-W", "error", "-c", wrapped], env=clean | here | environment, capture_output=True, text=True, timeout=30, cwd=home.parent
+        [sys.executable, "-W", "error", "-c", wrapped],
+        env=clean | here | environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        cwd=home.parent,
     )

@@ -48,7 +48,9 @@ def edit_manifest(folder: Path, files: object) -> None:
 def test_folder_file_url_and_http_give_the_same(artifact: Path, serve_folder: Serve, tmp_path: Path) -> None:
     server = serve_folder(artifact)
     (artifact / "optimizer.pt").write_bytes(b"not listed")
-    for index, source in enumerate((str(artifact), artifact.as_uri(), f"{server.url}/m", f"{server.url}/m/?signature=1")):
+    for index, source in enumerate(
+        (str(artifact), artifact.as_uri(), f"{server.url}/m", f"{server.url}/m/?signature=1")
+    ):
         target = tmp_path / f"copy-{index}"
         assert download(source, target) == target
         assert read_manifest(target) == read_manifest(artifact)
@@ -62,7 +64,13 @@ def test_a_plain_folder_over_http(model: Path, serve_folder: Serve, target: Path
     seen: list[tuple[str, int | None, int | None]] = []
     with listening(lambda *what: seen.append(what)):
         download(f"{serve_folder(model).url}/m", target, digest(model).upper())
-    assert sorted(p.name for p in target.iterdir()) == ["README.md", "affineur.json", "config.json", "model.safetensors", "tokenizer.json"]
+    assert sorted(p.name for p in target.iterdir()) == [
+        "README.md",
+        "affineur.json",
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+    ]
     assert read_card(target).metadata == {"license": "mit"}
     manifest = read_manifest(target)
     assert manifest is not None
@@ -91,7 +99,9 @@ def test_an_artifact_is_replaced_and_other_things_are_not(artifact: Path, target
 
 
 def test_a_wrong_digest(model: Path, target: Path) -> None:
-    with pytest.raises(TransferError, match=f"model.safetensors has the sha256 {digest(model)}, expected 0000"):
+    with pytest.raises(
+        TransferError, match=f"model.safetensors has the sha256 {digest(model)}, expected 0000"
+    ):
         download(str(model), target, "0" * 64)
     assert_nothing_left(target)
     with pytest.raises(ParameterError, match="expected 64 hexadecimal digits"):
@@ -108,12 +118,16 @@ def test_a_file_that_differs_from_the_manifest(artifact: Path, serve_folder: Ser
 
 @pytest.mark.parametrize("length", ["content-length", "chunked"])
 def test_a_cut_connection(length: str, artifact: Path, serve_folder: Serve, target: Path) -> None:
-    def cut(name: str, status: int, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+    def cut(
+        name: str, status: int, headers: dict[str, str], body: bytes
+    ) -> tuple[int, dict[str, str], bytes]:
         if name != "model.safetensors":
             return status, headers, body
         return status, {"Content-Length": str(len(body))}, body[:20]
 
-    def cut_chunks(name: str, status: int, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+    def cut_chunks(
+        name: str, status: int, headers: dict[str, str], body: bytes
+    ) -> tuple[int, dict[str, str], bytes]:
         if name != "model.safetensors":
             return status, headers, body
         return status, {"Transfer-Encoding": "chunked"}, b"ff\r\n" + body[:20]
@@ -125,7 +139,9 @@ def test_a_cut_connection(length: str, artifact: Path, serve_folder: Serve, targ
 
 
 @pytest.mark.parametrize("missing", ["config.json", "model.safetensors", "tokenizer.json"])
-def test_a_required_file_that_is_not_there(missing: str, model: Path, serve_folder: Serve, target: Path) -> None:
+def test_a_required_file_that_is_not_there(
+    missing: str, model: Path, serve_folder: Serve, target: Path
+) -> None:
     (model / missing).unlink()
     for source in (str(model), f"{serve_folder(model).url}/m"):
         with pytest.raises((TransferError, ModelError), match=f"{missing.split('.')[0]}"):
@@ -152,7 +168,9 @@ def test_a_listed_card_that_is_gone_is_no_error(artifact: Path, serve_folder: Se
         assert not (target / "README.md").exists()
 
 
-@pytest.mark.parametrize("name", ["../evil", "/etc/evil", "a/../../evil", "..\\evil", "c:evil", "nul\0", "", "."])
+@pytest.mark.parametrize(
+    "name", ["../evil", "/etc/evil", "a/../../evil", "..\\evil", "c:evil", "nul\0", "", "."]
+)
 def test_names_that_leave_the_folder(name: str, artifact: Path, serve_folder: Serve, target: Path) -> None:
     edit_manifest(artifact, {name: "0" * 64})
     server = serve_folder(artifact)
@@ -219,4 +237,6 @@ def test_from_the_hub(tmp_path: Path) -> None:
         out = run(code, tmp_path / "home", server.url)
     assert out.stdout == "copy\n", out.stderr
     assert not any(p.is_symlink() for p in (tmp_path / "copy").iterdir())
-    assert (tmp_path / "copy" / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
+    assert (tmp_path / "copy" / "model.safetensors").read_bytes() == (
+        folder / "model.safetensors"
+    ).read_bytes()

@@ -29,7 +29,9 @@ def pairs(corpus: Corpus) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
 
 def dataset(names: list[str] = BARE, rows: Iterable[tuple[list[str], list[int]]] = ROWS) -> datasets.Dataset:
     text, tag = datasets.Value("string"), datasets.ClassLabel(names=names)
-    kinds = datasets.Features({"id": datasets.Value("int32"), "tokens": datasets.List(text), "ner_tags": datasets.List(tag)})
+    kinds = datasets.Features(
+        {"id": datasets.Value("int32"), "tokens": datasets.List(text), "ner_tags": datasets.List(tag)}
+    )
     rows = list(rows)
     columns = {"id": list(range(len(rows))), "tokens": [r[0] for r in rows], "ner_tags": [r[1] for r in rows]}
     return datasets.Dataset.from_dict(columns, features=kinds)
@@ -43,7 +45,10 @@ def write_parquet(path: Path, **options: object) -> Path:
 
 def write_json(path: Path, *rows: object) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{row if isinstance(row, str) else json.dumps(row, ensure_ascii=False)}\n" for row in rows), "utf-8")
+    path.write_text(
+        "".join(f"{row if isinstance(row, str) else json.dumps(row, ensure_ascii=False)}\n" for row in rows),
+        "utf-8",
+    )
     return path
 
 
@@ -91,7 +96,9 @@ def test_wikiner_and_columns(tmp_path: Path) -> None:
     path.write_text("Marie|NAM|I-PER Curie|NAM|I-PER\n", "utf-8")
     assert pairs(load_corpus(path)) == [(("Marie", "Curie"), ("B-PER", "I-PER"))]
     columns = write_conll(tmp_path / "columns.txt", "I-PER/x/Marie")
-    assert pairs(load_corpus(columns, options=DataOptions(word_column=2, tag_column=0))) == [(("Marie",), ("I-PER",))]
+    assert pairs(load_corpus(columns, options=DataOptions(word_column=2, tag_column=0))) == [
+        (("Marie",), ("I-PER",))
+    ]
 
 
 def test_parquet_with_class_labels_and_bare_types(tmp_path: Path) -> None:
@@ -105,11 +112,15 @@ def test_parquet_with_class_labels_and_bare_types(tmp_path: Path) -> None:
 def test_parquet_without_metadata_needs_names(tmp_path: Path) -> None:
     path = tmp_path / "plain.parquet"
     pq.write_table(pa.table({"tokens": [r[0] for r in ROWS], "labels": [r[1] for r in ROWS]}), path)
-    with pytest.raises(DataError, match=r"row 1: the tags are numbers and nothing names them; say --tag-names O,I-PER,…") as caught:
+    with pytest.raises(
+        DataError, match=r"row 1: the tags are numbers and nothing names them; say --tag-names O,I-PER,…"
+    ) as caught:
         load_corpus(path)
     assert (caught.value.path, caught.value.line) == (path, 1)
     assert pairs(load_corpus(path, options=DataOptions(tag_names=("O", "I-LOC", "I-PER")))) == WANTED
-    with pytest.raises(DataError, match=r"row 1: found the tag 2, but the 2 names \(O, I-LOC\) go from 0 to 1"):
+    with pytest.raises(
+        DataError, match=r"row 1: found the tag 2, but the 2 names \(O, I-LOC\) go from 0 to 1"
+    ):
         load_corpus(path, options=DataOptions(tag_names=("O", "LOC")))
 
 
@@ -117,7 +128,11 @@ def test_json_lines(tmp_path: Path) -> None:
     numbers = write_json(tmp_path / "a.jsonl", *({"tokens": w, "ner": t} for w, t in ROWS))
     assert pairs(load_corpus(numbers, options=DataOptions(tag_names=tuple(BARE)))) == WANTED
     names = write_json(
-        tmp_path / "b.json", {"tokens": ["Marie"], "tags": ["PER"]}, "", {"tags": ["O"], "tokens": ["dort"]}, {"tokens": [], "tags": []}
+        tmp_path / "b.json",
+        {"tokens": ["Marie"], "tags": ["PER"]},
+        "",
+        {"tags": ["O"], "tokens": ["dort"]},
+        {"tokens": [], "tags": []},
     )
     assert pairs(load_corpus(names)) == [(("Marie",), ("I-PER",)), (("dort",), ("O",))]
 
@@ -141,14 +156,24 @@ GOOD = {"tokens": ["Marie"], "tags": ["B-PER"]}
         ([GOOD, {"tokens": ["a"]}], 2, "row 2: has no tags"),
         ([GOOD, [1]], 2, "row 2: found a list, expected a JSON object on each line"),
         ([GOOD, "", "{"], 3, "row 3: not JSON"),
-        ([GOOD, {"tokens": ["a", "b"], "tags": ["O", "I-LOC"]}], 2, r"row 2: tag I-LOC follows O.*\(word 'b'\)"),
+        (
+            [GOOD, {"tokens": ["a", "b"], "tags": ["O", "I-LOC"]}],
+            2,
+            r"row 2: tag I-LOC follows O.*\(word 'b'\)",
+        ),
         (["[", "]"], 1, "row 1: not JSON"),
-        ([{"text": "a", "label": 1}], None, "found the columns text, label; expected tokens and one of ner_tags, tags, ner, labels"),
+        (
+            [{"text": "a", "label": 1}],
+            None,
+            "found the columns text, label; expected tokens and one of ner_tags, tags, ner, labels",
+        ),
         ([{"tokens": [], "tags": []}], None, "no row with a token in it"),
         ([], None, "the file is empty, expected one JSON object a line"),
     ],
 )
-def test_rows_that_are_wrong_are_named(rows: list[object], line: int | None, message: str, tmp_path: Path) -> None:
+def test_rows_that_are_wrong_are_named(
+    rows: list[object], line: int | None, message: str, tmp_path: Path
+) -> None:
     path = write_json(tmp_path / "x.jsonl", *rows)
     with pytest.raises(DataError, match=message) as caught:
         load_corpus(path)
@@ -161,7 +186,12 @@ def test_files_that_are_not_what_they_say(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_bytes(b'{"tokens": ["caf\xe9"]}')
     (tmp_path / "x.csv").write_text("word,tag\nMarie,I-PER\n", "utf-8")
     (tmp_path / "x.conll").write_text("", "utf-8")
-    for name, message in {"x.parquet": "not a Parquet file", "x.jsonl": "not UTF-8", "x.csv": "looks like CSV", "x.conll": "is empty"}.items():
+    for name, message in {
+        "x.parquet": "not a Parquet file",
+        "x.jsonl": "not UTF-8",
+        "x.csv": "looks like CSV",
+        "x.conll": "is empty",
+    }.items():
         with pytest.raises(DataError, match=message):
             load_corpus(tmp_path / name)
     whole = write_parquet(tmp_path / "cut.parquet", rows=ROWS * 500)
@@ -215,11 +245,16 @@ def test_a_conll_folder_under_other_names(tmp_path: Path) -> None:
     write_conll(tmp_path / "valid.bio", "Paris/B-LOC")
     splits = load_splits(tmp_path)
     assert (len(splits.get("train")), splits.get("dev").types, splits.test) == (1, ("LOC",), None)
-    with pytest.raises(DataError, match=rf"{tmp_path}: there is no test split \(found: train, dev\); add test.conll, or name a file"):
+    with pytest.raises(
+        DataError,
+        match=rf"{tmp_path}: there is no test split \(found: train, dev\); add test.conll, or name a file",
+    ):
         splits.get("test")
     with pytest.raises(DataError, match=r"there is no test split \(found: train, dev\)"):
         load_corpus(tmp_path)
-    with pytest.raises(ParameterError, match="no split 'tset', expected one of train, dev, test; did you mean 'test'"):
+    with pytest.raises(
+        ParameterError, match="no split 'tset', expected one of train, dev, test; did you mean 'test'"
+    ):
         load_corpus(tmp_path, "tset")
 
 
@@ -250,7 +285,9 @@ def test_a_folder_of_parquet_in_parts(tmp_path: Path) -> None:
 
 
 def test_save_to_disk(tmp_path: Path) -> None:
-    datasets.DatasetDict(train=dataset(), validation=dataset(), extra=dataset()).save_to_disk(tmp_path / "dict")
+    datasets.DatasetDict(train=dataset(), validation=dataset(), extra=dataset()).save_to_disk(
+        tmp_path / "dict"
+    )
     splits = load_splits(tmp_path / "dict")
     assert pairs(splits.get("train")) == pairs(splits.get("dev")) == WANTED
     assert splits.test is None
@@ -269,7 +306,9 @@ def test_folders_without_data(tmp_path: Path) -> None:
     (tmp_path / "configurations" / "README.md").write_text(configurations, "utf-8")
     write_json(tmp_path / "configurations" / "fr.jsonl", GOOD)
     write_json(tmp_path / "configurations" / "en.jsonl", GOOD)
-    (tmp_path / "odd" / "README.md").write_text("---\nconfigs:\n- config_name: fr\n  data_files:\n  - split: all\n    path: x.jsonl\n---\n", "utf-8")
+    (tmp_path / "odd" / "README.md").write_text(
+        "---\nconfigs:\n- config_name: fr\n  data_files:\n  - split: all\n    path: x.jsonl\n---\n", "utf-8"
+    )
     write_json(tmp_path / "odd" / "x.jsonl", GOOD)
     for name, message in {
         "empty": "no data set was recognized in .*expected train, dev and test",
@@ -316,9 +355,14 @@ def test_the_label_map_reaches_every_split_but_none_may_be_unknown(tmp_path: Pat
     options = DataOptions(label_map={"PERSON": "PER", "GPE": "LOC", "DATE": "O"})
     splits = load_splits(tmp_path, options)
     assert splits.get("test").types == ("PER",)
-    assert pairs(load_splits(tmp_path, DataOptions(label_map=options.label_map, dev_share=0)).get("train"))[0][1] == ("B-PER", "B-LOC", "O")
+    assert pairs(load_splits(tmp_path, DataOptions(label_map=options.label_map, dev_share=0)).get("train"))[
+        0
+    ][1] == ("B-PER", "B-LOC", "O")
     assert pairs(load_corpus(tmp_path, "test", options)) == [(("Marie",), ("B-PER",))]
-    with pytest.raises(DataError, match="the label map names PERSO, but the types here are DATE, GPE, PERSON; did you mean 'PERSON'"):
+    with pytest.raises(
+        DataError,
+        match="the label map names PERSO, but the types here are DATE, GPE, PERSON; did you mean 'PERSON'",
+    ):
         load_corpus(tmp_path, "test", DataOptions(label_map={"PERSO": "PER"}))
 
 
@@ -343,6 +387,10 @@ print(load_corpus("hub:Jean-Baptiste/wikiner_fr").digest == splits.test.digest, 
         assert out.stdout == "[19, 1, 2] Jean-Baptiste/wikiner_fr (test) True\nTrue False\n", out.stderr
         assert not [r for r in server.requests if r.endswith(".py")]
     assert run(code, tmp_path / "home", "http://127.0.0.1:9").stdout == out.stdout
-    absent = run("from affineur.transfer import load_corpus\nload_corpus('owner/absent')", tmp_path / "home", "http://127.0.0.1:9")
+    absent = run(
+        "from affineur.transfer import load_corpus\nload_corpus('owner/absent')",
+        tmp_path / "home",
+        "http://127.0.0.1:9",
+    )
     assert absent.stdout.startswith("TransferError there is no data set 'owner/absent' here")
     assert absent.stdout.count("\n") == 1

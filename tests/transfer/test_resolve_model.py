@@ -26,7 +26,13 @@ print(resolve_model({!r}))
 def our_hub(tmp_path: Path) -> Iterator[Callable[[Path], Server]]:
     """A Hub with one model, ``owner/tiny``, that has pickles and checkpoints lying about."""
     folder = build_model(tmp_path / "repo")
-    for name in ("pytorch_model.bin", "training_args.bin", "optimizer.pt", "notes.md", "checkpoint-5/model.safetensors"):
+    for name in (
+        "pytorch_model.bin",
+        "training_args.bin",
+        "optimizer.pt",
+        "notes.md",
+        "checkpoint-5/model.safetensors",
+    ):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(b"never to be fetched")
     (folder / "README.md").write_text("---\nlicense: cc-by-nc-sa-4.0\n---\n\n# Tiny\n", "utf-8")
@@ -39,7 +45,10 @@ def test_ids(text: str) -> None:
     assert looks_like_id(text)
 
 
-@pytest.mark.parametrize("text", ["./x", "../x", "/x/y", "~/x", "a/b/c", "a\\b", "x/", "a--b", "a..b", "x.git", "", ".x", "é/x", "a b"])
+@pytest.mark.parametrize(
+    "text",
+    ["./x", "../x", "/x/y", "~/x", "a/b/c", "a\\b", "x/", "a--b", "a..b", "x.git", "", ".x", "é/x", "a b"],
+)
 def test_not_ids(text: str) -> None:
     assert not looks_like_id(text)
 
@@ -77,9 +86,20 @@ def test_fetches_what_may_be_read_and_then_works_offline(our_hub: Server, tmp_pa
     first = run(RESOLVE.format("owner/tiny"), tmp_path / "home", our_hub.url)
     folder = Path(first.stdout.strip())
     assert open_folder(folder).labels == ("O", "I-LOC", "I-PER"), first.stderr
-    assert {p.name for p in folder.iterdir()} == {"config.json", "tokenizer.json", "model.safetensors", "README.md"}
-    assert read_card(folder).metadata["license"] == "cc-by-nc-sa-4.0", "it goes on into the cards of what is made of it"
-    assert not [r for r in our_hub.requests if "resolve" in r and not r.endswith((".json", "/model.safetensors", "/README.md"))]
+    assert {p.name for p in folder.iterdir()} == {
+        "config.json",
+        "tokenizer.json",
+        "model.safetensors",
+        "README.md",
+    }
+    assert read_card(folder).metadata["license"] == "cc-by-nc-sa-4.0", (
+        "it goes on into the cards of what is made of it"
+    )
+    assert not [
+        r
+        for r in our_hub.requests
+        if "resolve" in r and not r.endswith((".json", "/model.safetensors", "/README.md"))
+    ]
     assert not [r for r in our_hub.requests if "checkpoint-5" in r]
 
     for endpoint, environment in ((NOWHERE, {}), (our_hub.url, {"HF_HUB_OFFLINE": "1"})):
@@ -134,7 +154,9 @@ def test_no_network_is_one_quick_line(tmp_path: Path) -> None:
     start = time.monotonic()
     out = run(RESOLVE.format("owner/absent"), tmp_path / "home", NOWHERE)
     assert time.monotonic() - start < 10
-    assert out.stdout.startswith(f"TransferError there is no model 'owner/absent' here, and the Hub at {NOWHERE} did not give it: ")
+    assert out.stdout.startswith(
+        f"TransferError there is no model 'owner/absent' here, and the Hub at {NOWHERE} did not give it: "
+    )
     assert "Connection refused" in out.stdout
     assert "give its folder" in out.stdout
     assert out.stdout.count("\n") == 1

@@ -7,7 +7,16 @@ from affineur.artifact.info import ModelInfo, describe
 from affineur.artifact.locking import alone
 from affineur.artifact.manifest import CARD, Manifest, Parent, read_manifest, verify, write_manifest
 from affineur.artifact.scope import EXCLUDED, SCOPES, Matrix, in_scope, layer_of, matrix_of
-from affineur.artifact.writing import MANIFEST, disk_errors, new_file, new_folder, refuse_to_lose, to_json, write_json, write_text
+from affineur.artifact.writing import (
+    MANIFEST,
+    disk_errors,
+    new_file,
+    new_folder,
+    refuse_to_lose,
+    to_json,
+    write_json,
+    write_text,
+)
 
 __all__ = [
     "CARD",

@@ -14,7 +14,10 @@ _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8
 
 
 def environment() -> dict[str, Any]:
-    """Return library versions, Python, system, CPU model, its instruction sets and the number of usable cores."""
+    """Return library versions, Python, system, CPU model.
+
+    Its instruction sets and the number of usable cores.
+    """
     model, flags = _cpu()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
@@ -31,8 +34,12 @@ def describe_machine() -> str:
     """Describe the machine in one line, for the foot of a table."""
     here = environment()
     flags = " ".join(here["cpu_flags"]) or "no vector flags known"
-    libraries = ", ".join(f"{name} {number}" for name, number in here["libraries"].items() if name in ("torch", "transformers"))
-    return f"{here['cpu']}, {here['cores']} cores ({flags}); Python {here['python']}" + (f", {libraries}" if libraries else "")
+    libraries = ", ".join(
+        f"{name} {number}" for name, number in here["libraries"].items() if name in ("torch", "transformers")
+    )
+    return f"{here['cpu']}, {here['cores']} cores ({flags}); Python {here['python']}" + (
+        f", {libraries}" if libraries else ""
+    )
 
 
 def _version(name: str) -> str | None:
@@ -48,4 +55,6 @@ def _cpu() -> tuple[str, set[str]]:
     except OSError:
         return platform.processor() or "unknown CPU", set()
     fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    return fields.get("model name", platform.processor() or "unknown CPU"), set(fields.get("flags", fields.get("Features", "")).split())
+    return fields.get("model name", platform.processor() or "unknown CPU"), set(
+        fields.get("flags", fields.get("Features", "")).split()
+    )

@@ -1,4 +1,7 @@
-"""``export_info.json``: what an exported graph holds, which no library of the base install could read out of it."""
+"""``export_info.json``: what an exported graph holds.
+
+No library of the base install could read out of it.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +30,12 @@ class ExportInfo:
         parameters: Number of parameters.
         nonzero: Number of parameters that are not zero.
         parts: Bytes of embeddings, encoder and head, as the graph stores them.
-        matrices: Weights and zeros of each matrix in scope, as the parent has them: layer, kind, name, weights, zeros.
+        matrices: Weights and zeros of each matrix in scope, as the parent has them: layer, kind, name,
+            weights, zeros.
         kept: Matrices kept in full precision though the scheme is not ``fp32``.
         parity: Agreement with the parent's logits: ``max_difference``, ``same_tags`` and so on.
-        activations: How activations are scaled where matrices are in eight bits: ``static``, ``token`` or ``batch``.
+        activations: How activations are scaled where matrices are in eight bits: ``static``, ``token`` or
+            ``batch``.
         by_token: Matrices whose activations are scaled by ``token`` though the others' are ``static``.
     """
 
@@ -58,11 +63,16 @@ class ExportInfo:
         if self.scheme == "fp32":
             return "full precision"
         scales = self.activations or "batch"  # as all were before it was written down
-        return f"{self.scheme} for {self.target}, {scales} scales" + (f" ({len(self.by_token)} matrices: token)" if self.by_token else "")
+        return f"{self.scheme} for {self.target}, {scales} scales" + (
+            f" ({len(self.by_token)} matrices: token)" if self.by_token else ""
+        )
 
     def scope(self) -> list[tuple[Matrix, int, int]]:
         """Return each matrix in scope with its weights and zeros."""
-        return [(Matrix(int(m["layer"]), str(m["kind"]), str(m["name"])), int(m["weights"]), int(m["zeros"])) for m in self.matrices]
+        return [
+            (Matrix(int(m["layer"]), str(m["kind"]), str(m["name"])), int(m["weights"]), int(m["zeros"]))
+            for m in self.matrices
+        ]
 
 
 def write_export_info(folder: Path, info: ExportInfo) -> None:

@@ -11,16 +11,38 @@ from pathlib import Path
 from typing import Any
 
 from affineur.artifact.packed import read_format
-from affineur.artifact.tensors import INDEX, ONNX, OPENVINO, WEIGHTS, Tensor, has_weights, tensors, weight_files
+from affineur.artifact.tensors import (
+    INDEX,
+    ONNX,
+    OPENVINO,
+    WEIGHTS,
+    Tensor,
+    has_weights,
+    tensors,
+    weight_files,
+)
 from affineur.errors import ModelError
 
 _HEAD = "ForTokenClassification"
 #: ``quant_method`` of a packed sparse file in ``config.json``.
 PACKED = "affineur_packed"
 #: Any of these makes a tokenizer …
-_VOCABULARIES = ("tokenizer.json", "sentencepiece.bpe.model", "spm.model", "vocab.txt", "vocab.json", "spiece.model")
+_VOCABULARIES = (
+    "tokenizer.json",
+    "sentencepiece.bpe.model",
+    "spm.model",
+    "vocab.txt",
+    "vocab.json",
+    "spiece.model",
+)
 #: … and these belong to it where they are there.
-TOKENIZER_FILES = (*_VOCABULARIES, "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+TOKENIZER_FILES = (
+    *_VOCABULARIES,
+    "merges.txt",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +67,11 @@ class ModelFolder:
             if kind := next((kind for kind, file in exported.items() if (self.path / file).is_file()), None):
                 return kind
         quantized = self.config.get("quantization_config")
-        return "packed" if isinstance(quantized, dict) and quantized.get("quant_method") == PACKED else "transformers"
+        return (
+            "packed"
+            if isinstance(quantized, dict) and quantized.get("quant_method") == PACKED
+            else "transformers"
+        )
 
     @property
     def layers(self) -> int:
@@ -63,9 +89,15 @@ class ModelFolder:
         return [] if self.kind in ("onnx", "openvino") else tensors(self.path)
 
     def digest(self) -> str:
-        """Return the sha256 over what decides its outputs: weights (a configuration to train from has none), configuration, tokenizer."""
+        """Return the sha256 over what decides its outputs.
+
+        Weights (a configuration to train from has none), configuration, tokenizer.
+        """
         weights = weight_files(self.path) if has_weights(self.path) else []
-        files = [*weights, *(self.path / n for n in ("config.json", *TOKENIZER_FILES) if (self.path / n).is_file())]
+        files = [
+            *weights,
+            *(self.path / n for n in ("config.json", *TOKENIZER_FILES) if (self.path / n).is_file()),
+        ]
         whole = hashlib.sha256()
         for file in files:
             whole.update(f"{file.name} {file_digest(file)}\n".encode())
@@ -76,8 +108,8 @@ def open_folder(path: Path | str) -> ModelFolder:
     """Look at a model folder and check that it is usable.
 
     Raises:
-        ModelError: If it is missing, has no token-classification head, no safetensors weights, damaged weights,
-            no tokenizer, or labels that do not fit the classifier.
+        ModelError: If it is missing, has no token-classification head, no safetensors weights, damaged
+            weights, no tokenizer, or labels that do not fit the classifier.
     """
     path = Path(path)
     if not path.is_dir():
@@ -86,10 +118,14 @@ def open_folder(path: Path | str) -> ModelFolder:
     if not is_token_classifier(config):
         found = config.get("architectures") or "none named"
         found = ", ".join(map(str, found)) if isinstance(found, list) else found
-        raise ModelError(f"{path} has no token-classification head (architecture: {found}, expected …{_HEAD}); train one with: affineur train")
+        raise ModelError(
+            f"{path} has no token-classification head (architecture: {found}, expected …{_HEAD}); train one with: affineur train"
+        )
     labels = labels_of(config, path)
     if "O" not in labels:
-        raise ModelError(f"{path} has the labels {', '.join(labels)}, none of them O; name them in config.json's id2label, as in O, I-PER, I-LOC")
+        raise ModelError(
+            f"{path} has the labels {', '.join(labels)}, none of them O; name them in config.json's id2label, as in O, I-PER, I-LOC"
+        )
     folder = ModelFolder(path, config, labels)
     listed = folder.tensors()
     said = read_format(config["quantization_config"]) if folder.kind == "packed" else 0
@@ -100,7 +136,9 @@ def open_folder(path: Path | str) -> ModelFolder:
         )
     heads = [t for t in listed if t.name in ("classifier.weight", "classifier.out_proj.weight")]
     if heads and (outputs := sum(heads[0].shape[:1])) != len(labels):
-        raise ModelError(f"{path}: the classifier has {outputs} outputs but config.json names {len(labels)} labels")
+        raise ModelError(
+            f"{path}: the classifier has {outputs} outputs but config.json names {len(labels)} labels"
+        )
     require_tokenizer(path)
     return folder
 
@@ -149,7 +187,9 @@ def labels_of(config: dict[str, Any], path: Path) -> tuple[str, ...]:
         named = {int(k): str(v) for k, v in config["id2label"].items()}
         return tuple(named[i] for i in range(len(named)))
     except (KeyError, ValueError, AttributeError):
-        raise ModelError(f"{path}/config.json has no usable id2label, expected one label for each output, numbered from 0") from None
+        raise ModelError(
+            f"{path}/config.json has no usable id2label, expected one label for each output, numbered from 0"
+        ) from None
 
 
 def file_digest(file: Path) -> str:

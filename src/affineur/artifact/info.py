@@ -34,7 +34,8 @@ class ModelInfo:
         dtypes: Data types of the weights, as safetensors names them.
         matrices: Matrices in scope, by layer.
         parts: Bytes of embeddings, encoder and head.
-        precision: How an exported graph stores matrices and scales activations, for people; empty for other folders.
+        precision: How an exported graph stores matrices and scales activations, for people; empty for other
+            folders.
     """
 
     folder: ModelFolder
@@ -75,7 +76,8 @@ class ModelInfo:
             "architecture": (self.folder.config.get("architectures") or ["?"])[0],
             "layers": self.folder.layers,
             "hidden_size": self.folder.config.get("hidden_size") or self.folder.config.get("dim"),
-            "attention_heads": self.folder.config.get("num_attention_heads") or self.folder.config.get("n_heads"),
+            "attention_heads": self.folder.config.get("num_attention_heads")
+            or self.folder.config.get("n_heads"),
             "parameters": self.parameters,
             "nonzero_parameters": self.nonzero,
             "sparsity": self.sparsity,
@@ -83,7 +85,9 @@ class ModelInfo:
             "weights_in_scope": self.weights_in_scope,
             "zeros_in_scope": self.zeros_in_scope,
             "sparsity_by_layer": {str(k): v for k, v in self.by_layer().items()},
-            "sparsity_by_matrix": {m.matrix.name: m.zeros / m.weights if m.weights else 0.0 for m in self.matrices},
+            "sparsity_by_matrix": {
+                m.matrix.name: m.zeros / m.weights if m.weights else 0.0 for m in self.matrices
+            },
             "labels": list(self.folder.labels),
             "size_bytes": self.folder.size_bytes,
             "size_by_part": self.parts,
@@ -93,7 +97,9 @@ class ModelInfo:
             "stage": manifest.stage if manifest else None,
             "format": manifest.format if manifest else None,
             "version": manifest.environment.get("libraries", {}).get("affineur") if manifest else None,
-            "lineage": [{"stage": p.stage, "name": p.name, "digest": p.digest} for p in manifest.parents] if manifest else [],
+            "lineage": [{"stage": p.stage, "name": p.name, "digest": p.digest} for p in manifest.parents]
+            if manifest
+            else [],
         }
 
 
@@ -109,11 +115,16 @@ def describe(path: Path | str) -> ModelInfo:
         return _describe_exported(folder, manifest)
     listed = folder.tensors()
     zeros = {t.name: t.zeros() for t in listed}
-    matrices = sorted((MatrixInfo(m, t.elements, zeros[t.name], t.size_bytes) for t in listed if (m := matrix_of(t.name))), key=lambda i: i.matrix)
+    matrices = sorted(
+        (MatrixInfo(m, t.elements, zeros[t.name], t.size_bytes) for t in listed if (m := matrix_of(t.name))),
+        key=lambda i: i.matrix,
+    )
     parameters = sum(t.elements for t in listed)
     parts = {part: sum(t.size_bytes for t in listed if part_of(t.name) == part) for part in PARTS}
     dtypes = tuple(sorted({t.dtype for t in listed}))
-    return ModelInfo(folder, manifest, parameters, parameters - sum(zeros.values()), dtypes, tuple(matrices), parts)
+    return ModelInfo(
+        folder, manifest, parameters, parameters - sum(zeros.values()), dtypes, tuple(matrices), parts
+    )
 
 
 def _describe_exported(folder: ModelFolder, manifest: Manifest | None) -> ModelInfo:
@@ -122,8 +133,21 @@ def _describe_exported(folder: ModelFolder, manifest: Manifest | None) -> ModelI
     if found is None:
         return ModelInfo(folder, manifest, 0, 0, (), (), {})
     # Bytes of a single matrix inside the graph are not told: they would say nothing that the parts do not.
-    matrices = tuple(sorted((MatrixInfo(m, weights, zeros, 0) for m, weights, zeros in found.scope()), key=lambda i: i.matrix))
-    return ModelInfo(folder, manifest, found.parameters, found.nonzero, found.dtypes, matrices, dict(found.parts), found.precision)
+    matrices = tuple(
+        sorted(
+            (MatrixInfo(m, weights, zeros, 0) for m, weights, zeros in found.scope()), key=lambda i: i.matrix
+        )
+    )
+    return ModelInfo(
+        folder,
+        manifest,
+        found.parameters,
+        found.nonzero,
+        found.dtypes,
+        matrices,
+        dict(found.parts),
+        found.precision,
+    )
 
 
 def _sparsity(matrices: list[MatrixInfo]) -> float:

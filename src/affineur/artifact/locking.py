@@ -18,7 +18,8 @@ _TRIES = 100  # a folder that cannot be made gives the same error as one that wa
 def alone(target: Path, otherwise: str) -> Iterator[None]:
     """Keep every other process from making the same target; the lock goes with the process, however it ends.
 
-    The lock is on ``.NAME.lock`` beside the target, so that the target itself may be removed and put in place anew.
+    The lock is on ``.NAME.lock`` beside the target, so that the target itself may be removed and put in place
+    anew.
 
     Args:
         target: The folder that is made.
@@ -41,14 +42,18 @@ def alone(target: Path, otherwise: str) -> Iterator[None]:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise ParameterError(f"another process is making {target}; wait for it, or {otherwise}") from None
+                raise ParameterError(
+                    f"another process is making {target}; wait for it, or {otherwise}"
+                ) from None
             except OSError as error:
                 raise ParameterError(f"{target} cannot be locked ({error.strerror})") from None
             if _is_there(lock, path):
                 try:
                     yield
                 finally:
-                    path.unlink(missing_ok=True)  # while it is held: who opened it meanwhile sees that it is gone
+                    path.unlink(
+                        missing_ok=True
+                    )  # while it is held: who opened it meanwhile sees that it is gone
                 return
     raise ParameterError(f"{target} is taken and left again by other processes; {otherwise}")
 

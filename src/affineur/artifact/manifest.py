@@ -22,7 +22,8 @@ class Parent:
     """An ancestor.
 
     Args:
-        stage: The stage that made it; ``given`` where none of ours did, ``configuration`` where it had no weights to give.
+        stage: The stage that made it; ``given`` where none of ours did, ``configuration`` where it had no
+            weights to give.
         digest: Digest of its weights, configuration and tokenizer.
         name: Its id on the Hub where it came from there, otherwise the name of its folder.
         parameters: That stage's parameters.
@@ -69,7 +70,11 @@ class Manifest:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write ``affineur.json`` last, with the digest of every file that is in ``folder`` by then."""
-    files = {str(p.relative_to(folder)): file_digest(p) for p in sorted(folder.rglob("*")) if p.is_file() and p.name != MANIFEST}
+    files = {
+        str(p.relative_to(folder)): file_digest(p)
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and p.name != MANIFEST
+    }
     write_json(folder / MANIFEST, asdict(manifest) | {"files": files})
 
 
@@ -97,13 +102,17 @@ def read_manifest(folder: Path) -> Manifest | None:
     try:
         raw = json.loads(path.read_text("utf-8"))
         if raw["format"] > FORMAT:
-            raise ModelError(f"{path} has format {raw['format']}, this Affineur reads up to {FORMAT}; upgrade it: pip install -U affineur")
+            raise ModelError(
+                f"{path} has format {raw['format']}, this Affineur reads up to {FORMAT}; upgrade it: pip install -U affineur"
+            )
         manifest = Manifest(**{**raw, "parents": [Parent(**p) for p in raw["parents"]]})
         if not all(isinstance(value, str) for value in manifest.files.values()):
             raise TypeError("its files are not a table of digests")
         return manifest
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{path} is damaged ({error}); delete it to use the folder as a plain model") from None
+        raise ModelError(
+            f"{path} is damaged ({error}); delete it to use the folder as a plain model"
+        ) from None
 
 
 def verify(folder: Path) -> Manifest | None:

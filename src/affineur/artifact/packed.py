@@ -1,7 +1,9 @@
-"""The packed layout of one tensor: a bitmask of what is not zero, then those values. See ``docs/packed-format.md``.
+"""The packed layout of one tensor: a bitmask of what is not zero, then those values.
 
-Values are compared and kept as raw bits: only a value whose bits are all zero is left out, so −0.0, denormals and NaN
-payloads survive in every dtype.
+See ``docs/packed-format.md``.
+
+Values are compared and kept as raw bits: only a value whose bits are all zero is left out, so −0.0, denormals
+and NaN payloads survive in every dtype.
 """
 
 from __future__ import annotations
@@ -28,8 +30,12 @@ WIDTHS = {
 }
 _DIMENSIONS = 16  # far more than any tensor has
 _HEAD = struct.Struct("<6sH8sQQ")  # magic, version, dtype, dimensions, values; then the shape
-_CHUNK = 1 << 18  # elements handled together: they and what is made of them stay in the processor's cache; a multiple of 8
-_ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(1, dtype=np.uint8)  # bits set in each byte
+_CHUNK = (
+    1 << 18
+)  # elements handled together: they and what is made of them stay in the processor's cache; a multiple of 8
+_ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(
+    1, dtype=np.uint8
+)  # bits set in each byte
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +93,9 @@ class Layout:
 
     def head(self) -> bytes:
         """Return the bytes before the bitmask."""
-        return _HEAD.pack(MAGIC, FORMAT, self.dtype.encode(), len(self.shape), self.values) + struct.pack(f"<{len(self.shape)}Q", *self.shape)
+        return _HEAD.pack(MAGIC, FORMAT, self.dtype.encode(), len(self.shape), self.values) + struct.pack(
+            f"<{len(self.shape)}Q", *self.shape
+        )
 
 
 def read_format(written: Mapping[str, Any]) -> int:
@@ -101,12 +109,17 @@ def read_format(written: Mapping[str, Any]) -> int:
             f"config.json names packed format {written.get('format')}, this Affineur reads {FORMAT}; upgrade it: pip install -U affineur"
         )
     if not isinstance(written.get("tensors"), int):
-        raise ModelError("config.json does not say in quantization_config how many tensors are packed; fetch or pack the model again")
+        raise ModelError(
+            "config.json does not say in quantization_config how many tensors are packed; fetch or pack the model again"
+        )
     return int(written["tensors"])
 
 
 def is_packed(start: bytes) -> bool:
-    """Say whether a tensor is packed by its first bytes; only tensors of bytes (``U8``) with one dimension are asked."""
+    """Say whether a tensor is packed by its first bytes.
+
+    Only tensors of bytes (``U8``) with one dimension are asked.
+    """
     return start.startswith(MAGIC)
 
 
@@ -121,14 +134,24 @@ def read_layout(raw: NDArray[np.uint8], where: str) -> Layout:
         ModelError: If the version is not known, or the tensor is not what its first bytes say.
     """
     if len(raw) < _HEAD.size:
-        raise ModelError(f"{where}: a packed tensor has at least {_HEAD.size} bytes, found {len(raw)}; fetch or pack it again")
+        raise ModelError(
+            f"{where}: a packed tensor has at least {_HEAD.size} bytes, found {len(raw)}; fetch or pack it again"
+        )
     _, version, name, dimensions, values = _HEAD.unpack(raw[: _HEAD.size].tobytes())
     if version != FORMAT:
-        raise ModelError(f"{where} has packed format {version}, this Affineur reads {FORMAT}; upgrade it: pip install -U affineur")
+        raise ModelError(
+            f"{where} has packed format {version}, this Affineur reads {FORMAT}; upgrade it: pip install -U affineur"
+        )
     dtype = name.rstrip(b"\0").decode("latin-1")
     if dtype not in WIDTHS or not 1 < dimensions <= _DIMENSIONS or _HEAD.size + 8 * dimensions > len(raw):
-        raise ModelError(f"{where} is damaged (dtype {dtype!r}, {dimensions} dimensions); fetch or pack it again")
-    layout = Layout(dtype, struct.unpack(f"<{dimensions}Q", raw[_HEAD.size : _HEAD.size + 8 * dimensions].tobytes()), values)
+        raise ModelError(
+            f"{where} is damaged (dtype {dtype!r}, {dimensions} dimensions); fetch or pack it again"
+        )
+    layout = Layout(
+        dtype,
+        struct.unpack(f"<{dimensions}Q", raw[_HEAD.size : _HEAD.size + 8 * dimensions].tobytes()),
+        values,
+    )
     if layout.size_bytes != len(raw) or values > layout.elements:
         raise ModelError(
             f"{where} is damaged: {values} values of shape {list(layout.shape)} take {layout.size_bytes} bytes, found {len(raw)}; "
@@ -167,14 +190,16 @@ def check_mask(raw: NDArray[np.uint8], layout: Layout, where: str) -> None:
     if layout.elements % 8:  # a one past the last element stands for none
         found -= int(_ONES[mask[-1] >> (layout.elements % 8)])
     if found != layout.values:
-        raise ModelError(f"{where} is damaged: its mask names {found} values, found {layout.values}; fetch or pack it again")
+        raise ModelError(
+            f"{where} is damaged: its mask names {found} values, found {layout.values}; fetch or pack it again"
+        )
 
 
 def unpack(raw: NDArray[np.uint8], layout: Layout) -> NDArray[np.unsignedinteger]:
     """Return the bits of the dense tensor.
 
-    Each element takes the value that the running count of ones names, the first being 1, times its own bit of the mask: no
-    branch, which a mask without pattern would mispredict every other time.
+    Each element takes the value that the running count of ones names, the first being 1, times its own bit of
+    the mask: no branch, which a mask without pattern would mispredict every other time.
 
     Args:
         raw: The packed tensor, shape ``(bytes,)``, which has passed :func:`check_mask`.
@@ -184,16 +209,23 @@ def unpack(raw: NDArray[np.uint8], layout: Layout) -> NDArray[np.unsignedinteger
         Shape ``(elements,)``, dtype ``layout.bits``.
     """
     mask = raw[layout.mask_at : layout.values_at]
-    # One more before the first, which is whatever ends the mask: where the count is 0, so is the bit it is multiplied by.
-    values = raw[layout.values_at - layout.width : layout.values_at + layout.values * layout.width].view(layout.bits)
+    # One more before the first, which is whatever ends the mask: where the count is 0, so is the bit it is
+    # multiplied by.
+    values = raw[layout.values_at - layout.width : layout.values_at + layout.values * layout.width].view(
+        layout.bits
+    )
     dense = np.empty(layout.elements, layout.bits)
-    places = np.empty(min(_CHUNK, layout.elements), np.int32)  # used again and again: new memory costs more than the sums
+    places = np.empty(
+        min(_CHUNK, layout.elements), np.int32
+    )  # used again and again: new memory costs more than the sums
     taken = 0
     for i in range(0, layout.elements, _CHUNK):
         part = dense[i : i + _CHUNK]
         ones = np.unpackbits(mask[i // 8 : (i + _CHUNK) // 8], count=len(part), bitorder="little")
         place = np.cumsum(ones, dtype=np.int32, out=places[: len(part)])
-        np.take(values[taken:], place, out=part, mode="wrap")  # never wraps, but "raise" would copy ``out``, and "clip" is slower
+        np.take(
+            values[taken:], place, out=part, mode="wrap"
+        )  # never wraps, but "raise" would copy ``out``, and "clip" is slower
         part *= ones
         taken += int(place[-1])
     return dense

@@ -1,4 +1,7 @@
-"""Packed folders: what makes the weights of one file packed or dense again. Nothing but numpy, a tensor at a time."""
+"""Packed folders: what makes the weights of one file packed or dense again.
+
+Nothing but numpy, a tensor at a time.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,9 @@ def pack_weights(folder: ModelFolder, target: Path) -> int:
 
 
 def unpack_weights(folder: ModelFolder, target: Path) -> None:
-    """Write the weights of a packed folder dense again: the file they were packed from, byte for byte, if it was one.
+    """Write the weights of a packed folder dense again.
+
+    The file they were packed from, byte for byte, if it was one.
 
     Args:
         folder: The packed folder.
@@ -103,11 +108,22 @@ def _listed(folder: ModelFolder) -> tuple[list[Tensor], dict[str, str] | None]:
 
 
 def _packed(tensor: Tensor) -> _Entry:
-    if tensor.dtype in WIDTHS and len(tensor.shape) > 1 and tensor.name.endswith(".weight") and tensor.elements:
+    if (
+        tensor.dtype in WIDTHS
+        and len(tensor.shape) > 1
+        and tensor.name.endswith(".weight")
+        and tensor.elements
+    ):
         dense = tensor.raw().view(f"<u{WIDTHS[tensor.dtype]}")
         layout = Layout(tensor.dtype, tensor.shape, int(np.count_nonzero(dense)))
         if layout.pays():
-            return _Entry(tensor, "U8", (layout.size_bytes,), layout.size_bytes, lambda stream: pack_into(stream, dense, layout))
+            return _Entry(
+                tensor,
+                "U8",
+                (layout.size_bytes,),
+                layout.size_bytes,
+                lambda stream: pack_into(stream, dense, layout),
+            )
     return _as_it_is(tensor)
 
 
@@ -134,7 +150,10 @@ def _as_it_is(tensor: Tensor) -> _Entry:
 
 
 def _write(target: Path, entries: Sequence[_Entry], metadata: Mapping[str, str] | None) -> None:
-    """Write a safetensors file: header and bytes in the order of the source, formatted as safetensors does it."""
+    """Write a safetensors file: header and bytes in the order of the source.
+
+    Formatted as safetensors does it.
+    """
     one_file = len({e.source.file for e in entries}) == 1
     in_place = sorted(entries, key=lambda e: e.source.offset) if one_file else list(entries)
     offsets, end = {}, 0
@@ -142,7 +161,10 @@ def _write(target: Path, entries: Sequence[_Entry], metadata: Mapping[str, str] 
         offsets[entry.source.name] = [end, end + entry.size_bytes]
         end += entry.size_bytes
     header: dict[str, Any] = {} if metadata is None else {"__metadata__": dict(metadata)}
-    header |= {e.source.name: {"dtype": e.dtype, "shape": list(e.shape), "data_offsets": offsets[e.source.name]} for e in entries}
+    header |= {
+        e.source.name: {"dtype": e.dtype, "shape": list(e.shape), "data_offsets": offsets[e.source.name]}
+        for e in entries
+    }
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     with target.open("wb") as stream:

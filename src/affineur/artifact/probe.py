@@ -1,7 +1,10 @@
-"""The probe: a few real inputs with the logits of the full-precision parent, kept inside an exported artifact.
+"""The probe: a few real inputs with the logits of the full-precision parent.
 
-An INT8 kernel that saturates finds no entity and says nothing (x86 without VNNI multiplies U8 by S8 into 16 bits that
-overflow). So whoever loads the artifact first runs the probe on the CPU at hand, and refuses the model if it disagrees.
+Kept inside an exported artifact.
+
+An INT8 kernel that saturates finds no entity and says nothing (x86 without VNNI multiplies U8 by S8 into 16
+bits that overflow). So whoever loads the artifact first runs the probe on the CPU at hand, and refuses the
+model if it disagrees.
 """
 
 from __future__ import annotations
@@ -21,7 +24,8 @@ from affineur.errors import ModelError, one_line
 PROBE = "probe.safetensors"
 #: Error of logits at which an artifact is nothing like its parent: half as wrong as a constant.
 FURTHEST = 0.5
-#: CPU flags of x86, any of which brings instructions that multiply U8 by S8 into 32 bits, where sums do not overflow.
+#: CPU flags of x86, any of which brings instructions that multiply U8 by S8 into 32 bits, where sums do not
+#: overflow.
 VNNI = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 
 
@@ -31,8 +35,8 @@ class Agreement:
 
     Args:
         same_tags: Share of positions where the likeliest label is the same, in [0, 1].
-        error: Root mean square of the difference ÷ root mean square of the parent's logits around their mean; 0 is equal,
-            1 is as wrong as a constant.
+        error: Root mean square of the difference ÷ root mean square of the parent's logits around their mean;
+            0 is equal, 1 is as wrong as a constant.
     """
 
     same_tags: float
@@ -79,11 +83,15 @@ class Probe:
     def passes(self, found: Agreement) -> bool:
         """Say whether an agreement is as good as where the artifact was made, but for rounding.
 
-        Kernels differ in the order of their sums, which may move a rounded activation by one step: an error half as large
-        again, and one position in a hundred, are granted. A saturating kernel is wrong by far more. What is further from its
-        parent than :data:`FURTHEST` is refused whatever was measured where it was made.
+        Kernels differ in the order of their sums, which may move a rounded activation by one step: an error
+        half as large again, and one position in a hundred, are granted. A saturating kernel is wrong by far
+        more. What is further from its parent than :data:`FURTHEST` is refused whatever was measured where it
+        was made.
         """
-        return found.error <= min(1.5 * self.made.error + 0.01, FURTHEST) and found.same_tags >= self.made.same_tags - 0.01
+        return (
+            found.error <= min(1.5 * self.made.error + 0.01, FURTHEST)
+            and found.same_tags >= self.made.same_tags - 0.01
+        )
 
 
 def write_probe(folder: Path, probe: Probe) -> None:
@@ -93,7 +101,12 @@ def write_probe(folder: Path, probe: Probe) -> None:
         "attention_mask": probe.mask.astype(np.uint8),
         "logits": probe.logits.astype(np.float32),
     }
-    about = {"made": json.dumps(asdict(probe.made)), "scheme": probe.scheme, "target": probe.target, "labels": json.dumps(probe.labels)}
+    about = {
+        "made": json.dumps(asdict(probe.made)),
+        "scheme": probe.scheme,
+        "target": probe.target,
+        "labels": json.dumps(probe.labels),
+    }
     save_file(arrays, folder / PROBE, metadata=about)
 
 
@@ -116,7 +129,10 @@ def read_probe(folder: Path) -> Probe | None:
         if not mask.any() or not np.isfinite(logits).all():
             raise ValueError("it holds no piece, or logits that are not numbers")
         made = json.loads(about["made"])
-        agreed, labels = Agreement(float(made["same_tags"]), float(made["error"])), tuple(map(str, json.loads(about.get("labels", "[]"))))
+        agreed, labels = (
+            Agreement(float(made["same_tags"]), float(made["error"])),
+            tuple(map(str, json.loads(about.get("labels", "[]")))),
+        )
         return Probe(ids, mask, logits, agreed, about["scheme"], about["target"], labels)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path} is damaged ({one_line(error)}); fetch or make the artifact again") from None

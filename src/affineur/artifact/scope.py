@@ -92,9 +92,13 @@ def in_scope(names: list[str], scope: str = "attention+ffn") -> list[Matrix]:
         ParameterError: If there is no such scope, or the model has no matrix in it.
     """
     if scope not in SCOPES:
-        raise ParameterError(f"no scope '{scope}', expected one of {', '.join(SCOPES)}{did_you_mean(scope, SCOPES)}")
+        raise ParameterError(
+            f"no scope '{scope}', expected one of {', '.join(SCOPES)}{did_you_mean(scope, SCOPES)}"
+        )
     wanted = tuple(scope.split("+"))
     matrices = sorted(m for name in names if (m := matrix_of(name)) and m.kind.startswith(wanted))
     if not matrices:
-        raise ParameterError(f"no matrix in scope '{scope}' was found; this architecture's tensor names are not known")
+        raise ParameterError(
+            f"no matrix in scope '{scope}' was found; this architecture's tensor names are not known"
+        )
     return matrices

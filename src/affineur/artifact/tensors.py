@@ -63,7 +63,9 @@ class Tensor:
             if not kept:
                 return self.elements
         found = np.memmap(self.file, dtype=bits, mode="r", offset=start, shape=(kept,))
-        return self.elements - sum(int(np.count_nonzero(found[i : i + _CHUNK] & bits(mask))) for i in range(0, kept, _CHUNK))
+        return self.elements - sum(
+            int(np.count_nonzero(found[i : i + _CHUNK] & bits(mask))) for i in range(0, kept, _CHUNK)
+        )
 
     def raw(self) -> NDArray[np.uint8]:
         """Map its bytes in the file, shape ``(size_bytes,)``."""
@@ -76,7 +78,9 @@ def has_weights(folder: Path) -> bool:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """List the files with the weights of a model folder, in order: safetensors, or the files of an exported graph.
+    """List the files with the weights of a model folder, in order.
+
+    Safetensors, or the files of an exported graph.
 
     Raises:
         ModelError: If there is none, naming the pickles that are there instead; or a shard is missing.
@@ -85,14 +89,21 @@ def weight_files(folder: Path) -> list[Path]:
         return [folder / WEIGHTS]
     if (folder / INDEX).is_file():
         try:
-            files = [folder / name for name in sorted(set(json.loads((folder / INDEX).read_text("utf-8"))["weight_map"].values()))]
+            files = [
+                folder / name
+                for name in sorted(
+                    set(json.loads((folder / INDEX).read_text("utf-8"))["weight_map"].values())
+                )
+            ]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelError(f"{folder / INDEX} is not a safetensors index ({one_line(error)})") from None
         if not files:
             raise ModelError(f"{folder / INDEX} names no weights; the model is incomplete")
         for file in files:
             if file.parent != folder or not file.is_file():
-                raise ModelError(f"{folder / INDEX} names {file.name}, which is not there; the model is incomplete")
+                raise ModelError(
+                    f"{folder / INDEX} names {file.name}, which is not there; the model is incomplete"
+                )
         return files
     if (folder / ONNX).is_file():
         return [file for file in (folder / ONNX, folder / f"{ONNX}.data") if file.is_file()]
@@ -108,7 +119,9 @@ def weight_files(folder: Path) -> list[Path]:
 
 def pickled_weights(folder: Path) -> list[str]:
     """List the files that look like pickled weights; what a Trainer leaves beside them is not."""
-    return sorted(p.name for p in folder.iterdir() if is_pickle(p.name) and not p.name.startswith(_NOT_WEIGHTS))
+    return sorted(
+        p.name for p in folder.iterdir() if is_pickle(p.name) and not p.name.startswith(_NOT_WEIGHTS)
+    )
 
 
 def is_pickle(name: str) -> bool:
@@ -139,10 +152,19 @@ def read_header(file: Path) -> tuple[list[Tensor], dict[str, str] | None]:
             length = int.from_bytes(stream.read(8), "little")
             header = json.loads(stream.read(length))
     except (SafetensorError, OSError, ValueError) as error:
-        raise ModelError(f"{file} is not a readable safetensors file ({one_line(error)}); fetch or write it again") from None
+        raise ModelError(
+            f"{file} is not a readable safetensors file ({one_line(error)}); fetch or write it again"
+        ) from None
     metadata = header.pop("__metadata__", None)
     found = [
-        Tensor(name, file, t["dtype"], tuple(t["shape"]), 8 + length + t["data_offsets"][0], t["data_offsets"][1] - t["data_offsets"][0])
+        Tensor(
+            name,
+            file,
+            t["dtype"],
+            tuple(t["shape"]),
+            8 + length + t["data_offsets"][0],
+            t["data_offsets"][1] - t["data_offsets"][0],
+        )
         for name, t in header.items()
     ]
     return [_seen_through(tensor) for tensor in found], metadata

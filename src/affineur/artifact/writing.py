@@ -74,7 +74,13 @@ def new_file(path: Path, mode: int = 0o666) -> Iterator[TextIO]:
         path.parent.mkdir(parents=True, exist_ok=True)
         building = path.parent / f".{path.name}.tmp-{os.getpid()}"
         try:
-            with open(building, "w", encoding="utf-8", newline="\n", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+            with open(
+                building,
+                "w",
+                encoding="utf-8",
+                newline="\n",
+                opener=lambda name, flags: os.open(name, flags, mode),
+            ) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -119,7 +125,9 @@ def refuse_to_lose(target: Path) -> None:
     if foreign := sorted(found - _written_by_us(target)):
         shown = ", ".join(foreign[:3]) + (", …" if len(foreign) > 3 else "")
         damaged = f"; its {MANIFEST} is damaged" if MANIFEST in foreign else ""
-        raise ParameterError(f"{target} holds files that Affineur did not write ({shown}){damaged}; move them away or name another folder")
+        raise ParameterError(
+            f"{target} holds files that Affineur did not write ({shown}){damaged}; move them away or name another folder"
+        )
 
 
 def _written_by_us(folder: Path) -> set[str]:
@@ -135,7 +143,10 @@ def disk_errors(target: Path) -> Iterator[None]:
     """Turn a full or read-only disk into one line, whichever library met it first."""
     try:
         yield
-    except (AffineurError, BrokenPipeError):  # a reader of standard output that has gone is no fault of the disk
+    except (
+        AffineurError,
+        BrokenPipeError,
+    ):  # a reader of standard output that has gone is no fault of the disk
         raise
     except Exception as error:
         text, number = str(error), getattr(error, "errno", None)
@@ -144,7 +155,9 @@ def disk_errors(target: Path) -> Iterator[None]:
                 f"no space left on the disk of {target.parent} (or a limit on file size) while writing {target.name}; what was there is unchanged"
             ) from error
         if number is not None:
-            raise AffineurError(f"{target} cannot be written ({getattr(error, 'strerror', None) or text})") from error
+            raise AffineurError(
+                f"{target} cannot be written ({getattr(error, 'strerror', None) or text})"
+            ) from error
         raise
 
 
@@ -189,7 +202,9 @@ def _exchange(first: Path, second: Path) -> bool:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, AttributeError):
         return False
-    return bool(renameat2(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE) == 0)
+    return bool(
+        renameat2(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE) == 0
+    )
 
 
 def _sync_tree(folder: Path) -> None:
@@ -197,7 +212,9 @@ def _sync_tree(folder: Path) -> None:
     os.umask(umask)
     for path in folder.rglob("*"):
         if path.is_file():
-            path.chmod(0o666 & ~umask)  # safetensors writes through a private temporary file, readable by its owner alone
+            path.chmod(
+                0o666 & ~umask
+            )  # safetensors writes through a private temporary file, readable by its owner alone
         _sync(path)
     _sync(folder)
 

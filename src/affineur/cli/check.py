@@ -18,8 +18,12 @@ _MISSED = 3
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command of this module."""
-    parser = commands.add_parser("check", help="the deployment checklist as a gate: exit status 3 where a bar is missed")
-    parser.add_argument("model", metavar="MODEL", help="a folder, a Hub id, 'sample', or torch-int8: and one of these")
+    parser = commands.add_parser(
+        "check", help="the deployment checklist as a gate: exit status 3 where a bar is missed"
+    )
+    parser.add_argument(
+        "model", metavar="MODEL", help="a folder, a Hub id, 'sample', or torch-int8: and one of these"
+    )
     parser.add_argument(
         "--bars",
         metavar="BARS.yaml",
@@ -28,10 +32,21 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="what has to be reached, one 'bar: limit' a line; bars/guide.yaml holds the guide's own and an example of each",
     )
     parser.add_argument("--baseline", metavar="MODEL", help="what max_drop is measured against")
-    parser.add_argument("--parent", metavar="MODEL", help="whose tags min_agreement compares with (default: what torch-int8: names, or the baseline)")
+    parser.add_argument(
+        "--parent",
+        metavar="MODEL",
+        help="whose tags min_agreement compares with (default: what torch-int8: names, or the baseline)",
+    )
     options.add_types(parser)
-    parser.add_argument("--junit", metavar="FILE", type=Path, help="write JUnit XML, a test case a bar, for CI")
-    parser.add_argument("--summary", metavar="FILE", type=Path, help="append a Markdown table, such as to $GITHUB_STEP_SUMMARY")
+    parser.add_argument(
+        "--junit", metavar="FILE", type=Path, help="write JUnit XML, a test case a bar, for CI"
+    )
+    parser.add_argument(
+        "--summary",
+        metavar="FILE",
+        type=Path,
+        help="append a Markdown table, such as to $GITHUB_STEP_SUMMARY",
+    )
     options.add_data(parser)
     options.add_common(parser)
     parser.set_defaults(run=_check)
@@ -45,7 +60,9 @@ def _check(args: argparse.Namespace) -> int:
     bars = read_bars(args.bars)
     corpus = load_corpus(args.data, "test", options.data_options(args))
     types = options.split_list(args.types)
-    gate = check(args.model, bars, corpus, args.baseline, args.parent, types, args.device, threads=args.threads)
+    gate = check(
+        args.model, bars, corpus, args.baseline, args.parent, types, args.device, threads=args.threads
+    )
     show.lines(gate_lines(gate))
     try:
         _write(args, gate)

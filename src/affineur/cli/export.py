@@ -16,15 +16,28 @@ from affineur.transfer import DataOptions, load_corpus, resolve_model
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the commands of this module."""
-    parser = commands.add_parser("export", help="a model as an ONNX or OpenVINO graph, proved equal, with labels, tokenizer and probe")
+    parser = commands.add_parser(
+        "export", help="a model as an ONNX or OpenVINO graph, proved equal, with labels, tokenizer and probe"
+    )
     _add_model(parser)
     parser.add_argument("--to", choices=["onnx", "openvino"], default="onnx", help="default: onnx")
-    parser.add_argument("--plain", action="store_true", help="leave the graph as the exporter writes it, for engines other than ONNX Runtime")
+    parser.add_argument(
+        "--plain",
+        action="store_true",
+        help="leave the graph as the exporter writes it, for engines other than ONNX Runtime",
+    )
     parser.set_defaults(run=_export)
-    parser = commands.add_parser("quantize", help="INT8 for this or a named CPU, as near to its parent as asked, with a probe that proves it")
+    parser = commands.add_parser(
+        "quantize",
+        help="INT8 for this or a named CPU, as near to its parent as asked, with a probe that proves it",
+    )
     _add_model(parser)
     parser.add_argument(
-        "--for", dest="target", default="auto", metavar="CPU", help="auto, vnni, avx512, avx2 or arm (default: auto, the one at hand)"
+        "--for",
+        dest="target",
+        default="auto",
+        metavar="CPU",
+        help="auto, vnni, avx512, avx2 or arm (default: auto, the one at hand)",
     )
     parser.add_argument(
         "--scheme",
@@ -51,7 +64,11 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument("-o", "--output", metavar="OUT", type=Path, required=True)
-    parser.add_argument("--calibration", metavar="DATA", help="text to prove it on, as --data elsewhere; labels do not count (default: the sample)")
+    parser.add_argument(
+        "--calibration",
+        metavar="DATA",
+        help="text to prove it on, as --data elsewhere; labels do not count (default: the sample)",
+    )
     options.add_common(parser, device=False)
 
 
@@ -74,19 +91,34 @@ def _export(args: argparse.Namespace) -> int:
             f"{info.parity['max_difference']:.1e}; written to {out}"
         ]
     )
-    show.to_json({"model": str(out), "engine": info.engine, "opset": info.opset, "size_bytes": size, **info.parity}, args.json)
+    show.to_json(
+        {"model": str(out), "engine": info.engine, "opset": info.opset, "size_bytes": size, **info.parity},
+        args.json,
+    )
     return 0
 
 
 def _quantize(args: argparse.Namespace) -> int:
     from affineur.compress.quantizing import quantize
 
-    quantize(resolve_model(args.model), args.output, args.target, args.scheme, args.min_agreement, _text(args), args.activations)
+    quantize(
+        resolve_model(args.model),
+        args.output,
+        args.target,
+        args.scheme,
+        args.min_agreement,
+        _text(args),
+        args.activations,
+    )
     info = read_export_info(args.output)
     assert info is not None
     assert info.parity is not None
     size = describe(args.output).folder.size_bytes
-    kept = f"{len(info.kept)} matrices stay in full precision ({', '.join(info.kept)})" if info.kept else "no matrix stays in full precision"
+    kept = (
+        f"{len(info.kept)} matrices stay in full precision ({', '.join(info.kept)})"
+        if info.kept
+        else "no matrix stays in full precision"
+    )
     show.lines(
         [
             f"{info.precision}, {megabytes(size)}; {kept}",
@@ -95,5 +127,8 @@ def _quantize(args: argparse.Namespace) -> int:
     )
     known = asdict(info)
     keys = ("scheme", "activations", "by_token", "target", "kept")
-    show.to_json({"model": str(args.output), "size_bytes": size, **{key: known[key] for key in keys}, **info.parity}, args.json)
+    show.to_json(
+        {"model": str(args.output), "size_bytes": size, **{key: known[key] for key in keys}, **info.parity},
+        args.json,
+    )
     return 0

@@ -9,7 +9,22 @@ import sys
 from collections.abc import Callable, Sequence
 
 from affineur import __version__
-from affineur.cli import check, export, models, options, pack, probe, runs, scores, search, serve, show, shrink, sweep, text
+from affineur.cli import (
+    check,
+    export,
+    models,
+    options,
+    pack,
+    probe,
+    runs,
+    scores,
+    search,
+    serve,
+    show,
+    shrink,
+    sweep,
+    text,
+)
 from affineur.errors import AffineurError, MissingExtraError
 from affineur.progress import listening
 
@@ -45,7 +60,9 @@ def guarded(command: Callable[[], int], name: str, quiet: bool = False) -> int:
         quiet: No progress.
     """
     for stream in (sys.stdin, sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # text that is not valid in the terminal's encoding is shown escaped, never an error
+        if isinstance(
+            stream, io.TextIOWrapper
+        ):  # text that is not valid in the terminal's encoding is shown escaped, never an error
             stream.reconfigure(errors="replace" if stream is sys.stdin else "backslashreplace")
     try:
         with contextlib.ExitStack() as stack:
@@ -63,7 +80,9 @@ def guarded(command: Callable[[], int], name: str, quiet: bool = False) -> int:
     except OSError as error:
         if error.errno is None:
             raise
-        return _fail(f"{error.filename or 'a file'} cannot be used ({error.strerror}); mend that and run the same command again")
+        return _fail(
+            f"{error.filename or 'a file'} cannot be used ({error.strerror}); mend that and run the same command again"
+        )
     except KeyboardInterrupt:
         print("affineur: interrupted; the same command goes on where it stopped", file=sys.stderr)
         return 130

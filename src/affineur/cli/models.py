@@ -19,7 +19,9 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     _add_distill(commands)
     _add_prune(commands)
     _add_recover(commands)
-    parser = commands.add_parser("info", help="what a model folder is: layers, parameters, sparsity, labels, size, lineage")
+    parser = commands.add_parser(
+        "info", help="what a model folder is: layers, parameters, sparsity, labels, size, lineage"
+    )
     parser.add_argument("model", metavar="MODEL")
     options.add_common(parser, device=False)
     parser.set_defaults(run=_info)
@@ -29,8 +31,19 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser("train", help="fine-tune or train a teacher on labeled data")
     parser.add_argument("base", metavar="BASE", help="a checkpoint, or a configuration with a tokenizer")
     parser.add_argument("-o", "--output", metavar="OUT", type=Path, required=True)
-    parser.add_argument("--tags", choices=["IO", "BIO", "BIOES"], default="IO", help="scheme of a new classifier's labels (default: IO)")
-    parser.add_argument("--replace-mentions", type=float, default=0.0, metavar="SHARE", help="augmentation: swap this share of mentions (default: 0)")
+    parser.add_argument(
+        "--tags",
+        choices=["IO", "BIO", "BIOES"],
+        default="IO",
+        help="scheme of a new classifier's labels (default: IO)",
+    )
+    parser.add_argument(
+        "--replace-mentions",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="augmentation: swap this share of mentions (default: 0)",
+    )
     parser.add_argument("--patience", type=int, help="stop after so many epochs without a better dev F1")
     parser.add_argument("--label-smoothing", type=float, default=0.0)
     options.add_data(parser)
@@ -45,7 +58,10 @@ def _add_distill(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("-o", "--output", metavar="OUT", type=Path, required=True)
     parser.add_argument("--layers", type=int, default=11, help="encoder layers of the student (default: 11)")
     parser.add_argument(
-        "--keep", choices=["top", "uniform", "search"], default="search", help="drop the top ones, keep evenly spaced ones, or try each drop on dev"
+        "--keep",
+        choices=["top", "uniform", "search"],
+        default="search",
+        help="drop the top ones, keep evenly spaced ones, or try each drop on dev",
     )
     options.add_data(parser)
     options.add_training(parser, epochs=1, learning_rate=5e-5)
@@ -58,15 +74,29 @@ def _add_prune(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser("prune", help="set the smallest weights to zero")
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument("-o", "--output", metavar="OUT", type=Path, required=True)
-    parser.add_argument("--sparsity", type=float, default=0.15, help="share of the weights in scope, in [0, 1) (default: 0.15)")
+    parser.add_argument(
+        "--sparsity",
+        type=float,
+        default=0.15,
+        help="share of the weights in scope, in [0, 1) (default: 0.15)",
+    )
     parser.add_argument(
         "--method",
         default="magnitude",
         help="magnitude (all weights ranked together), layerwise (each matrix alone) or wanda (each output alone, by weight times input)",
     )
-    parser.add_argument("--calibration", metavar="DATA", help="text for wanda, as --data elsewhere; labels do not count (default: the sample)")
+    parser.add_argument(
+        "--calibration",
+        metavar="DATA",
+        help="text for wanda, as --data elsewhere; labels do not count (default: the sample)",
+    )
     parser.add_argument("--scope", default="attention+ffn", help=" or ".join(SCOPES))
-    parser.add_argument("--max-layer-sparsity", type=float, metavar="SHARE", help="no encoder layer loses more than this share")
+    parser.add_argument(
+        "--max-layer-sparsity",
+        type=float,
+        metavar="SHARE",
+        help="no encoder layer loses more than this share",
+    )
     options.add_common(parser)
     parser.set_defaults(run=_prune)
 
@@ -92,9 +122,20 @@ def _train(args: argparse.Namespace) -> int:
     from affineur.entities import Scheme
 
     splits = _splits(args)
-    settings = options.settings_of(args, label_smoothing=args.label_smoothing, patience=args.patience, keep_best=splits.dev is not None)
+    settings = options.settings_of(
+        args, label_smoothing=args.label_smoothing, patience=args.patience, keep_best=splits.dev is not None
+    )
     base = resolve_model(args.base)
-    out = train(base, args.output, splits.get("train"), splits.dev, settings, Scheme(args.tags), args.replace_mentions, args.device)
+    out = train(
+        base,
+        args.output,
+        splits.get("train"),
+        splits.dev,
+        settings,
+        Scheme(args.tags),
+        args.replace_mentions,
+        args.device,
+    )
     return _made(out, args)
 
 
@@ -121,10 +162,24 @@ def _prune(args: argparse.Namespace) -> int:
 
     check_pruning(args.sparsity, args.method, args.max_layer_sparsity)
     if args.calibration is not None and args.method != "wanda":
-        raise ParameterError(f"--calibration is for --method wanda, but the method is '{args.method}'; leave it out, or say --method wanda")
+        raise ParameterError(
+            f"--calibration is for --method wanda, but the method is '{args.method}'; leave it out, or say --method wanda"
+        )
     # Nothing is decided on this text, so no dev part need be held out of it.
-    text = load_corpus(args.calibration or "sample", "train", DataOptions(dev_share=0.0)) if args.method == "wanda" else None
-    prune(resolve_model(args.model), args.output, args.sparsity, args.method, args.scope, args.max_layer_sparsity, text)
+    text = (
+        load_corpus(args.calibration or "sample", "train", DataOptions(dev_share=0.0))
+        if args.method == "wanda"
+        else None
+    )
+    prune(
+        resolve_model(args.model),
+        args.output,
+        args.sparsity,
+        args.method,
+        args.scope,
+        args.max_layer_sparsity,
+        text,
+    )
     info = json.loads((args.output / "pruning_info.json").read_text("utf-8"))
     show.lines(
         [
@@ -145,8 +200,19 @@ def _recover(args: argparse.Namespace) -> int:
     teacher = resolve_model(args.teacher) if args.teacher else None
     soft = options.soft_of(args)
     if teacher is None and soft != type(soft)():
-        raise ParameterError("--soft-weight, --temperature and --hidden-weight say what to learn from a teacher; name one with --teacher")
-    out = recover(resolve_model(args.model), args.output, splits.get("train"), splits.dev, teacher, options.settings_of(args), soft, args.device)
+        raise ParameterError(
+            "--soft-weight, --temperature and --hidden-weight say what to learn from a teacher; name one with --teacher"
+        )
+    out = recover(
+        resolve_model(args.model),
+        args.output,
+        splits.get("train"),
+        splits.dev,
+        teacher,
+        options.settings_of(args),
+        soft,
+        args.device,
+    )
     return _made(out, args)
 
 
@@ -155,7 +221,15 @@ def _made(out: Path, args: argparse.Namespace) -> int:
     manifest = json.loads((out / "affineur.json").read_text("utf-8"))
     dev = manifest["scores"].get("dev_f1") or []
     show.lines([f"written to {out}" + (f"; dev F1 {dev[-1]:.4f}" if dev else "")])
-    show.to_json({"model": str(out), "stage": manifest["stage"], "parameters": manifest["parameters"], "scores": manifest["scores"]}, args.json)
+    show.to_json(
+        {
+            "model": str(out),
+            "stage": manifest["stage"],
+            "parameters": manifest["parameters"],
+            "scores": manifest["scores"],
+        },
+        args.json,
+    )
     return 0
 
 
@@ -173,18 +247,29 @@ def _aspects(info: ModelInfo) -> list[list[str]]:
     rows = [
         ["Model", f"{info.folder.path.resolve().name} ({facts['architecture']})"],
         ["Layers", f"{facts['layers']} encoder layers"],
-        ["Hidden size", f"{facts['hidden_size']}, {facts['attention_heads']} attention heads per layer, vocabulary {config.get('vocab_size', 0):,}"],
+        [
+            "Hidden size",
+            f"{facts['hidden_size']}, {facts['attention_heads']} attention heads per layer, vocabulary {config.get('vocab_size', 0):,}",
+        ],
         ["Parameters", f"{info.parameters:,} ({info.nonzero:,} not zero)"],
         ["Labels", f"{len(info.folder.labels)}: {', '.join(info.folder.labels)}"],
         ["Size", f"{megabytes(info.folder.size_bytes)} ({info.precision or ', '.join(info.dtypes)})"],
-        ["Sparsity", f"{info.sparsity:.2%} of attention and feed-forward weights, {facts['sparsity_of_model']:.2%} of the whole model"],
+        [
+            "Sparsity",
+            f"{info.sparsity:.2%} of attention and feed-forward weights, {facts['sparsity_of_model']:.2%} of the whole model",
+        ],
         ["Scope", f"{info.weights_in_scope:,} weights; excluded: embeddings, LayerNorm, biases, classifier"],
     ]
     if info.sparsity >= 0.001:  # half precision alone rounds a few weights to zero
         by_layer = [f"{layer}: {share:.1%}" for layer, share in info.by_layer().items()]
         rows.append(["Sparsity by layer", ", ".join(by_layer)])
     if info.manifest:
-        rows.append(["Made by", f"{info.manifest.stage}, affineur {facts['version']}, format {facts['format']}"])
-        rows += [["Parent" if i == 0 else "", f"{p['stage']}: {p['name']} ({p['digest'][:12]})"] for i, p in enumerate(facts["lineage"])]
+        rows.append(
+            ["Made by", f"{info.manifest.stage}, affineur {facts['version']}, format {facts['format']}"]
+        )
+        rows += [
+            ["Parent" if i == 0 else "", f"{p['stage']}: {p['name']} ({p['digest'][:12]})"]
+            for i, p in enumerate(facts["lineage"])
+        ]
     rows.append(["Digest", facts["digest"]])
     return rows

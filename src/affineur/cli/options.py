@@ -17,7 +17,12 @@ from affineur.transfer import DataOptions
 def add_common(parser: argparse.ArgumentParser, device: bool = True) -> None:
     """Add ``--json``, ``--device``, ``--threads``, ``--seed`` and ``--quiet``."""
     group = parser.add_argument_group("common options")
-    group.add_argument("--json", metavar="FILE", type=Path, help="write the result as JSON, for machines ('-' for standard output)")
+    group.add_argument(
+        "--json",
+        metavar="FILE",
+        type=Path,
+        help="write the result as JSON, for machines ('-' for standard output)",
+    )
     if device:
         group.add_argument("--device", default="cpu", help="cpu, cuda or auto (default: cpu)")
     group.add_argument("--threads", type=int, help="threads of the engine (default: one a core)")
@@ -34,16 +39,26 @@ def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
         metavar="DATA",
         help="a CoNLL, WikiNER, JSON lines or Parquet file, a folder with train/dev/test, a data set of the Hub, or 'sample'",
     )
-    group.add_argument("--word-column", type=int, default=0, metavar="N", help="column of the word, from 0 (default: 0)")
-    group.add_argument("--tag-column", type=int, default=-1, metavar="N", help="column of the tag (default: the last)")
-    group.add_argument("--scheme", choices=[str(s) for s in Scheme], help="tagging scheme of the data (default: recognized)")
+    group.add_argument(
+        "--word-column", type=int, default=0, metavar="N", help="column of the word, from 0 (default: 0)"
+    )
+    group.add_argument(
+        "--tag-column", type=int, default=-1, metavar="N", help="column of the tag (default: the last)"
+    )
+    group.add_argument(
+        "--scheme", choices=[str(s) for s in Scheme], help="tagging scheme of the data (default: recognized)"
+    )
     group.add_argument("--tag-names", metavar="O,I-PER,…", help="names of integer tags, in order")
     group.add_argument("--label-map", metavar="A=B,…", help="rename types of the data; A=O drops A")
 
 
 def add_types(parser: argparse.ArgumentParser) -> None:
     """Add ``--types``."""
-    parser.add_argument("--types", metavar="PER,LOC,…", help="score these types only (default: all the model or the data knows)")
+    parser.add_argument(
+        "--types",
+        metavar="PER,LOC,…",
+        help="score these types only (default: all the model or the data knows)",
+    )
 
 
 def data_options(args: argparse.Namespace) -> DataOptions:
@@ -72,7 +87,16 @@ def command_line(parser: argparse.ArgumentParser, args: argparse.Namespace, *lea
     """
     words = ["affineur", args.command, args.model, "--data", args.data]
     for name, value in vars(args).items():
-        if name not in ("command", "run", "model", "data", "json", "threads", "quiet", *leave_out) and value != parser.get_default(name):
+        if name not in (
+            "command",
+            "run",
+            "model",
+            "data",
+            "json",
+            "threads",
+            "quiet",
+            *leave_out,
+        ) and value != parser.get_default(name):
             option = f"--{name.replace('_', '-')}"
             words.append(option if value is True else f"{option}={value}")
     return shlex.join(words)
@@ -96,8 +120,8 @@ def _label_map(text: str | None) -> dict[str, str] | None:
 def apply_threads(threads: int | None) -> None:
     """Limit the engine's threads; called before torch is imported, so that every library obeys.
 
-    OpenMP threads that wait for each other burn their core for milliseconds by default. Two such processes on one
-    machine then slow each other down tenfold; a short spin keeps the speed of one and spares the other.
+    OpenMP threads that wait for each other burn their core for milliseconds by default. Two such processes on
+    one machine then slow each other down tenfold; a short spin keeps the speed of one and spares the other.
 
     Raises:
         ParameterError: If the number is less than 1.
@@ -125,13 +149,17 @@ def try_outputs(args: argparse.Namespace) -> None:
         path = Path(given).absolute()
         try:
             if path.is_dir():
-                raise ParameterError(f"--{option} {given} cannot be written: it is a folder, expected a file, such as {path / option}")
+                raise ParameterError(
+                    f"--{option} {given} cannot be written: it is a folder, expected a file, such as {path / option}"
+                )
             if option == "summary" and path.exists():  # it is added to; the others are replaced
                 path.open("a").close()
             else:
                 tempfile.TemporaryFile(dir=next(folder for folder in path.parents if folder.exists())).close()
         except OSError as error:
-            raise ParameterError(f"--{option} {given} cannot be written ({error.strerror}); name another file") from None
+            raise ParameterError(
+                f"--{option} {given} cannot be written ({error.strerror}); name another file"
+            ) from None
 
 
 def settings_of(args: argparse.Namespace, **more: Any) -> Any:
@@ -152,19 +180,45 @@ def settings_of(args: argparse.Namespace, **more: Any) -> Any:
 def add_training(parser: argparse.ArgumentParser, epochs: float, learning_rate: float) -> None:
     """Add epochs, learning rate, batch size, weight decay and warm-up, with a command's own defaults."""
     group = parser.add_argument_group("training")
-    group.add_argument("--epochs", type=float, default=epochs, help=f"passes over the data, fractions allowed (default: {epochs:g})")
-    group.add_argument("--learning-rate", type=float, default=learning_rate, help=f"peak rate of AdamW (default: {learning_rate:g})")
+    group.add_argument(
+        "--epochs",
+        type=float,
+        default=epochs,
+        help=f"passes over the data, fractions allowed (default: {epochs:g})",
+    )
+    group.add_argument(
+        "--learning-rate",
+        type=float,
+        default=learning_rate,
+        help=f"peak rate of AdamW (default: {learning_rate:g})",
+    )
     group.add_argument("--batch-size", type=int, default=8, help="sentences in a step (default: 8)")
-    group.add_argument("--weight-decay", type=float, default=0.01, help="AdamW's weight decay (default: 0.01)")
-    group.add_argument("--warmup", type=float, default=0.0, help="share of the steps spent warming up (default: 0)")
+    group.add_argument(
+        "--weight-decay", type=float, default=0.01, help="AdamW's weight decay (default: 0.01)"
+    )
+    group.add_argument(
+        "--warmup", type=float, default=0.0, help="share of the steps spent warming up (default: 0)"
+    )
 
 
 def add_soft(parser: argparse.ArgumentParser) -> None:
     """Add what is learned from a teacher."""
     group = parser.add_argument_group("distillation")
-    group.add_argument("--soft-weight", type=float, default=0.5, help="weight of the teacher's soft labels, the rest is the data's (default: 0.5)")
-    group.add_argument("--temperature", type=float, default=2.0, help="softens both distributions (default: 2)")
-    group.add_argument("--hidden-weight", type=float, default=0.0, help="weight of the cosine distance of last hidden states (default: 0)")
+    group.add_argument(
+        "--soft-weight",
+        type=float,
+        default=0.5,
+        help="weight of the teacher's soft labels, the rest is the data's (default: 0.5)",
+    )
+    group.add_argument(
+        "--temperature", type=float, default=2.0, help="softens both distributions (default: 2)"
+    )
+    group.add_argument(
+        "--hidden-weight",
+        type=float,
+        default=0.0,
+        help="weight of the cosine distance of last hidden states (default: 0)",
+    )
 
 
 def soft_of(args: argparse.Namespace) -> Any:

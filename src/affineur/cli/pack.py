@@ -42,8 +42,23 @@ def _said(args: argparse.Namespace, done: str, make: Callable[[Path, Path], Path
     make(before, args.output)
     size, was = open_folder(args.output).size_bytes, open_folder(before).size_bytes
     packed = sum(tensor.packed is not None for tensor in open_folder(args.output).tensors())
-    show.lines([f"{done}: {megabytes(was)} → {megabytes(size)} ({size / was:.3f} of it); written to {args.output}"])
+    show.lines(
+        [f"{done}: {megabytes(was)} → {megabytes(size)} ({size / was:.3f} of it); written to {args.output}"]
+    )
     if done == "packed" and not packed:
-        show.lines([f"no matrix has zeros enough for a bitmask to pay, so nothing was saved; prune first: affineur prune {args.model} -o OUT"])
-    show.to_json({"model": str(args.output), "size_bytes": size, "size_bytes_before": was, "ratio": size / was, "packed_tensors": packed}, args.json)
+        show.lines(
+            [
+                f"no matrix has zeros enough for a bitmask to pay, so nothing was saved; prune first: affineur prune {args.model} -o OUT"
+            ]
+        )
+    show.to_json(
+        {
+            "model": str(args.output),
+            "size_bytes": size,
+            "size_bytes_before": was,
+            "ratio": size / was,
+            "packed_tensors": packed,
+        },
+        args.json,
+    )
     return 0

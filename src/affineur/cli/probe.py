@@ -24,15 +24,39 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "probe-endpoint",
         help="is a server right, fast, and for how many at once: any with the Hugging Face schema; exit status 3 where a bar is missed",
     )
-    parser.add_argument("url", metavar="URL", help="the address that takes POST; one that ends in /runsync is a RunPod queue")
     parser.add_argument(
-        "--bars", metavar="BARS.yaml", type=Path, help="what has to be reached; bars/endpoint.yaml holds every bar with a usual value"
+        "url", metavar="URL", help="the address that takes POST; one that ends in /runsync is a RunPod queue"
     )
-    parser.add_argument("--requests", metavar="N", type=int, default=200, help="requests at each concurrency, at least 4 a connection (default: 200)")
-    parser.add_argument("--concurrency", metavar="1,2,…", default="1,2,4,8,16,32,64", help="connections of the ramp (default: 1,2,4,8,16,32,64)")
-    parser.add_argument("--key", help="API key, sent as a bearer token (default: the environment's AFFINEUR_KEY)")
-    parser.add_argument("--timeout", metavar="S", type=float, default=30.0, help="seconds a request may take (default: 30)")
-    parser.add_argument("--agree-with", metavar="MODEL", help="a model to load here, whose spans are compared with the server's")
+    parser.add_argument(
+        "--bars",
+        metavar="BARS.yaml",
+        type=Path,
+        help="what has to be reached; bars/endpoint.yaml holds every bar with a usual value",
+    )
+    parser.add_argument(
+        "--requests",
+        metavar="N",
+        type=int,
+        default=200,
+        help="requests at each concurrency, at least 4 a connection (default: 200)",
+    )
+    parser.add_argument(
+        "--concurrency",
+        metavar="1,2,…",
+        default="1,2,4,8,16,32,64",
+        help="connections of the ramp (default: 1,2,4,8,16,32,64)",
+    )
+    parser.add_argument(
+        "--key", help="API key, sent as a bearer token (default: the environment's AFFINEUR_KEY)"
+    )
+    parser.add_argument(
+        "--timeout", metavar="S", type=float, default=30.0, help="seconds a request may take (default: 30)"
+    )
+    parser.add_argument(
+        "--agree-with",
+        metavar="MODEL",
+        help="a model to load here, whose spans are compared with the server's",
+    )
     options.add_data(parser, required=False)
     options.add_common(parser)
     parser.set_defaults(run=_probe, data="sample")
@@ -54,7 +78,18 @@ def _probe(args: argparse.Namespace) -> int:
 
         predict = load(args.agree_with, args.device).predict_batch
     key = args.key or os.environ.get("AFFINEUR_KEY")
-    found = probe(args.url, texts, args.data, args.requests, concurrency, key, args.timeout, bars, predict, args.agree_with)
+    found = probe(
+        args.url,
+        texts,
+        args.data,
+        args.requests,
+        concurrency,
+        key,
+        args.timeout,
+        bars,
+        predict,
+        args.agree_with,
+    )
     _show(found)
     if found.gate:
         show.lines(gate_lines(found.gate))
@@ -74,13 +109,17 @@ def _concurrency(text: str) -> list[int]:
     try:
         return [int(part) for part in options.split_list(text) or [""]]
     except ValueError:
-        raise ParameterError(f"--concurrency '{text}' is no list of numbers, expected such as 1,8,64") from None
+        raise ParameterError(
+            f"--concurrency '{text}' is no list of numbers, expected such as 1,8,64"
+        ) from None
 
 
 def _show(found: Probe) -> None:
     from affineur.measure.bars import plain
 
-    lines = [f"correctness: {found.found} of {found.expected} known mentions found, {counted(len(found.faults), 'fault')}"]
+    lines = [
+        f"correctness: {found.found} of {found.expected} known mentions found, {counted(len(found.faults), 'fault')}"
+    ]
     lines += [f"  missed {miss}" for miss in found.missed]
     lines += [f"  fault: {fault}" for fault in list(found.faults)[:_SHOWN]]
     if len(found.faults) > _SHOWN:
@@ -97,17 +136,32 @@ def _show(found: Probe) -> None:
     top = found.capacity
     if top is not None:
         if len(found.steps) > 1 and top is found.steps[-1]:
-            show.lines([f"capacity: throughput still grows at concurrency {top.concurrency} ({top.requests_per_second:.1f} requests/s)"])
+            show.lines(
+                [
+                    f"capacity: throughput still grows at concurrency {top.concurrency} ({top.requests_per_second:.1f} requests/s)"
+                ]
+            )
         elif len(found.steps) > 1:
-            show.lines([f"capacity: throughput stops growing at concurrency {top.concurrency} ({top.requests_per_second:.1f} requests/s)"])
+            show.lines(
+                [
+                    f"capacity: throughput stops growing at concurrency {top.concurrency} ({top.requests_per_second:.1f} requests/s)"
+                ]
+            )
     if found.stopped:
         show.lines([plain(found.stopped)])
     if found.compared:
-        show.lines([f"agreement: {found.same} of {counted(found.compared, 'text')} with the same spans as {found.peer}"])
+        show.lines(
+            [
+                f"agreement: {found.same} of {counted(found.compared, 'text')} with the same spans as {found.peer}"
+            ]
+        )
 
 
 def _cells(step: Step) -> list[str]:
-    others = ", ".join(f"{many} {kind}" for kind, many in step.statuses.items() if kind not in ("200", "429")) or "0"
+    others = (
+        ", ".join(f"{many} {kind}" for kind, many in step.statuses.items() if kind not in ("200", "429"))
+        or "0"
+    )
     figures = [_ms(figure) for figure in (step.p50_ms, step.p95_ms, step.p99_ms)]
     many = [str(step.statuses.get(kind, 0)) for kind in ("200", "429")]
     return [str(step.concurrency), f"{step.requests_per_second:.1f}", *figures, *many, others]

@@ -13,20 +13,30 @@ from affineur.measure import COLUMNS
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the commands of this module."""
-    parser = commands.add_parser("run", help="a recipe through all its stages, to the table; resumes where it stopped")
+    parser = commands.add_parser(
+        "run", help="a recipe through all its stages, to the table; resumes where it stopped"
+    )
     parser.add_argument("recipe", metavar="RECIPE.yaml", type=Path)
     parser.add_argument("--teacher", help="use this teacher instead of the recipe's")
     parser.add_argument("--data", help="use this data instead of the recipe's")
     parser.add_argument("--name", help="name the run so, instead of the recipe's name")
     _finish(parser)
 
-    parser = commands.add_parser("demo", help="the whole pipeline on the embedded sample, a few minutes on two cores")
+    parser = commands.add_parser(
+        "demo", help="the whole pipeline on the embedded sample, a few minutes on two cores"
+    )
     parser.set_defaults(recipe=sample.recipe(), teacher=None, data=None, name=None)
     _finish(parser)
 
 
 def _finish(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--runs", metavar="DIR", type=Path, default=Path("runs"), help="folder that holds the runs (default: runs)")
+    parser.add_argument(
+        "--runs",
+        metavar="DIR",
+        type=Path,
+        default=Path("runs"),
+        help="folder that holds the runs (default: runs)",
+    )
     options.add_common(parser)
     parser.set_defaults(run=_run, seed=None)
 
@@ -45,4 +55,6 @@ def _run(args: argparse.Namespace) -> int:
 def _show(table: dict[str, Any], gate: dict[str, Any], folder: Path) -> None:
     show.table(COLUMNS, table["cells"])
     show.lines([*table["footnotes"], *table.get("notes", []), *gate.get("lines", [])])
-    show.lines([f"Report: {folder}/report.html; figures: {folder}/*.json, compare.md; models: {folder}/models/"])
+    show.lines(
+        [f"Report: {folder}/report.html; figures: {folder}/*.json, compare.md; models: {folder}/models/"]
+    )

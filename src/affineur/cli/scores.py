@@ -40,7 +40,11 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     """Add the commands of this module."""
     parser = commands.add_parser("evaluate", help="F1, accuracy, per type, with intervals")
     parser.add_argument("model", metavar="MODEL", help=_ANY)
-    parser.add_argument("--card", action="store_true", help="write the scores into the model card, README.md, of a folder that Affineur made")
+    parser.add_argument(
+        "--card",
+        action="store_true",
+        help="write the scores into the model card, README.md, of a folder that Affineur made",
+    )
     options.add_types(parser)
     options.add_data(parser)
     options.add_common(parser)
@@ -51,13 +55,27 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("compare", help="the guide's table, measured: F1, size, speed and memory of several models")
+    parser = commands.add_parser(
+        "compare", help="the guide's table, measured: F1, size, speed and memory of several models"
+    )
     parser.add_argument("models", metavar="MODEL", nargs="+", help=f"{_ANY}; the first is the baseline")
     parser.add_argument("--markdown", metavar="FILE", help="write the table as Markdown")
     parser.add_argument("--html", metavar="FILE", help="write the table as one self-contained page")
-    parser.add_argument("--rounds", type=int, default=9, help="timing rounds, interleaved; 8 are the fewest that give an interval (default: 9)")
-    parser.add_argument("--baseline", metavar="MODEL", help="the baseline, put first (default: the first model)")
-    parser.add_argument("--margin", type=float, default=MARGIN, help=f"F1 you are ready to lose, for the verdicts (default: {MARGIN:g})")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=9,
+        help="timing rounds, interleaved; 8 are the fewest that give an interval (default: 9)",
+    )
+    parser.add_argument(
+        "--baseline", metavar="MODEL", help="the baseline, put first (default: the first model)"
+    )
+    parser.add_argument(
+        "--margin",
+        type=float,
+        default=MARGIN,
+        help=f"F1 you are ready to lose, for the verdicts (default: {MARGIN:g})",
+    )
     options.add_types(parser)
     options.add_data(parser)
     options.add_common(parser)
@@ -65,10 +83,18 @@ def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _add_benchmark(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("benchmark", help="size, load time, latency, sentences/s and memory, in fresh processes, interleaved, with ratios")
+    parser = commands.add_parser(
+        "benchmark",
+        help="size, load time, latency, sentences/s and memory, in fresh processes, interleaved, with ratios",
+    )
     parser.add_argument("models", metavar="MODEL", nargs="+", help=f"{_ANY}; ratios are to the first")
     parser.add_argument("--markdown", metavar="FILE", help="write the tables as Markdown")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"timing rounds; 8 are the fewest that can name a winner (default: {ROUNDS})")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=ROUNDS,
+        help=f"timing rounds; 8 are the fewest that can name a winner (default: {ROUNDS})",
+    )
     options.add_data(parser, required=False)
     options.add_common(parser)
     parser.set_defaults(run=_benchmark, data="sample")
@@ -97,18 +123,28 @@ def _evaluate(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
             f"{counted(evaluation.sentences, 'sentence')}, {counted(evaluation.words, 'word')} of {corpus.name}; "
             f"mentions compared in {evaluation.scheme}"
             + (f", {evaluation.merged} touching gold mentions merged" if evaluation.merged else "")
-            + (f", {evaluation.repaired} predicted tags repaired (rule: begin)" if evaluation.repaired else ""),
+            + (
+                f", {evaluation.repaired} predicted tags repaired (rule: begin)"
+                if evaluation.repaired
+                else ""
+            ),
         ]
     )
     show.table(("Type", "Precision", "Recall", "F1", "95 %", "Gold mentions"), evaluation_cells(evaluation))
     show.to_json({"model": args.model, **evaluation.as_dict()}, args.json)
     if folder:
         again = options.command_line(parser, args, "card", "seed")
-        measured = Measured.of(evaluation.as_dict(), commands=[again], split=_split(args.data), notes=[_scored(evaluation)])
+        measured = Measured.of(
+            evaluation.as_dict(), commands=[again], split=_split(args.data), notes=[_scored(evaluation)]
+        )
         if write_card(folder, measured, keep_table=True):
             show.lines([f"written into {folder / CARD} and {folder / MANIFEST}"])
         else:
-            show.lines([f"written into {folder / MANIFEST} alone: {folder / CARD} was written or edited by hand and is left as it is"])
+            show.lines(
+                [
+                    f"written into {folder / MANIFEST} alone: {folder / CARD} was written or edited by hand and is left as it is"
+                ]
+            )
     return 0
 
 
@@ -122,17 +158,27 @@ def _folder_of_card(args: argparse.Namespace) -> Path:
 
     model = Reference.parse(args.model)
     if model.prefix == SPACY:
-        raise ParameterError(f"--card: {args.model} is a spaCy pipeline, not a folder of Affineur's, so it has no card to write; leave --card out")
+        raise ParameterError(
+            f"--card: {args.model} is a spaCy pipeline, not a folder of Affineur's, so it has no card to write; leave --card out"
+        )
     if model.prefix:
         command = shlex.join(["affineur", "evaluate", model.rest, "--data", args.data, "--card"])
-        raise ParameterError(f"--card: {args.model} runs {model.rest} another way than its folder does, and a card is that folder's; type: {command}")
+        raise ParameterError(
+            f"--card: {args.model} runs {model.rest} another way than its folder does, and a card is that folder's; type: {command}"
+        )
     folder = model.folder()
     if folder.resolve() == sample.teacher().resolve():
-        raise ParameterError("--card: the sample is part of Affineur and is not changed; leave --card out, or give a model made from it")
+        raise ParameterError(
+            "--card: the sample is part of Affineur and is not changed; leave --card out, or give a model made from it"
+        )
     if read_manifest(folder) is None:
-        raise ParameterError(f"--card: {folder} has no {MANIFEST}, so Affineur did not make it; leave --card out and write its {CARD} by hand")
+        raise ParameterError(
+            f"--card: {folder} has no {MANIFEST}, so Affineur did not make it; leave --card out and write its {CARD} by hand"
+        )
     if (folder / MANIFEST).is_symlink():
-        raise ParameterError(f"--card: {folder} lies in the Hub's cache, which is not ours to change; give the folder of a copy, or leave --card out")
+        raise ParameterError(
+            f"--card: {folder} lies in the Hub's cache, which is not ours to change; give the folder of a copy, or leave --card out"
+        )
     return folder
 
 
@@ -152,7 +198,9 @@ def _compare(args: argparse.Namespace) -> int:
     if args.rounds < 1:
         raise ParameterError(f"--rounds {args.rounds} is impossible, expected at least 1")
     if not 0 <= args.margin < 1:
-        raise ParameterError(f"--margin {args.margin:g} is outside [0, 1): it is a fraction, 0.005 is half a point of F1")
+        raise ParameterError(
+            f"--margin {args.margin:g} is outside [0, 1): it is a fraction, 0.005 is half a point of F1"
+        )
     models = args.models
     if args.baseline is not None:
         models = [args.baseline, *(model for model in models if model != args.baseline)]

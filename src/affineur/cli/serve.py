@@ -17,26 +17,87 @@ _EXTRA = {"fastapi", "fastapi_offline", "starlette", "uvicorn", "prometheus_clie
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the commands of this module."""
-    parser = commands.add_parser("serve", help="an HTTP endpoint: Hugging Face's schema, KServe V2, RunPod, a page at /ui")
-    parser.add_argument(
-        "model", metavar="MODEL", help="a folder, a Hub id, 'sample', or torch-int8: and one of these; an exported one needs no torch"
+    parser = commands.add_parser(
+        "serve", help="an HTTP endpoint: Hugging Face's schema, KServe V2, RunPod, a page at /ui"
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine alone)")
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="a folder, a Hub id, 'sample', or torch-int8: and one of these; an exported one needs no torch",
+    )
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine alone)"
+    )
     parser.add_argument("--port", type=int, help="port; 0 takes any that is free (default: $PORT, or 8000)")
-    parser.add_argument("--health-port", type=int, help="a port for probes alone, quick under any load; 0 takes any (default: $PORT_HEALTH, or none)")
+    parser.add_argument(
+        "--health-port",
+        type=int,
+        help="a port for probes alone, quick under any load; 0 takes any (default: $PORT_HEALTH, or none)",
+    )
     parser.add_argument("--name", default="ner", help="name of the model in KServe's paths (default: ner)")
-    parser.add_argument("--also", action="append", default=[], metavar="NAME=MODEL", help="another model, under a name of its own; may come again")
-    parser.add_argument("--workers", type=int, default=1, help="processes (default: 1; the engine of one uses all processors)")
-    parser.add_argument("--key-file", type=Path, metavar="FILE", help="ask for an API key; make one with: affineur key FILE NAME")
+    parser.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        metavar="NAME=MODEL",
+        help="another model, under a name of its own; may come again",
+    )
+    parser.add_argument(
+        "--workers", type=int, default=1, help="processes (default: 1; the engine of one uses all processors)"
+    )
+    parser.add_argument(
+        "--key-file",
+        type=Path,
+        metavar="FILE",
+        help="ask for an API key; make one with: affineur key FILE NAME",
+    )
     limits = parser.add_argument_group("limits")
     limits.add_argument("--max-inputs", type=int, default=256, help="texts in one request (default: 256)")
-    limits.add_argument("--max-characters", type=int, default=100_000, help="characters in one text (default: 100000)")
-    limits.add_argument("--max-body", type=int, default=4_000_000, metavar="BYTES", help="bytes of a request's body (default: 4000000)")
-    limits.add_argument("--max-waiting", type=int, default=1024, metavar="TEXTS", help="texts accepted and not yet answered (default: 1024)")
-    limits.add_argument("--queue-seconds", type=float, default=4.0, metavar="S", help="work that may wait before 429 (default: 4)")
-    limits.add_argument("--timeout", type=float, default=30.0, metavar="S", help="a request that waits longer is dropped with 429 (default: 30)")
-    limits.add_argument("--batch-wait", type=float, default=1.0, metavar="MS", help="how long an idle engine waits for a batch to fill (default: 1)")
-    limits.add_argument("--drain", type=float, default=1.0, metavar="S", help="accept for this long after SIGTERM, not ready (default: 1)")
+    limits.add_argument(
+        "--max-characters", type=int, default=100_000, help="characters in one text (default: 100000)"
+    )
+    limits.add_argument(
+        "--max-body",
+        type=int,
+        default=4_000_000,
+        metavar="BYTES",
+        help="bytes of a request's body (default: 4000000)",
+    )
+    limits.add_argument(
+        "--max-waiting",
+        type=int,
+        default=1024,
+        metavar="TEXTS",
+        help="texts accepted and not yet answered (default: 1024)",
+    )
+    limits.add_argument(
+        "--queue-seconds",
+        type=float,
+        default=4.0,
+        metavar="S",
+        help="work that may wait before 429 (default: 4)",
+    )
+    limits.add_argument(
+        "--timeout",
+        type=float,
+        default=30.0,
+        metavar="S",
+        help="a request that waits longer is dropped with 429 (default: 30)",
+    )
+    limits.add_argument(
+        "--batch-wait",
+        type=float,
+        default=1.0,
+        metavar="MS",
+        help="how long an idle engine waits for a batch to fill (default: 1)",
+    )
+    limits.add_argument(
+        "--drain",
+        type=float,
+        default=1.0,
+        metavar="S",
+        help="accept for this long after SIGTERM, not ready (default: 1)",
+    )
     options.add_common(parser)
     parser.set_defaults(run=_serve)
 
@@ -78,13 +139,28 @@ def _serve(args: argparse.Namespace) -> int:
     )
     port = _port("PORT") if args.port is None else args.port
     health_port = _port("PORT_HEALTH") if args.health_port is None else args.health_port
-    plan = Plan(_references(args), load, settings, args.host, 8000 if port is None else port, health_port, args.key_file, args.workers)
+    plan = Plan(
+        _references(args),
+        load,
+        settings,
+        args.host,
+        8000 if port is None else port,
+        health_port,
+        args.key_file,
+        args.workers,
+    )
 
     def ready(url: str, health: str | None, seconds: float) -> None:
         probes = "" if health is None else f", probes {health}/health"
         report(f"ready in {seconds:.1f} s: {url} (page {url}/ui, API {url}/docs{probes}); Ctrl+C ends it")
         if args.json is not None and str(args.json) != "-":
-            told = {"url": url, "health_url": health, "pid": os.getpid(), "seconds": round(seconds, 3), "models": plan.references}
+            told = {
+                "url": url,
+                "health_url": health,
+                "pid": os.getpid(),
+                "seconds": round(seconds, 3),
+                "models": plan.references,
+            }
             write_json(args.json, {name: value for name, value in told.items() if value is not None})
 
     serve(plan, ready)
@@ -111,7 +187,9 @@ def _references(args: argparse.Namespace) -> dict[str, str]:
         references[name] = reference
     for name in references:
         if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or len(name) > 64:
-            raise ParameterError(f"'{name}' is no name for a model, expected up to 64 letters, digits, '.', '-' and '_'")
+            raise ParameterError(
+                f"'{name}' is no name for a model, expected up to 64 letters, digits, '.', '-' and '_'"
+            )
     return references
 
 

@@ -12,7 +12,14 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -42,7 +49,10 @@ _COLORS = {"PER": "bold magenta", "LOC": "bold green", "ORG": "bold cyan", "MISC
 
 
 def table(columns: Sequence[str], cells: Sequence[Sequence[str]], numbers: bool = True) -> None:
-    """Print a table; the first column is left-aligned, the others right-aligned if they are numbers. Never cut: a narrow terminal wraps."""
+    """Print a table; the first column is left-aligned, the others right-aligned if they are numbers.
+
+    Never cut: a narrow terminal wraps.
+    """
     # On a pipe nothing says how wide the reader's screen is; 200 columns keep every row on one line.
     console = Console(file=_people(), width=None if _people().isatty() else 200, highlight=False)
     grid = Table(header_style="bold")
@@ -82,7 +92,9 @@ def entities(text: str, found: Sequence[Entity | LabeledPiece]) -> None:
     colors = [_COLORS.get(kind.rpartition("-")[2], "bold blue") for kind in kinds]
     for entity, kind, color in zip(found, kinds, colors, strict=True):
         shown.append(text[last : entity.start])
-        shown.append(text[max(entity.start, last) : entity.end], style=color)  # the bytes of one character are pieces in one place
+        shown.append(
+            text[max(entity.start, last) : entity.end], style=color
+        )  # the bytes of one character are pieces in one place
         shown.append(f"[{kind}]", style="dim")
         last = max(last, entity.end)
     shown.append(text[last:])
@@ -124,7 +136,9 @@ class Reporter(AbstractContextManager["Reporter"]):
             self._bars.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._bars:
             self._bars.stop()
 
@@ -136,11 +150,14 @@ class Reporter(AbstractContextManager["Reporter"]):
             self._move_bar(what, done, total)
         elif time.monotonic() - self._last_line >= _LINE_SECONDS:
             self._last_line = time.monotonic()
-            self._console.print(f"  {what}: {done:,}" + (f" of {total:,}" if total else ""), markup=False, soft_wrap=True)
+            self._console.print(
+                f"  {what}: {done:,}" + (f" of {total:,}" if total else ""), markup=False, soft_wrap=True
+            )
 
     def _move_bar(self, what: str, done: int, total: int | None) -> None:
         assert self._bars is not None
-        # The loss changes with every step; the words before the comma say whether this is still the same work.
+        # The loss changes with every step; the words before the comma say whether this is still the same
+        # work.
         same = what.partition(",")[0] == self._what
         if self._task is None or not same:
             if self._task is not None:

@@ -19,7 +19,9 @@ _HELD_OUT = 20  # of raw text, one line in so many is not counted but shows how 
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the commands of this module."""
-    parser = commands.add_parser("trim-vocab", help="drop the pieces of the vocabulary that a text does not use")
+    parser = commands.add_parser(
+        "trim-vocab", help="drop the pieces of the vocabulary that a text does not use"
+    )
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument("-o", "--output", metavar="OUT", type=Path, required=True)
     parser.add_argument(
@@ -29,25 +31,50 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="labeled text as elsewhere; train is counted, test (or dev) shows how unseen text is cut; labels do not count (default: the sample)",
     )
     parser.add_argument(
-        "--text", nargs="+", metavar="FILE", help="raw text, a sentence a line; one line in 20 is held out to show how unseen text is cut"
+        "--text",
+        nargs="+",
+        metavar="FILE",
+        help="raw text, a sentence a line; one line in 20 is held out to show how unseen text is cut",
     )
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--keep", type=int, metavar="N", help="only the N most used pieces, and those no tokenizer can do without (default: all used)")
-    which.add_argument("--min-count", type=int, default=1, metavar="K", help="only pieces used at least K times (default: 1)")
+    which.add_argument(
+        "--keep",
+        type=int,
+        metavar="N",
+        help="only the N most used pieces, and those no tokenizer can do without (default: all used)",
+    )
+    which.add_argument(
+        "--min-count", type=int, default=1, metavar="K", help="only pieces used at least K times (default: 1)"
+    )
     options.add_common(parser, device=False)
     parser.set_defaults(run=_trim_vocabulary)
-    parser = commands.add_parser("shrink", help="drop the encoder layers and the feed-forward neurons that matter least")
+    parser = commands.add_parser(
+        "shrink", help="drop the encoder layers and the feed-forward neurons that matter least"
+    )
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument("-o", "--output", metavar="OUT", type=Path, required=True)
-    parser.add_argument("--layers", type=int, metavar="N", help="encoder layers that stay: those the tags depend on most (default: all)")
     parser.add_argument(
-        "--ffn-width", type=float, metavar="W", help="neurons that stay in each feed-forward layer; below 1 a share of what it has (default: all)"
+        "--layers",
+        type=int,
+        metavar="N",
+        help="encoder layers that stay: those the tags depend on most (default: all)",
     )
     parser.add_argument(
-        "--data", default="sample", metavar="CAL", help="text to measure on; train is read, labels do not count (default: the sample)"
+        "--ffn-width",
+        type=float,
+        metavar="W",
+        help="neurons that stay in each feed-forward layer; below 1 a share of what it has (default: all)",
     )
     parser.add_argument(
-        "--no-reconstruct", action="store_true", help="with --ffn-width: leave the neurons that stay as they were (default: least squares)"
+        "--data",
+        default="sample",
+        metavar="CAL",
+        help="text to measure on; train is read, labels do not count (default: the sample)",
+    )
+    parser.add_argument(
+        "--no-reconstruct",
+        action="store_true",
+        help="with --ffn-width: leave the neurons that stay as they were (default: least squares)",
     )
     options.add_common(parser, device=False)
     parser.set_defaults(run=_shrink)
@@ -79,7 +106,9 @@ def _trim_vocabulary(args: argparse.Namespace) -> int:
         longer = found["pieces"] / max(1, found["pieces_before"]) - 1
         said.append(f"of unseen text, {shares} are cut in another way; it has {longer:+.2%} pieces")
         if found["share_of_words_changed"] > _MUCH:
-            said.append("that is much, and will cost F1 (affineur compare says how much): name more of your own text with --data or --text")
+            said.append(
+                "that is much, and will cost F1 (affineur compare says how much): name more of your own text with --data or --text"
+            )
     show.lines(said)
     show.to_json({"model": str(out), "size_bytes": size, **scores}, args.json)
     return 0
@@ -89,10 +118,14 @@ def _shrink(args: argparse.Namespace) -> int:
     from affineur.compress import shrink
 
     if args.no_reconstruct and args.ffn_width is None:
-        raise ParameterError("--no-reconstruct is for --ffn-width, which is not given; leave it out, or say --ffn-width W")
+        raise ParameterError(
+            "--no-reconstruct is for --ffn-width, which is not given; leave it out, or say --ffn-width W"
+        )
     # Nothing is decided on this text's labels, so no dev part need be held out of it.
     text = load_corpus(args.data, "train", DataOptions(dev_share=0.0))
-    out = shrink(resolve_model(args.model), args.output, args.ffn_width, text, not args.no_reconstruct, args.layers)
+    out = shrink(
+        resolve_model(args.model), args.output, args.ffn_width, text, not args.no_reconstruct, args.layers
+    )
     scores = json.loads((out / "affineur.json").read_text("utf-8"))["scores"]
     size = open_folder(out).size_bytes
     said = []

@@ -13,17 +13,26 @@ from typing import Any
 from affineur.cli import options, show
 from affineur.errors import ParameterError, counted
 
-_STRATEGY_HELP = (
-    "how pieces become entities: word (ours), or transformers' none, simple, first, average, max, equal to its pipeline's (default: word)"
-)
+_STRATEGY_HELP = "how pieces become entities: word (ours), or transformers' none, simple, first, average, max, equal to its pipeline's (default: word)"
 
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the commands of this module."""
     parser = commands.add_parser("predict", help="entities of a text, with character offsets")
-    parser.add_argument("model", metavar="MODEL", help="a folder, a Hub id, 'sample', or torch-int8: and one of these")
-    parser.add_argument("texts", metavar="TEXT", nargs="*", help="one text each; without any, lines of standard input, answered as they come")
-    parser.add_argument("--document", action="store_true", help="standard input is one text, not one a line: a name has one pseudonym throughout")
+    parser.add_argument(
+        "model", metavar="MODEL", help="a folder, a Hub id, 'sample', or torch-int8: and one of these"
+    )
+    parser.add_argument(
+        "texts",
+        metavar="TEXT",
+        nargs="*",
+        help="one text each; without any, lines of standard input, answered as they come",
+    )
+    parser.add_argument(
+        "--document",
+        action="store_true",
+        help="standard input is one text, not one a line: a name has one pseudonym throughout",
+    )
     parser.add_argument("--aggregation-strategy", default="word", metavar="NAME", help=_STRATEGY_HELP)
     parser.add_argument("--batch-size", type=int, default=32, help="most texts in a batch (default: 32)")
     parser.add_argument(
@@ -34,18 +43,33 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "MODEL comes before, a TEXT of several words may follow",
     )
     parser.add_argument(
-        "--redact-map", metavar="FILE", type=Path, help="write what --redact replaced, a JSON line a text, to a new file that only you can read"
+        "--redact-map",
+        metavar="FILE",
+        type=Path,
+        help="write what --redact replaced, a JSON line a text, to a new file that only you can read",
     )
     options.add_common(parser)
     parser.set_defaults(run=_predict)
 
-    parser = commands.add_parser("annotate", help="a file of texts or words with the entities a model finds in it")
-    parser.add_argument("model", metavar="MODEL", help="a folder, a Hub id, 'sample', or torch-int8: and one of these")
-    parser.add_argument(
-        "source", metavar="IN", type=Path, help='.txt: a text a line; .jsonl: a text a line under "text"; else CoNLL, the word in the first column'
+    parser = commands.add_parser(
+        "annotate", help="a file of texts or words with the entities a model finds in it"
     )
     parser.add_argument(
-        "-o", "--out", required=True, metavar="OUT", type=Path, help="the file to write: JSON lines with entities, or CoNLL with predicted tags"
+        "model", metavar="MODEL", help="a folder, a Hub id, 'sample', or torch-int8: and one of these"
+    )
+    parser.add_argument(
+        "source",
+        metavar="IN",
+        type=Path,
+        help='.txt: a text a line; .jsonl: a text a line under "text"; else CoNLL, the word in the first column',
+    )
+    parser.add_argument(
+        "-o",
+        "--out",
+        required=True,
+        metavar="OUT",
+        type=Path,
+        help="the file to write: JSON lines with entities, or CoNLL with predicted tags",
     )
     parser.add_argument("--aggregation-strategy", default="word", metavar="NAME", help=_STRATEGY_HELP)
     options.add_common(parser)
@@ -62,14 +86,19 @@ def _predict(args: argparse.Namespace) -> int:
     check_strategy(args.aggregation_strategy)
     style, texts = _redaction(args)
     if args.document and texts:
-        raise ParameterError(f"--document reads standard input as one text, but {counted(len(texts), 'TEXT')} came too; type: --document < FILE")
+        raise ParameterError(
+            f"--document reads standard input as one text, but {counted(len(texts), 'TEXT')} came too; type: --document < FILE"
+        )
     tagger = load(args.model, args.device)
     if args.document:
         texts = [sys.stdin.read().removesuffix("\n")]
     read, kept = tee(iter(texts) if texts else (line.rstrip("\r\n") for line in sys.stdin))
-    # Who types waits for an answer to each line; a file is faster sorted by length, a thousand lines at a time.
+    # Who types waits for an answer to each line; a file is faster sorted by length, a thousand lines at a
+    # time.
     ahead = {"read_ahead": 1} if not texts and sys.stdin.isatty() else {}
-    results = zip(kept, tagger.predict_stream(read, args.aggregation_strategy, args.batch_size, **ahead), strict=True)
+    results = zip(
+        kept, tagger.predict_stream(read, args.aggregation_strategy, args.batch_size, **ahead), strict=True
+    )
     with _json_file(args.json) as write, _map_file(args.redact_map) as write_map:
         for piece in as_json(_redacted(results, style, write_map) if style else _shown(results)):
             write(piece)
@@ -77,15 +106,22 @@ def _predict(args: argparse.Namespace) -> int:
 
 
 def _redaction(args: argparse.Namespace) -> tuple[Any, list[str]]:
-    """Return the style of redaction, or ``None``, and the texts: argparse gives ``--redact`` every word that follows it."""
+    """Return the style of redaction, or ``None``, and the texts.
+
+    Argparse gives ``--redact`` every word that follows it.
+    """
     from affineur.runtime.redaction import check_style
 
     if args.redact is None:
         if args.redact_map is not None:
-            raise ParameterError("--redact-map is for what --redact replaces; type: --redact pseudonym --redact-map FILE")
+            raise ParameterError(
+                "--redact-map is for what --redact replaces; type: --redact pseudonym --redact-map FILE"
+            )
         return None, args.texts
     if args.aggregation_strategy == "none":
-        raise ParameterError("--redact replaces whole entities, --aggregation-strategy none gives pieces; leave one of them out")
+        raise ParameterError(
+            "--redact replaces whole entities, --aggregation-strategy none gives pieces; leave one of them out"
+        )
     style, words = "type", args.redact
     if words and len(words[0].split()) == 1:
         style, *words = words
@@ -101,9 +137,13 @@ def _check_map_file(target: Path | None, json_file: Path | None) -> None:
     if target is None:
         return
     if target.is_dir():
-        raise ParameterError(f"--redact-map {target} is a folder, expected a file to write, such as {target / 'map.jsonl'}")
+        raise ParameterError(
+            f"--redact-map {target} is a folder, expected a file to write, such as {target / 'map.jsonl'}"
+        )
     if target.exists():  # the only way back from a text that was redacted earlier
-        raise ParameterError(f"--redact-map {target} is there already and would be lost; move it away or name another file")
+        raise ParameterError(
+            f"--redact-map {target} is there already and would be lost; move it away or name another file"
+        )
     if json_file is not None and target.resolve() == json_file.resolve():
         raise ParameterError(f"--json and --redact-map both name {target}; name another file for one of them")
 
@@ -140,7 +180,10 @@ def _redacted(results: Iterator[tuple[str, Any]], style: Any, write_map: Any) ->
 
 @contextlib.contextmanager
 def _map_file(target: Path | None) -> Iterator[Any]:
-    """Give what takes a line of the map: a file that appears when it is whole and only its owner can read, or nothing."""
+    """Give what takes a line of the map.
+
+    A file that appears when it is whole and only its owner can read, or nothing.
+    """
     from affineur.artifact import new_file
 
     if target is None:

@@ -47,8 +47,8 @@ def distill(
         layers: Encoder layers the student has.
         train: Training sentences.
         dev: Sentences to choose layers on and to score epochs on.
-        keep: ``top``, ``uniform`` or ``search`` (see :func:`~affineur.compress.layers.choose_layers`); without dev
-            data ``search`` is refused.
+        keep: ``top``, ``uniform`` or ``search`` (see :func:`~affineur.compress.layers.choose_layers`);
+            without dev data ``search`` is refused.
         settings: How to train; by default one epoch at 5e-5.
         soft: What to learn from the teacher.
         device: A torch device.
@@ -85,7 +85,13 @@ def distill(
     encoder = load_encoder(folder)
     score = dev_scorer(dev, encoder, folder.labels) if dev else None
     with stage.workplace() as place:
-        kept, trials = _choose(model, layers, keep, dev_scorer(dev.head(_SEARCH_SENTENCES), encoder, folder.labels) if dev else None, place)
+        kept, trials = _choose(
+            model,
+            layers,
+            keep,
+            dev_scorer(dev.head(_SEARCH_SENTENCES), encoder, folder.labels) if dev else None,
+            place,
+        )
         data = encode_corpus(train, encoder, folder.labels, place)
         if soft.weight and settings.epochs:
             tagger = TorchTagger(model, encoder, folder.labels)
@@ -94,12 +100,23 @@ def distill(
             soft = SoftTargets(soft.weight, soft.temperature, soft.hidden_weight, copy.deepcopy(model))
         student = keep_layers(model, kept)
         before = score(student) if score else None
-        log = fit(student, data, settings, place / "checkpoints", f"distill to {layers} layers", encoder.pad_id, soft, score)
+        log = fit(
+            student,
+            data,
+            settings,
+            place / "checkpoints",
+            f"distill to {layers} layers",
+            encoder.pad_id,
+            soft,
+            score,
+        )
         scores = {"layers_kept": kept, "layer_search": trials, "dev_f1_untrained": before, **log}
         return stage.write(student, scores)
 
 
-def _choose(model: PreTrainedModel, layers: int, keep: str, score: Any, place: Path) -> tuple[list[int], list[dict[str, Any]]]:
+def _choose(
+    model: PreTrainedModel, layers: int, keep: str, score: Any, place: Path
+) -> tuple[list[int], list[dict[str, Any]]]:
     """Choose layers, once: an interrupted run finds the choice it made."""
     file = place / "layers.json"
     if not file.exists():

@@ -11,7 +11,19 @@ import torch
 from torch.utils.data import Dataset
 
 from affineur.compress.tagger import pad
-from affineur.entities import Corpus, Scheme, Sentence, chunks, detect, project, repair, split_tag, to_mentions, types_of, with_prefix
+from affineur.entities import (
+    Corpus,
+    Scheme,
+    Sentence,
+    chunks,
+    detect,
+    project,
+    repair,
+    split_tag,
+    to_mentions,
+    types_of,
+    with_prefix,
+)
 from affineur.errors import DataError
 from affineur.progress import report
 from affineur.runtime import Encoder
@@ -50,13 +62,18 @@ class EncodedCorpus(Dataset[Item]):
         return len(self._bounds) - 1
 
     def __getitem__(self, index: int) -> Item:
-        """Return ``input_ids`` and ``labels``, and ``teacher`` logits of shape ``(words, labels)`` where there are some."""
+        """Return ``input_ids`` and ``labels``.
+
+        ``teacher`` logits of shape ``(words, labels)`` where there are some.
+        """
         pieces, targets = self.window(index)
         if self._replacer is not None and self._single[index]:
             pieces, targets = self._replacer.apply(pieces, targets, index, self._epoch)
         item: Item = {"input_ids": pieces, "labels": targets}
         if self._teacher is not None:
-            item["teacher"] = self._teacher[self._word_index[self._word_bounds[index] : self._word_bounds[index + 1]]]
+            item["teacher"] = self._teacher[
+                self._word_index[self._word_bounds[index] : self._word_bounds[index + 1]]
+            ]
         return item
 
     def window(self, index: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int16]]:
@@ -70,7 +87,10 @@ class EncodedCorpus(Dataset[Item]):
         return np.diff(self._bounds).tolist()  # type: ignore[no-any-return]
 
     def with_teacher(self, logits: npt.NDArray[np.float32]) -> None:
-        """Attach a teacher's logits, shape ``(words of the corpus, labels)``, columns in the order of our labels."""
+        """Attach a teacher's logits, shape ``(words of the corpus, labels)``.
+
+        Columns in the order of our labels.
+        """
         if logits.shape[1] != len(self.labels):
             raise ValueError(f"teacher logits have {logits.shape[1]} columns, expected {len(self.labels)}")
         self._teacher = logits
@@ -85,7 +105,9 @@ class EncodedCorpus(Dataset[Item]):
 
 
 class MentionReplacement:
-    """Augmentation by mention replacement (Dai and Adel 2020): pieces of one mention for those of another of its type.
+    """Augmentation by mention replacement (Dai and Adel 2020).
+
+    Pieces of one mention for those of another of its type.
 
     Words are cut into pieces independently of their neighbors, so swapping pieces equals swapping words.
     """
@@ -121,8 +143,13 @@ class MentionReplacement:
         firsts = np.flatnonzero(targets != IGNORED).tolist()
         # The tokenizer may have dropped the word a mention began with: that leaves tags no scheme allows.
         tags, _ = repair([self._tags[targets[i]] for i in firsts], self._scheme)
-        # A window ends with one special piece or more; the last word's extent is not known from the targets, so it stays.
-        return [(firsts[m.start], firsts[m.end], m.type) for m in to_mentions(tags, self._scheme) if m.end < len(firsts)]
+        # A window ends with one special piece or more; the last word's extent is not known from the targets,
+        # so it stays.
+        return [
+            (firsts[m.start], firsts[m.end], m.type)
+            for m in to_mentions(tags, self._scheme)
+            if m.end < len(firsts)
+        ]
 
 
 def encode_corpus(corpus: Corpus, encoder: Encoder, labels: tuple[str, ...], folder: Path) -> EncodedCorpus:
@@ -135,7 +162,8 @@ def encode_corpus(corpus: Corpus, encoder: Encoder, labels: tuple[str, ...], fol
         folder: An existing folder to write to.
 
     Raises:
-        DataError: If the corpus has a type the model has no label for, or nothing the tokenizer makes a piece of.
+        DataError: If the corpus has a type the model has no label for, or nothing the tokenizer makes a piece
+            of.
     """
     check_types(corpus, labels)
     tags = [with_prefix(label) for label in labels]
@@ -144,7 +172,11 @@ def encode_corpus(corpus: Corpus, encoder: Encoder, labels: tuple[str, ...], fol
     position = done = words_before = 0
     bounds = [0]
     single: list[int] = []
-    with (folder / "pieces.i4").open("wb") as pieces, (folder / "targets.i2").open("wb") as targets, (folder / "words.i8").open("wb") as places:
+    with (
+        (folder / "pieces.i4").open("wb") as pieces,
+        (folder / "targets.i2").open("wb") as targets,
+        (folder / "words.i8").open("wb") as places,
+    ):
         for chunk in chunks(iter(corpus), _CHUNK):
             windows = list(encoder.windows([s.words for s in chunk]))
             often = np.bincount([w.sentence for w in windows], minlength=len(chunk))
@@ -202,4 +234,7 @@ def collate(items: list[Item], pad_id: int) -> dict[str, torch.Tensor]:
 def _targets(sentence: Sentence, source: Scheme, target: Scheme, ids: dict[str, int]) -> list[int]:
     # A BIO model may lack, say, I-MISC because its corpus had none: B-MISC is then the nearest label it has.
     tags = sentence.tags if source is target else project(sentence.tags, source, target)
-    return [ids[tag] if tag in ids else ids.get(f"B-{split_tag(tag)[1]}", ids.get(f"I-{split_tag(tag)[1]}", 0)) for tag in tags]
+    return [
+        ids[tag] if tag in ids else ids.get(f"B-{split_tag(tag)[1]}", ids.get(f"I-{split_tag(tag)[1]}", 0))
+        for tag in tags
+    ]

@@ -62,14 +62,17 @@ class Exported:
     largest: float
 
 
-def export(model: Path | str, out: Path | str, to: str = "onnx", plain: bool = False, text: Corpus | None = None) -> Path:
+def export(
+    model: Path | str, out: Path | str, to: str = "onnx", plain: bool = False, text: Corpus | None = None
+) -> Path:
     """Export a model folder.
 
     Args:
         model: Folder of the model, dense or packed.
         out: Folder to write to.
         to: ``onnx`` or ``openvino``.
-        plain: Leave the graph as the exporter writes it, without rearranging it for ONNX Runtime; for other engines.
+        plain: Leave the graph as the exporter writes it, without rearranging it for ONNX Runtime; for other
+            engines.
         text: Text to prove it on; the words of its first 256 sentences are read, its labels never.
 
     Raises:
@@ -81,7 +84,9 @@ def export(model: Path | str, out: Path | str, to: str = "onnx", plain: bool = F
     if to not in FORMATS:
         raise ParameterError(f"no format '{to}', expected one of {', '.join(FORMATS)}")
     if text is None:
-        raise ParameterError("an export is proved on text: affineur export [--calibration DATA], or text=CORPUS in Python")
+        raise ParameterError(
+            "an export is proved on text: affineur export [--calibration DATA], or text=CORPUS in Python"
+        )
     text = text.head(CALIBRATION_SENTENCES)
     folder = exportable(model)
     stage = Stage("export", Path(out), folder, {"to": to, "plain": plain}, {"calibration": text})
@@ -110,7 +115,9 @@ def exportable(model: Path | str) -> ModelFolder:
     """
     folder = open_folder(model)
     if folder.kind in ("onnx", "openvino"):
-        raise ModelError(f"{folder.path} is an exported graph already ({folder.kind}); give the model it was made from")
+        raise ModelError(
+            f"{folder.path} is an exported graph already ({folder.kind}); give the model it was made from"
+        )
     return folder
 
 
@@ -145,7 +152,13 @@ def to_onnx(folder: ModelFolder, sentences: Sequence[Sequence[str]], plain: bool
             "nothing was written. Try --plain, and tell us the architecture"
         )
     probe = _probe(parent, windows, theirs)
-    return Exported(graph, tagger, replace(probe, made=probe.agreement(tagger.forward(probe.ids, probe.mask))), parity, largest)
+    return Exported(
+        graph,
+        tagger,
+        replace(probe, made=probe.agreement(tagger.forward(probe.ids, probe.mask))),
+        parity,
+        largest,
+    )
 
 
 def all_logits(tagger: EngineTagger, windows: Sequence[Window], title: str = "") -> list[Any]:
@@ -194,7 +207,10 @@ def save_graph(graph: ModelProto, place: Path) -> None:
 
 
 def finish(place: Path, source: ModelFolder, probe: Probe, info: ExportInfo) -> None:
-    """Put beside a graph what makes it an artifact: configuration with labels, tokenizer, probe, ``export_info.json``."""
+    """Put beside a graph what makes it an artifact.
+
+    Configuration with labels, tokenizer, probe, ``export_info.json``.
+    """
     config = {key: value for key, value in source.config.items() if key != "quantization_config"}
     (place / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8")
     copy_tokenizer(source.path, place)
@@ -202,18 +218,41 @@ def finish(place: Path, source: ModelFolder, probe: Probe, info: ExportInfo) -> 
     write_export_info(place, info)
 
 
-def info_of(graph: ModelProto, source: ModelFolder, scheme: str, target: str, parity: dict[str, float], kept: Sequence[str] = ()) -> ExportInfo:
+def info_of(
+    graph: ModelProto,
+    source: ModelFolder,
+    scheme: str,
+    target: str,
+    parity: dict[str, float],
+    kept: Sequence[str] = (),
+) -> ExportInfo:
     """Describe a graph that was made of a model folder."""
     known = describe(source.path)
     matrices = tuple({**asdict(m.matrix), "weights": m.weights, "zeros": m.zeros} for m in known.matrices)
-    return ExportInfo("onnx", opset(graph), scheme, target, known.parameters, known.nonzero, bytes_by_part(graph), matrices, tuple(kept), parity)
+    return ExportInfo(
+        "onnx",
+        opset(graph),
+        scheme,
+        target,
+        known.parameters,
+        known.nonzero,
+        bytes_by_part(graph),
+        matrices,
+        tuple(kept),
+        parity,
+    )
 
 
 def _probe(parent: EngineTagger, windows: Sequence[Window], logits: Sequence[Any]) -> Probe:
-    """Take the windows with most entities among the short ones: where nothing is found, a model that finds nothing passes."""
+    """Take the windows with most entities among the short ones.
+
+    Where nothing is found, a model that finds nothing passes.
+    """
     outside = list(parent.labels).index("O")
     found = [int((rows.argmax(axis=1) != outside).sum()) for rows in logits]
-    order = sorted(range(len(windows)), key=lambda i: (len(windows[i]) > _PROBE_PIECES, -found[i], i))[:_PROBE_SENTENCES]
+    order = sorted(range(len(windows)), key=lambda i: (len(windows[i]) > _PROBE_PIECES, -found[i], i))[
+        :_PROBE_SENTENCES
+    ]
     ids, mask = pad([windows[i].ids for i in order], parent.encoder.pad_id)
     theirs = np.zeros((*ids.shape, len(parent.labels)), np.float32)
     for row, index in enumerate(order):
@@ -245,7 +284,9 @@ def _trace(network: PreTrainedModel, pad_id: int, plain: bool) -> ModelProto:
         try:
             program = OnnxExporter().export(network, inputs, config=config).program
         except Exception as error:  # tracing fails in as many ways as there are architectures
-            raise ModelError(f"this architecture ({network.config.model_type}) cannot be exported to ONNX ({one_line(error)})") from None
+            raise ModelError(
+                f"this architecture ({network.config.model_type}) cannot be exported to ONNX ({one_line(error)})"
+            ) from None
         for number, name in enumerate(("batch", "sequence")):
             for value in [*program.graph.inputs, *program.graph.outputs]:
                 value.shape[number] = name
@@ -258,7 +299,9 @@ def _save_openvino(graph: ModelProto, place: Path) -> None:
     except ModuleNotFoundError:
         raise MissingExtraError("export --to openvino", "openvino") from None
     # Read from memory; left alone, it would be stored in half precision.
-    openvino.save_model(openvino.convert_model(io.BytesIO(graph_bytes(graph))), place / OPENVINO, compress_to_fp16=False)
+    openvino.save_model(
+        openvino.convert_model(io.BytesIO(graph_bytes(graph))), place / OPENVINO, compress_to_fp16=False
+    )
 
 
 @contextlib.contextmanager

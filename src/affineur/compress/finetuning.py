@@ -32,9 +32,9 @@ def train(
 ) -> Path:
     """Fine-tune a token classifier.
 
-    The base may be a token classifier (its labels stay when they cover the data), any encoder checkpoint (a new
-    classifier is added), or a configuration with a tokenizer and no weights (everything starts at random). Does
-    nothing where ``out`` already holds the result; goes on where an interrupted run stopped.
+    The base may be a token classifier (its labels stay when they cover the data), any encoder checkpoint (a
+    new classifier is added), or a configuration with a tokenizer and no weights (everything starts at
+    random). Does nothing where ``out`` already holds the result; goes on where an interrupted run stopped.
 
     Args:
         base: Folder of the checkpoint or configuration.
@@ -64,7 +64,12 @@ def train(
         "train",
         Path(out),
         folder,
-        {**asdict(settings), "labels": list(folder.labels), "replace_mentions": replace_mentions, "from_weights": has_weights},
+        {
+            **asdict(settings),
+            "labels": list(folder.labels),
+            "replace_mentions": replace_mentions,
+            "from_weights": has_weights,
+        },
         corpora(folder.labels, train, dev),
     )
     if stage.finished():
@@ -84,7 +89,11 @@ def train(
 def _open_base(path: Path, types: tuple[str, ...], scheme: Scheme) -> tuple[ModelFolder, bool]:
     """Look at a base: its configuration with the labels it will have, and whether it has weights."""
     config = read_config(path)
-    labels = labels_of(config, path) if is_token_classifier(config) and "id2label" in config else labels_for(types, scheme)
+    labels = (
+        labels_of(config, path)
+        if is_token_classifier(config) and "id2label" in config
+        else labels_for(types, scheme)
+    )
     if "O" not in labels:  # said here: after hours of training nothing could open the result
         raise ModelError(
             f"{path} is a token classifier with the labels {', '.join(labels)}, none of them O, and training would keep them; "
@@ -93,7 +102,9 @@ def _open_base(path: Path, types: tuple[str, ...], scheme: Scheme) -> tuple[Mode
     has_weights = any(p.suffix == ".safetensors" for p in path.iterdir())
     folder = ModelFolder(path, config, labels)
     if folder.kind in ("onnx", "openvino"):
-        raise ModelError(f"{path} is an exported graph ({folder.kind}), which cannot be trained; give the model it was made from")
+        raise ModelError(
+            f"{path} is an exported graph ({folder.kind}), which cannot be trained; give the model it was made from"
+        )
     require_tokenizer(path)
     if has_weights or pickled_weights(path):
         folder.tensors()  # says that pickles are refused or that a file is damaged, and what to do
@@ -117,7 +128,11 @@ def labels_for(types: tuple[str, ...], scheme: Scheme) -> tuple[str, ...]:
 def _load_base(folder: ModelFolder, has_weights: bool) -> PreTrainedModel:
     verify(folder.path)
     named = dict(enumerate(folder.labels))
-    options: dict[str, Any] = {"id2label": named, "label2id": {v: k for k, v in named.items()}, "num_labels": len(named)}
+    options: dict[str, Any] = {
+        "id2label": named,
+        "label2id": {v: k for k, v in named.items()},
+        "num_labels": len(named),
+    }
     with quiet():
         try:
             if not has_weights:
@@ -125,11 +140,20 @@ def _load_base(folder: ModelFolder, has_weights: bool) -> PreTrainedModel:
                 config = AutoConfig.from_pretrained(folder.path, dtype="float32", **options)
                 return AutoModelForTokenClassification.from_config(config)  # type: ignore[no-any-return]
             model, loading = AutoModelForTokenClassification.from_pretrained(
-                folder.path, use_safetensors=True, local_files_only=True, dtype="float32", output_loading_info=True, **options
+                folder.path,
+                use_safetensors=True,
+                local_files_only=True,
+                dtype="float32",
+                output_loading_info=True,
+                **options,
             )
         except Exception as error:  # a damaged configuration makes transformers fail in many ways
             raise ModelError(f"{folder.path} cannot be loaded ({one_line(error)})") from None
     # The encoder has to be whole; a head (ModernBERT's has a layer before the classifier) may be new.
-    if missing := [name for name in sorted(loading["missing_keys"]) if name.startswith(f"{model.base_model_prefix}.")]:
-        raise ModelError(f"{folder.path} lacks {len(missing)} tensors of its architecture (such as {missing[0]}); is it an encoder of this type?")
+    if missing := [
+        name for name in sorted(loading["missing_keys"]) if name.startswith(f"{model.base_model_prefix}.")
+    ]:
+        raise ModelError(
+            f"{folder.path} lacks {len(missing)} tensors of its architecture (such as {missing[0]}); is it an encoder of this type?"
+        )
     return model  # type: ignore[no-any-return]

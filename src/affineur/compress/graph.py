@@ -46,10 +46,13 @@ class Linear:
 
 
 def tidy(model: ModelProto) -> None:
-    """Drop what only debugging needs, undo slow fusions, and add the biases of packed matrices in one go; in place.
+    """Drop what only debugging needs, undo slow fusions, and add the biases of packed matrices in one go.
+
+    In place.
 
     ONNX Runtime's fused ``SkipLayerNormalization`` took four times as long on a CPU as the additions and the
-    ``LayerNormalization`` it stands for, and ``BiasGelu`` keeps the bias out of the matrix multiplication before it.
+    ``LayerNormalization`` it stands for, and ``BiasGelu`` keeps the bias out of the matrix multiplication
+    before it.
     """
     nodes: list[NodeProto] = []
     for node in model.graph.node:
@@ -69,7 +72,9 @@ def tidy(model: ModelProto) -> None:
 
 
 def name_matrices(model: ModelProto, weights: Mapping[str, Array]) -> None:
-    """Give each constant matrix the name of the parent's tensor it holds; several side by side are joined by ``+``.
+    """Give each constant matrix the name of the parent's tensor it holds.
+
+    Several side by side are joined by ``+``.
 
     A matrix is recognized by its numbers, whatever an exporter calls it.
 
@@ -83,23 +88,40 @@ def name_matrices(model: ModelProto, weights: Mapping[str, Array]) -> None:
         constant = constants.get(node.input[1])
         if constant is None:  # no constant, or one that several share and that has its name already
             continue
-        names = [known.get(_digest(part), "") for part in _parts(node, numpy_helper.to_array(constant), readers, constants)]
+        names = [
+            known.get(_digest(part), "")
+            for part in _parts(node, numpy_helper.to_array(constant), readers, constants)
+        ]
         if all(names) and _JOIN.join(names) not in constants:
             for reader in readers[constant.name]:
-                reader.input[:] = [_JOIN.join(names) if name == constant.name else name for name in reader.input]
+                reader.input[:] = [
+                    _JOIN.join(names) if name == constant.name else name for name in reader.input
+                ]
             constant.name = _JOIN.join(names)
 
 
 def linears(model: ModelProto) -> list[Linear]:
     """Find the multiplications with constant matrices, in order."""
-    constants = {name for name, tensor in constants_of(model).items() if len(tensor.dims) == 2 and tensor.data_type == TensorProto.FLOAT}
-    return [Linear(node.name, node.input[1]) for node in model.graph.node if node.op_type == "MatMul" and node.input[1] in constants]
+    constants = {
+        name
+        for name, tensor in constants_of(model).items()
+        if len(tensor.dims) == 2 and tensor.data_type == TensorProto.FLOAT
+    }
+    return [
+        Linear(node.name, node.input[1])
+        for node in model.graph.node
+        if node.op_type == "MatMul" and node.input[1] in constants
+    ]
 
 
 def tables(model: ModelProto) -> list[str]:
     """Name the embedding tables that are worth storing in eight bits."""
     constants = constants_of(model)
-    found = [n.input[0] for n in model.graph.node if n.op_type == "Gather" and n.input[0] in constants and _is_table(constants[n.input[0]])]
+    found = [
+        n.input[0]
+        for n in model.graph.node
+        if n.op_type == "Gather" and n.input[0] in constants and _is_table(constants[n.input[0]])
+    ]
     return list(dict.fromkeys(found))
 
 
@@ -139,7 +161,11 @@ def readers_of(model: ModelProto) -> dict[str, list[NodeProto]]:
 
 def without_constants(model: ModelProto) -> ModelProto:
     """Copy a model without its constants and nodes."""
-    bare = ModelProto(ir_version=model.ir_version, producer_name=model.producer_name, producer_version=model.producer_version)
+    bare = ModelProto(
+        ir_version=model.ir_version,
+        producer_name=model.producer_name,
+        producer_version=model.producer_version,
+    )
     bare.opset_import.extend(model.opset_import)
     bare.graph.name = model.graph.name
     bare.graph.input.extend(model.graph.input)
@@ -158,7 +184,8 @@ def replace_nodes(model: ModelProto, nodes: list[NodeProto]) -> None:
     model.graph.node.extend(kept)
 
 
-# ---- tidying ----------------------------------------------------------------------------------------------------------
+# ---- tidying
+# ----------------------------------------------------------------------------------------------------------
 
 
 def _unfuse_norm(node: NodeProto) -> list[NodeProto]:
@@ -171,16 +198,30 @@ def _unfuse_norm(node: NodeProto) -> list[NodeProto]:
         nodes.append(new_node("Add", [skip, bias], f"{outputs[0]}_biased"))
         skip = f"{outputs[0]}_biased"
     nodes.append(new_node("Add", [x, skip], total))
-    nodes.append(new_node("LayerNormalization", [total, gamma, *([beta] if beta else [])], outputs[0], axis=-1, epsilon=epsilon))
+    nodes.append(
+        new_node(
+            "LayerNormalization",
+            [total, gamma, *([beta] if beta else [])],
+            outputs[0],
+            axis=-1,
+            epsilon=epsilon,
+        )
+    )
     return nodes
 
 
 def _unfuse_gelu(node: NodeProto) -> list[NodeProto]:
     biased = f"{node.output[0]}_biased"
-    return [new_node("Add", list(node.input), biased), new_node("Gelu", [biased], node.output[0], approximate="none")]
+    return [
+        new_node("Add", list(node.input), biased),
+        new_node("Gelu", [biased], node.output[0], approximate="none"),
+    ]
 
 
-_UNDO: Mapping[str, Callable[[NodeProto], list[NodeProto]]] = {"SkipLayerNormalization": _unfuse_norm, "BiasGelu": _unfuse_gelu}
+_UNDO: Mapping[str, Callable[[NodeProto], list[NodeProto]]] = {
+    "SkipLayerNormalization": _unfuse_norm,
+    "BiasGelu": _unfuse_gelu,
+}
 
 
 def _join_biases(model: ModelProto) -> None:
@@ -198,12 +239,18 @@ def _join_biases(model: ModelProto) -> None:
             continue
         joined = f"{split.input[0]}_bias"
         model.graph.initializer.append(
-            numpy_helper.from_array(np.concatenate([numpy_helper.to_array(constants[str(b)]) for b in biases]), joined),
+            numpy_helper.from_array(
+                np.concatenate([numpy_helper.to_array(constants[str(b)]) for b in biases]), joined
+            ),
         )
         after[split.name] = [
             new_node("Add", [split.input[0], joined], f"{split.input[0]}_biased"),
             helper.make_node(
-                "Split", [f"{split.input[0]}_biased", *split.input[1:]], [read[0].output[0] for read in adds], split.name, **_attributes(split)
+                "Split",
+                [f"{split.input[0]}_biased", *split.input[1:]],
+                [read[0].output[0] for read in adds],
+                split.name,
+                **_attributes(split),
             ),
         ]
         gone |= {split.name, *(read[0].name for read in adds)}
@@ -213,11 +260,15 @@ def _join_biases(model: ModelProto) -> None:
     replace_nodes(model, nodes)
 
 
-# ---- helpers --------------------------------------------------------------------------------------------------------------
+# ---- helpers
+# --------------------------------------------------------------------------------------------------------------
 
 
 def _part(name: str) -> str:
-    """Return the part of the model a constant belongs to; what an exporter made up (shapes, masks) serves the encoder."""
+    """Return the part of the model a constant belongs to.
+
+    What an exporter made up (shapes, masks) serves the encoder.
+    """
     return part_of(name) if "." in name else "encoder"
 
 
@@ -226,10 +277,20 @@ def _attributes(node: NodeProto) -> dict[str, Any]:
 
 
 def _is_table(tensor: TensorProto) -> bool:
-    return tensor.data_type == TensorProto.FLOAT and len(tensor.dims) == 2 and tensor.dims[0] >= _FEWEST_ROWS and MARK not in tensor.name
+    return (
+        tensor.data_type == TensorProto.FLOAT
+        and len(tensor.dims) == 2
+        and tensor.dims[0] >= _FEWEST_ROWS
+        and MARK not in tensor.name
+    )
 
 
-def _parts(node: NodeProto, weight: Array, readers: Mapping[str, list[NodeProto]], constants: Mapping[str, TensorProto]) -> list[Array]:
+def _parts(
+    node: NodeProto,
+    weight: Array,
+    readers: Mapping[str, list[NodeProto]],
+    constants: Mapping[str, TensorProto],
+) -> list[Array]:
     """Cut a matrix where its product, with the bias added, is split."""
     after = readers.get(node.output[0], [])
     after = readers.get(after[0].output[0], []) if len(after) == 1 and after[0].op_type == "Add" else after

@@ -23,7 +23,11 @@ def encoder_layers(model: PreTrainedModel) -> nn.ModuleList:
     """
     wanted = model.config.num_hidden_layers
     for name, module in model.named_modules():
-        if isinstance(module, nn.ModuleList) and name.rpartition(".")[2] in ("layer", "layers") and len(module) == wanted:
+        if (
+            isinstance(module, nn.ModuleList)
+            and name.rpartition(".")[2] in ("layer", "layers")
+            and len(module) == wanted
+        ):
             return module
     raise ModelError(f"{type(model).__name__} has no list of {wanted} encoder layers that could be dropped")
 
@@ -40,13 +44,16 @@ def keep_layers(model: PreTrainedModel, kept: list[int]) -> PreTrainedModel:
     """
     layers = encoder_layers(model)
     if layers[kept[0]].state_dict().keys() != layers[0].state_dict().keys():
-        raise ParameterError(f"layer 0 of {type(model).__name__} is built differently from layer {kept[0]}, so it has to stay")
+        raise ParameterError(
+            f"layer 0 of {type(model).__name__} is built differently from layer {kept[0]}, so it has to stay"
+        )
     # Modules are dropped from the same list object, so nothing that refers to it goes stale.
     for index in reversed(range(len(layers))):
         if index not in kept:
             del layers[index]
     config: Any = model.config
-    # Some configurations name the kind of each layer (ModernBERT's local and global attention) and check the count.
+    # Some configurations name the kind of each layer (ModernBERT's local and global attention) and check the
+    # count.
     kinds = getattr(config, "layer_types", None)
     config.num_hidden_layers = len(kept)
     if kinds is not None:
@@ -68,7 +75,9 @@ def check_layers(wanted: int, have: int, fewer: bool = False) -> None:
     most = have - fewer
     if not 1 <= wanted <= most:
         wish = f"give a number from 1 to {most}" if most else "none of them can go"
-        raise ParameterError(f"--layers {wanted} is impossible: the model has {have} encoder layer{'s' if have > 1 else ''}, so {wish}")
+        raise ParameterError(
+            f"--layers {wanted} is impossible: the model has {have} encoder layer{'s' if have > 1 else ''}, so {wish}"
+        )
 
 
 def choose_layers(
@@ -79,16 +88,17 @@ def choose_layers(
     Args:
         model: The teacher; unchanged.
         wanted: How many layers to keep.
-        how: ``top`` drops the highest (Sajjad et al. 2020), ``uniform`` keeps evenly spaced ones with the first and
-            the last (Sanh et al. 2019), ``search`` tries each single drop without training and keeps the best,
-            until enough are gone.
+        how: ``top`` drops the highest (Sajjad et al. 2020), ``uniform`` keeps evenly spaced ones with the
+            first and the last (Sanh et al. 2019), ``search`` tries each single drop without training and
+            keeps the best, until enough are gone.
         score: Gives the dev F1 of a model, for ``search``.
 
     Returns:
         The layers kept, ascending, and what ``search`` saw: ``dropped`` and ``f1`` of each trial.
 
     Raises:
-        ParameterError: If the number is impossible, the choice unknown, or ``search`` has nothing to score on.
+        ParameterError: If the number is impossible, the choice unknown, or ``search`` has nothing to score
+            on.
     """
     have = len(encoder_layers(model))
     check_layers(wanted, have)
@@ -97,20 +107,27 @@ def choose_layers(
     if how == "uniform":
         return [round(i * (have - 1) / max(1, wanted - 1)) for i in range(wanted)], []
     if how != "search":
-        raise ParameterError(f"no way '{how}' to choose layers, expected one of {', '.join(CHOICES)}{did_you_mean(how, CHOICES)}")
+        raise ParameterError(
+            f"no way '{how}' to choose layers, expected one of {', '.join(CHOICES)}{did_you_mean(how, CHOICES)}"
+        )
     if score is None:
-        raise ParameterError("choosing layers by search needs dev data; give --data a folder with dev.conll, or use --keep top")
+        raise ParameterError(
+            "choosing layers by search needs dev data; give --data a folder with dev.conll, or use --keep top"
+        )
     kept, trials = search_layers(model, wanted, score)
     return kept, [{"dropped": dropped, "f1": f1} for dropped, f1 in trials]
 
 
-def search_layers(model: PreTrainedModel, wanted: int, score: Callable[[PreTrainedModel], float]) -> tuple[list[int], list[tuple[list[int], float]]]:
+def search_layers(
+    model: PreTrainedModel, wanted: int, score: Callable[[PreTrainedModel], float]
+) -> tuple[list[int], list[tuple[list[int], float]]]:
     """Drop the layer without which a model scores best, again and again.
 
     Args:
         model: The model; unchanged.
         wanted: How many layers to keep.
-        score: Says how good a model is; it is called with ``model`` while that runs through some of its layers only.
+        score: Says how good a model is; it is called with ``model`` while that runs through some of its
+            layers only.
 
     Returns:
         The layers kept, ascending, and of each trial the layers it left out and its score.
@@ -123,7 +140,8 @@ def search_layers(model: PreTrainedModel, wanted: int, score: Callable[[PreTrain
     try:
         while len(kept) > wanted:
             best = (-math.inf, 0)
-            # The lowest layer stays: every study finds it matters most, and ModernBERT's is built differently.
+            # The lowest layer stays: every study finds it matters most, and ModernBERT's is built
+            # differently.
             for layer in kept[1:]:
                 _show(model, layers, everything, [i for i in kept if i != layer])
                 found = score(model)
@@ -136,7 +154,9 @@ def search_layers(model: PreTrainedModel, wanted: int, score: Callable[[PreTrain
     return kept, trials
 
 
-def _show(model: PreTrainedModel, layers: nn.ModuleList, everything: list[nn.Module], shown: list[int]) -> None:
+def _show(
+    model: PreTrainedModel, layers: nn.ModuleList, everything: list[nn.Module], shown: list[int]
+) -> None:
     """Let the model run through some of its layers only; nothing is copied."""
     while len(layers):
         del layers[-1]

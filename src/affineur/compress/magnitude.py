@@ -1,9 +1,10 @@
 """Pruning: exactly the k smallest weights become zero, in place, whatever the size of the model.
 
-Global magnitude ranks all weights in scope together (Han et al. 2015; guide §2), layerwise ranks each matrix alone, and
-wanda each output row alone, by what its weights are multiplied with too (:mod:`affineur.compress.wanda`).
-The k-th smallest magnitude is found by radix selection on the bits: IEEE 754 numbers without their sign order as
-integers, so two histograms of 16 bits each find it exactly, without sorting and without a second copy.
+Global magnitude ranks all weights in scope together (Han et al. 2015; guide §2), layerwise ranks each matrix
+alone, and wanda each output row alone, by what its weights are multiplied with too
+(:mod:`affineur.compress.wanda`). The k-th smallest magnitude is found by radix selection on the bits: IEEE
+754 numbers without their sign order as integers, so two histograms of 16 bits each find it exactly, without
+sorting and without a second copy.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ class PruningInfo:
         parameters: Parameters of the whole model.
         zeros_in_model: Zeros in the whole model, out of scope too.
         matrices: What became of each matrix in scope.
-        calibration: ``name``, ``digest`` and ``sentences`` of the text that ``wanda`` was calibrated on, or ``None``.
+        calibration: ``name``, ``digest`` and ``sentences`` of the text that ``wanda`` was calibrated on, or
+            ``None``.
     """
 
     method: str
@@ -131,26 +133,26 @@ def prune_model(
 ) -> PruningInfo:
     """Set the smallest weights in scope to zero, in place, keeping dtype and device.
 
-    Exactly ``round(sparsity × weights in scope)`` weights are zero afterwards, those that were zero before included (a
-    model, or with ``layerwise`` a matrix, or with ``wanda`` an output row, that already has more keeps them all). Ties at
-    the threshold go by layer, matrix and position.
+    Exactly ``round(sparsity × weights in scope)`` weights are zero afterwards, those that were zero before
+    included (a model, or with ``layerwise`` a matrix, or with ``wanda`` an output row, that already has more
+    keeps them all). Ties at the threshold go by layer, matrix and position.
 
     Args:
         model: The model.
         sparsity: Zeros ÷ weights in scope, in [0, 1).
-        method: ``magnitude`` ranks all weights in scope together, ``layerwise`` each matrix alone, ``wanda`` each output
-            row alone by magnitude times the norm of the input. Matrices share the zeros in proportion to their size, and the
-            rows of a matrix alike, by largest remainder.
+        method: ``magnitude`` ranks all weights in scope together, ``layerwise`` each matrix alone, ``wanda``
+            each output row alone by magnitude times the norm of the input. Matrices share the zeros in
+            proportion to their size, and the rows of a matrix alike, by largest remainder.
         scope: ``attention+ffn``, ``attention`` or ``ffn``.
-        max_layer_sparsity: No encoder layer loses more than this share of its weights in scope (one weight more where
-            whole weights allow the sparsity in no other way); what one may not lose the others do. Global ranking
-            otherwise over-prunes layers whose weights are small.
+        max_layer_sparsity: No encoder layer loses more than this share of its weights in scope (one weight
+            more where whole weights allow the sparsity in no other way); what one may not lose the others do.
+            Global ranking otherwise over-prunes layers whose weights are small.
         activations: For ``wanda``, and for it alone: by tensor name the norm of each input feature, shape
             ``(in_features,)`` (see :func:`~affineur.compress.wanda.input_norms`).
 
     Raises:
-        ParameterError: If a value is out of range, the cap is below the sparsity, or the activations do not fit the method
-            or the model.
+        ParameterError: If a value is out of range, the cap is below the sparsity, or the activations do not
+            fit the method or the model.
         ModelError: If a weight in scope is not a number.
     """
     check_pruning(sparsity, method, max_layer_sparsity)
@@ -163,15 +165,33 @@ def prune_model(
     with _one_thread():
         elsewhere = sum(_zeros(p.detach()) for name, p in parameters.items() if name not in ranked)
         before = {m: _zeros(w) for m, w in weights.items()}
-        if norms and not all(bool(torch.isfinite(part).all()) for w in weights.values() for part in _chunks(w)):
+        if norms and not all(
+            bool(torch.isfinite(part).all()) for w in weights.values() for part in _chunks(w)
+        ):
             raise ModelError(_NOT_FINITE)
         for group, k in _quotas(weights, before, sparsity, method, max_layer_sparsity):
             # With norms a group is one matrix.
-            threshold = zero_rows(weights[group[0]], norms[group[0]], k) if norms else _zero_smallest([weights[m] for m in group], k)
+            threshold = (
+                zero_rows(weights[group[0]], norms[group[0]], k)
+                if norms
+                else _zero_smallest([weights[m] for m in group], k)
+            )
             thresholds.update(dict.fromkeys(group, threshold))
-        pruned = tuple(MatrixZeros(m, w.numel(), _zeros(w), w.numel() * w.element_size(), thresholds[m]) for m, w in weights.items())
+        pruned = tuple(
+            MatrixZeros(m, w.numel(), _zeros(w), w.numel() * w.element_size(), thresholds[m])
+            for m, w in weights.items()
+        )
     total = sum(p.numel() for p in parameters.values())
-    return PruningInfo(method, scope, sparsity, max_layer_sparsity, sum(before.values()), total, elsewhere + sum(m.zeros for m in pruned), pruned)
+    return PruningInfo(
+        method,
+        scope,
+        sparsity,
+        max_layer_sparsity,
+        sum(before.values()),
+        total,
+        elsewhere + sum(m.zeros for m in pruned),
+        pruned,
+    )
 
 
 def check_pruning(sparsity: float, method: str, cap: float | None) -> None:
@@ -181,30 +201,44 @@ def check_pruning(sparsity: float, method: str, cap: float | None) -> None:
         ParameterError: If one is out of range.
     """
     if not 0 <= sparsity < 1:
-        raise ParameterError(f"sparsity {sparsity:g} is outside [0, 1): it is the share of weights set to zero, for example 0.15")
+        raise ParameterError(
+            f"sparsity {sparsity:g} is outside [0, 1): it is the share of weights set to zero, for example 0.15"
+        )
     if method not in METHODS:
-        raise ParameterError(f"no pruning method '{method}', expected one of {', '.join(METHODS)}{did_you_mean(method, METHODS)}")
+        raise ParameterError(
+            f"no pruning method '{method}', expected one of {', '.join(METHODS)}{did_you_mean(method, METHODS)}"
+        )
     if cap is not None and not 0 < cap <= 1:
         raise ParameterError(f"a layer's largest sparsity must be in (0, 1], got {cap:g}")
     if cap is not None and sparsity > cap:
         raise ParameterError(f"sparsity {sparsity:g} cannot be reached when no layer may exceed {cap:g}")
 
 
-def _checked_norms(weights: Mapping[Matrix, torch.Tensor], method: str, activations: Mapping[str, torch.Tensor] | None) -> dict[Matrix, torch.Tensor]:
+def _checked_norms(
+    weights: Mapping[Matrix, torch.Tensor], method: str, activations: Mapping[str, torch.Tensor] | None
+) -> dict[Matrix, torch.Tensor]:
     """Return the input norms of each matrix for ``wanda``, none for any other method."""
     if method != "wanda":
         if activations is not None:
-            raise ParameterError(f"activations are for method 'wanda', but the method is '{method}'; leave them out")
+            raise ParameterError(
+                f"activations are for method 'wanda', but the method is '{method}'; leave them out"
+            )
         return {}
     if activations is None:
-        raise ParameterError("method 'wanda' needs activations, the norms of each matrix's inputs; compute them with input_norms")
+        raise ParameterError(
+            "method 'wanda' needs activations, the norms of each matrix's inputs; compute them with input_norms"
+        )
     found: dict[Matrix, torch.Tensor] = {}
     for matrix, weight in weights.items():
         norms = activations.get(matrix.name)
         if norms is None:
-            raise ParameterError(f"the activations lack {matrix.name}; compute them with input_norms for the same model and scope")
+            raise ParameterError(
+                f"the activations lack {matrix.name}; compute them with input_norms for the same model and scope"
+            )
         if tuple(norms.shape) != tuple(weight.shape[1:]):
-            raise ParameterError(f"the activations of {matrix.name} have the shape {tuple(norms.shape)}, expected {tuple(weight.shape[1:])}")
+            raise ParameterError(
+                f"the activations of {matrix.name} have the shape {tuple(norms.shape)}, expected {tuple(weight.shape[1:])}"
+            )
         if not bool((torch.isfinite(norms) & (norms >= 0)).all()):
             raise ParameterError(f"the activations of {matrix.name} must be finite norms, not negative")
         found[matrix] = norms.double()
@@ -223,12 +257,19 @@ def _one_thread() -> Iterator[None]:
 
 
 def _quotas(
-    weights: Mapping[Matrix, torch.Tensor], before: Mapping[Matrix, int], sparsity: float, method: str, cap: float | None
+    weights: Mapping[Matrix, torch.Tensor],
+    before: Mapping[Matrix, int],
+    sparsity: float,
+    method: str,
+    cap: float | None,
 ) -> list[tuple[list[Matrix], int]]:
     """Split the matrices into groups ranked together, and say how many weights each group loses."""
     total = round(sparsity * sum(w.numel() for w in weights.values()))
     if method != "magnitude":
-        return [([m], k) for m, k in zip(weights, _shares([w.numel() for w in weights.values()], total), strict=True)]
+        return [
+            ([m], k)
+            for m, k in zip(weights, _shares([w.numel() for w in weights.values()], total), strict=True)
+        ]
     if cap is None:
         return [(list(weights), total)]
     return _capped(weights, before, total, cap)
@@ -244,13 +285,19 @@ def _shares(sizes: list[int], total: int) -> list[int]:
     return shares
 
 
-def _capped(weights: Mapping[Matrix, torch.Tensor], before: Mapping[Matrix, int], total: int, cap: float) -> list[tuple[list[Matrix], int]]:
-    """Find the layers that global ranking would prune beyond the cap, fix them there, and rank the rest again."""
+def _capped(
+    weights: Mapping[Matrix, torch.Tensor], before: Mapping[Matrix, int], total: int, cap: float
+) -> list[tuple[list[Matrix], int]]:
+    """Find the layers that global ranking would prune beyond the cap, fix them there.
+
+    Rank the rest again.
+    """
     free = {layer: [m for m in weights if m.layer == layer] for layer in sorted({m.layer for m in weights})}
     limit = {layer: int(cap * sum(weights[m].numel() for m in group) + 1e-6) for layer, group in free.items()}
     if sum(limit.values()) < total:
         limit = {layer: most + 1 for layer, most in limit.items()}
-    # Zeros that are there already stay, so a layer that has more of them than the cap allows is fixed at those.
+    # Zeros that are there already stay, so a layer that has more of them than the cap allows is fixed at
+    # those.
     limit = {layer: max(limit[layer], sum(before[m] for m in group)) for layer, group in free.items()}
     fixed: list[tuple[list[Matrix], int]] = []
     while True:

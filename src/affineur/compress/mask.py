@@ -1,7 +1,7 @@
 """The mask: which weights stay zero while a pruned model learns.
 
-Masking gradients is not enough: AdamW's momentum still moves pruned weights. The mask is applied to the weights
-after every optimizer step.
+Masking gradients is not enough: AdamW's momentum still moves pruned weights. The mask is applied to the
+weights after every optimizer step.
 """
 
 from __future__ import annotations
@@ -64,7 +64,9 @@ class KeepZeros(TrainerCallback):
     def __init__(self, model: nn.Module, scope: str = "attention+ffn") -> None:
         self.mask = Mask(model, scope)
 
-    def on_optimizer_step(self, args: Any, state: Any, control: Any, model: nn.Module | None = None, **kwargs: Any) -> None:
+    def on_optimizer_step(
+        self, args: Any, state: Any, control: Any, model: nn.Module | None = None, **kwargs: Any
+    ) -> None:
         """Apply the mask: called by the Trainer after each ``optimizer.step()``."""
         if model is not None:
             self.mask.apply(model)

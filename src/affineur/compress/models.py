@@ -17,7 +17,9 @@ from affineur.errors import ModelError, ParameterError, one_line
 from affineur.runtime import Encoder, max_positions
 
 
-def load_model(folder: ModelFolder | Path | str, device: str = "cpu", dtype: torch.dtype | str = torch.float32) -> PreTrainedModel:
+def load_model(
+    folder: ModelFolder | Path | str, device: str = "cpu", dtype: torch.dtype | str = torch.float32
+) -> PreTrainedModel:
     """Load a token-classification model, in evaluation mode.
 
     Args:
@@ -30,12 +32,18 @@ def load_model(folder: ModelFolder | Path | str, device: str = "cpu", dtype: tor
     """
     folder = folder if isinstance(folder, ModelFolder) else open_folder(folder)
     if folder.kind in ("onnx", "openvino"):
-        raise ModelError(f"{folder.path} is an exported graph ({folder.kind}), which cannot be trained or pruned; give the model it was made from")
+        raise ModelError(
+            f"{folder.path} is an exported graph ({folder.kind}), which cannot be trained or pruned; give the model it was made from"
+        )
     verify(folder.path)
     with quiet():
         try:
             model, loading = AutoModelForTokenClassification.from_pretrained(
-                folder.path, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
+                folder.path,
+                dtype=dtype,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
             )
         except Exception as error:  # a damaged configuration makes transformers fail in many ways
             raise ModelError(f"{folder.path} cannot be loaded ({one_line(error)})") from None
@@ -43,7 +51,8 @@ def load_model(folder: ModelFolder | Path | str, device: str = "cpu", dtype: tor
         raise ModelError(
             f"{folder.path} lacks {len(missing)} tensors of its architecture (such as {missing[0]}); they would be random, so it is refused"
         )
-    # A pooler or a language-model head that is left over is harmless; a layer that is left out changes every output.
+    # A pooler or a language-model head that is left over is harmless; a layer that is left out changes every
+    # output.
     if strange := sorted(name for name in loading["unexpected_keys"] if layer_of(name) is not None):
         raise ModelError(
             f"{folder.path} has {len(strange)} tensors in its layers that its config.json does not know (such as {strange[0]}); "
@@ -62,7 +71,9 @@ def load_encoder(folder: ModelFolder | Path | str) -> Encoder:
     if (folder.path / "tokenizer.json").is_file():
         return Encoder.from_folder(folder.path, folder.config)
     tokenizer = auto_tokenizer(folder.path)
-    return Encoder(tokenizer.backend_tokenizer, max_positions(folder.config), int(folder.config.get("pad_token_id") or 0))
+    return Encoder(
+        tokenizer.backend_tokenizer, max_positions(folder.config), int(folder.config.get("pad_token_id") or 0)
+    )
 
 
 def save_model(model: PreTrainedModel, target: Path, tokenizer_from: Path) -> None:
@@ -74,7 +85,8 @@ def save_model(model: PreTrainedModel, target: Path, tokenizer_from: Path) -> No
         tokenizer_from: The folder whose tokenizer goes with it, copied byte for byte.
     """
     with quiet():
-        # One file whatever the size: the guide names model.safetensors, and every encoder of this family fits one.
+        # One file whatever the size: the guide names model.safetensors, and every encoder of this family fits
+        # one.
         model.save_pretrained(target, max_shard_size="100GB")
     copy_tokenizer(tokenizer_from, target)
 
@@ -102,7 +114,9 @@ def pick_device(device: str) -> str:
     if kind == "cuda" and not torch.cuda.is_available():
         raise ParameterError("no CUDA device on this machine; use --device cpu")
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
-        raise ParameterError(f"no device '{device}': this machine has {torch.cuda.device_count()}, numbered from 0")
+        raise ParameterError(
+            f"no device '{device}': this machine has {torch.cuda.device_count()}, numbered from 0"
+        )
     return device
 
 
@@ -118,13 +132,18 @@ def auto_tokenizer(path: Path) -> Any:
         except Exception as error:  # conversion of slow tokenizers fails in many ways
             raise ModelError(f"the tokenizer of {path} cannot be read ({one_line(error)})") from None
     if not getattr(tokenizer, "is_fast", False):
-        raise ModelError(f"{path} has only a slow tokenizer, expected tokenizer.json or one that converts to it")
+        raise ModelError(
+            f"{path} has only a slow tokenizer, expected tokenizer.json or one that converts to it"
+        )
     return tokenizer
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence transformers' progress bars and loading remarks; what matters in them is raised as an error here."""
+    """Silence transformers' progress bars and loading remarks.
+
+    What matters in them is raised as an error here.
+    """
     level = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()

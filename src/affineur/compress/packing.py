@@ -20,8 +20,8 @@ _CARRIED = (*TOKENIZER_FILES, "pruning_info.json")
 def pack(model: Path | str, out: Path | str) -> Path:
     """Write a model packed: of each matrix in which it pays, a bitmask and the values that are not zero.
 
-    ``AutoModelForTokenClassification.from_pretrained`` loads the result after ``import affineur``, with the same weights
-    bit for bit; without it, it raises an error (``docs/packed-format.md``).
+    ``AutoModelForTokenClassification.from_pretrained`` loads the result after ``import affineur``, with the
+    same weights bit for bit; without it, it raises an error (``docs/packed-format.md``).
 
     Args:
         model: Folder of the model, of any dtype.
@@ -32,12 +32,18 @@ def pack(model: Path | str, out: Path | str) -> Path:
     """
     folder = open_folder(model)
     if folder.kind == "packed":
-        raise ModelError(f"{folder.path} is packed already; use it as it is, or make it dense: affineur unpack {folder.path} -o OUT")
+        raise ModelError(
+            f"{folder.path} is packed already; use it as it is, or make it dense: affineur unpack {folder.path} -o OUT"
+        )
     if folder.kind != "transformers":
-        raise ModelError(f"{folder.path} is an {folder.kind.upper()} model, expected one with {WEIGHTS}; pack the model it was exported from")
+        raise ModelError(
+            f"{folder.path} is an {folder.kind.upper()} model, expected one with {WEIGHTS}; pack the model it was exported from"
+        )
     if quantized := folder.config.get("quantization_config"):
         method = quantized.get("quant_method") if isinstance(quantized, dict) else quantized
-        raise ModelError(f"{folder.path} is quantized already ({method}), expected plain weights; pack the model it was made from")
+        raise ModelError(
+            f"{folder.path} is quantized already ({method}), expected plain weights; pack the model it was made from"
+        )
     stage = Stage("pack", Path(out), folder, {"format": FORMAT})
 
     def fill(target: Path) -> None:
@@ -64,13 +70,18 @@ def unpack(model: Path | str, out: Path | str) -> Path:
 
     def fill(target: Path) -> None:
         unpack_weights(folder, target / WEIGHTS)
-        _write_rest(folder, target, {key: value for key, value in folder.config.items() if key != "quantization_config"})
+        _write_rest(
+            folder,
+            target,
+            {key: value for key, value in folder.config.items() if key != "quantization_config"},
+        )
 
     return stage.out if stage.finished() else stage.write_files(fill)
 
 
 def _write_rest(folder: ModelFolder, target: Path, config: dict[str, Any]) -> None:
-    # As transformers writes it: unpacked, the configuration is what it was, and so is the digest of the model.
+    # As transformers writes it: unpacked, the configuration is what it was, and so is the digest of the
+    # model.
     write_text(target / "config.json", json.dumps(config, indent=2) + "\n")
     for name in _CARRIED:
         if (folder.path / name).is_file():

@@ -1,7 +1,7 @@
 """A fast tokenizer (``tokenizer.json``) with fewer pieces.
 
-Three kinds are known: Unigram (CamemBERT, XLM-R, DeBERTa v3), WordPiece (BERT, DistilBERT, ELECTRA) and BPE (RoBERTa, ModernBERT).
-For each, a text whose pieces all stay is cut as before:
+Three kinds are known: Unigram (CamemBERT, XLM-R, DeBERTa v3), WordPiece (BERT, DistilBERT, ELECTRA) and BPE
+(RoBERTa, ModernBERT). For each, a text whose pieces all stay is cut as before:
 
 - Unigram takes the likeliest way to cut a word, and the likeliest of all ways is the likeliest of fewer.
 - WordPiece takes the longest piece each time, and the longest of all is the longest of fewer.
@@ -23,7 +23,9 @@ Spec = dict[str, Any]
 
 _KINDS = ("Unigram", "WordPiece", "BPE")
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
-_UNUSED = re.compile(r"\[unused\d+\]")  # BERT's spare places; its pre-tokenizer cuts at the brackets, so no text reaches them
+_UNUSED = re.compile(
+    r"\[unused\d+\]"
+)  # BERT's spare places; its pre-tokenizer cuts at the brackets, so no text reaches them
 
 
 def check_kind(spec: Spec) -> None:
@@ -34,7 +36,9 @@ def check_kind(spec: Spec) -> None:
     """
     kind = spec["model"].get("type")
     if kind not in _KINDS:
-        raise ModelError(f"the tokenizer is of the kind {kind}, expected one of {', '.join(_KINDS)}; its vocabulary cannot be trimmed")
+        raise ModelError(
+            f"the tokenizer is of the kind {kind}, expected one of {', '.join(_KINDS)}; its vocabulary cannot be trimmed"
+        )
 
 
 def pieces_of(spec: Spec) -> dict[int, str]:
@@ -43,10 +47,13 @@ def pieces_of(spec: Spec) -> dict[int, str]:
 
 
 def indispensable(spec: Spec) -> set[int]:
-    """Return the ids without which some text could no longer be cut into pieces, or would be cut in another way.
+    """Return the ids without which some text could no longer be cut into pieces.
 
-    These are added and special pieces, the unknown piece, bytes, single characters, and pieces with a character that is
-    no piece of its own. Of a Unigram also the least likely piece: its probability sets the price of an unknown character.
+    Or would be cut in another way.
+
+    These are added and special pieces, the unknown piece, bytes, single characters, and pieces with a
+    character that is no piece of its own. Of a Unigram also the least likely piece: its probability sets the
+    price of an unknown character.
     """
     model, own = spec["model"], _own(spec)
     ids = {name: i for i, name in own.items()}
@@ -62,7 +69,11 @@ def indispensable(spec: Spec) -> set[int]:
         kept.add(unknown)
     for i, name in own.items():
         atoms = _atoms(name, model)
-        if len(atoms) < 2 or _BYTE.fullmatch(name) or (any(atom not in ids for atom in atoms) and not _UNUSED.fullmatch(name)):
+        if (
+            len(atoms) < 2
+            or _BYTE.fullmatch(name)
+            or (any(atom not in ids for atom in atoms) and not _UNUSED.fullmatch(name))
+        ):
             kept.add(i)
     return kept
 
@@ -70,8 +81,8 @@ def indispensable(spec: Spec) -> set[int]:
 def with_parts(spec: Spec, kept: Iterable[int]) -> set[int]:
     """Add the pieces that kept pieces are joined from; only BPE joins.
 
-    A piece inside a word is joined in the same order as when it stands alone, since no join across its borders happened.
-    So each kept piece is cut alone, and all that comes up on the way stays.
+    A piece inside a word is joined in the same order as when it stands alone, since no join across its
+    borders happened. So each kept piece is cut alone, and all that comes up on the way stays.
     """
     model = spec["model"]
     found = set(kept)
@@ -88,8 +99,8 @@ def with_parts(spec: Spec, kept: Iterable[int]) -> set[int]:
 def new_order(spec: Spec, kept: set[int], pad: int | None) -> list[int]:
     """Put kept pieces in their new order: as they were, but the padding piece keeps its id where it can.
 
-    RoBERTa's kind numbers positions from the id of the padding piece (fairseq's ``padding_idx + 1``): were it to move,
-    every position embedding would shift.
+    RoBERTa's kind numbers positions from the id of the padding piece (fairseq's ``padding_idx + 1``): were it
+    to move, every position embedding would shift.
 
     Returns:
         Old ids; the place of each is its new id.
@@ -116,7 +127,9 @@ def trimmed(spec: Spec, order: Sequence[int]) -> Spec:
     new = {old: i for i, old in enumerate(order)}
     if lost := sorted(indispensable(spec) - new.keys()):
         names = pieces_of(spec)
-        raise ParameterError(f"{len(lost)} pieces are to go that a tokenizer cannot do without (such as {names.get(lost[0], lost[0])!r}); keep them")
+        raise ParameterError(
+            f"{len(lost)} pieces are to go that a tokenizer cannot do without (such as {names.get(lost[0], lost[0])!r}); keep them"
+        )
     model = dict(spec["model"])
     if model["type"] == "Unigram":
         model["vocab"] = [model["vocab"][i] for i in order if i < len(model["vocab"])]
@@ -126,12 +139,19 @@ def trimmed(spec: Spec, order: Sequence[int]) -> Spec:
         model["vocab"] = dict(sorted(vocabulary.items(), key=lambda item: item[1]))
     if model["type"] == "BPE":
         names, prefix = model["vocab"], _prefix(model)
-        model["merges"] = [[a, b] for a, b in _merges(model) if a in names and b in names and _product(a, b, prefix) in names]
+        model["merges"] = [
+            [a, b] for a, b in _merges(model) if a in names and b in names and _product(a, b, prefix) in names
+        ]
     return spec | {
         "model": model,
-        "added_tokens": sorted(({**token, "id": new[token["id"]]} for token in spec["added_tokens"]), key=lambda token: int(token["id"])),
+        "added_tokens": sorted(
+            ({**token, "id": new[token["id"]]} for token in spec["added_tokens"]),
+            key=lambda token: int(token["id"]),
+        ),
         "post_processor": _renumbered(spec.get("post_processor"), new),
-        "padding": spec["padding"] | {"pad_id": new[spec["padding"]["pad_id"]]} if spec.get("padding") else None,
+        "padding": spec["padding"] | {"pad_id": new[spec["padding"]["pad_id"]]}
+        if spec.get("padding")
+        else None,
     }
 
 
@@ -168,14 +188,21 @@ def _product(first: str, second: str, prefix: str) -> str:
 
 
 def _joined(symbols: list[str], ranks: Mapping[tuple[str, str], int], prefix: str) -> Iterable[str]:
-    """Join symbols as BPE does, the pair of lowest rank first and the leftmost among equals; give each product."""
+    """Join symbols as BPE does, the pair of lowest rank first and the leftmost among equals.
+
+    Give each product.
+    """
     while len(symbols) > 1:
         scored = [ranks.get(pair, math.inf) for pair in pairwise(symbols)]
         best = min(scored)
         if best == math.inf:
             return
         place = scored.index(best)
-        symbols = [*symbols[:place], _product(symbols[place], symbols[place + 1], prefix), *symbols[place + 2 :]]
+        symbols = [
+            *symbols[:place],
+            _product(symbols[place], symbols[place + 1], prefix),
+            *symbols[place + 2 :],
+        ]
         yield symbols[place]
 
 
@@ -199,7 +226,10 @@ def _renumbered(processor: Spec | None, new: Mapping[int, int]) -> Spec | None:
     if "processors" in processor:
         found["processors"] = [_renumbered(part, new) for part in processor["processors"]]
     if "special_tokens" in processor:
-        found["special_tokens"] = {name: token | {"ids": [new[i] for i in token["ids"]]} for name, token in processor["special_tokens"].items()}
+        found["special_tokens"] = {
+            name: token | {"ids": [new[i] for i in token["ids"]]}
+            for name, token in processor["special_tokens"].items()
+        }
     for role in ("cls", "sep"):
         if role in processor:
             found[role] = [processor[role][0], new[processor[role][1]]]

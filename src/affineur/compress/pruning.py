@@ -1,4 +1,7 @@
-"""``prune``: a model folder with its smallest weights set to zero, and ``cast``: the same weights in another dtype."""
+"""``prune``: a model folder with its smallest weights set to zero, and ``cast``.
+
+The same weights in another dtype.
+"""
 
 from __future__ import annotations
 
@@ -34,17 +37,19 @@ def prune(
         model: Folder of the model.
         out: Folder to write to.
         sparsity: Zeros ÷ weights in scope, in [0, 1).
-        method: ``magnitude``, ``layerwise`` or ``wanda`` (see :func:`~affineur.compress.magnitude.prune_model`).
+        method: ``magnitude``, ``layerwise`` or ``wanda`` (see
+            :func:`~affineur.compress.magnitude.prune_model`).
         scope: ``attention+ffn``, ``attention`` or ``ffn``.
         max_layer_sparsity: Cap on the sparsity of one encoder layer.
-        calibration: Text for ``wanda``, and for it alone. The words of its first 256 sentences are read, its labels never:
-            they may be of any types.
+        calibration: Text for ``wanda``, and for it alone. The words of its first 256 sentences are read, its
+            labels never: they may be of any types.
 
     Returns:
         What pruning did, or ``None`` where ``out`` already held this result.
 
     Raises:
-        ParameterError: If a value is out of range, or there is calibration text without ``wanda`` or the other way round.
+        ParameterError: If a value is out of range, or there is calibration text without ``wanda`` or the
+            other way round.
         DataError: If the tokenizer makes no piece of the calibration text.
         ModelError: If the model cannot be used.
     """
@@ -54,14 +59,22 @@ def prune(
             raise ParameterError(
                 "method 'wanda' needs text to calibrate on: affineur prune --method wanda [--calibration DATA], or calibration=CORPUS in Python"
             )
-        raise ParameterError(f"calibration text is for method 'wanda', but the method is '{method}'; leave it out, or say --method wanda")
+        raise ParameterError(
+            f"calibration text is for method 'wanda', but the method is '{method}'; leave it out, or say --method wanda"
+        )
     text = calibration.head(CALIBRATION_SENTENCES) if calibration is not None else None
     folder = open_folder(model)
-    parameters = {"sparsity": sparsity, "method": method, "scope": scope, "max_layer_sparsity": max_layer_sparsity}
+    parameters = {
+        "sparsity": sparsity,
+        "method": method,
+        "scope": scope,
+        "max_layer_sparsity": max_layer_sparsity,
+    }
     stage = Stage("prune", Path(out), folder, parameters, {"calibration": text} if text else {})
     if stage.finished():
         return None
-    # Half precision is calibrated in float32 and pruned as it is, so the model is loaded once for each, one after the other.
+    # Half precision is calibrated in float32 and pruned as it is, so the model is loaded once for each, one
+    # after the other.
     norms = input_norms(load_tagger(folder.path), [s.words for s in text], scope) if text else None
     network = load_model(folder, dtype="auto")
     info = prune_model(network, sparsity, method, scope, max_layer_sparsity, norms)

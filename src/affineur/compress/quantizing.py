@@ -1,8 +1,11 @@
-"""``quantize``: an ONNX graph in eight bits for a named CPU, as near to its parent as asked, with a probe that proves it wherever it is loaded.
+"""``quantize``: an ONNX graph in eight bits for a named CPU.
 
-Activations get constant scales, measured on the calibration text, and a scale for each token where those lose much: a few large ones stretch a
-constant scale for all (Bondarenko et al. 2021, arXiv 2109.12948). Matrices that cost most agreement are found by leaving one out at a time, and stay
-in full precision until the bar is met (a few of them cause most of the loss: huggingface/optimum#151).
+Near to its parent as asked, with a probe that proves it wherever it is loaded.
+
+Activations get constant scales, measured on the calibration text, and a scale for each token where those lose
+much: a few large ones stretch a constant scale for all (Bondarenko et al. 2021, arXiv 2109.12948). Matrices
+that cost most agreement are found by leaving one out at a time, and stay in full precision until the bar is
+met (a few of them cause most of the loss: huggingface/optimum#151).
 """
 
 from __future__ import annotations
@@ -23,7 +26,15 @@ from affineur.artifact.exported import ExportInfo, read_export_info
 from affineur.artifact.probe import FURTHEST, VNNI, Agreement, Probe, read_probe
 from affineur.artifact.tensors import ONNX
 from affineur.compress.eight_bits import ACTIVATIONS, SCHEMES, Ranges, quantized, watched
-from affineur.compress.exporting import CALIBRATION_SENTENCES, all_logits, finish, graph_bytes, info_of, save_graph, to_onnx
+from affineur.compress.exporting import (
+    CALIBRATION_SENTENCES,
+    all_logits,
+    finish,
+    graph_bytes,
+    info_of,
+    save_graph,
+    to_onnx,
+)
 from affineur.compress.graph import bytes_by_part, linears, tables
 from affineur.compress.stage import Stage
 from affineur.entities import Corpus
@@ -36,10 +47,12 @@ from affineur.runtime.tagger import pad
 from affineur.runtime.windows import Window
 from affineur.transfer import load_corpus
 
-#: The scheme that is right on each CPU. Signed weights need VNNI on x86: without it two products are added in 16 bits and overflow.
+#: The scheme that is right on each CPU. Signed weights need VNNI on x86: without it two products are added in
+#: 16 bits and overflow.
 TARGETS = {"vnni": "u8s8", "avx512": "u8s8-reduced", "avx2": "u8s8-reduced", "arm": "u8s8"}
 _RANKING_WINDOWS = 64  # of the calibration text: a ranking needs less of it than a verdict
-#: Share of the squared error that scales of their own for the tokens must take away from a kind of matrix to be worth their time.
+#: Share of the squared error that scales of their own for the tokens must take away from a kind of matrix to
+#: be worth their time.
 _WORTH = 0.1
 
 
@@ -79,17 +92,21 @@ def quantize(
     text: Corpus | None = None,
     activations: str = "auto",
 ) -> Quantized | None:
-    """Quantize a model folder, or an ONNX artifact in full precision, to eight bits: embedding tables row by row, matrices output by output.
+    """Quantize a model folder, or an ONNX artifact in full precision, to eight bits.
+
+    Embedding tables row by row, matrices output by output.
 
     Args:
         model: Folder of the model.
         out: Folder to write to.
         target: ``auto`` for the CPU at hand, ``vnni``, ``avx512``, ``avx2`` or ``arm``.
         scheme: One of :data:`~affineur.compress.eight_bits.SCHEMES`, or ``None`` for the target's own.
-        min_agreement: Least share of the words of the calibration text whose tag is the parent's, in [0, 1]; 0 asks for nothing.
+        min_agreement: Least share of the words of the calibration text whose tag is the parent's, in [0, 1];
+            0 asks for nothing.
         text: Calibration text; the words of its first 256 sentences are read, its labels never.
-        activations: One of :data:`~affineur.compress.eight_bits.ACTIVATIONS`, or ``auto``: ``static``, but ``token`` for the kinds of matrices
-            (of all layers) where that takes away a tenth of the squared error, and for all where the bar is missed otherwise.
+        activations: One of :data:`~affineur.compress.eight_bits.ACTIVATIONS`, or ``auto``: ``static``, but
+            ``token`` for the kinds of matrices (of all layers) where that takes away a tenth of the squared
+            error, and for all where the bar is missed otherwise.
 
     Returns:
         What it did, or ``None`` where ``out`` already held this result.
@@ -102,9 +119,13 @@ def quantize(
     target = this_cpu() if target == "auto" else target
     scheme = _checked(target, scheme, min_agreement, activations)
     if scheme == "u8s8" and this_cpu() in ("avx2", "avx512"):
-        raise ModelError("u8s8 needs VNNI, which this CPU lacks, so it could not be proved here; say --for avx2, or quantize on a CPU that has it")
+        raise ModelError(
+            "u8s8 needs VNNI, which this CPU lacks, so it could not be proved here; say --for avx2, or quantize on a CPU that has it"
+        )
     if text is None:
-        raise ParameterError("quantizing needs text to prove itself on: affineur quantize [--calibration DATA], or text=CORPUS in Python")
+        raise ParameterError(
+            "quantizing needs text to prove itself on: affineur quantize [--calibration DATA], or text=CORPUS in Python"
+        )
     text = text.head(CALIBRATION_SENTENCES)
     folder = open_folder(model)
     parameters = {"for": target, "scheme": scheme, "activations": activations, "min_agreement": min_agreement}
@@ -116,7 +137,11 @@ def quantize(
     windows = list(parent.encoder.windows(sentences))
     if not windows:
         raise DataError("the tokenizer makes no piece of any word of the calibration text")
-    ranges = {} if activations in ("token", "batch") else activation_ranges(graph, parent, list(parent.encoder.windows(_measured(sentences))))
+    ranges = (
+        {}
+        if activations in ("token", "batch")
+        else activation_ranges(graph, parent, list(parent.encoder.windows(_measured(sentences))))
+    )
     trial = _Trial(graph, parent, windows, scheme, "static" if activations == "auto" else activations, ranges)
     if activations == "auto":
         trial.by_token = trial.worth_a_token()
@@ -131,9 +156,19 @@ def quantize(
             f"(logits off by {agreement.error:.2f}), expected {min_agreement:.2%}; nothing was written. "
             "Quantize on a CPU of the kind it is for, or say --for avx2, or --min-agreement"
         )
-    probe = replace(probe, made=probe.agreement(tagger.forward(probe.ids, probe.mask)), scheme=scheme, target=target)
+    probe = replace(
+        probe, made=probe.agreement(tagger.forward(probe.ids, probe.mask)), scheme=scheme, target=target
+    )
     found = Quantized(
-        scheme, trial.activations, trial.by_token, target, agreement, trial.words, tuple(kept), len(graph_bytes(made)), len(graph_bytes(graph))
+        scheme,
+        trial.activations,
+        trial.by_token,
+        target,
+        agreement,
+        trial.words,
+        tuple(kept),
+        len(graph_bytes(made)),
+        len(graph_bytes(graph)),
     )
 
     def fill(place: Path) -> None:
@@ -164,7 +199,9 @@ def this_cpu() -> str:
 
 
 def activation_ranges(graph: ModelProto, parent: EngineTagger, windows: Sequence[Window]) -> Ranges:
-    """Measure the least and the largest value, at pieces and not at padding, of each activation that meets a matrix.
+    """Measure the least and the largest value, at pieces and not at padding.
+
+    Of each activation that meets a matrix.
 
     Zero is always inside, so that it is exact.
     """
@@ -174,7 +211,10 @@ def activation_ranges(graph: ModelProto, parent: EngineTagger, windows: Sequence
     done = 0
     for batch in plan_batches([len(w) for w in windows], tagger.budget):
         ids, mask = pad([windows[i].ids for i in batch], parent.encoder.pad_id)
-        ends = [end[mask.astype(bool)] if end.shape == mask.shape else end for end in tagger.run(ids, mask, outputs)]
+        ends = [
+            end[mask.astype(bool)] if end.shape == mask.shape else end
+            for end in tagger.run(ids, mask, outputs)
+        ]
         for name, lows, highs in zip(names, ends[::2], ends[1::2], strict=True):
             found[name] = min(found[name][0], float(lows.min())), max(found[name][1], float(highs.max()))
         done += len(batch)
@@ -185,8 +225,23 @@ def activation_ranges(graph: ModelProto, parent: EngineTagger, windows: Sequence
 class _Trial:
     """Quantized graphs compared with their parent on the same windows."""
 
-    def __init__(self, graph: ModelProto, parent: EngineTagger, windows: Sequence[Window], scheme: str, activations: str, ranges: Ranges) -> None:
-        self.graph, self.parent, self.windows, self.scheme, self.activations, self.ranges = graph, parent, windows, scheme, activations, ranges
+    def __init__(
+        self,
+        graph: ModelProto,
+        parent: EngineTagger,
+        windows: Sequence[Window],
+        scheme: str,
+        activations: str,
+        ranges: Ranges,
+    ) -> None:
+        self.graph, self.parent, self.windows, self.scheme, self.activations, self.ranges = (
+            graph,
+            parent,
+            windows,
+            scheme,
+            activations,
+            ranges,
+        )
         self.by_token: tuple[str, ...] = ()
         self.logits = all_logits(parent, windows, "calibrating")
         self._last: tuple[Any, tuple[OnnxTagger, Agreement]] | None = None
@@ -204,10 +259,18 @@ class _Trial:
         """Run the graph with some matrices left in full precision; compare the words' logits."""
         key = (self.activations, self.by_token, tuple(kept), windows)
         if self._last is None or self._last[0] != key:  # the last to meet the bar is the one that is written
-            tagger = OnnxTagger(open_session(graph_bytes(self.made(kept))), self.parent.encoder, self.parent.labels)
+            tagger = OnnxTagger(
+                open_session(graph_bytes(self.made(kept))), self.parent.encoder, self.parent.labels
+            )
             chosen = self.windows[:windows]
             ours = all_logits(tagger, chosen)
-            self._last = key, (tagger, Agreement.between(_at_words(chosen, ours), _at_words(chosen, self.logits[:windows])))
+            self._last = (
+                key,
+                (
+                    tagger,
+                    Agreement.between(_at_words(chosen, ours), _at_words(chosen, self.logits[:windows])),
+                ),
+            )
         return self._last[1]
 
     def worth_a_token(self) -> tuple[str, ...]:
@@ -226,7 +289,10 @@ class _Trial:
         return tuple(worth)
 
     def fewest_kept(self, min_agreement: float) -> list[str]:
-        """Find how few matrices must stay in full precision for the bar, those first whose absence helps most."""
+        """Find how few matrices must stay in full precision for the bar.
+
+        Those first whose absence helps most.
+        """
         if min_agreement == 0 or self.meets([], min_agreement):
             return []
         ranking = self._ranking()
@@ -257,11 +323,15 @@ class _Trial:
 
 def _at_words(windows: Sequence[Window], logits: Sequence[Logits]) -> Logits:
     """Return the logits of the first piece of each word, shape ``(words, labels)``."""
-    return np.concatenate([rows[list(window.positions)] for window, rows in zip(windows, logits, strict=True)])
+    return np.concatenate(
+        [rows[list(window.positions)] for window, rows in zip(windows, logits, strict=True)]
+    )
 
 
 def _measured(sentences: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
-    """Return what activations are measured on: the calibration text and, in case that is thin, the sample's, as sentences and as one document.
+    """Return what activations are measured on.
+
+    The calibration text and, in case that is thin, the sample's, as sentences and as one document.
 
     A document fills windows to the end: positions that no sentence reaches have ranges, too.
     """
@@ -272,18 +342,28 @@ def _measured(sentences: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
 
 def _checked(target: str, scheme: str | None, min_agreement: float, activations: str) -> str:
     if target not in TARGETS:
-        raise ParameterError(f"no target '{target}', expected auto, {', '.join(TARGETS)}{did_you_mean(target, TARGETS)}")
+        raise ParameterError(
+            f"no target '{target}', expected auto, {', '.join(TARGETS)}{did_you_mean(target, TARGETS)}"
+        )
     scheme = scheme or TARGETS[target]
     if scheme not in SCHEMES:
-        raise ParameterError(f"no scheme '{scheme}', expected one of {', '.join(SCHEMES)}{did_you_mean(scheme, SCHEMES)}")
+        raise ParameterError(
+            f"no scheme '{scheme}', expected one of {', '.join(SCHEMES)}{did_you_mean(scheme, SCHEMES)}"
+        )
     if activations not in (known := ("auto", *ACTIVATIONS)):
-        raise ParameterError(f"no activations '{activations}', expected one of {', '.join(known)}{did_you_mean(activations, known)}")
+        raise ParameterError(
+            f"no activations '{activations}', expected one of {', '.join(known)}{did_you_mean(activations, known)}"
+        )
     if not 0 <= min_agreement <= 1:
-        raise ParameterError(f"--min-agreement {min_agreement:g} is impossible, expected a share from 0 to 1, such as 0.995")
+        raise ParameterError(
+            f"--min-agreement {min_agreement:g} is impossible, expected a share from 0 to 1, such as 0.995"
+        )
     return scheme
 
 
-def _parent(folder: ModelFolder, sentences: Sequence[Sequence[str]]) -> tuple[ModelProto, EngineTagger, Probe]:
+def _parent(
+    folder: ModelFolder, sentences: Sequence[Sequence[str]]
+) -> tuple[ModelProto, EngineTagger, Probe]:
     """Get the graph in full precision: exported here, or read from an ONNX artifact that was."""
     if folder.kind == "openvino":
         raise ModelError(f"{folder.path} is an OpenVINO graph; give the model it was made from")
@@ -293,9 +373,13 @@ def _parent(folder: ModelFolder, sentences: Sequence[Sequence[str]]) -> tuple[Mo
     verify(folder.path)
     info, probe = read_export_info(folder.path), read_probe(folder.path)
     if info is None or probe is None:
-        raise ModelError(f"{folder.path} was not exported by Affineur, so nothing is known of its matrices; give the model it was made from")
+        raise ModelError(
+            f"{folder.path} was not exported by Affineur, so nothing is known of its matrices; give the model it was made from"
+        )
     if info.scheme != "fp32":
-        raise ModelError(f"{folder.path} is quantized already ({info.scheme}); give the model it was made from")
+        raise ModelError(
+            f"{folder.path} is quantized already ({info.scheme}); give the model it was made from"
+        )
     return onnx.load(folder.path / ONNX), load_onnx(folder), probe
 
 
@@ -314,4 +398,8 @@ def _info(graph: ModelProto, folder: ModelFolder, found: Quantized) -> ExportInf
             kept=found.kept,
             parity=parity,
         )
-    return replace(info_of(graph, folder, found.scheme, found.target, parity, found.kept), activations=found.activations, by_token=found.by_token)
+    return replace(
+        info_of(graph, folder, found.scheme, found.target, parity, found.kept),
+        activations=found.activations,
+        by_token=found.by_token,
+    )

@@ -37,8 +37,8 @@ def recover(
 ) -> Path:
     """Fine-tune a model while every weight in scope that is zero stays zero, whoever pruned it.
 
-    The mask is applied after every optimizer step, and the zeros are checked again in the written file. Does nothing
-    where ``out`` already holds the result; goes on where an interrupted run stopped.
+    The mask is applied after every optimizer step, and the zeros are checked again in the written file. Does
+    nothing where ``out`` already holds the result; goes on where an interrupted run stopped.
 
     Args:
         model: Folder of the pruned model.
@@ -70,7 +70,11 @@ def recover(
     encoder = load_encoder(folder)
     score = dev_scorer(dev, encoder, folder.labels) if dev else None
     keep = KeepZeros(network)
-    report(f"recover: {len(keep.mask):,} weights stay zero" if len(keep.mask) else "recover: no zeros in scope, so this is plain fine-tuning")
+    report(
+        f"recover: {len(keep.mask):,} weights stay zero"
+        if len(keep.mask)
+        else "recover: no zeros in scope, so this is plain fine-tuning"
+    )
     with stage.workplace() as place:
         data = encode_corpus(train, encoder, folder.labels, place)
         if guide is not None and soft is not None:
@@ -78,11 +82,18 @@ def recover(
             data.with_teacher(teacher_logits(tagger, guide.digest(), train, folder.labels, cache))
             if soft.hidden_weight:
                 master = load_model(guide, device)
-                if tagger.encoder.tokenizer.to_str() != encoder.tokenizer.to_str() or master.config.hidden_size != network.config.hidden_size:
-                    raise ParameterError("hidden states can be learned only from a teacher with the same tokenizer and hidden size")
+                if (
+                    tagger.encoder.tokenizer.to_str() != encoder.tokenizer.to_str()
+                    or master.config.hidden_size != network.config.hidden_size
+                ):
+                    raise ParameterError(
+                        "hidden states can be learned only from a teacher with the same tokenizer and hidden size"
+                    )
                 soft = SoftTargets(soft.weight, soft.temperature, soft.hidden_weight, master)
         before = score(network) if score else None
-        log = fit(network, data, settings, place / "checkpoints", "recover", encoder.pad_id, soft, score, [keep])
+        log = fit(
+            network, data, settings, place / "checkpoints", "recover", encoder.pad_id, soft, score, [keep]
+        )
         keep.mask.check(network)
 
         def zeros_survived(written: Path) -> None:

@@ -1,12 +1,15 @@
-"""``shrink``: a dense model with fewer encoder layers, narrower feed-forward layers, or both, from a text without labels or training.
+"""``shrink``: a dense model with fewer encoder layers, narrower feed-forward layers, or both.
 
-Any library loads the result and every engine runs it faster. Which layers go is told by the tags: the layer without which the model's
-answers change least goes, then the next is sought in what is left, as in SLEB (Song et al. 2024, arXiv 2402.09025). Neurons:
-:mod:`affineur.compress.width`.
+From a text without labels or training.
 
-Attention heads stay. In none of these families can a configuration say that layers have fewer heads of the same size: the output
-projection is ``hidden_size × hidden_size`` in all of them, so heads × size has to be ``hidden_size`` (DeBERTa-v2 reads an
-``attention_head_size``, but builds that matrix all the same), and transformers 5 knows no ``pruned_heads`` any more.
+Any library loads the result and every engine runs it faster. Which layers go is told by the tags: the layer
+without which the model's answers change least goes, then the next is sought in what is left, as in SLEB (Song
+et al. 2024, arXiv 2402.09025). Neurons: :mod:`affineur.compress.width`.
+
+Attention heads stay. In none of these families can a configuration say that layers have fewer heads of the
+same size: the output projection is ``hidden_size × hidden_size`` in all of them, so heads × size has to be
+``hidden_size`` (DeBERTa-v2 reads an ``attention_head_size``, but builds that matrix all the same), and
+transformers 5 knows no ``pruned_heads`` any more.
 """
 
 from __future__ import annotations
@@ -30,14 +33,22 @@ from affineur.errors import DataError, ParameterError
 
 #: Sentences of the calibration text that are read, evenly spread over it.
 SHRINK_SENTENCES = 1024
-#: Most of them that each trial of a layer reads. There are dozens of trials, and twice as many sentences chose the same layers.
+#: Most of them that each trial of a layer reads. There are dozens of trials, and twice as many sentences
+#: chose the same layers.
 _TRIAL_SENTENCES = 64
 
 
 def shrink(
-    model: Path | str, out: Path | str, ffn_width: float | None, calibration: Corpus, reconstruct: bool = True, layers: int | None = None
+    model: Path | str,
+    out: Path | str,
+    ffn_width: float | None,
+    calibration: Corpus,
+    reconstruct: bool = True,
+    layers: int | None = None,
 ) -> Path:
-    """Drop the encoder layers, then the feed-forward neurons that matter least, and write the result; the dtype stays as it was.
+    """Drop the encoder layers, then the feed-forward neurons that matter least, and write the result.
+
+    The dtype stays as it was.
 
     Args:
         model: Folder of the model, not pruned.
@@ -45,22 +56,29 @@ def shrink(
         ffn_width: Neurons each feed-forward layer keeps; below 1 a share of what it has; ``None`` for all.
         calibration: Text to measure on: the words of up to 1,024 sentences are read, labels never.
         reconstruct: Whether the neurons that stay take over what the others gave, by least squares.
-        layers: Encoder layers to keep; ``None`` for all. The lowest always stays; embeddings and classifier, too.
+        layers: Encoder layers to keep; ``None`` for all. The lowest always stays; embeddings and classifier,
+            too.
 
     Returns:
-        ``out``. The manifest's ``scores`` say which layers were kept and, for each set that was tried to be left out, the divergence of
-        the tags (nats a word); for each layer of the result, which share of the mean square of its feed-forward output was lost.
+        ``out``. The manifest's ``scores`` say which layers were kept and, for each set that was tried to be
+        left out, the divergence of the tags (nats a word); for each layer of the result, which share of the
+        mean square of its feed-forward output was lost.
 
     Raises:
-        ParameterError: If neither is given, a number is out of range, or the model is pruned: its zeros would be lost.
+        ParameterError: If neither is given, a number is out of range, or the model is pruned: its zeros would
+            be lost.
         DataError: If the tokenizer makes no piece of the text.
         ModelError: If the model cannot be used, or has no feed-forward layers that are known here.
     """
     if ffn_width is None and layers is None:
-        raise ParameterError("nothing to shrink; say how many encoder layers stay with --layers, how many neurons with --ffn-width, or both")
+        raise ParameterError(
+            "nothing to shrink; say how many encoder layers stay with --layers, how many neurons with --ffn-width, or both"
+        )
     folder = open_folder(model)
     if (folder.path / "pruning_info.json").is_file():
-        raise ParameterError(f"{folder.path} is pruned, and its zeros would be lost; shrink the model it was made from, then prune")
+        raise ParameterError(
+            f"{folder.path} is pruned, and its zeros would be lost; shrink the model it was made from, then prune"
+        )
     parameters: dict[str, Any] = {}
     if layers is not None:
         check_layers(layers, folder.layers, fewer=True)
@@ -82,17 +100,22 @@ def shrink(
     if layers is not None:
         read = sorted({window.sentence for window in windows})
         tagger = TorchTagger(network, encoder, folder.labels)
-        scores |= _drop_layers(network, layers, tagger, [sentences[i] for i in read[:: -(-len(read) // _TRIAL_SENTENCES)]])
+        scores |= _drop_layers(
+            network, layers, tagger, [sentences[i] for i in read[:: -(-len(read) // _TRIAL_SENTENCES)]]
+        )
     if ffn_width is not None:
         scores |= narrow(network, folder, parameters["ffn_width"], windows, encoder.pad_id, reconstruct)
     network.to(dtype)
     return stage.write_files(lambda target: save_model(network, target, folder.path), scores=scores)
 
 
-def _drop_layers(network: PreTrainedModel, layers: int, tagger: TorchTagger, sentences: Sequence[Sequence[str]]) -> dict[str, Any]:
+def _drop_layers(
+    network: PreTrainedModel, layers: int, tagger: TorchTagger, sentences: Sequence[Sequence[str]]
+) -> dict[str, Any]:
     """Drop layers in place, those whose absence changes the tags least; return what the manifest says of it.
 
-    The change is the Kullback-Leibler divergence of the distribution over labels from that of the whole model, in nats, averaged over words.
+    The change is the Kullback-Leibler divergence of the distribution over labels from that of the whole
+    model, in nats, averaged over words.
     """
 
     def log_probabilities() -> torch.Tensor:
@@ -100,7 +123,9 @@ def _drop_layers(network: PreTrainedModel, layers: int, tagger: TorchTagger, sen
         return logits[~logits.isnan().any(1)].log_softmax(-1)  # a word the tokenizer drops has none
 
     whole = log_probabilities()
-    kept, trials = search_layers(network, layers, lambda _: float((whole.exp() * (log_probabilities() - whole)).sum(1).mean()))
+    kept, trials = search_layers(
+        network, layers, lambda _: float((whole.exp() * (log_probabilities() - whole)).sum(1).mean())
+    )
     before = network.config.num_hidden_layers
     keep_layers(network, kept)
     divergence = min(-likeness for dropped, likeness in trials if len(dropped) == before - layers)

@@ -90,9 +90,13 @@ class Stage:
                 continue
             out, model = self.out.resolve(), given.path.resolve()
             if out == model:
-                raise ParameterError(f"{self.out} is the model itself, which would be lost; name another folder with -o")
+                raise ParameterError(
+                    f"{self.out} is the model itself, which would be lost; name another folder with -o"
+                )
             if model in out.parents or out in model.parents:
-                raise ParameterError(f"{self.out} and the model {given.path} lie in one another; name another folder with -o")
+                raise ParameterError(
+                    f"{self.out} and the model {given.path} lie in one another; name another folder with -o"
+                )
         try:
             manifest = read_manifest(self.out)
             if manifest is not None and manifest.key == self.key:
@@ -106,7 +110,9 @@ class Stage:
 
     @contextmanager
     def workplace(self) -> Iterator[Path]:
-        """Give a folder beside ``out`` for unfinished work; what an interrupted run of the same key left is still in it.
+        """Give a folder beside ``out`` for unfinished work.
+
+        What an interrupted run of the same key left is still in it.
 
         Raises:
             ParameterError: If another process is at work on the same ``out``.
@@ -130,7 +136,9 @@ class Stage:
         extra: Mapping[str, Any] | None = None,
         check: Callable[[Path], None] | None = None,
     ) -> Path:
-        """Write the artifact from a torch model: its files, the tokenizer, extra JSON files; otherwise as :meth:`write_files`.
+        """Write the artifact from a torch model: its files, the tokenizer, extra JSON files.
+
+        Otherwise as :meth:`write_files`.
 
         Args:
             model: The result.
@@ -151,7 +159,9 @@ class Stage:
 
         return self.write_files(fill, scores=scores)
 
-    def write_files(self, fill: Callable[[Path], None], kind: str = "transformers", scores: dict[str, Any] | None = None) -> Path:
+    def write_files(
+        self, fill: Callable[[Path], None], kind: str = "transformers", scores: dict[str, Any] | None = None
+    ) -> Path:
         """Write the artifact: what ``fill`` puts into the folder, model card, manifest; all of it or nothing.
 
         Of the source's card only license, language and the like are read; its text is about another model.
@@ -175,7 +185,10 @@ class Stage:
         except ModelError as error:  # hours of training are not thrown away for want of a card
             report(f"{self.name}: no {CARD} is written ({error})")
             return
-        write_text(folder / CARD, card_text(info, manifest, None, read_card(self.source.path), self.out.resolve().name))
+        write_text(
+            folder / CARD,
+            card_text(info, manifest, None, read_card(self.source.path), self.out.resolve().name),
+        )
 
     def _manifest(self, kind: str, scores: dict[str, Any]) -> Manifest:
         before = read_manifest(self.source.path)
@@ -196,7 +209,10 @@ class Stage:
             stage=self.name,
             parameters=parameters,
             parents=[parent, *(before.parents if before else [])],
-            data={role: {"name": corpus.name, "digest": corpus.digest, "sentences": len(corpus)} for role, corpus in self.data.items()},
+            data={
+                role: {"name": corpus.name, "digest": corpus.digest, "sentences": len(corpus)}
+                for role, corpus in self.data.items()
+            },
             key=self.key,
             recipe=recipe_digest.get(),
             scores=scores,
@@ -229,7 +245,9 @@ def corpora(labels: tuple[str, ...], train: Corpus, dev: Corpus | None) -> dict[
     return found
 
 
-def dev_scorer(corpus: Corpus, encoder: Encoder, labels: tuple[str, ...]) -> Callable[[PreTrainedModel], float]:
+def dev_scorer(
+    corpus: Corpus, encoder: Encoder, labels: tuple[str, ...]
+) -> Callable[[PreTrainedModel], float]:
     """Return a function that gives a model's F1 on a corpus."""
 
     def score(model: PreTrainedModel) -> float:

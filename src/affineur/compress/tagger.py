@@ -29,7 +29,9 @@ class TorchTagger(EngineTagger):
         budget: Padded tokens in one batch.
     """
 
-    def __init__(self, model: nn.Module, encoder: Encoder, labels: Sequence[str], budget: int = DEFAULT_BUDGET) -> None:
+    def __init__(
+        self, model: nn.Module, encoder: Encoder, labels: Sequence[str], budget: int = DEFAULT_BUDGET
+    ) -> None:
         super().__init__(encoder, labels, budget)
         self.model = model
 
@@ -37,7 +39,9 @@ class TorchTagger(EngineTagger):
         """Compute logits of shape ``(sequences, longest, labels)``."""
         device = next((p.device for p in self.model.parameters()), torch.device("cpu"))
         with torch.inference_mode():
-            output = self.model(input_ids=torch.from_numpy(ids).to(device), attention_mask=torch.from_numpy(mask).to(device)).logits
+            output = self.model(
+                input_ids=torch.from_numpy(ids).to(device), attention_mask=torch.from_numpy(mask).to(device)
+            ).logits
         logits: Logits = output.float().cpu().numpy()
         return logits
 
@@ -54,7 +58,8 @@ def load_tagger(path: Path | str, device: str = "cpu", int8: bool = False) -> To
     Args:
         path: The folder.
         device: A torch device.
-        int8: Quantize the linear layers in memory the guide's way (§3B, torch dynamic quantization; CPU only).
+        int8: Quantize the linear layers in memory the guide's way (§3B, torch dynamic quantization; CPU
+            only).
 
     Raises:
         ModelError: If the folder is not a usable model.
@@ -80,7 +85,9 @@ def quantize_dynamic(model: nn.Module) -> nn.Module:
         raise ModelError("this torch has no quantized kernels for this CPU")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        quantize: Any = torch.ao.quantization.quantize_dynamic  # the same function as torch.quantization.quantize_dynamic
+        quantize: Any = (
+            torch.ao.quantization.quantize_dynamic
+        )  # the same function as torch.quantization.quantize_dynamic
         return quantize(model, {nn.Linear}, dtype=torch.qint8)  # type: ignore[no-any-return]
 
 

@@ -1,7 +1,7 @@
 """A teacher's word logits, computed once and kept on disk by teacher and data digest.
 
-For a handful of labels they are tiny (five labels: 20 bytes a word), so every epoch, student and sweep point reuses
-them. An interrupted computation goes on where it stopped.
+For a handful of labels they are tiny (five labels: 20 bytes a word), so every epoch, student and sweep point
+reuses them. An interrupted computation goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -23,14 +23,21 @@ _CHUNK = 512
 
 
 def cache_folder() -> Path:
-    """Return where computed things are kept between runs: ``$AFFINEUR_CACHE``, or ``affineur`` in the user's cache."""
+    """Return where computed things are kept between runs.
+
+    ``$AFFINEUR_CACHE``, or ``affineur`` in the user's cache.
+    """
     if given := os.environ.get("AFFINEUR_CACHE"):
         return Path(given)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "affineur"
 
 
 def teacher_logits(
-    teacher: TorchTagger, teacher_digest: str, corpus: Corpus, labels: tuple[str, ...], cache: Path | None = None
+    teacher: TorchTagger,
+    teacher_digest: str,
+    corpus: Corpus,
+    labels: tuple[str, ...],
+    cache: Path | None = None,
 ) -> npt.NDArray[np.float32]:
     """Return the teacher's logits for every word of a corpus.
 
@@ -62,7 +69,9 @@ def _columns(teacher: tuple[str, ...], student: tuple[str, ...]) -> list[int]:
     have = [with_prefix(label) for label in teacher]
     wanted = [with_prefix(label) for label in student]
     if sorted(have) != sorted(wanted):
-        raise ModelError(f"the teacher's labels are {', '.join(teacher)}, the student's {', '.join(student)}; soft labels need the same set")
+        raise ModelError(
+            f"the teacher's labels are {', '.join(teacher)}, the student's {', '.join(student)}; soft labels need the same set"
+        )
     return [have.index(label) for label in wanted]
 
 
@@ -76,7 +85,8 @@ def _compute(teacher: TorchTagger, corpus: Corpus, path: Path, width: int) -> No
         rows_there = part.stat().st_size // (4 * width)
         rows = done = 0
         for chunk in chunks(iter(corpus), _CHUNK):
-            # Only whole chunks are kept, so that batches, and with them the last bits, are those of an undisturbed run.
+            # Only whole chunks are kept, so that batches, and with them the last bits, are those of an
+            # undisturbed run.
             words = sum(len(s.words) for s in chunk)
             if rows + words > rows_there:
                 file.truncate(rows * 4 * width)

@@ -1,7 +1,9 @@
-"""The training loop all stages share: transformers' Trainer, made exactly resumable and told what to learn from.
+"""The training loop all stages share.
 
-A killed training goes on from its last complete checkpoint and ends with the very same weights: data order is a
-pure function of seed and epoch, and the Trainer restores optimizer, schedule and random states.
+Transformers' Trainer, made exactly resumable and told what to learn from.
+
+A killed training goes on from its last complete checkpoint and ends with the very same weights: data order is
+a pure function of seed and epoch, and the Trainer restores optimizer, schedule and random states.
 """
 
 from __future__ import annotations
@@ -22,7 +24,15 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional
 from torch.utils.data import Sampler
-from transformers import EarlyStoppingCallback, PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
+from transformers import (
+    EarlyStoppingCallback,
+    PreTrainedModel,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerState,
+    TrainingArguments,
+)
 
 from affineur.compress.encoded import IGNORED, EncodedCorpus, collate
 from affineur.compress.models import quiet
@@ -100,7 +110,11 @@ class SoftTargets:
     @property
     def parameters(self) -> dict[str, float]:
         """What decides the result, for a stage's key."""
-        return {"soft_weight": self.weight, "temperature": self.temperature, "hidden_weight": self.hidden_weight}
+        return {
+            "soft_weight": self.weight,
+            "temperature": self.temperature,
+            "hidden_weight": self.hidden_weight,
+        }
 
 
 def fit(
@@ -120,7 +134,8 @@ def fit(
         model: The model, on the device to train on.
         data: Encoded training data, with teacher logits if ``soft`` is given.
         settings: How to train.
-        checkpoints: Folder for checkpoints; complete ones found there are resumed from. Removed by the caller.
+        checkpoints: Folder for checkpoints; complete ones found there are resumed from. Removed by the
+            caller.
         what: What to call this in progress reports.
         pad_id: Id of the padding piece.
         soft: What to learn from a teacher.
@@ -142,7 +157,9 @@ def fit(
         extra.append(EarlyStoppingCallback(early_stopping_patience=settings.patience))
     device = next(model.parameters()).device.type
     with warnings.catch_warnings(), quiet():
-        warnings.simplefilter("ignore")  # the Trainer warns of choices made here on purpose, such as pinned memory without a GPU
+        warnings.simplefilter(
+            "ignore"
+        )  # the Trainer warns of choices made here on purpose, such as pinned memory without a GPU
         arguments = TrainingArguments(
             output_dir=str(checkpoints),
             max_steps=steps,
@@ -183,10 +200,13 @@ def fit(
         if resume is not None:
             report(f"{what}: going on from step {resume.name.rpartition('-')[2]} of {steps}")
         if resume is not None and _is_last(resume):
-            # Killed between the last step and the written artifact: the Trainer would go on and take one step more.
+            # Killed between the last step and the written artifact: the Trainer would go on and take one step
+            # more.
             trainer.state = TrainerState.load_from_json(str(resume / "trainer_state.json"))
             best = trainer.state.best_model_checkpoint if arguments.load_best_model_at_end else None
-            model.load_state_dict(load_file((checkpoints / Path(best).name if best else resume) / "model.safetensors"))
+            model.load_state_dict(
+                load_file((checkpoints / Path(best).name if best else resume) / "model.safetensors")
+            )
         else:
             trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     model.eval()
@@ -201,12 +221,24 @@ def fit(
 class _Trainer(Trainer):
     """A Trainer with our loss, our data order and our score."""
 
-    def __init__(self, settings: TrainSettings, soft: SoftTargets | None, score: Callable[[PreTrainedModel], float] | None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        settings: TrainSettings,
+        soft: SoftTargets | None,
+        score: Callable[[PreTrainedModel], float] | None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self._settings, self._soft, self._score = settings, soft, score
         self.model_accepts_loss_kwargs = False
 
-    def compute_loss(self, model: Any, inputs: dict[str, torch.Tensor], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
         """Mix hard labels, soft labels and hidden states; only first pieces of words count."""
         teacher = inputs.pop("teacher", None)
         labels = inputs.pop("labels")
@@ -214,9 +246,13 @@ class _Trainer(Trainer):
         output = model(**inputs, output_hidden_states=hidden)
         labelled = labels != IGNORED
         logits = output.logits[labelled]
-        loss = functional.cross_entropy(logits, labels[labelled], label_smoothing=self._settings.label_smoothing)
+        loss = functional.cross_entropy(
+            logits, labels[labelled], label_smoothing=self._settings.label_smoothing
+        )
         if self._soft is not None and teacher is not None:
-            known = ~teacher.isnan().any(dim=-1)  # a teacher with another tokenizer may not have seen every word
+            known = ~teacher.isnan().any(
+                dim=-1
+            )  # a teacher with another tokenizer may not have seen every word
             if known.any():
                 soft = soft_label_loss(logits[known], teacher[known], self._soft.temperature)
                 loss = (1 - self._soft.weight) * loss + self._soft.weight * soft
@@ -227,7 +263,9 @@ class _Trainer(Trainer):
             distance = 1 - functional.cosine_similarity(output.hidden_states[-1][seen], wanted[seen], dim=-1)
             loss = loss + self._soft.hidden_weight * distance.mean()
         if not torch.isfinite(loss):
-            raise ModelError(f"the loss is {float(loss)} at step {self.state.global_step}; lower the learning rate or check the weights")
+            raise ModelError(
+                f"the loss is {float(loss)} at step {self.state.global_step}; lower the learning rate or check the weights"
+            )
         return (loss, output) if return_outputs else loss
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
@@ -242,7 +280,9 @@ class _Trainer(Trainer):
         return metrics
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
-        return _LengthSampler(cast("EncodedCorpus", self.train_dataset), self._settings.batch_size, self._settings.seed)
+        return _LengthSampler(
+            cast("EncodedCorpus", self.train_dataset), self._settings.batch_size, self._settings.seed
+        )
 
 
 def soft_label_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -259,7 +299,10 @@ def soft_label_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: f
 
 
 class _LengthSampler(Sampler[int]):
-    """Shuffles, then sorts by length inside pools of 32 batches, so that batches pad little; a pure function of seed and epoch."""
+    """Shuffles, then sorts by length inside pools of 32 batches, so that batches pad little.
+
+    A pure function of seed and epoch.
+    """
 
     def __init__(self, data: EncodedCorpus, batch_size: int, seed: int) -> None:
         self._data, self._batch, self._seed, self._epoch = data, batch_size, seed, 0
@@ -295,7 +338,9 @@ class _Reporter(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         losses = [entry["loss"] for entry in state.log_history[-2:] if "loss" in entry]
-        report(self._what + (f", loss {losses[-1]:.4f}" if losses else ""), state.global_step, state.max_steps)
+        report(
+            self._what + (f", loss {losses[-1]:.4f}" if losses else ""), state.global_step, state.max_steps
+        )
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
         report(f"{self._what}: dev F1 {metrics['eval_f1']:.4f} at step {state.global_step}")
@@ -308,9 +353,14 @@ class _Checkpoints(TrainerCallback):
         self._seconds, self._last = seconds, time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        # Where epochs are scored, the Trainer saves at their end, after the score: a checkpoint before it would lose the score.
+        # Where epochs are scored, the Trainer saves at their end, after the score: a checkpoint before it
+        # would lose the score.
         scored_next = args.eval_strategy != "no" and float(state.epoch).is_integer()
-        if time.monotonic() - self._last > self._seconds and state.global_step < state.max_steps and not scored_next:
+        if (
+            time.monotonic() - self._last > self._seconds
+            and state.global_step < state.max_steps
+            and not scored_next
+        ):
             control.should_save = True
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

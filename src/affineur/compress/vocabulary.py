@@ -1,8 +1,9 @@
 """``trim-vocab``: a model folder without the pieces that a language, or a corpus, does not use.
 
-The multilingual XLM-R has 250,000 pieces and French uses a tenth of them; nobody pays for the rest but the disk and the memory
-(TextPruner, Yang et al. 2022, arXiv 2203.15996). The layers stay as they are, and a text whose pieces are all kept gives the same
-logits to the bit: that is checked on the corpus itself before anything is written.
+The multilingual XLM-R has 250,000 pieces and French uses a tenth of them; nobody pays for the rest but the
+disk and the memory (TextPruner, Yang et al. 2022, arXiv 2203.15996). The layers stay as they are, and a text
+whose pieces are all kept gives the same logits to the bit: that is checked on the corpus itself before
+anything is written.
 """
 
 from __future__ import annotations
@@ -23,7 +24,15 @@ from transformers import PreTrainedModel
 
 from affineur.artifact import TOKENIZER_FILES, open_folder, write_json, write_text
 from affineur.compress.models import auto_tokenizer, load_encoder, load_model, save_model
-from affineur.compress.pieces import Spec, check_kind, indispensable, new_order, pieces_of, trimmed, with_parts
+from affineur.compress.pieces import (
+    Spec,
+    check_kind,
+    indispensable,
+    new_order,
+    pieces_of,
+    trimmed,
+    with_parts,
+)
 from affineur.compress.stage import Stage
 from affineur.compress.tagger import TorchTagger, load_tagger
 from affineur.entities import Corpus, Sentence, chunks
@@ -81,7 +90,8 @@ def trim_vocabulary(
 ) -> Path:
     """Drop the pieces a text does not use, and write the result; the dtype stays as it was.
 
-    Beside the pieces used, all stay without which some text could not be cut (:func:`~affineur.compress.pieces.indispensable`).
+    Beside the pieces used, all stay without which some text could not be cut
+    (:func:`~affineur.compress.pieces.indispensable`).
 
     Args:
         model: Folder of the model.
@@ -92,8 +102,8 @@ def trim_vocabulary(
         min_count: Only pieces used at least so many times.
 
     Returns:
-        ``out``; the manifest's ``scores`` say what was dropped: ``pieces_before pieces pieces_used bytes_saved``, and ``unseen``
-        (:class:`CutChange`) where there is such text.
+        ``out``; the manifest's ``scores`` say what was dropped: ``pieces_before pieces pieces_used
+        bytes_saved``, and ``unseen`` (:class:`CutChange`) where there is such text.
 
     Raises:
         ParameterError: If a value is out of range, or there is no text.
@@ -116,13 +126,26 @@ def trim_vocabulary(
     check_kind(spec)
     network = load_model(folder, dtype="auto")
     used = _count(encoder, texts)
-    often = [piece for piece, count in sorted(used.items(), key=lambda item: (-item[1], item[0])) if count >= min_count][:keep]
+    often = [
+        piece
+        for piece, count in sorted(used.items(), key=lambda item: (-item[1], item[0]))
+        if count >= min_count
+    ][:keep]
     must = indispensable(spec) | _special(folder.path, spec) | _configured(network.config, spec)
     order = new_order(spec, with_parts(spec, must | set(often)), folder.config.get("pad_token_id"))
     before = len(pieces_of(spec))
     saved = _drop_rows(network, order, before)
-    small = Encoder(Tokenizer.from_str(json.dumps(trimmed(spec, order))), encoder.max_length, network.config.pad_token_id or 0)
-    scores: dict[str, Any] = {"pieces_before": before, "pieces": len(order), "pieces_used": len(used), "bytes_saved": saved}
+    small = Encoder(
+        Tokenizer.from_str(json.dumps(trimmed(spec, order))),
+        encoder.max_length,
+        network.config.pad_token_id or 0,
+    )
+    scores: dict[str, Any] = {
+        "pieces_before": before,
+        "pieces": len(order),
+        "pieces_used": len(used),
+        "bytes_saved": saved,
+    }
     if unseen:
         scores["unseen"] = _changes(encoder, small, unseen).as_dict()
     same = list(islice(_cut_alike(encoder, small, texts), _PROBES))
@@ -156,7 +179,9 @@ def read_text(path: Path | str) -> Corpus:
     try:
         return Corpus.scan(str(path), sentences)
     except UnicodeDecodeError as error:
-        raise DataError(f"not UTF-8 ({error.reason} at byte {error.start}); convert it: iconv -f latin1 -t utf-8", path) from None
+        raise DataError(
+            f"not UTF-8 ({error.reason} at byte {error.start}); convert it: iconv -f latin1 -t utf-8", path
+        ) from None
 
 
 def _roles(role: str, corpora: Sequence[Corpus]) -> dict[str, Corpus]:
@@ -186,9 +211,14 @@ def _count(encoder: Encoder, texts: Sequence[Corpus]) -> Counter[int]:
 
 
 def _special(path: Path, spec: Spec) -> set[int]:
-    """Find what transformers takes for special or added: it would put such a piece back at the end, where there is no embedding."""
+    """Find what transformers takes for special or added.
+
+    It would put such a piece back at the end, where there is no embedding.
+    """
     tokenizer = auto_tokenizer(path)
-    names = {str(token) for token in tokenizer.added_tokens_decoder.values()} | set(tokenizer.all_special_tokens)
+    names = {str(token) for token in tokenizer.added_tokens_decoder.values()} | set(
+        tokenizer.all_special_tokens
+    )
     return {i for i, name in pieces_of(spec).items() if name in names}
 
 
@@ -199,7 +229,11 @@ def _configured(config: Any, spec: Spec) -> set[int]:
 
 
 def _token_ids(config: Any) -> dict[str, int | list[int]]:
-    return {name: value for name, value in vars(config).items() if name.endswith("_token_id") and isinstance(value, int | list)}
+    return {
+        name: value
+        for name, value in vars(config).items()
+        if name.endswith("_token_id") and isinstance(value, int | list)
+    }
 
 
 def _listed(value: int | list[int]) -> list[int]:
@@ -207,18 +241,27 @@ def _listed(value: int | list[int]) -> list[int]:
 
 
 def _drop_rows(network: PreTrainedModel, order: Sequence[int], pieces: int) -> int:
-    """Leave only the embeddings of some pieces, in a new order, and renumber the ids of the configuration; return the bytes saved.
+    """Leave only the embeddings of some pieces, in a new order, and renumber the ids of the configuration.
+
+    Return the bytes saved.
 
     Raises:
-        ModelError: If a piece has no embedding, or a padding piece that positions are numbered from would move.
+        ModelError: If a piece has no embedding, or a padding piece that positions are numbered from would
+            move.
     """
     table: Any = network.get_input_embeddings()
     rows, width = table.weight.shape
     if max(order) >= rows:
-        raise ModelError(f"the tokenizer has {pieces} pieces, but the model has embeddings for {rows}; they do not belong together")
+        raise ModelError(
+            f"the tokenizer has {pieces} pieces, but the model has embeddings for {rows}; they do not belong together"
+        )
     new = {old: i for i, old in enumerate(order)}
     pad = network.config.pad_token_id
-    positions = [m for name, m in network.named_modules() if name.endswith("position_embeddings") and getattr(m, "padding_idx", None) is not None]
+    positions = [
+        m
+        for name, m in network.named_modules()
+        if name.endswith("position_embeddings") and getattr(m, "padding_idx", None) is not None
+    ]
     if positions and new.get(pad, pad) != pad:
         raise ModelError(
             f"positions are numbered from the padding piece, id {pad}, which cannot stay there with {len(order)} pieces; keep more pieces"
@@ -236,16 +279,23 @@ def _drop_rows(network: PreTrainedModel, order: Sequence[int], pieces: int) -> i
 
 
 def _trim_files(target: Path, order: Sequence[int]) -> None:
-    """Trim ``tokenizer.json``, renumber ``tokenizer_config.json``, and remove the files that hold the old vocabulary."""
+    """Trim ``tokenizer.json``, renumber ``tokenizer_config.json``.
+
+    Remove the files that hold the old vocabulary.
+    """
     file = target / "tokenizer.json"
-    spec = json.loads(Tokenizer.from_file(str(file)).to_str())  # as the library understands it: older files leave things out
+    spec = json.loads(
+        Tokenizer.from_file(str(file)).to_str()
+    )  # as the library understands it: older files leave things out
     write_text(file, json.dumps(trimmed(spec, order), ensure_ascii=False))
     settings_file = target / "tokenizer_config.json"
     if settings_file.is_file():
         settings = json.loads(settings_file.read_text("utf-8"))
         new = {str(old): str(i) for i, old in enumerate(order)}
         if "added_tokens_decoder" in settings:
-            settings["added_tokens_decoder"] = {new[i]: token for i, token in settings["added_tokens_decoder"].items() if i in new}
+            settings["added_tokens_decoder"] = {
+                new[i]: token for i, token in settings["added_tokens_decoder"].items() if i in new
+            }
             write_json(settings_file, settings)
     for name in set(TOKENIZER_FILES) - set(_CARRIED):
         (target / name).unlink(missing_ok=True)

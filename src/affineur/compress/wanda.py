@@ -1,7 +1,8 @@
 """Wanda (Sun et al. 2023, arXiv 2306.11695): a weight matters as much as what it is multiplied with.
 
-The score of a weight is ``|W_ij| · ‖X_j‖₂``, its magnitude times the norm of input feature *j* over some text, and scores
-are compared within an output row only: each output keeps the inputs it draws most on. No label and no gradient is needed.
+The score of a weight is ``|W_ij| · ‖X_j‖₂``, its magnitude times the norm of input feature *j* over some
+text, and scores are compared within an output row only: each output keeps the inputs it draws most on. No
+label and no gradient is needed.
 """
 
 from __future__ import annotations
@@ -18,23 +19,28 @@ from affineur.errors import DataError, ModelError
 from affineur.progress import report
 from affineur.runtime import plan_batches
 
-#: Sentences of the calibration text that are read. The paper uses 128 sequences and finds that more hardly matter.
+#: Sentences of the calibration text that are read. The paper uses 128 sequences and finds that more hardly
+#: matter.
 CALIBRATION_SENTENCES = 256
 _BLOCK = 1 << 16  # weights ranked together: they and their scores stay in the processor's cache
 
 
-def input_norms(tagger: TorchTagger, sentences: Sequence[Sequence[str]], scope: str = "attention+ffn") -> dict[str, torch.Tensor]:
+def input_norms(
+    tagger: TorchTagger, sentences: Sequence[Sequence[str]], scope: str = "attention+ffn"
+) -> dict[str, torch.Tensor]:
     """Measure how large each input feature of each matrix in scope is over a text.
 
-    Every window of the text counts, special pieces included and padding not. (A piece in the overlap of two windows of
-    a long sentence counts in both.) What is no text is left out: DeBERTa sends its table of relative positions through
-    the query and key matrices too, once a batch, so that counting it would make the result depend on the batches.
+    Every window of the text counts, special pieces included and padding not. (A piece in the overlap of two
+    windows of a long sentence counts in both.) What is no text is left out: DeBERTa sends its table of
+    relative positions through the query and key matrices too, once a batch, so that counting it would make
+    the result depend on the batches.
 
-    The dense model runs once. The paper prunes layer by layer and feeds each layer what the pruned ones before it give;
-    we do not, for three reasons. Only the *relative* norms within a row count, and pruning earlier layers hardly moves
-    those: on the sample the two ways choose differently for 0.04 % of the weights at 15 % sparsity, 1.1 % at 50 % and 2.9 % at
-    70 %, and no paired interval of F1 tells them apart. One pass needs to know nothing about how a family calls its
-    layers. And the norms do not depend on the sparsity, so one calibration serves many.
+    The dense model runs once. The paper prunes layer by layer and feeds each layer what the pruned ones
+    before it give; we do not, for three reasons. Only the *relative* norms within a row count, and pruning
+    earlier layers hardly moves those: on the sample the two ways choose differently for 0.04 % of the weights
+    at 15 % sparsity, 1.1 % at 50 % and 2.9 % at 70 %, and no paired interval of F1 tells them apart. One pass
+    needs to know nothing about how a family calls its layers. And the norms do not depend on the sparsity, so
+    one calibration serves many.
 
     Args:
         tagger: The model in evaluation mode and its encoder; half precision should be loaded as float32.
@@ -46,7 +52,8 @@ def input_norms(tagger: TorchTagger, sentences: Sequence[Sequence[str]], scope: 
 
     Raises:
         DataError: If the tokenizer makes no piece of any word.
-        ModelError: If an input is not a finite number, or has a shape that says nothing of which rows are padding.
+        ModelError: If an input is not a finite number, or has a shape that says nothing of which rows are
+            padding.
         ParameterError: If there is no such scope, or the model has no matrix in it.
     """
     names = [m.name for m in in_scope([name for name, _ in tagger.model.named_parameters()], scope)]
@@ -70,8 +77,8 @@ def input_norms(tagger: TorchTagger, sentences: Sequence[Sequence[str]], scope: 
 def zero_rows(weight: torch.Tensor, norms: torch.Tensor, k: int) -> float:
     """Set the ``k`` weights of a matrix that score lowest within their rows to zero, in place.
 
-    Each row loses ``k ÷ rows`` weights, the first ones one more where that is no whole number. Zeros go first (a row
-    that has more of them keeps them all), then the lowest scores, ties by position.
+    Each row loses ``k ÷ rows`` weights, the first ones one more where that is no whole number. Zeros go first
+    (a row that has more of them keeps them all), then the lowest scores, ties by position.
 
     Args:
         weight: Finite numbers of shape ``(out_features, in_features)``.
@@ -89,8 +96,9 @@ def zero_rows(weight: torch.Tensor, norms: torch.Tensor, k: int) -> float:
     for first, last, quota in ((0, more, each + 1), (more, rows, each)):
         for start in range(first, last if quota else first, step):
             block = weight[start : min(start + step, last)]
-            # In float64 no product of a weight and a norm is rounded to zero. A weight that *is* zero ranks below one whose
-            # input is: otherwise a row could lose the latter and keep the former too, one zero more than its quota.
+            # In float64 no product of a weight and a norm is rounded to zero. A weight that *is* zero ranks
+            # below one whose input is: otherwise a row could lose the latter and keep the former too, one
+            # zero more than its quota.
             scores = (block.double().abs_() * norms).masked_fill_(block == 0, -1.0)
             limit = scores.kthvalue(quota, dim=1, keepdim=True).values
             doomed, ties = scores < limit, scores == limit
@@ -123,7 +131,9 @@ class _Squares:
         handles = []
         try:
             for name in self._names:
-                handles.append(model.get_submodule(name.removesuffix(".weight")).register_forward_pre_hook(hook_of(name)))
+                handles.append(
+                    model.get_submodule(name.removesuffix(".weight")).register_forward_pre_hook(hook_of(name))
+                )
             yield
         finally:
             for handle in handles:
@@ -137,10 +147,14 @@ class _Squares:
     def norms(self) -> dict[str, torch.Tensor]:
         """Return the norm of each input feature, by weight name."""
         if unused := [name for name in self._names if name not in self._sums]:
-            raise ModelError(f"the model never used {unused[0]}, so nothing can be said of its inputs; prune it with --method magnitude")
+            raise ModelError(
+                f"the model never used {unused[0]}, so nothing can be said of its inputs; prune it with --method magnitude"
+            )
         for name, sums in self._sums.items():
             if not bool(torch.isfinite(sums).all()):
-                raise ModelError(f"the inputs of {name} are not all finite numbers; the model's weights are damaged")
+                raise ModelError(
+                    f"the inputs of {name} are not all finite numbers; the model's weights are damaged"
+                )
         return {name: self._sums[name].sqrt().cpu() for name in self._names}
 
     def _add(self, name: str, inputs: torch.Tensor) -> None:
@@ -154,7 +168,9 @@ class _Squares:
             real = inputs[self._mask[:, seen : seen + inputs.shape[1]]]
             self._seen[name] += inputs.shape[1]
         elif not seen and inputs.numel() == int(self._mask.sum()) * features:
-            real = inputs.reshape(-1, features)  # some implementations of ModernBERT take the padding out themselves
+            real = inputs.reshape(
+                -1, features
+            )  # some implementations of ModernBERT take the padding out themselves
             self._seen[name] = longest
         else:
             raise ModelError(

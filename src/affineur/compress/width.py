@@ -1,7 +1,8 @@
 """Fewer neurons in the feed-forward layers, the same number in each.
 
-Which neurons go is told by the diagonal of the Fisher information, and what they gave is spread over those that stay by least
-squares, as in Kwon et al. 2022 (arXiv 2204.09656): no training, a few hundred sentences without labels.
+Which neurons go is told by the diagonal of the Fisher information, and what they gave is spread over those
+that stay by least squares, as in Kwon et al. 2022 (arXiv 2204.09656): no training, a few hundred sentences
+without labels.
 """
 
 from __future__ import annotations
@@ -22,14 +23,18 @@ from affineur.errors import ModelError, ParameterError
 from affineur.progress import report
 from affineur.runtime import DEFAULT_BUDGET, Window, plan_batches
 
-#: Ridge of the least squares, as a share of the mean square of a neuron: pulls towards the weights as they were.
+#: Ridge of the least squares, as a share of the mean square of a neuron: pulls towards the weights as they
+#: were.
 _RIDGE = 1e-3
 _WIDTHS = ("intermediate_size", "hidden_dim")
 
 
 @dataclass(frozen=True, slots=True)
 class _Feedforward:
-    """The two matrices of a feed-forward layer; ``gated`` where the first gives each neuron and its gate (ModernBERT)."""
+    """The two matrices of a feed-forward layer.
+
+    ``gated`` where the first gives each neuron and its gate (ModernBERT).
+    """
 
     layer: int
     first: nn.Linear
@@ -52,11 +57,20 @@ def check_width(ffn_width: float, folder: ModelFolder) -> int:
     # Written so that NaN fails too.
     width = round(ffn_width * have) if ffn_width < 1 else int(ffn_width) if 1 < ffn_width < have else 0
     if not 0 < width < have or (ffn_width >= 1 and width != ffn_width):
-        raise ParameterError(f"--ffn-width {ffn_width:g} is impossible: the layers have {have} neurons, expected 2 to {have - 1}, or a share below 1")
+        raise ParameterError(
+            f"--ffn-width {ffn_width:g} is impossible: the layers have {have} neurons, expected 2 to {have - 1}, or a share below 1"
+        )
     return width
 
 
-def narrow(network: PreTrainedModel, folder: ModelFolder, width: int, windows: Sequence[Window], pad_id: int, reconstruct: bool) -> dict[str, Any]:
+def narrow(
+    network: PreTrainedModel,
+    folder: ModelFolder,
+    width: int,
+    windows: Sequence[Window],
+    pad_id: int,
+    reconstruct: bool,
+) -> dict[str, Any]:
     """Drop the least important neurons of every feed-forward layer, in place.
 
     Args:
@@ -68,8 +82,8 @@ def narrow(network: PreTrainedModel, folder: ModelFolder, width: int, windows: S
         reconstruct: Whether the neurons that stay take over what the others gave, by least squares.
 
     Returns:
-        ``width_before``, ``width``, and for each of the ``layers`` of the network which share of the mean square of its output was
-        ``lost``, with and without least squares.
+        ``width_before``, ``width``, and for each of the ``layers`` of the network which share of the mean
+        square of its output was ``lost``, with and without least squares.
 
     Raises:
         ModelError: If the model has no feed-forward layers that are known here.
@@ -91,7 +105,9 @@ def _name(folder: ModelFolder) -> str:
     for name in _WIDTHS:
         if isinstance(folder.config.get(name), int):
             return name
-    raise ModelError(f"{folder.path}/config.json says nothing of the width of its feed-forward layers, expected {' or '.join(_WIDTHS)}")
+    raise ModelError(
+        f"{folder.path}/config.json says nothing of the width of its feed-forward layers, expected {' or '.join(_WIDTHS)}"
+    )
 
 
 def _feedforwards(network: PreTrainedModel, have: int) -> list[_Feedforward]:
@@ -102,7 +118,9 @@ def _feedforwards(network: PreTrainedModel, have: int) -> list[_Feedforward]:
     """
     by_layer: dict[int, dict[str, nn.Linear]] = {}
     for matrix in in_scope([name for name, _ in network.named_parameters()], "ffn"):
-        by_layer.setdefault(matrix.layer, {})[matrix.kind] = network.get_submodule(matrix.name.removesuffix(".weight"))  # type: ignore[assignment]
+        by_layer.setdefault(matrix.layer, {})[matrix.kind] = network.get_submodule(
+            matrix.name.removesuffix(".weight")
+        )  # type: ignore[assignment]
     found = []
     for layer, matrices in sorted(by_layer.items()):
         first, second = matrices["ffn.intermediate"], matrices["ffn.output"]
@@ -119,12 +137,13 @@ def _measure(
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """Measure how important each neuron is, and how neurons go together.
 
-    The importance is the diagonal of the empirical Fisher information of a switch at each neuron: activation times
-    gradient, squared and summed over pieces. The loss is that of the model's own answers, so no label is needed.
+    The importance is the diagonal of the empirical Fisher information of a switch at each neuron: activation
+    times gradient, squared and summed over pieces. The loss is that of the model's own answers, so no label
+    is needed.
 
     Returns:
-        For each layer the importance, shape ``(neurons,)``, and the second moments of its activations with a constant 1 appended,
-        shape ``(neurons + 1, neurons + 1)``; both float64 sums over pieces.
+        For each layer the importance, shape ``(neurons,)``, and the second moments of its activations with a
+        constant 1 appended, shape ``(neurons + 1, neurons + 1)``; both float64 sums over pieces.
     """
     size = layers[0].second.in_features
     importance = [torch.zeros(size, dtype=torch.float64) for _ in layers]
@@ -148,7 +167,10 @@ def _measure(
 
 @contextmanager
 def _watching(layers: Sequence[_Feedforward]) -> Iterator[list[torch.Tensor]]:
-    """Give the list that each forward pass appends to: the activations of each layer, shape ``(sequences, longest, neurons)``."""
+    """Give the list that each forward pass appends to.
+
+    The activations of each layer, shape ``(sequences, longest, neurons)``.
+    """
     seen: list[torch.Tensor] = []
 
     def look(_module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
@@ -162,18 +184,25 @@ def _watching(layers: Sequence[_Feedforward]) -> Iterator[list[torch.Tensor]]:
             handle.remove()
 
 
-def _loss(network: Callable[..., Any], ids: torch.Tensor, mask: torch.Tensor, windows: Sequence[Window]) -> torch.Tensor:
+def _loss(
+    network: Callable[..., Any], ids: torch.Tensor, mask: torch.Tensor, windows: Sequence[Window]
+) -> torch.Tensor:
     """Return the summed cross entropy of first pieces against the model's own likeliest labels."""
     logits = network(input_ids=ids, attention_mask=mask).logits
     words = torch.cat([logits[row, list(window.positions)] for row, window in enumerate(windows)])
     return functional.cross_entropy(words, words.detach().argmax(-1), reduction="sum")
 
 
-def _narrow(layer: _Feedforward, kept: torch.Tensor, moments: torch.Tensor, reconstruct: bool) -> dict[str, float]:
-    """Leave only some neurons of a layer, in place; return the share of its output's mean square that is lost on the text.
+def _narrow(
+    layer: _Feedforward, kept: torch.Tensor, moments: torch.Tensor, reconstruct: bool
+) -> dict[str, float]:
+    """Leave only some neurons of a layer, in place.
 
-    The second matrix becomes the minimum of ``‖A_K W_K − A W‖² + ridge ‖W_K − (W)_K‖²``, where ``A`` are the activations of the dense
-    model and ``K`` the neurons kept: ``W_K = (W)_K + (G_KK + ridge)⁻¹ G_KD W_D`` with ``G = AᵀA``. The bias is a weight of the constant 1.
+    Return the share of its output's mean square that is lost on the text.
+
+    The second matrix becomes the minimum of ``‖A_K W_K − A W‖² + ridge ‖W_K − (W)_K‖²``, where ``A`` are the
+    activations of the dense model and ``K`` the neurons kept: ``W_K = (W)_K + (G_KK + ridge)⁻¹ G_KD W_D``
+    with ``G = AᵀA``. The bias is a weight of the constant 1.
     """
     width = layer.second.in_features
     bias = layer.second.bias
@@ -191,7 +220,9 @@ def _narrow(layer: _Feedforward, kept: torch.Tensor, moments: torch.Tensor, reco
     if reconstruct:
         gram = moments[stay][:, stay]
         ridge = _RIDGE * float(gram.diagonal()[: len(kept)].mean())
-        new[stay] += torch.linalg.solve(gram + ridge * torch.eye(len(stay), dtype=torch.float64), moments[stay][:, dropped] @ old[dropped])
+        new[stay] += torch.linalg.solve(
+            gram + ridge * torch.eye(len(stay), dtype=torch.float64), moments[stay][:, dropped] @ old[dropped]
+        )
     rows = torch.cat([kept, kept + width]) if layer.gated else kept
     layer.first.weight = nn.Parameter(layer.first.weight.detach()[rows].clone())
     if layer.first.bias is not None:

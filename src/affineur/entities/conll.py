@@ -15,7 +15,9 @@ _BLANK = " \t\r\n"
 _COLUMNS = re.compile(r"[ \t]+")
 
 
-def open_corpus(path: Path | str, word_column: int = 0, tag_column: int = -1, scheme: Scheme | None = None) -> Corpus:
+def open_corpus(
+    path: Path | str, word_column: int = 0, tag_column: int = -1, scheme: Scheme | None = None
+) -> Corpus:
     """Open a CoNLL or WikiNER file; which of the two it is shows in its first line.
 
     Args:
@@ -43,7 +45,8 @@ def open_corpus(path: Path | str, word_column: int = 0, tag_column: int = -1, sc
 def read_lines(path: Path, word_column: int = 0, tag_column: int = -1) -> Iterator[Sentence]:
     """Read the sentences of a CoNLL file, one at a time.
 
-    Columns are separated by tabs, or by spaces where a line has no tab. ``-DOCSTART-`` lines start a document.
+    Columns are separated by tabs, or by spaces where a line has no tab. ``-DOCSTART-`` lines start a
+    document.
 
     Raises:
         DataError: At the first line that is not of this form.
@@ -87,7 +90,9 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
             for number, line in enumerate(file, start=1):
                 yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
-        raise DataError(f"not UTF-8 ({error.reason}); convert it first, e.g. with iconv -t utf-8", path, number) from None
+        raise DataError(
+            f"not UTF-8 ({error.reason}); convert it first, e.g. with iconv -t utf-8", path, number
+        ) from None
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})", path) from None
 
@@ -96,14 +101,24 @@ def _columns(line: str, word_column: int, tag_column: int, path: Path, number: i
     stripped = line.rstrip("\r\n")
     # A tab file may have words with spaces; an empty first column must stay an empty column to be noticed.
     cells = stripped.rstrip("\t ").split("\t") if "\t" in stripped else _COLUMNS.split(stripped.strip(_BLANK))
-    looks_csv = "" if "," not in stripped and ";" not in stripped else "; this looks like CSV, which is not read"
+    looks_csv = (
+        "" if "," not in stripped and ";" not in stripped else "; this looks like CSV, which is not read"
+    )
     shown = stripped if len(stripped) <= 60 else stripped[:59] + "…"
     if len(cells) < 2:
-        raise DataError(f"found one column ('{shown}'), expected a word and a tag separated by a tab or spaces{looks_csv}", path, number)
+        raise DataError(
+            f"found one column ('{shown}'), expected a word and a tag separated by a tab or spaces{looks_csv}",
+            path,
+            number,
+        )
     try:
         word, tag = cells[word_column], cells[tag_column].strip(_BLANK)
     except IndexError:
-        raise DataError(f"found {len(cells)} columns, expected columns {word_column} (word) and {tag_column} (tag)", path, number) from None
+        raise DataError(
+            f"found {len(cells)} columns, expected columns {word_column} (word) and {tag_column} (tag)",
+            path,
+            number,
+        ) from None
     if not word:
         raise DataError(f"the word is empty ('{shown}')", path, number)
     try:

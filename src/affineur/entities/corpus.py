@@ -17,8 +17,8 @@ from affineur.errors import DataError
 class Corpus:
     """Labelled sentences behind a source that can be opened any number of times.
 
-    Build one with :meth:`scan`, which reads everything once and checks every tag, so that an error in the last
-    line is found before any work is done.
+    Build one with :meth:`scan`, which reads everything once and checks every tag, so that an error in the
+    last line is found before any work is done.
 
     Args:
         name: What to call it in messages, usually a path.
@@ -49,7 +49,9 @@ class Corpus:
         return self.sentences
 
     @classmethod
-    def scan(cls, name: str, source: Callable[[], Iterator[Sentence]], scheme: Scheme | None = None) -> Corpus:
+    def scan(
+        cls, name: str, source: Callable[[], Iterator[Sentence]], scheme: Scheme | None = None
+    ) -> Corpus:
         """Read a source once: find its scheme, check every sentence, count and digest it.
 
         Args:
@@ -74,10 +76,17 @@ class Corpus:
             words += len(sentence.words)
             seen.update(sentence.tags)
             documents = documents or sentence.document is not None
-            digest.update("\n".join(map("\t".join, zip(sentence.words, sentence.tags, strict=True))).encode("utf-8", "surrogatepass"))
+            digest.update(
+                "\n".join(map("\t".join, zip(sentence.words, sentence.tags, strict=True))).encode(
+                    "utf-8", "surrogatepass"
+                )
+            )
             digest.update(b"\n\n")
         if not sentences:
-            raise DataError("no sentence found (expected one word and its tag a line, a blank line between sentences)", name)
+            raise DataError(
+                "no sentence found (expected one word and its tag a line, a blank line between sentences)",
+                name,
+            )
         return cls(name, source, scheme, types_of(seen), sentences, words, digest.hexdigest(), documents)
 
     def with_types(self, label_map: Mapping[str, str]) -> Corpus:
@@ -90,7 +99,10 @@ class Corpus:
             DataError: If it names a type the corpus does not have.
         """
         if unknown := sorted(set(label_map) - set(self.types)):
-            raise DataError(f"the label map names {', '.join(unknown)}, but the types here are {', '.join(self.types)}", self.name)
+            raise DataError(
+                f"the label map names {', '.join(unknown)}, but the types here are {', '.join(self.types)}",
+                self.name,
+            )
 
         def rename(sentence: Sentence) -> Sentence:
             return replace(sentence, tags=tuple(_renamed(tag, label_map) for tag in sentence.tags))
@@ -108,9 +120,16 @@ class Corpus:
         return Corpus.scan(f"{self.name} (first {count})", lambda: islice(source(), count), self.scheme)
 
     def spread(self, count: int) -> list[Sentence]:
-        """Return up to ``count`` sentences, evenly over the corpus and in its order: its head is often all of one kind."""
+        """Return up to ``count`` sentences, evenly over the corpus and in its order.
+
+        Its head is often all of one kind.
+        """
         many, most = self.sentences, min(count, self.sentences)
-        return [sentence for place, sentence in enumerate(self.source()) if place == 0 or place * most // many != (place - 1) * most // many]
+        return [
+            sentence
+            for place, sentence in enumerate(self.source())
+            if place == 0 or place * most // many != (place - 1) * most // many
+        ]
 
     def split(self, every: int) -> tuple[Corpus, Corpus]:
         """Hold out one sentence in ``every``: return the rest and the held-out ones."""

@@ -15,7 +15,8 @@ class Entity:
     Args:
         entity_group: The type, without prefix.
         score: Mean probability of the winning label over the entity's words or pieces, in [0, 1].
-        word: ``text[start:end]`` by the strategy ``word``; by Hugging Face's strategies what the tokenizer makes of the pieces.
+        word: ``text[start:end]`` by the strategy ``word``; by Hugging Face's strategies what the tokenizer
+            makes of the pieces.
         start: First character, in code points.
         end: One past the last character.
     """
@@ -29,7 +30,9 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class LabeledPiece:
-    """One piece of raw text with its label, under the field names of Hugging Face's pipeline without aggregation.
+    """One piece of raw text with its label.
+
+    Under the field names of Hugging Face's pipeline without aggregation.
 
     Args:
         entity: The label, prefix included.
@@ -48,7 +51,9 @@ class LabeledPiece:
     end: int
 
 
-def to_entities(text: str, spans: Sequence[tuple[int, int]], mentions: Sequence[Mention], scores: Sequence[float]) -> list[Entity]:
+def to_entities(
+    text: str, spans: Sequence[tuple[int, int]], mentions: Sequence[Mention], scores: Sequence[float]
+) -> list[Entity]:
     """Place mentions in the text their words were cut from.
 
     Args:

@@ -24,4 +24,6 @@ def shared_sentences(corpus: Corpus, others: Iterable[Corpus]) -> int:
 
 def _digest(sentence: Sentence) -> bytes:
     # No word holds a line break: they are what ends a line of a corpus.
-    return hashlib.blake2b("\n".join(sentence.words).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    return hashlib.blake2b(
+        "\n".join(sentence.words).encode("utf-8", "surrogatepass"), digest_size=16
+    ).digest()

@@ -40,7 +40,9 @@ class TagError(ValueError):
 
 @functools.lru_cache(1024)  # a corpus has few, and a server reads them word by word
 def split_tag(tag: str) -> tuple[str, str]:
-    """Split ``"B-PER"`` into ``("B", "PER")`` and ``"O"`` into ``("O", "")``; BILOU letters become BIOES ones.
+    """Split ``"B-PER"`` into ``("B", "PER")`` and ``"O"`` into ``("O", "")``.
+
+    BILOU letters become BIOES ones.
 
     Raises:
         ValueError: If it is neither ``O`` nor a prefix, a hyphen and a type.
@@ -54,7 +56,10 @@ def split_tag(tag: str) -> tuple[str, str]:
 
 
 def with_prefix(label: str) -> str:
-    """Return a label as a tag: a bare type such as ``PER``, seen in some models and data sets, means ``I-PER``."""
+    """Return a label as a tag: a bare type such as ``PER``, seen in some models and data sets.
+
+    Means ``I-PER``.
+    """
     try:
         split_tag(label)
     except ValueError:
@@ -95,7 +100,9 @@ def to_mentions(tags: Sequence[str], scheme: Scheme) -> list[Mention]:
     previous = "O"
     for index, tag in enumerate([*tags, "O"]):
         prefix, current = _split_at(tag, index)
-        complaint = _complaint(previous, kind, prefix, current, scheme) if index < len(tags) or start >= 0 else ""
+        complaint = (
+            _complaint(previous, kind, prefix, current, scheme) if index < len(tags) or start >= 0 else ""
+        )
         if complaint:
             raise TagError(min(index, len(tags) - 1), complaint)
         if start >= 0 and (_begins(prefix, scheme) or current != kind):
@@ -172,7 +179,10 @@ def project(tags: Sequence[str], source: Scheme, target: Scheme) -> list[str]:
 
 
 def merged_by_io(mentions: Sequence[Mention]) -> int:
-    """Count the mentions that lose their own boundary in IO: each one that touches the one before, of one type."""
+    """Count the mentions that lose their own boundary in IO.
+
+    Each one that touches the one before, of one type.
+    """
     ordered = sorted(mentions)
     return sum(a.end == b.start and a.type == b.type for a, b in itertools.pairwise(ordered))
 

@@ -1,4 +1,7 @@
-"""Counts, scores, intervals, speed, memory, comparison, budgets, gates. numpy only; knows no model but as a tagger."""
+"""Counts, scores, intervals, speed, memory, comparison, budgets, gates.
+
+Numpy only; knows no model but as a tagger.
+"""
 
 from affineur.measure.analysis import Analysis, Confusion, Disagreement, agreement, analyze
 from affineur.measure.bars import Bars, parse_bars, read_bars

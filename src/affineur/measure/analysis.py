@@ -1,4 +1,7 @@
-"""Where a model fails, and where it differs from another: confusion between types, and the sentences that differ most."""
+"""Where a model fails, and where it differs from another.
+
+Confusion between types, and the sentences that differ most.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +24,14 @@ MOST = 20
 class Confusion:
     """What became of each gold mention, and of what each invented mention was made.
 
-    A gold mention is *right* where span and type are predicted exactly. Otherwise it is compared with the predicted
-    mention that overlaps it most: of its type, the *boundary* is wrong; of another type, it is *confused*; without
-    any, it is *missed*. A predicted mention that overlaps no gold mention is *invented*.
+    A gold mention is *right* where span and type are predicted exactly. Otherwise it is compared with the
+    predicted mention that overlaps it most: of its type, the *boundary* is wrong; of another type, it is
+    *confused*; without any, it is *missed*. A predicted mention that overlaps no gold mention is *invented*.
 
     Args:
         types: The types.
-        confused: Shape ``(types, types)``: gold type by predicted type; the diagonal counts mentions that are right.
+        confused: Shape ``(types, types)``: gold type by predicted type; the diagonal counts mentions that are
+            right.
         boundary: Shape ``(types,)``: right type, wrong span.
         missed: Shape ``(types,)``.
         invented: Shape ``(types,)``, by predicted type.
@@ -43,7 +47,13 @@ class Confusion:
     def empty(cls, types: Sequence[str]) -> Confusion:
         """Start with no mention."""
         many = len(types)
-        return cls(tuple(types), np.zeros((many, many), np.int64), np.zeros(many, np.int64), np.zeros(many, np.int64), np.zeros(many, np.int64))
+        return cls(
+            tuple(types),
+            np.zeros((many, many), np.int64),
+            np.zeros(many, np.int64),
+            np.zeros(many, np.int64),
+            np.zeros(many, np.int64),
+        )
 
     def add(self, gold: Sequence[Mention], predicted: Sequence[Mention]) -> None:
         """Count the mentions of one sentence."""
@@ -51,7 +61,11 @@ class Confusion:
         exact = set(predicted)
         for mention in gold:
             row = place[mention.type]
-            over = max(predicted, key=lambda other: (overlap(mention, other), other.type == mention.type), default=None)
+            over = max(
+                predicted,
+                key=lambda other: (overlap(mention, other), other.type == mention.type),
+                default=None,
+            )
             if mention in exact:
                 self.confused[row, row] += 1
             elif over is None or not overlap(mention, over):
@@ -71,7 +85,9 @@ class Confusion:
                 "right": int(self.confused[i, i]),
                 "boundary": int(self.boundary[i]),
                 "missed": int(self.missed[i]),
-                "confused_with": {other: int(self.confused[i, j]) for j, other in enumerate(self.types) if j != i},
+                "confused_with": {
+                    other: int(self.confused[i, j]) for j, other in enumerate(self.types) if j != i
+                },
                 "invented": int(self.invented[i]),
             }
             for i, kind in enumerate(self.types)
@@ -110,7 +126,8 @@ class Analysis:
         baseline_confusion: Errors of the baseline.
         agreement: Share of words both give the same tag.
         sentences_apart: Sentences the two tag differently.
-        better: Those of them in which the model makes fewer errors (mentions missed or wrong) than the baseline.
+        better: Those of them in which the model makes fewer errors (mentions missed or wrong) than the
+            baseline.
         worse: Those in which it makes more.
         disagreements: Those that differ most, the most different first.
     """
@@ -141,9 +158,16 @@ class Analysis:
 
 
 def analyze(
-    model: tuple[str, Tagger], baseline: tuple[str, Tagger], corpus: Corpus, types: Sequence[str], scheme: Scheme, most: int = MOST
+    model: tuple[str, Tagger],
+    baseline: tuple[str, Tagger],
+    corpus: Corpus,
+    types: Sequence[str],
+    scheme: Scheme,
+    most: int = MOST,
 ) -> Analysis:
-    """Tag a corpus with two models and say where each fails and where they differ. Keeps ``most`` sentences in memory.
+    """Tag a corpus with two models and say where each fails and where they differ.
+
+    Keeps ``most`` sentences in memory.
 
     Args:
         model: Name and tagger of the model.
@@ -158,7 +182,9 @@ def analyze(
     apart = same = better = worse = 0
     both = zip(judge(model[1], corpus, types, scheme), judge(baseline[1], corpus, types, scheme), strict=True)
     for number, (mine, other) in enumerate(both, 1):
-        gold, predicted, before = (tuple(to_mentions(tags, scheme)) for tags in (mine.gold, mine.predicted, other.predicted))
+        gold, predicted, before = (
+            tuple(to_mentions(tags, scheme)) for tags in (mine.gold, mine.predicted, other.predicted)
+        )
         ours.add(gold, predicted)
         theirs.add(gold, before)
         differing = _apart(mine, other)
@@ -168,8 +194,13 @@ def analyze(
             errors, before_errors = _errors(gold, predicted), _errors(gold, before)
             better += errors < before_errors
             worse += errors > before_errors
-            # The number breaks ties in favor of the earlier sentence, so that the choice is the same every time.
-            entry = (differing, -number, Disagreement(number, mine.sentence.words, gold, before, predicted, differing))
+            # The number breaks ties in favor of the earlier sentence, so that the choice is the same every
+            # time.
+            entry = (
+                differing,
+                -number,
+                Disagreement(number, mine.sentence.words, gold, before, predicted, differing),
+            )
             (heapq.heappush if len(kept) < most else heapq.heappushpop)(kept, entry)
     ordered = tuple(entry[2] for entry in sorted(kept, key=lambda entry: (-entry[0], -entry[1])))
     return Analysis(model[0], baseline[0], ours, theirs, same / corpus.words, apart, better, worse, ordered)

@@ -15,7 +15,10 @@ from affineur.errors import RecipeError, did_you_mean, one_line
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What a limit may be, and how it is shown: times ``scale``, with at least ``digits`` decimals and the suffix."""
+    """What a limit may be, and how it is shown.
+
+    Times ``scale``, with at least ``digits`` decimals and the suffix.
+    """
 
     expected: str
     scale: float
@@ -67,8 +70,9 @@ class Bars:
     """What a model has to reach.
 
     Args:
-        limits: Name and limit of each bar, in the order of the file. Shares are in [0, 1], sizes in bytes, latencies
-            in milliseconds. ``min_f1_low`` is the lower end of the interval of F1, never a type called ``low``.
+        limits: Name and limit of each bar, in the order of the file. Shares are in [0, 1], sizes in bytes,
+            latencies in milliseconds. ``min_f1_low`` is the lower end of the interval of F1, never a type
+            called ``low``.
         confidence: Mass inside the intervals that ``min_f1_low`` and ``max_drop`` are held against.
         where: Where they were written, for messages.
 
@@ -86,7 +90,9 @@ class Bars:
         for name, value in self.limits:
             if split_bar(name) is None:
                 near = did_you_mean(name, [*_UNITS, "confidence"])
-                raise RecipeError(f"{self.where}: unknown bar '{_short(name)}'{near} (known: {', '.join(BARS)}, confidence)")
+                raise RecipeError(
+                    f"{self.where}: unknown bar '{_short(name)}'{near} (known: {', '.join(BARS)}, confidence)"
+                )
             _refuse(name, value, unit_of(name), self.where)
         _refuse("confidence", self.confidence, _CONFIDENCE, self.where)
 
@@ -128,9 +134,15 @@ class Bars:
             if kind is None or kind in types:
                 continue
             alike = [known for known in types if known.casefold() == kind.casefold()]
-            near = f"; did you mean '{metric}_{alike[0]}'?" if alike else did_you_mean(name, [*_UNITS, *(f"{metric}_{known}" for known in types)])
+            near = (
+                f"; did you mean '{metric}_{alike[0]}'?"
+                if alike
+                else did_you_mean(name, [*_UNITS, *(f"{metric}_{known}" for known in types)])
+            )
             known = ", ".join(types) or "none"
-            raise RecipeError(f"{self.where}: '{_short(name)}' names a type '{_short(kind)}', but the types scored are {known}{near}")
+            raise RecipeError(
+                f"{self.where}: '{_short(name)}' names a type '{_short(kind)}', but the types scored are {known}{near}"
+            )
 
 
 def read_bars(path: Path | str) -> Bars:
@@ -146,21 +158,28 @@ def read_bars(path: Path | str) -> Bars:
 
 
 def read_endpoint_bars(path: Path | str) -> dict[str, float]:
-    """Read the bars of an endpoint (:data:`ENDPOINT`) from a flat YAML file: name and limit of each, in the order of the file.
+    """Read the bars of an endpoint (:data:`ENDPOINT`) from a flat YAML file.
+
+    Name and limit of each, in the order of the file.
 
     Args:
         path: The file.
 
     Raises:
-        RecipeError: If it is not there, not YAML, holds a key twice, an unknown bar (the nearest name is given), an impossible limit, or no bar.
+        RecipeError: If it is not there, not YAML, holds a key twice, an unknown bar (the nearest name is
+            given), an impossible limit, or no bar.
     """
     raw = _read_yaml(path, "max_p95_ms: 100")
     if not isinstance(raw, Mapping) or not raw:
-        raise RecipeError(f"{path} {'is empty' if not raw else 'is not a mapping'}, expected bars such as max_p95_ms: 100")
+        raise RecipeError(
+            f"{path} {'is empty' if not raw else 'is not a mapping'}, expected bars such as max_p95_ms: 100"
+        )
     for name, value in raw.items():
         if name not in ENDPOINT:
             near = did_you_mean(str(name), ENDPOINT)
-            raise RecipeError(f"{path}: unknown bar '{_short(str(name))}' of an endpoint{near} (known: {', '.join(ENDPOINT)})")
+            raise RecipeError(
+                f"{path}: unknown bar '{_short(str(name))}' of an endpoint{near} (known: {', '.join(ENDPOINT)})"
+            )
         _refuse(name, value, ENDPOINT[name], str(path))
     return dict(raw)
 
@@ -169,19 +188,28 @@ def _read_yaml(path: Path | str, example: str) -> object:
     try:
         text = Path(path).read_text("utf-8")
     except OSError as error:
-        raise RecipeError(f"{path} cannot be read ({error.strerror}), expected bars in YAML, such as {example}") from None
+        raise RecipeError(
+            f"{path} cannot be read ({error.strerror}), expected bars in YAML, such as {example}"
+        ) from None
     except ValueError as error:
         raise RecipeError(f"{path} is not YAML ({one_line(error)})") from None
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         raw = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:  # also an impossible date, a number without end, deep nesting
+    except (
+        yaml.YAMLError,
+        ValueError,
+        OverflowError,
+        RecursionError,
+    ) as error:  # also an impossible date, a number without end, deep nesting
         raise RecipeError(f"{path} is not YAML ({one_line(error)})") from None
     # The loader keeps the last of two equal keys in silence, and a bar would be gone.
     seen: set[str] = set()
     for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
         if isinstance(key, yaml.ScalarNode) and key.value in seen:
-            raise RecipeError(f"{path}:{key.start_mark.line + 1}: the bar '{_short(key.value)}' is there twice")
+            raise RecipeError(
+                f"{path}:{key.start_mark.line + 1}: the bar '{_short(key.value)}' is there twice"
+            )
         seen.add(str(key.value))
     return raw
 
@@ -204,7 +232,10 @@ def parse_bars(raw: object, where: str) -> Bars:
 
 
 def split_bar(name: str) -> tuple[str, str | None] | None:
-    """Split a bar into its metric and its type: ``min_f1_PER`` into ``min_f1`` and ``PER``; ``None`` for an unknown one."""
+    """Split a bar into its metric and its type: ``min_f1_PER`` into ``min_f1`` and ``PER``.
+
+    ``None`` for an unknown one.
+    """
     if name in _UNITS:
         return name, None
     for metric in _TYPED:
@@ -224,7 +255,9 @@ def _refuse(name: str, value: object, unit: Unit, where: str) -> None:
     if isinstance(value, str):
         found, hint = f"'{_short(value)}'", _meant(value)
     elif isinstance(value, bool) or not isinstance(value, (int, float)):
-        found = {bool: "true or false", list: "a list", dict: "a mapping", type(None): "empty"}.get(type(value), f"a {type(value).__name__}")
+        found = {bool: "true or false", list: "a list", dict: "a mapping", type(None): "empty"}.get(
+            type(value), f"a {type(value).__name__}"
+        )
     elif unit.least <= value <= unit.most:  # NaN is not
         return
     else:
@@ -252,4 +285,6 @@ def _short(text: str) -> str:
 
 def plain(text: str) -> str:
     """Fold white space and replace what no terminal, line of a log or XML 1.0 can carry."""
-    return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return "".join(
+        c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text
+    )

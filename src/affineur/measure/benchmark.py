@@ -1,4 +1,7 @@
-"""Speed and memory of several models, each in a process of its own, timed in turn; a winner only where the interval says so."""
+"""Speed and memory of several models, each in a process of its own, timed in turn.
+
+A winner only where the interval says so.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,15 @@ from affineur.errors import ParameterError
 from affineur.measure.speed import SAME, Ratio, median_ratio
 from affineur.progress import report
 
-#: Rounds of the figures a winner is declared on. 15 leave out two on each side at 99 %; 8 are the fewest that tell.
+#: Rounds of the figures a winner is declared on. 15 leave out two on each side at 99 %; 8 are the fewest that
+#: tell.
 ROUNDS = 15
 CONFIDENCE = 0.99
 _SIDE_ROUNDS = 5  # of the fixed batch sizes, which show the shape and decide nothing
 _PASS_SECONDS = 0.7  # aim of one pass of the slowest model
 _FEWEST, _MOST = 16, 512  # sentences in one pass
-#: Sentences below which nobody's batches are what they are on a corpus, for models that tag so many in so many seconds.
+#: Sentences below which nobody's batches are what they are on a corpus, for models that tag so many in so
+#: many seconds.
 _ENOUGH, _LONGEST_PASS = 64, 5.0
 _BLOCK = (8, 40)  # sentences in one round of single-sentence latency
 #: Single calls that a 99th percentile needs: it then rests on the ten slowest, and not on two or three.
@@ -78,8 +83,10 @@ class Birth:
 
     Args:
         start_seconds: From starting the process to a loaded model, imports included.
-        load_seconds: Loading the model itself, its libraries imported before, while nothing else is at work; of several births, the median.
-        peak_rss_bytes: Peak resident memory after tagging up to 128 sentences its own way, or ``None`` where the system does not tell.
+        load_seconds: Loading the model itself, its libraries imported before, while nothing else is at work;
+            of several births, the median.
+        peak_rss_bytes: Peak resident memory after tagging up to 128 sentences its own way, or ``None`` where
+            the system does not tell.
         threads: Threads its engine uses.
         cold: Whether the model's files were read from the disk, and not from the system's cache.
     """
@@ -133,7 +140,8 @@ class Measured:
         p99_ms: 99th percentile.
         latency: Ratio of the first model's latency to this one's.
         timings: Speeds, the model's own batching first.
-        spread: Interquartile range of the rounds of its own batching ÷ their median: how steady the machine was.
+        spread: Interquartile range of the rounds of its own batching ÷ their median: how steady the machine
+            was.
     """
 
     model: str
@@ -174,14 +182,19 @@ class Benchmark:
     machine: dict[str, Any]
 
     def verdicts(self) -> list[str]:
-        """Say of each model but the first what its speed is against it; no winner where the interval does not tell."""
+        """Say of each model but the first what its speed is against it.
+
+        No winner where the interval does not tell.
+        """
         first = self.models[0]
         said = []
         for model in self.models[1:]:
             for what, ratio in (("", model.timings[0].ratio), (" for one sentence at a time", model.latency)):
                 said.append(f"{model.model} against {first.model}{what}: {speed_in_words(ratio)}")
         if unsteady := [f"{m.model} {m.spread:.0%}" for m in self.models if m.spread > _NOISY]:
-            said.append(f"this machine was not steady: between rounds of the same work, speed varied by {', '.join(unsteady)} (interquartile)")
+            said.append(
+                f"this machine was not steady: between rounds of the same work, speed varied by {', '.join(unsteady)} (interquartile)"
+            )
         return said
 
     def as_dict(self) -> dict[str, Any]:
@@ -214,9 +227,9 @@ def benchmark(
 ) -> Benchmark:
     """Time models in turn, first to last and then last to first, so that drift and neighbors are fair to all.
 
-    The same model in two processes may differ by a fifth in speed for as long as both live: by where the system put
-    its memory and its threads. So every round ``renew``s the processes, and the interval, over rounds, knows that luck
-    (Kalibera and Jones 2013: repeat at the highest level that varies).
+    The same model in two processes may differ by a fifth in speed for as long as both live: by where the
+    system put its memory and its threads. So every round ``renew``s the processes, and the interval, over
+    rounds, knows that luck (Kalibera and Jones 2013: repeat at the highest level that varies).
 
     Args:
         subjects: The models; ratios are to the first.
@@ -226,7 +239,8 @@ def benchmark(
         rounds: Rounds of the figures a winner is declared on; 8 are the fewest that can tell at 99 %.
         cpus: Processors the models are kept to.
         shapes: Whether batches of fixed sizes are timed too, naive and sorted; no winner is declared on them.
-        renew: Brings every model up afresh, and ready to tag these sentences together or one of them; called before each round but the first.
+        renew: Brings every model up afresh, and ready to tag these sentences together or one of them; called
+            before each round but the first.
 
     Raises:
         ParameterError: If there is no model, no sentence, or no round.
@@ -234,10 +248,15 @@ def benchmark(
     if not subjects or not words or rounds < 1:
         raise ParameterError("a benchmark needs at least one model, one sentence and one round")
     slowest = max(_warm(subject, len(words)) for subject in subjects)
-    chosen = _spread(len(words), max(_FEWEST, min(_MOST, int(_PASS_SECONDS / slowest)), min(_ENOUGH, int(_LONGEST_PASS / slowest))))
+    chosen = _spread(
+        len(words),
+        max(_FEWEST, min(_MOST, int(_PASS_SECONDS / slowest)), min(_ENOUGH, int(_LONGEST_PASS / slowest))),
+    )
     single = max(statistics.median(subject.run(chosen[: _BLOCK[0]], SINGLE)) for subject in subjects)
     count = max(_BLOCK[0], min(_BLOCK[1], int(_PASS_SECONDS / max(single, 1e-6))))
-    seconds: dict[Batching, list[list[list[float]]]] = {batching: [[] for _ in subjects] for batching in (OWN, SINGLE)}
+    seconds: dict[Batching, list[list[list[float]]]] = {
+        batching: [[] for _ in subjects] for batching in (OWN, SINGLE)
+    }
     for turn in range(rounds):
         if turn and renew is not None:
             renew(chosen)
@@ -258,14 +277,28 @@ def benchmark(
         for place, rows in enumerate(speeds):
             speed = statistics.median(rows)
             each_words = sum(words[i] for i in chosen) / len(chosen)
-            timings[place].append(Timing(batching, speed, speed * each_words, median_ratio(rows, speeds[0], CONFIDENCE)))
+            timings[place].append(
+                Timing(batching, speed, speed * each_words, median_ratio(rows, speeds[0], CONFIDENCE))
+            )
     middles = [[statistics.median(part) for part in rows] for rows in alone]
     measured = []
     for place, subject in enumerate(subjects):
         p50, p95, p99 = percentiles([second for part in alone[place] for second in part])
         # Latencies turned around, so that above 1 is faster here too.
         latency = median_ratio([1 / m for m in middles[place]], [1 / m for m in middles[0]], CONFIDENCE)
-        measured.append(Measured(subject.name, subject.facts, subject.birth, p50, p95, p99, latency, tuple(timings[place]), spreads[place]))
+        measured.append(
+            Measured(
+                subject.name,
+                subject.facts,
+                subject.birth,
+                p50,
+                p95,
+                p99,
+                latency,
+                tuple(timings[place]),
+                spreads[place],
+            )
+        )
     return Benchmark(
         tuple(measured),
         data,
@@ -299,12 +332,24 @@ def _spread(many: int, count: int) -> list[int]:
 
 
 def block(many: int, count: int, turn: int) -> list[int]:
-    """Choose ``count`` indices evenly over ``range(many)``, each several times where there are fewer, one further every turn."""
+    """Choose ``count`` indices evenly over ``range(many)``, each several times where there are fewer.
+
+    One further every turn.
+    """
     return [(place * many // count + turn) % many for place in range(count)]
 
 
-def _take_turns(subjects: Sequence[Subject], turn: int, sentences: Sequence[int], batching: Batching, seconds: list[list[list[float]]]) -> None:
-    """Run one piece of work on every subject, first to last or last to first; add the seconds of its calls to each subject's."""
+def _take_turns(
+    subjects: Sequence[Subject],
+    turn: int,
+    sentences: Sequence[int],
+    batching: Batching,
+    seconds: list[list[list[float]]],
+) -> None:
+    """Run one piece of work on every subject, first to last or last to first.
+
+    Add the seconds of its calls to each subject's.
+    """
     order = range(len(subjects)) if turn % 2 == 0 else range(len(subjects) - 1, -1, -1)
     for place in order:
         seconds[place].append(subjects[place].run(sentences, batching))
@@ -325,7 +370,11 @@ def _model_dict(model: Measured) -> dict[str, Any]:
         "latency_ratio": _ratio_dict(model.latency),
         "speed": [
             {
-                "batching": "own" if t.batching.size is None else "sorted" if t.batching.by_length else "naive",
+                "batching": "own"
+                if t.batching.size is None
+                else "sorted"
+                if t.batching.by_length
+                else "naive",
                 "batch_size": t.batching.size,
                 "sentences_per_second": t.sentences_per_second,
                 "words_per_second": t.words_per_second,
@@ -339,7 +388,12 @@ def _model_dict(model: Measured) -> dict[str, Any]:
 
 def _ratio_dict(ratio: Ratio) -> dict[str, Any]:
     """JSON has no infinity: an interval that tells nothing has ``null`` for its upper end."""
-    return {"ratio": ratio.value, "ratio_low": ratio.low, "ratio_high": None if math.isinf(ratio.high) else ratio.high, "winner": ratio.winner()}
+    return {
+        "ratio": ratio.value,
+        "ratio_low": ratio.low,
+        "ratio_high": None if math.isinf(ratio.high) else ratio.high,
+        "winner": ratio.winner(),
+    }
 
 
 def speed_in_words(ratio: Ratio) -> str:

@@ -1,27 +1,30 @@
 """Bootstrap intervals for F1 and for paired differences of F1, over sentences or documents.
 
-Expanded percentile intervals after Hesterberg 2015 (What Teachers Should Know about the Bootstrap, The American
-Statistician 69: 371-386). The plain percentile interval (Efron and Tibshirani 1993) takes the spread of the sample for
-that of the population, which is too narrow where few sentences decide, so the normal quantiles behind the percentiles
-give way to Student's. Hesterberg takes n - 1 degrees of freedom, right where all units weigh alike; most sentences weigh
-nothing here (no mention; nothing that two models did differently), so the degrees are what Satterthwaite 1946 (Biometrics
-Bulletin 2: 110-114) takes from the variance of an estimated variance, about twice the number of sentences that count.
-BCa (Efron 1987) was tried: it straightens the tails of one F1, but the intervals of paired differences, too narrow
-already, it makes narrower still. ``benchmarks/intervals.py`` prints how often the truth is inside, and how often a loss
-larger than a margin is taken for a smaller one.
+Expanded percentile intervals after Hesterberg 2015 (What Teachers Should Know about the Bootstrap, The
+American Statistician 69: 371-386). The plain percentile interval (Efron and Tibshirani 1993) takes the spread
+of the sample for that of the population, which is too narrow where few sentences decide, so the normal
+quantiles behind the percentiles give way to Student's. Hesterberg takes n - 1 degrees of freedom, right where
+all units weigh alike; most sentences weigh nothing here (no mention; nothing that two models did
+differently), so the degrees are what Satterthwaite 1946 (Biometrics Bulletin 2: 110-114) takes from the
+variance of an estimated variance, about twice the number of sentences that count. BCa (Efron 1987) was tried:
+it straightens the tails of one F1, but the intervals of paired differences, too narrow already, it makes
+narrower still. ``benchmarks/intervals.py`` prints how often the truth is inside, and how often a loss larger
+than a margin is taken for a smaller one.
 
-What no unit shows, no resampling finds: of ten perfect sentences every draw is perfect. Yet n units of one kind leave
-room for a share of 1 - tail^(1/n) of another, about 3.7/n for a 95 % interval: the exact binomial bound of Clopper and
-Pearson 1934 (Biometrika 26: 404-413; 3/n where only one end counts, Hanley and Lippman-Hand 1983, JAMA 249: 1743-1745).
-At worst a model finds nothing there. So where no unit has an error (or none is worse than the baseline's; at the other
-end, none better) the interval reaches as far as that share can pull F1, and also where it is a single one: that shows no
-spread, so not how bad the next may be. From two on the expanded percentiles are about as wide as the exact bounds.
+What no unit shows, no resampling finds: of ten perfect sentences every draw is perfect. Yet n units of one
+kind leave room for a share of 1 - tail^(1/n) of another, about 3.7/n for a 95 % interval: the exact binomial
+bound of Clopper and Pearson 1934 (Biometrika 26: 404-413; 3/n where only one end counts, Hanley and
+Lippman-Hand 1983, JAMA 249: 1743-1745). At worst a model finds nothing there. So where no unit has an error
+(or none is worse than the baseline's; at the other end, none better) the interval reaches as far as that
+share can pull F1, and also where it is a single one: that shows no spread, so not how bad the next may be.
+From two on the expanded percentiles are about as wide as the exact bounds.
 
 The p-value inverts the interval: it is the level at which the interval's end is at zero. Both tell one story.
 
-Two exact ways of drawing n of n units with replacement, the cheaper of which is taken. Units with equal counts are
-interchangeable, so a draw is one multinomial over the *distinct* rows of counts; where most rows are distinct, units are
-drawn by number. Either way several counts are packed into one 64-bit integer and added up together.
+Two exact ways of drawing n of n units with replacement, the cheaper of which is taken. Units with equal
+counts are interchangeable, so a draw is one multinomial over the *distinct* rows of counts; where most rows
+are distinct, units are drawn by number. Either way several counts are packed into one 64-bit integer and
+added up together.
 """
 
 from __future__ import annotations
@@ -59,7 +62,10 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A paired difference of F1, its interval (``low <= value <= high``) and the two-sided p-value of no difference."""
+    """A paired difference of F1.
+
+    Its interval (``low <= value <= high``) and the two-sided p-value of no difference.
+    """
 
     value: float
     low: float
@@ -69,10 +75,10 @@ class Difference:
     def not_worse_than(self, margin: float) -> bool:
         """Say whether the data rule out a loss larger than a margin: non-inferiority.
 
-        That is, whether the whole interval lies at or above ``-margin`` (Wellek 2010, Testing Statistical Hypotheses of
-        Equivalence and Noninferiority; ICH E9 1998, section 3.3.2). Only the lower end is looked at and the
-        interval has two, so a 95 % interval makes the claim with 97.5 % confidence. A large p-value makes no such
-        claim: it may only mean too few sentences.
+        That is, whether the whole interval lies at or above ``-margin`` (Wellek 2010, Testing Statistical
+        Hypotheses of Equivalence and Noninferiority; ICH E9 1998, section 3.3.2). Only the lower end is
+        looked at and the interval has two, so a 95 % interval makes the claim with 97.5 % confidence. A large
+        p-value makes no such claim: it may only mean too few sentences.
 
         Args:
             margin: F1 that may be lost, as a fraction: 0.01 is one point.
@@ -88,7 +94,8 @@ class Difference:
 def f1_interval(counts: IntArray, confidence: float = 0.95, draws: int = DRAWS, seed: int = 0) -> Interval:
     """Estimate F1 with its interval.
 
-    Ten perfect sentences have the interval [0.69, 1]; data without a gold mention, on which F1 counts as 0, show nothing: [0, 1].
+    Ten perfect sentences have the interval [0.69, 1]; data without a gold mention, on which F1 counts as 0,
+    show nothing: [0, 1].
 
     Args:
         counts: Shape ``(units, 3)``: true positives, predicted and gold of each sentence or document.
@@ -104,15 +111,21 @@ def f1_interval(counts: IntArray, confidence: float = 0.95, draws: int = DRAWS, 
     drawn = _f1(_resample(columns, draws, seed))
     low, high = _expanded(drawn, confidence, len(columns), _freedom(_influence(columns)))
     trials = _trials(counts)
-    bad, good = _unseen(_errors(columns) > 0, trials, confidence), _unseen(columns[:, 0] > 0, trials, confidence)
+    bad, good = (
+        _unseen(_errors(columns) > 0, trials, confidence),
+        _unseen(columns[:, 0] > 0, trials, confidence),
+    )
     return Interval(value, min(low, value - bad * value), max(high, value + good * (1 - value)))
 
 
-def f1_difference(counts: IntArray, baseline: IntArray, confidence: float = 0.95, draws: int = DRAWS, seed: int = 0) -> Difference:
+def f1_difference(
+    counts: IntArray, baseline: IntArray, confidence: float = 0.95, draws: int = DRAWS, seed: int = 0
+) -> Difference:
     """Estimate F1 minus the baseline's F1 over the same units.
 
-    ``f1_difference(a, b)`` is exactly minus ``f1_difference(b, a)``. Two models that differ on none of ten sentences have
-    the interval [-0.31, 0.31] and a p-value of 1; below ``FEWEST`` units the p-value is 1 whatever the interval.
+    ``f1_difference(a, b)`` is exactly minus ``f1_difference(b, a)``. Two models that differ on none of ten
+    sentences have the interval [-0.31, 0.31] and a p-value of 1; below ``FEWEST`` units the p-value is 1
+    whatever the interval.
 
     Args:
         counts: Shape ``(units, 3)``: true positives, predicted and gold of each sentence or document.
@@ -122,7 +135,8 @@ def f1_difference(counts: IntArray, baseline: IntArray, confidence: float = 0.95
         seed: Seed of the draws; the order of the units does not matter.
 
     Raises:
-        ValueError: If the two do not have the same number of units, or the confidence is not at least 0 and below 1.
+        ValueError: If the two do not have the same number of units, or the confidence is not at least 0 and
+            below 1.
     """
     if counts.shape != baseline.shape:
         raise ValueError(f"paired scores need the same sentences, got {len(counts)} and {len(baseline)}")
@@ -140,8 +154,12 @@ def f1_difference(counts: IntArray, baseline: IntArray, confidence: float = 0.95
     trials, more = _trials(counts), _errors(ours) - _errors(theirs)
     worse, better = _unseen(more > 0, trials, confidence), _unseen(more < 0, trials, confidence)
     if worse:
-        p_value = max(p_value, min(1.0, 2 * (1 + value) ** -trials))  # the level at which the lower end is at zero
-    return Difference(value, min(low, value - worse * (value + 1)), max(high, value + better * (1 - value)), p_value)
+        p_value = max(
+            p_value, min(1.0, 2 * (1 + value) ** -trials)
+        )  # the level at which the lower end is at zero
+    return Difference(
+        value, min(low, value - worse * (value + 1)), max(high, value + better * (1 - value)), p_value
+    )
 
 
 def by_document(counts: IntArray, documents: npt.NDArray[np.int64]) -> IntArray:
@@ -156,7 +174,10 @@ def by_document(counts: IntArray, documents: npt.NDArray[np.int64]) -> IntArray:
 
 
 def _columns(counts: IntArray) -> IntArray:
-    """Keep what F1 needs: ``(units, 3)`` becomes ``(units, 2)``, true positives and predicted + gold. Fewer rows are distinct."""
+    """Keep what F1 needs: ``(units, 3)`` becomes ``(units, 2)``, true positives and predicted + gold.
+
+    Fewer rows are distinct.
+    """
     return np.stack([counts[:, 0], counts[:, 1] + counts[:, 2]], axis=1).astype(np.int64)
 
 
@@ -167,7 +188,10 @@ def _f1(sums: IntArray) -> FloatArray:
 
 
 def _influence(columns: IntArray) -> FloatArray:
-    """By how much each unit pulls F1 away from its value: the infinitesimal jackknife (Efron 1982), shape ``(units,)``."""
+    """By how much each unit pulls F1 away from its value.
+
+    The infinitesimal jackknife (Efron 1982), shape ``(units,)``.
+    """
     found, both = columns.sum(axis=0)
     return cast(FloatArray, (2.0 * columns[:, 0] - 2.0 * found / max(both, 1) * columns[:, 1]) / max(both, 1))
 
@@ -176,17 +200,26 @@ def _influence(columns: IntArray) -> FloatArray:
 
 
 def _errors(columns: IntArray) -> IntArray:
-    """Count mentions missed and mentions invented: F1 is 1 minus their share of predicted + gold. Shape ``(units,)``."""
+    """Count mentions missed and mentions invented: F1 is 1 minus their share of predicted + gold.
+
+    Shape ``(units,)``.
+    """
     return cast(IntArray, columns[:, 1] - 2 * columns[:, 0])
 
 
 def _trials(counts: IntArray) -> int:
-    """Count what can show something: units with a gold mention. A type may be in few; sentences of one document are not independent."""
+    """Count what can show something: units with a gold mention.
+
+    A type may be in few; sentences of one document are not independent.
+    """
     return int(np.count_nonzero(counts[:, 2]))
 
 
 def _unseen(seen: npt.NDArray[np.bool_], trials: int, confidence: float) -> float:
-    """Bound the share of a kind of unit that is seen at most once: Clopper and Pearson 1934 for none, half the error at either end."""
+    """Bound the share of a kind of unit that is seen at most once.
+
+    Clopper and Pearson 1934 for none, half the error at either end.
+    """
     if trials and np.count_nonzero(seen) >= _SPREAD:
         return 0.0
     return -expm1(log((1 - confidence) / 2) / trials) if trials else 1.0
@@ -200,13 +233,16 @@ def _freedom(influence: FloatArray) -> float:
     most = max(1, len(influence) - 1)
     squares = influence**2
     total = float(squares.sum())
-    # The spread of the squares is the variance of their sum. It is 0 where all units weigh alike or none weighs anything.
+    # The spread of the squares is the variance of their sum. It is 0 where all units weigh alike or none
+    # weighs anything.
     spread = float(np.square(squares - total / max(1, len(squares))).sum())
     return min(most, 2 * total**2 / spread) if spread > 0 else most
 
 
 def _to_student(normal: float, freedom: float) -> float:
-    """Turn a quantile of the normal distribution into Student's: Wallace 1959, Annals of Mathematical Statistics 30: 1121.
+    """Turn a quantile of the normal distribution into Student's.
+
+    Wallace 1959, Annals of Mathematical Statistics 30: 1121.
 
     For a 95 % interval it is 0.5 % too wide at 4 degrees of freedom, 4 % at 2, and closer above.
     """
@@ -219,18 +255,25 @@ def _from_student(student: float, freedom: float) -> float:
 
 
 def _expanded(drawn: FloatArray, confidence: float, units: int, freedom: float) -> tuple[float, float]:
-    """Cut the tails of the draws where Student's quantile, for the variance's own bias n ÷ (n - 1) enlarged, says."""
+    """Cut the tails of the draws where Student's quantile, for the variance's own bias n ÷ (n - 1) enlarged.
+
+    Says.
+    """
     if not 0 <= confidence < 1:
         raise ValueError(f"a confidence is at least 0 and below 1, got {confidence}")
     wide = _to_student(_NORMAL.inv_cdf((1 + confidence) / 2), freedom) * sqrt(units / max(1, units - 1))
-    # The (draws + 1)·tail-th smallest (Davison and Hinkley 1997, section 2.4): with no interpolation the p-value is the exact inverse.
+    # The (draws + 1)·tail-th smallest (Davison and Hinkley 1997, section 2.4): with no interpolation the
+    # p-value is the exact inverse.
     place = max(1, int(_NORMAL.cdf(-wide) * (len(drawn) + 1)))
     ordered = np.sort(drawn)
     return float(ordered[place - 1]), float(ordered[-place])
 
 
 def _p_value(differences: FloatArray, units: int, freedom: float) -> float:
-    """At which level the interval of a positive difference ends at zero. Never 0: it is the draws that are finite."""
+    """At which level the interval of a positive difference ends at zero.
+
+    Never 0: it is the draws that are finite.
+    """
     tail = (np.count_nonzero(differences <= 0) + 1) / (len(differences) + 1)
     if tail >= 0.5:
         return 1.0

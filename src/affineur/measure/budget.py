@@ -27,7 +27,8 @@ class Point:
         drop_low: Lower end of the paired interval.
         drop_high: Upper end: what may have been lost.
         p_value: Of no difference to the baseline.
-        inside: Whether the interval, not only the point, is inside the budget, and enough sentences stand behind it.
+        inside: Whether the interval, not only the point, is inside the budget, and enough sentences stand
+            behind it.
     """
 
     method: str
@@ -69,17 +70,32 @@ class Budget:
         if self.min_f1 is None and self.max_drop is None:
             raise ParameterError("a budget needs --min-f1 (such as 0.845) or --max-drop (such as 0.01)")
         if self.min_f1 is not None and not 0 < self.min_f1 < 1:
-            raise ParameterError(f"--min-f1 {self.min_f1:g} is outside (0, 1): F1 is a fraction here, for example 0.845")
+            raise ParameterError(
+                f"--min-f1 {self.min_f1:g} is outside (0, 1): F1 is a fraction here, for example 0.845"
+            )
         if self.max_drop is not None and not 0 <= self.max_drop < 1:
-            raise ParameterError(f"--max-drop {self.max_drop:g} is outside [0, 1): it is a fraction, 0.01 is one point of F1")
+            raise ParameterError(
+                f"--max-drop {self.max_drop:g} is outside [0, 1): it is a fraction, 0.01 is one point of F1"
+            )
         if not 0.5 <= self.confidence < 1:
-            raise ParameterError(f"--confidence {self.confidence:g} is outside [0.5, 1), expected for example 0.95")
+            raise ParameterError(
+                f"--confidence {self.confidence:g} is outside [0.5, 1), expected for example 0.95"
+            )
 
-    def point(self, evaluation: Evaluation, baseline: Evaluation, method: str, asked: float, sparsity: float, recovered: bool = False) -> Point:
+    def point(
+        self,
+        evaluation: Evaluation,
+        baseline: Evaluation,
+        method: str,
+        asked: float,
+        sparsity: float,
+        recovered: bool = False,
+    ) -> Point:
         """Judge one model.
 
-        On fewer than :data:`~affineur.measure.bootstrap.FEWEST` sentences no point is inside. Nor is a model without any
-        loss where the sentences leave room for more than the budget: about 370 with a mention show a drop of at most a point.
+        On fewer than :data:`~affineur.measure.bootstrap.FEWEST` sentences no point is inside. Nor is a model
+        without any loss where the sentences leave room for more than the budget: about 370 with a mention
+        show a drop of at most a point.
 
         Args:
             evaluation: Its scores.
@@ -91,14 +107,31 @@ class Budget:
         """
         interval = evaluation.interval(confidence=self.confidence)
         difference = evaluation.minus(baseline, confidence=self.confidence)
-        kept = (self.min_f1 is None or interval.low >= self.min_f1) and (self.max_drop is None or -difference.low <= self.max_drop)
+        kept = (self.min_f1 is None or interval.low >= self.min_f1) and (
+            self.max_drop is None or -difference.low <= self.max_drop
+        )
         inside = kept and evaluation.sentences >= FEWEST
         drop, low, high = 0.0 - difference.value, 0.0 - difference.high, 0.0 - difference.low
-        return Point(method, asked, sparsity, recovered, interval.value, interval.low, interval.high, drop, low, high, difference.p_value, inside)
+        return Point(
+            method,
+            asked,
+            sparsity,
+            recovered,
+            interval.value,
+            interval.low,
+            interval.high,
+            drop,
+            low,
+            high,
+            difference.p_value,
+            inside,
+        )
 
     def allows(self, point: Point) -> bool:
         """Say whether the estimate itself, whatever its interval, is inside the budget."""
-        return (self.min_f1 is None or point.f1 >= self.min_f1) and (self.max_drop is None or point.drop <= self.max_drop)
+        return (self.min_f1 is None or point.f1 >= self.min_f1) and (
+            self.max_drop is None or point.drop <= self.max_drop
+        )
 
     def __str__(self) -> str:
         """Say the budget in words."""

@@ -1,4 +1,7 @@
-"""The guide's table (§8), measured: F1 with interval, accuracy, size, speed and memory of several models together."""
+"""The guide's table (§8), measured.
+
+F1 with interval, accuracy, size, speed and memory of several models together.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,10 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class TypeRow:
-    """One type's scores of one model. ``drop`` is the baseline's F1 minus this one's, paired over the same sentences."""
+    """One type's scores of one model.
+
+    ``drop`` is the baseline's F1 minus this one's, paired over the same sentences.
+    """
 
     f1: float
     f1_low: float
@@ -73,11 +79,13 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the table. Differences are to the first row, paired over the same sentences; speedup likewise.
+    """One row of the table.
 
-    ``speedup_low`` and ``speedup_high`` are the ends of its 99 % interval: 0 and ``None`` where there were too few rounds.
-    ``verdict`` says in plain words what the interval of the difference allows to say. ``step`` is the difference to the
-    row above, from the third row on.
+    Differences are to the first row, paired over the same sentences; speedup likewise.
+
+    ``speedup_low`` and ``speedup_high`` are the ends of its 99 % interval: 0 and ``None`` where there were
+    too few rounds. ``verdict`` says in plain words what the interval of the difference allows to say.
+    ``step`` is the difference to the row above, from the third row on.
     """
 
     model: str
@@ -107,7 +115,9 @@ class Row:
     @property
     def speed(self) -> Ratio:
         """The speedup as a ratio with its interval, which says whether there is a winner."""
-        return Ratio(self.speedup, self.speedup_low, math.inf if self.speedup_high is None else self.speedup_high)
+        return Ratio(
+            self.speedup, self.speedup_low, math.inf if self.speedup_high is None else self.speedup_high
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +181,8 @@ def compare(
 ) -> Comparison:
     """Measure models on the same sentences; the first is the baseline.
 
-    All models are scored in one scheme, the coarsest of theirs and the data's, and on the types all of them know.
+    All models are scored in one scheme, the coarsest of theirs and the data's, and on the types all of them
+    know.
 
     Args:
         candidates: The models.
@@ -194,7 +205,9 @@ def compare(
     evaluations = []
     for candidate in candidates:
         report(f"scoring {candidate.name}")
-        evaluations.append(scored(candidate, types, scheme) if scored else evaluate(candidate.tagger, corpus, types, scheme))
+        evaluations.append(
+            scored(candidate, types, scheme) if scored else evaluate(candidate.tagger, corpus, types, scheme)
+        )
     sentences = [s.words for s in corpus.spread(_SPEED_SENTENCES)]
     speeds = throughput([c.tagger for c in candidates], sentences, rounds)
     first = evaluations[0]
@@ -220,7 +233,9 @@ def compare(
                 peak_rss_bytes=peak_rss(candidate.name) if peak_rss else None,
                 **_drop(difference),
                 verdict="" if place == 0 else _verdict(candidate.name, names[0], evaluation, first, margin),
-                step=Step(names[place - 1], **_drop(evaluation.minus(evaluations[place - 1]))) if place > 1 else None,
+                step=Step(names[place - 1], **_drop(evaluation.minus(evaluations[place - 1])))
+                if place > 1
+                else None,
                 parameters=candidate.parameters,
                 per_type={kind: _type_row(evaluation, first, kind) for kind in evaluation.types},
             )
@@ -249,7 +264,11 @@ def _against(evaluation: Evaluation, first: Evaluation, kind: str | None = None)
 def _verdict(model: str, baseline: str, evaluation: Evaluation, first: Evaluation, margin: float) -> str:
     if evaluation.sentences < FEWEST:
         return f"nothing can be said of {model} against {baseline}: an interval needs at least {FEWEST} sentences"
-    same = "; on each of these sentences they score the same" if np.array_equal(evaluation.counts, first.counts) else ""
+    same = (
+        "; on each of these sentences they score the same"
+        if np.array_equal(evaluation.counts, first.counts)
+        else ""
+    )
     return in_words(model, baseline, evaluation.minus(first), margin) + same
 
 
@@ -273,14 +292,21 @@ def in_words(model: str, baseline: str, difference: Difference, margin: float = 
     return f"{model} cannot be told from {baseline}, nor shown to lose less than {ready}: up to {-low:.2f} are possible (95 %)"
 
 
-def _shared_types(candidates: Sequence[Candidate], corpus: Corpus, types: Sequence[str] | None) -> tuple[Sequence[str] | None, tuple[str, ...]]:
-    """Choose the types every model knows, and say which are left out; what only the data knows stays an error of scoring."""
+def _shared_types(
+    candidates: Sequence[Candidate], corpus: Corpus, types: Sequence[str] | None
+) -> tuple[Sequence[str] | None, tuple[str, ...]]:
+    """Choose the types every model knows, and say which are left out.
+
+    What only the data knows stays an error of scoring.
+    """
     known = [set(model_types(c.tagger)) for c in candidates]
     shared, some = set.intersection(*known), set.union(*known)
     if types is not None or shared == some:
         return types, ()
     if not shared:
-        whose = "; ".join(f"{c.name} knows {', '.join(sorted(k))}" for c, k in zip(candidates, known, strict=True))
+        whose = "; ".join(
+            f"{c.name} knows {', '.join(sorted(k))}" for c, k in zip(candidates, known, strict=True)
+        )
         raise ParameterError(f"these models share no type: {whose}")
     return sorted(shared | (set(corpus.types) - some)), tuple(sorted(some - shared))
 
@@ -288,15 +314,30 @@ def _shared_types(candidates: Sequence[Candidate], corpus: Corpus, types: Sequen
 def _type_row(evaluation: Evaluation, baseline: Evaluation, kind: str) -> TypeRow:
     counts, interval = evaluation.of_type(kind), evaluation.interval(kind)
     return TypeRow(
-        counts.f1, interval.low, interval.high, counts.precision, counts.recall, counts.gold, **_drop(_against(evaluation, baseline, kind))
+        counts.f1,
+        interval.low,
+        interval.high,
+        counts.precision,
+        counts.recall,
+        counts.gold,
+        **_drop(_against(evaluation, baseline, kind)),
     )
 
 
 def _speedup(ratio: Ratio) -> dict[str, Any]:
     """JSON has no infinity: an interval that tells nothing has no upper end."""
-    return {"speedup": ratio.value, "speedup_low": ratio.low, "speedup_high": None if math.isinf(ratio.high) else ratio.high}
+    return {
+        "speedup": ratio.value,
+        "speedup_low": ratio.low,
+        "speedup_high": None if math.isinf(ratio.high) else ratio.high,
+    }
 
 
 def _drop(difference: Difference) -> dict[str, float]:
     """Turn a difference around: a drop is positive where F1 was lost."""
-    return {"drop": 0.0 - difference.value, "drop_low": 0.0 - difference.high, "drop_high": 0.0 - difference.low, "p_value": difference.p_value}
+    return {
+        "drop": 0.0 - difference.value,
+        "drop_low": 0.0 - difference.high,
+        "drop_high": 0.0 - difference.low,
+        "p_value": difference.p_value,
+    }

@@ -1,4 +1,7 @@
-"""What a gate's figures rest on, so that a file found months later can be told from another, and be measured again."""
+"""What a gate's figures rest on.
+
+That a file found months later can be told from another, and be measured again.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,9 @@ class Conditions:
     def __str__(self) -> str:
         """Say it in one line."""
         digests = {"data": self.data_digest, "model": self.model_digest, "baseline": self.baseline_digest}
-        shown = ", ".join(f"{what} {_SHA256.sub(_SHORT, digest)}" for what, digest in digests.items() if digest)
+        shown = ", ".join(
+            f"{what} {_SHA256.sub(_SHORT, digest)}" for what, digest in digests.items() if digest
+        )
         calls = "" if self.calls is None else f", {counted(self.calls, 'call')} one by one"
         where = self.machine["description"]
         return f"{counted(self.sentences, 'sentence')}{calls}; intervals at {self.confidence * 100:g} %; {shown}; {self.date}; {where}"

@@ -29,7 +29,9 @@ class Counts:
 
     def __add__(self, other: Counts) -> Counts:
         """Add two counts."""
-        return Counts(self.true_positive + other.true_positive, self.predicted + other.predicted, self.gold + other.gold)
+        return Counts(
+            self.true_positive + other.true_positive, self.predicted + other.predicted, self.gold + other.gold
+        )
 
     @property
     def precision(self) -> float:

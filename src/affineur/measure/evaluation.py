@@ -91,12 +91,18 @@ class Evaluation:
             ParameterError: If the two were not scored on the same sentences and types, in the same scheme.
         """
         if self.data_digest != baseline.data_digest:
-            raise ParameterError(f"{self.corpus} and {baseline.corpus} are not the same sentences, so they cannot be paired")
+            raise ParameterError(
+                f"{self.corpus} and {baseline.corpus} are not the same sentences, so they cannot be paired"
+            )
         if self.types != baseline.types:
             ours, theirs = ", ".join(self.types), ", ".join(baseline.types)
-            raise ParameterError(f"one model was scored on {ours}, the other on {theirs}; restrict both to what they share with --types")
+            raise ParameterError(
+                f"one model was scored on {ours}, the other on {theirs}; restrict both to what they share with --types"
+            )
         if self.scheme is not baseline.scheme:
-            raise ParameterError(f"one model was scored in {self.scheme}, the other in {baseline.scheme}, so they cannot be paired")
+            raise ParameterError(
+                f"one model was scored in {self.scheme}, the other in {baseline.scheme}, so they cannot be paired"
+            )
         return f1_difference(self._units(kind), baseline._units(kind), confidence)
 
     def _sentences(self, kind: str | None) -> IntArray:
@@ -104,7 +110,11 @@ class Evaluation:
 
     def _units(self, kind: str | None) -> IntArray:
         counts = self._sentences(kind)
-        return by_document(counts, self.documents) if self.documents is not None and self._by_document else counts
+        return (
+            by_document(counts, self.documents)
+            if self.documents is not None and self._by_document
+            else counts
+        )
 
     @property
     def bootstrap_over(self) -> str:
@@ -154,7 +164,10 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A sentence with gold and predicted tags side by side, both in the scheme they are compared in and of the types scored."""
+    """A sentence with gold and predicted tags side by side.
+
+    Both in the scheme they are compared in and of the types scored.
+    """
 
     sentence: Sentence
     gold: list[str]
@@ -162,17 +175,20 @@ class Judged:
     repaired: int
 
 
-def evaluate(tagger: Tagger, corpus: Corpus, types: Sequence[str] | None = None, scheme: Scheme | None = None) -> Evaluation:
+def evaluate(
+    tagger: Tagger, corpus: Corpus, types: Sequence[str] | None = None, scheme: Scheme | None = None
+) -> Evaluation:
     """Score a tagger on labelled sentences.
 
-    Model and data may use different schemes: both sides are projected to the coarser one. Only predictions are
-    repaired. Memory holds one chunk of sentences and three integers a type and sentence.
+    Model and data may use different schemes: both sides are projected to the coarser one. Only predictions
+    are repaired. Memory holds one chunk of sentences and three integers a type and sentence.
 
     Args:
         tagger: The model.
         corpus: The gold data.
         types: Types to score, on both sides; ``None`` scores every type the model or the data knows.
-        scheme: A scheme coarser still, so that several models are compared in one; ``None`` for the coarser of the two.
+        scheme: A scheme coarser still, so that several models are compared in one; ``None`` for the coarser
+            of the two.
 
     Raises:
         DataError: If the data has types the model does not know.
@@ -187,7 +203,9 @@ def evaluate(tagger: Tagger, corpus: Corpus, types: Sequence[str] | None = None,
         gold, predicted, sentence = judged.gold, judged.predicted, judged.sentence
         counts.append(count_sentence(to_mentions(gold, scheme), to_mentions(predicted, scheme), scored))
         if scheme is Scheme.IO:
-            merged += merged_by_io([mention for mention in to_mentions(sentence.tags, corpus.scheme) if mention.type in scored])
+            merged += merged_by_io(
+                [mention for mention in to_mentions(sentence.tags, corpus.scheme) if mention.type in scored]
+            )
         repaired += judged.repaired
         words += len(gold)
         right += sum(a == b for a, b in zip(gold, predicted, strict=True))
@@ -224,7 +242,9 @@ def judge(tagger: Tagger, corpus: Corpus, types: Sequence[str], scheme: Scheme) 
                 raise ValueError(f"the tagger gave {len(raw)} tags for {len(sentence.words)} words")
             valid, changed = repair([model_tags.get(tag) or with_prefix(tag) for tag in raw], model_scheme)
             predicted = _restrict(project(valid, model_scheme, scheme), types)
-            yield Judged(sentence, _restrict(project(sentence.tags, corpus.scheme, scheme), types), predicted, changed)
+            yield Judged(
+                sentence, _restrict(project(sentence.tags, corpus.scheme, scheme), types), predicted, changed
+            )
         done += len(chunk)
         report("scoring sentences", done, len(corpus))
 
@@ -240,7 +260,9 @@ def common_scheme(taggers: Sequence[Tagger], corpus: Corpus, at_most: Scheme | N
     return reduce(coarser, [*schemes, *([at_most] if at_most else [])], corpus.scheme)
 
 
-def scored_types(known_to_model: Sequence[str], corpus: Corpus, types: Sequence[str] | None) -> tuple[str, ...]:
+def scored_types(
+    known_to_model: Sequence[str], corpus: Corpus, types: Sequence[str] | None
+) -> tuple[str, ...]:
     """Decide which types are scored.
 
     Raises:

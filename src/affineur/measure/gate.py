@@ -1,4 +1,7 @@
-"""The deployment checklist (guide §6) as a gate: what was measured against the bars, and which bar was missed."""
+"""The deployment checklist (guide §6) as a gate.
+
+What was measured against the bars, and which bar was missed.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,8 @@ from affineur.measure.conditions import Conditions
 from affineur.measure.evaluation import Evaluation
 from affineur.measure.tables import markdown_table
 
-# A share is a ratio of integers, a drop the difference of two: what floating point adds to a limit reached exactly.
+# A share is a ratio of integers, a drop the difference of two: what floating point adds to a limit reached
+# exactly.
 _ROUNDING = 1e-12
 _NONE = "–"  # shown where there is no figure
 
@@ -109,11 +113,17 @@ class Gate:
         """Say in one line how many bars were reached, and which were not."""
         missed = [plain(verdict.bar) for verdict in self.verdicts if not verdict.passed]
         many = len(self.verdicts)
-        return f"missed: {len(missed)} of {counted(many, 'bar')} ({', '.join(missed)})" if missed else f"passed: {many} of {counted(many, 'bar')}"
+        return (
+            f"missed: {len(missed)} of {counted(many, 'bar')} ({', '.join(missed)})"
+            if missed
+            else f"passed: {many} of {counted(many, 'bar')}"
+        )
 
 
 def judge(bars: Bars, measures: Measures, model: str, data: str, baseline: str | None = None) -> Gate:
-    """Hold what was measured against the bars. A limit reached exactly is reached; what was not measured is missed.
+    """Hold what was measured against the bars.
+
+    A limit reached exactly is reached; what was not measured is missed.
 
     Args:
         bars: The bars.
@@ -137,17 +147,30 @@ def judge(bars: Bars, measures: Measures, model: str, data: str, baseline: str |
 
 
 def judge_bar(name: str, limit: float, measured: float | None, detail: str = "") -> Verdict:
-    """Hold one figure against one bar: a limit reached exactly is reached; what was not measured, or is no number, is missed."""
+    """Hold one figure against one bar: a limit reached exactly is reached.
+
+    What was not measured, or is no number, is missed.
+    """
     if measured is not None and not math.isfinite(measured):
         measured, detail = None, "the figure is not a number"
-    slack = _ROUNDING if unit_of(name).most == 1 else 0.0  # shares only: bytes are integers, and nothing is subtracted from a clock
-    reached = measured is not None and (measured >= limit - slack if name.startswith("min_") else measured <= limit + slack)
+    slack = (
+        _ROUNDING if unit_of(name).most == 1 else 0.0
+    )  # shares only: bytes are integers, and nothing is subtracted from a clock
+    reached = measured is not None and (
+        measured >= limit - slack if name.startswith("min_") else measured <= limit + slack
+    )
     return Verdict(name, limit, measured, reached, detail)
 
 
 def gate_cells(gate: Gate) -> list[list[str]]:
-    """Return rows ``pass or MISS, bar, measured, comparator, limit, detail``, one a bar, free of line breaks and control characters."""
-    return [["pass" if one.passed else "MISS", plain(one.bar), *_figures(one), plain(one.detail)] for one in gate.verdicts]
+    """Return rows ``pass or MISS, bar, measured, comparator, limit, detail``, one a bar.
+
+    Free of line breaks and control characters.
+    """
+    return [
+        ["pass" if one.passed else "MISS", plain(one.bar), *_figures(one), plain(one.detail)]
+        for one in gate.verdicts
+    ]
 
 
 def gate_lines(gate: Gate) -> list[str]:
@@ -157,23 +180,35 @@ def gate_lines(gate: Gate) -> list[str]:
     against = f", against {plain(gate.baseline)}" if gate.baseline else ""
     lines = [f"{plain(gate.model)} on {plain(gate.data)}{against}"]
     for state, bar, measured, sign, limit, detail in cells:
-        lines.append(f"{state}  {bar:<{wide[1]}}  {measured:>{wide[2]}} {sign} {limit:<{wide[4]}}  {detail}".rstrip())
+        lines.append(
+            f"{state}  {bar:<{wide[1]}}  {measured:>{wide[2]}} {sign} {limit:<{wide[4]}}  {detail}".rstrip()
+        )
     return [*lines, str(gate)]
 
 
 def junit_xml(gate: Gate) -> str:
     """Write the gate as JUnit XML: one test case a bar, a failure with the reason where it was missed."""
     missed = sum(not verdict.passed for verdict in gate.verdicts)
-    counts = {"tests": str(len(gate.verdicts)), "failures": str(missed), "errors": "0", "skipped": "0", "time": "0"}
+    counts = {
+        "tests": str(len(gate.verdicts)),
+        "failures": str(missed),
+        "errors": "0",
+        "skipped": "0",
+        "time": "0",
+    }
     root = ElementTree.Element("testsuites", {"name": "affineur check", **counts})
-    suite = ElementTree.SubElement(root, "testsuite", {"name": f"affineur check {plain(gate.model)}", **counts})
+    suite = ElementTree.SubElement(
+        root, "testsuite", {"name": f"affineur check {plain(gate.model)}", **counts}
+    )
     properties = ElementTree.SubElement(suite, "properties")
     for key, value in (("model", gate.model), ("data", gate.data), ("baseline", gate.baseline)):
         if value is not None:
             ElementTree.SubElement(properties, "property", name=key, value=plain(value))
     for state, bar, measured, sign, limit, detail in gate_cells(gate):
         case = ElementTree.SubElement(suite, "testcase", classname=plain(gate.model), name=bar, time="0")
-        said = f"{bar}: " + (f"not measured, expected {sign} {limit}" if measured == _NONE else f"{measured} {sign} {limit}")
+        said = f"{bar}: " + (
+            f"not measured, expected {sign} {limit}" if measured == _NONE else f"{measured} {sign} {limit}"
+        )
         if state == "MISS":
             ElementTree.SubElement(case, "failure", message=said, type="missed").text = f"{said}; {detail}"
         else:
@@ -185,7 +220,12 @@ def junit_xml(gate: Gate) -> str:
 def summary_markdown(gate: Gate) -> str:
     """Write the gate as GitHub-flavored Markdown, such as a job summary shows."""
     rows = [
-        [_literal(bar), f"**{state}**" if state == "MISS" else state, _literal(f"{measured} {sign} {limit}"), _literal(detail)]
+        [
+            _literal(bar),
+            f"**{state}**" if state == "MISS" else state,
+            _literal(f"{measured} {sign} {limit}"),
+            _literal(detail),
+        ]
         for state, bar, measured, sign, limit, detail in gate_cells(gate)
     ]
     against = f", against {_literal(plain(gate.baseline))}" if gate.baseline else ""
@@ -196,7 +236,9 @@ def summary_markdown(gate: Gate) -> str:
     )
 
 
-def _measured(metric: str, kind: str | None, measures: Measures, confidence: float, baseline: str | None) -> tuple[float | None, str]:
+def _measured(
+    metric: str, kind: str | None, measures: Measures, confidence: float, baseline: str | None
+) -> tuple[float | None, str]:
     """Return the figure of one bar and what stands behind it; ``None`` and the reason where there is none."""
     ours = measures.evaluation
     if metric in SCORES:
@@ -205,7 +247,11 @@ def _measured(metric: str, kind: str | None, measures: Measures, confidence: flo
         if metric == "max_drop":
             return _drop(ours, measures.baseline, kind, confidence, baseline or "the baseline")
         if metric == "min_accuracy":
-            return (ours.accuracy, f"{ours.words_right:,} of {ours.words:,} words in {ours.scheme}") if ours.words else (None, "the data has no word")
+            return (
+                (ours.accuracy, f"{ours.words_right:,} of {ours.words:,} words in {ours.scheme}")
+                if ours.words
+                else (None, "the data has no word")
+            )
         return _f1(ours, kind, confidence, lower_end=metric == "min_f1_low")
     figure: float | None = getattr(measures, metric.partition("_")[2])  # the bar without its min_ or max_
     if figure is not None:
@@ -223,7 +269,11 @@ def _measured(metric: str, kind: str | None, measures: Measures, confidence: flo
 
 def _calls(metric: str, calls: int | None) -> str:
     """Say what a percentile of latency rests on."""
-    few = f"; too few for a 99th percentile, which needs {CALLS:,}" if metric == "max_p99_ms" and calls is not None and calls < CALLS else ""
+    few = (
+        f"; too few for a 99th percentile, which needs {CALLS:,}"
+        if metric == "max_p99_ms" and calls is not None and calls < CALLS
+        else ""
+    )
     return f"{'' if calls is None else counted(calls, 'call') + ', '}one sentence after another, in a fresh process{few}"
 
 
@@ -236,10 +286,16 @@ def _f1(ours: Evaluation, kind: str | None, confidence: float, lower_end: bool) 
         return (None, few) if lower_end else (counts.f1, f"{behind}; {few}")
     interval = ours.interval(kind, confidence)
     ends = f"{_level(confidence)}: {interval.low:.2%} to {interval.high:.2%}"
-    return (interval.low, f"F1 {counts.f1:.2%}, {ends}; {behind}") if lower_end else (counts.f1, f"{ends}; {behind}")
+    return (
+        (interval.low, f"F1 {counts.f1:.2%}, {ends}; {behind}")
+        if lower_end
+        else (counts.f1, f"{ends}; {behind}")
+    )
 
 
-def _drop(ours: Evaluation, theirs: Evaluation | None, kind: str | None, confidence: float, name: str) -> tuple[float | None, str]:
+def _drop(
+    ours: Evaluation, theirs: Evaluation | None, kind: str | None, confidence: float, name: str
+) -> tuple[float | None, str]:
     """Upper end of the paired interval of what was lost, over the types both know."""
     if theirs is None:
         return None, "not measured: no baseline"
@@ -256,7 +312,10 @@ def _drop(ours: Evaluation, theirs: Evaluation | None, kind: str | None, confide
     difference = mine.minus(other, kind, confidence)
     drop, low, high = (0.0 - part for part in (difference.value, difference.high, difference.low))
     left_out = f"; over {', '.join(shared)}" if kind is None and shared != ours.types else ""
-    return high, f"upper end; drop {drop * 100:z.2f} points, {_level(confidence)}: {low * 100:z.2f} to {high * 100:z.2f}, in {mine.scheme}{left_out}"
+    return (
+        high,
+        f"upper end; drop {drop * 100:z.2f} points, {_level(confidence)}: {low * 100:z.2f} to {high * 100:z.2f}, in {mine.scheme}{left_out}",
+    )
 
 
 def _no_gold(ours: Evaluation, kind: str | None) -> str:
@@ -268,14 +327,20 @@ def _no_gold(ours: Evaluation, kind: str | None) -> str:
 
 def _too_few(ours: Evaluation) -> str:
     """Say why there is no interval: of one sentence it would have no width, and promise what nobody knows."""
-    return f"too few sentences for an interval ({ours.sentences}, needs {FEWEST})" if ours.sentences < FEWEST else ""
+    return (
+        f"too few sentences for an interval ({ours.sentences}, needs {FEWEST})"
+        if ours.sentences < FEWEST
+        else ""
+    )
 
 
 def _only(evaluation: Evaluation, types: tuple[str, ...]) -> Evaluation:
     """Keep the counts of some types; each type is counted by itself, whatever the others are."""
     if evaluation.types == types:
         return evaluation
-    return replace(evaluation, types=types, counts=evaluation.counts[:, [evaluation.types.index(kind) for kind in types]])
+    return replace(
+        evaluation, types=types, counts=evaluation.counts[:, [evaluation.types.index(kind) for kind in types]]
+    )
 
 
 def _figures(verdict: Verdict) -> tuple[str, str, str]:
@@ -284,10 +349,16 @@ def _figures(verdict: Verdict) -> tuple[str, str, str]:
     for digits in range(unit.digits, 10):
         limit = f"{verdict.limit * unit.scale:.{digits}f}"
         measured = _NONE if verdict.measured is None else f"{verdict.measured * unit.scale:z.{digits}f}"
-        if math.isclose(float(limit), verdict.limit * unit.scale, rel_tol=1e-12) and (verdict.passed or measured != limit):
+        if math.isclose(float(limit), verdict.limit * unit.scale, rel_tol=1e-12) and (
+            verdict.passed or measured != limit
+        ):
             break
     if verdict.passed or measured == _NONE:
-        return measured if measured == _NONE else measured + unit.suffix, "≥" if least else "≤", limit + unit.suffix
+        return (
+            measured if measured == _NONE else measured + unit.suffix,
+            "≥" if least else "≤",
+            limit + unit.suffix,
+        )
     return measured + unit.suffix, "<" if least else ">", limit + unit.suffix
 
 
@@ -296,5 +367,8 @@ def _level(confidence: float) -> str:
 
 
 def _literal(text: str) -> str:
-    """Escape what Markdown would read as markup; pipes are left to the table, so that a backslash before one is already doubled."""
+    """Escape what Markdown would read as markup.
+
+    Pipes are left to the table, so that a backslash before one is already doubled.
+    """
     return re.sub(r"[\\`*~\[\]]|<(?=[A-Za-z/!?])|&(?=[#A-Za-z])|(?<!\w)_|_(?!\w)", r"\\\g<0>", text)

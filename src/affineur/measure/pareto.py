@@ -1,4 +1,7 @@
-"""The Pareto front of any number of costs, and its knee. Less is better in every column; turn the sign of what should be large."""
+"""The Pareto front of any number of costs, and its knee.
+
+Less is better in every column; turn the sign of what should be large.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +33,9 @@ def pareto_front(costs: Costs) -> list[int]:
 def knee(costs: Costs) -> int:
     """Pick the point of a front that is nearest to the ideal, which has the least of every column.
 
-    Each column is scaled to what it spans on the front, so no unit counts more than another: the compromise solution of
-    Yu 1973 (A Class of Solutions for Group Decision Problems, Management Science 19: 936-946) with the Euclidean distance.
+    Each column is scaled to what it spans on the front, so no unit counts more than another: the compromise
+    solution of Yu 1973 (A Class of Solutions for Group Decision Problems, Management Science 19: 936-946)
+    with the Euclidean distance.
 
     Args:
         costs: The front, shape ``(points, objectives)``, at least one point.

@@ -1,8 +1,8 @@
 """What a search for sparsity found, and what may be said of it.
 
-The sparsest of many points is chosen *because* its interval lies inside the budget, so that interval flatters it (the winner's
-curse): no more is shown by it than that the point was inside on the text that was searched. What the model keeps is shown on
-text the search never saw, and there alone.
+The sparsest of many points is chosen *because* its interval lies inside the budget, so that interval flatters
+it (the winner's curse): no more is shown by it than that the point was inside on the text that was searched.
+What the model keeps is shown on text the search never saw, and there alone.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Confirmation:
         sentences: Its sentences.
         shared: How many of them, by their words, stand in what was searched or learned from too.
         point: The scores there.
-        state: ``confirmed`` where the whole interval is inside the budget there too, ``agrees`` where the estimate is but
-            the interval reaches over it, ``disagrees`` where the estimate is outside.
+        state: ``confirmed`` where the whole interval is inside the budget there too, ``agrees`` where the
+            estimate is but the interval reaches over it, ``disagrees`` where the estimate is outside.
     """
 
     data: str
@@ -40,7 +40,13 @@ class Confirmation:
 
     def as_dict(self) -> dict[str, Any]:
         """Return stable keys."""
-        known = {"data": self.data, "data_digest": self.data_digest, "sentences": self.sentences, "shared": self.shared, "state": self.state}
+        known = {
+            "data": self.data,
+            "data_digest": self.data_digest,
+            "sentences": self.sentences,
+            "shared": self.shared,
+            "state": self.state,
+        }
         return {**known, **self.point.as_dict()}
 
     def __str__(self) -> str:
@@ -95,9 +101,15 @@ class Sweep:
         return sum(len(curve.points) for curve in self.curves)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the stable keys of ``sweep --json``: the chosen point's on top, ``null`` where the budget is met by none."""
+        """Return the stable keys of ``sweep --json``.
+
+        The chosen point's on top, ``null`` where the budget is met by none.
+        """
         chosen = self.chosen.as_dict() if self.chosen else dict.fromkeys(Point.__dataclass_fields__)
-        best = {method: curve.best.as_dict() if curve.best else None for method, curve in zip(self.methods, self.curves, strict=True)}
+        best = {
+            method: curve.best.as_dict() if curve.best else None
+            for method, curve in zip(self.methods, self.curves, strict=True)
+        }
         return {
             **chosen,
             "sparsity_of_model": self.sparsity_of_model,
@@ -124,7 +136,11 @@ class Sweep:
         return [*lines, *(self._nothing() if self.chosen is None else self._found(self.chosen))]
 
     def _found(self, best: Point) -> list[str]:
-        among = f"among {self.tried:,} points, so that interval flatters it" if self.tried > 1 else "as the only point"
+        among = (
+            f"among {self.tried:,} points, so that interval flatters it"
+            if self.tried > 1
+            else "as the only point"
+        )
         written = (
             f"{self.kept} holds an earlier model, which stays as it is; nothing was written."
             if self.kept
@@ -140,9 +156,17 @@ class Sweep:
     def _nothing(self) -> list[str]:
         bare, near, lines = self.unpruned, self.nearest, []
         if not bare.inside:
-            beyond = "is not shown to be inside the budget" if self.budget.allows(bare) else "is outside the budget"
-            only = all(point == replace(bare, method=point.method) for curve in self.curves for point in curve.points)
-            lines = [f"Even the unpruned model {beyond}: {figures(bare)}.{' So nothing was pruned.' if only else ''}"]
+            beyond = (
+                "is not shown to be inside the budget"
+                if self.budget.allows(bare)
+                else "is outside the budget"
+            )
+            only = all(
+                point == replace(bare, method=point.method) for curve in self.curves for point in curve.points
+            )
+            lines = [
+                f"Even the unpruned model {beyond}: {figures(bare)}.{' So nothing was pruned.' if only else ''}"
+            ]
         best = f"The best point, {near.method} at {near.sparsity:.2%}: {figures(near)}."
         return [*lines, f"Of no sparsity is the interval inside the budget. {best} Nothing was written."]
 

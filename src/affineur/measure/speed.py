@@ -43,8 +43,9 @@ class Ratio:
             same: Ratios within ``1 ± same`` are no win.
 
         Returns:
-            ``faster`` or ``slower`` where the interval lies beyond ``1 ± same``, ``same`` where it lies within, and
-            ``unclear`` where the machine was too noisy, or the difference too near to ``same``, to tell.
+            ``faster`` or ``slower`` where the interval lies beyond ``1 ± same``, ``same`` where it lies
+            within, and ``unclear`` where the machine was too noisy, or the difference too near to ``same``,
+            to tell.
         """
         if self.low > 1 + same:
             return "faster"
@@ -56,8 +57,9 @@ class Ratio:
 def median_ratio(ours: Sequence[float], theirs: Sequence[float], confidence: float = 0.99) -> Ratio:
     """Estimate the ratio of two speeds from rounds in which both ran next to each other.
 
-    The interval is the exact distribution-free one for a median, between two order statistics (the sign test turned
-    around: David and Nagaraja 2003, §7.1). It knows nothing of the shape of the noise, and bursts cannot pull it.
+    The interval is the exact distribution-free one for a median, between two order statistics (the sign test
+    turned around: David and Nagaraja 2003, §7.1). It knows nothing of the shape of the noise, and bursts
+    cannot pull it.
 
     Args:
         ours: Speed of one model in each round.
@@ -94,8 +96,12 @@ class Throughput:
         return self.ratio(baseline).value
 
 
-def throughput(taggers: Sequence[Tagger], sentences: Sequence[Sequence[str]], rounds: int = ROUNDS) -> list[Throughput]:
-    """Time taggers on the same sentences, in turn: A B C, C B A, and so on, so that one always late in a round gains nothing by a drift.
+def throughput(
+    taggers: Sequence[Tagger], sentences: Sequence[Sequence[str]], rounds: int = ROUNDS
+) -> list[Throughput]:
+    """Time taggers on the same sentences, in turn.
+
+    A B C, C B A, and so on, so that one always late in a round gains nothing by a drift.
 
     Args:
         taggers: The taggers.

@@ -13,7 +13,19 @@ from affineur.measure.comparison import Comparison, Row, Step
 from affineur.measure.evaluation import Evaluation
 from affineur.measure.speed import SAME, Ratio
 
-COLUMNS = ("Model", "Layers", "Sparsity", "Size", "F1", "95 %", "ΔF1 (95 %)", "Accuracy", "Sentences/s", "Speed", "Memory")
+COLUMNS = (
+    "Model",
+    "Layers",
+    "Sparsity",
+    "Size",
+    "F1",
+    "95 %",
+    "ΔF1 (95 %)",
+    "Accuracy",
+    "Sentences/s",
+    "Speed",
+    "Memory",
+)
 
 
 def megabytes(size: int | None) -> str:
@@ -68,7 +80,9 @@ def footnotes(comparison: Comparison) -> list[str]:
     if comparison.left_out:
         notes.append(f"Left out, since not every model knows them: {', '.join(comparison.left_out)}.")
     if comparison.merged:
-        notes.append(f"{comparison.merged} gold mentions touch another of their type and merge with it in {comparison.scheme}.")
+        notes.append(
+            f"{comparison.merged} gold mentions touch another of their type and merge with it in {comparison.scheme}."
+        )
     notes += [f"{row.verdict}." for row in comparison.rows if row.verdict]
     if steps := [f"{row.model} {_change(row.step)}" for row in comparison.rows if row.step]:
         notes.append(f"Each against the row above it: {', '.join(steps)}.")
@@ -148,7 +162,9 @@ def _benchmark_cells(model: Measured, first: bool) -> list[str]:
     return [
         model.model,
         megabytes(facts.size_bytes),
-        " / ".join(megabytes(size).removesuffix(" MB") for size in facts.parts.values()) + " MB" if facts.parts else "–",
+        " / ".join(megabytes(size).removesuffix(" MB") for size in facts.parts.values()) + " MB"
+        if facts.parts
+        else "–",
         "–" if facts.parameters is None else f"{facts.parameters:,}",
         "–" if facts.nonzero is None else f"{facts.nonzero:,}",
         f"{model.birth.load_seconds:.2f} s",
@@ -161,7 +177,10 @@ def _benchmark_cells(model: Measured, first: bool) -> list[str]:
 
 
 def batching_cells(benchmark: Benchmark) -> tuple[tuple[str, ...], list[list[str]]]:
-    """Return columns and cells of sentences per second by batching: naive batches as they come, sorted ones by length."""
+    """Return columns and cells of sentences per second by batching.
+
+    Naive batches as they come, sorted ones by length.
+    """
     columns = ("Sentences/s", *(str(timing.batching) for timing in benchmark.models[0].timings))
     return columns, [[m.model, *(rate(t.sentences_per_second) for t in m.timings)] for m in benchmark.models]
 
@@ -186,4 +205,11 @@ def benchmark_notes(benchmark: Benchmark) -> list[str]:
 def benchmark_markdown(benchmark: Benchmark) -> str:
     """Write the benchmark as GitHub-flavored Markdown."""
     notes = "\n".join(f"- {note}" for note in benchmark_notes(benchmark))
-    return markdown_table(BENCHMARK_COLUMNS, benchmark_cells(benchmark)) + "\n" + markdown_table(*batching_cells(benchmark)) + "\n" + notes + "\n"
+    return (
+        markdown_table(BENCHMARK_COLUMNS, benchmark_cells(benchmark))
+        + "\n"
+        + markdown_table(*batching_cells(benchmark))
+        + "\n"
+        + notes
+        + "\n"
+    )

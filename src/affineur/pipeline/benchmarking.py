@@ -17,7 +17,12 @@ from affineur.progress import report
 
 
 def benchmark_models(
-    references: Sequence[str], corpus: Corpus, rounds: int = ROUNDS, threads: int | None = None, device: str = "cpu", shapes: bool = True
+    references: Sequence[str],
+    corpus: Corpus,
+    rounds: int = ROUNDS,
+    threads: int | None = None,
+    device: str = "cpu",
+    shapes: bool = True,
 ) -> Benchmark:
     """Benchmark models; the first is what the others are compared with. The same model may be named twice.
 
@@ -34,8 +39,12 @@ def benchmark_models(
         ParameterError: If there is no model or no round, or there are more threads than processors.
     """
     if not references or rounds < 1:
-        raise ParameterError(f"a benchmark needs at least one model and one round, here are {len(references)} and {rounds}")
-    machine = environment() | {"description": describe_machine()}  # before we are kept to some of its processors
+        raise ParameterError(
+            f"a benchmark needs at least one model and one round, here are {len(references)} and {rounds}"
+        )
+    machine = environment() | {
+        "description": describe_machine()
+    }  # before we are kept to some of its processors
     with contextlib.ExitStack() as stack:
         cpus = stack.enter_context(pinned(threads))
         sentences = [s.words for s in corpus.spread(SENTENCES)]
@@ -43,15 +52,29 @@ def benchmark_models(
         for reference, name in zip(references, _names(references), strict=True):
             report(f"loading {name} in a process of its own")
             processes.append(stack.enter_context(ModelProcess(reference, sentences, device, name, threads)))
-        return benchmark(processes, [len(words) for words in sentences], corpus.name, machine, rounds, cpus, shapes, partial(_renew, processes))
+        return benchmark(
+            processes,
+            [len(words) for words in sentences],
+            corpus.name,
+            machine,
+            rounds,
+            cpus,
+            shapes,
+            partial(_renew, processes),
+        )
 
 
 def _renew(processes: Sequence[ModelProcess], sentences: Sequence[int]) -> None:
-    """Start all afresh: libraries are imported side by side, for that takes longest; models are loaded, and timed, one after another."""
+    """Start all afresh: libraries are imported side by side, for that takes longest.
+
+    Models are loaded, and timed, one after another.
+    """
     for step in (ModelProcess.begin, ModelProcess.ready, ModelProcess.load):
         for process in processes:
             step(process)
-    for process in processes:  # an engine may do something else with many than with one, and prepare for it when it is first asked
+    for process in (
+        processes
+    ):  # an engine may do something else with many than with one, and prepare for it when it is first asked
         process.run(sentences, OWN)
         process.run(sentences[:1], SINGLE)
 
@@ -60,4 +83,7 @@ def _names(references: Sequence[str]) -> list[str]:
     """Name each model once: two folders of one name as they were typed, one model named twice with a number."""
     shown = {reference: model_name(reference) for reference in references}
     shown = {r: r if list(shown.values()).count(name) > 1 else name for r, name in shown.items()}
-    return [shown[r] if references.count(r) == 1 else f"{shown[r]} #{references[: i + 1].count(r)}" for i, r in enumerate(references)]
+    return [
+        shown[r] if references.count(r) == 1 else f"{shown[r]} #{references[: i + 1].count(r)}"
+        for i, r in enumerate(references)
+    ]

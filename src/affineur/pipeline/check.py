@@ -9,7 +9,18 @@ from datetime import date
 from affineur.artifact import describe_machine, environment
 from affineur.entities import Corpus, Scheme, Tagger
 from affineur.errors import ParameterError
-from affineur.measure import Bars, Candidate, Evaluation, Gate, Measures, agreement, common_scheme, evaluate, model_types, scored_types
+from affineur.measure import (
+    Bars,
+    Candidate,
+    Evaluation,
+    Gate,
+    Measures,
+    agreement,
+    common_scheme,
+    evaluate,
+    model_types,
+    scored_types,
+)
 from affineur.measure.conditions import Conditions
 from affineur.measure.gate import judge
 from affineur.pipeline import models, processes
@@ -33,23 +44,26 @@ def check(
 ) -> Gate:
     """Measure a model and hold it against bars.
 
-    Model and baseline are scored in one scheme, the coarsest of theirs and the data's, so that they pair. The model is
-    scored on every type it or the data knows: a type it lost is an error, not left out because the baseline lacks it too.
+    Model and baseline are scored in one scheme, the coarsest of theirs and the data's, so that they pair. The
+    model is scored on every type it or the data knows: a type it lost is an error, not left out because the
+    baseline lacks it too.
 
     Args:
         model: What :func:`~affineur.pipeline.load` takes.
         bars: The bars.
         corpus: Gold data.
         baseline: What ``max_drop`` is measured against; left alone where no bar needs it.
-        parent: Whose tags ``min_agreement`` compares with. Without one it is the model behind ``torch-int8:``, else the baseline.
+        parent: Whose tags ``min_agreement`` compares with. Without one it is the model behind
+            ``torch-int8:``, else the baseline.
         types: Types to score, or ``None`` for all.
         device: A torch device.
         scored: Gives scores, where the caller keeps them; by default they are computed here.
-        threads: Threads of the engine under load, pinned to as many processors; ``None`` for one a usable processor.
+        threads: Threads of the engine under load, pinned to as many processors; ``None`` for one a usable
+            processor.
 
     Raises:
-        ParameterError: If a bar needs a baseline or a parent that is not given, model and baseline share no type, or there are more
-            threads than processors.
+        ParameterError: If a bar needs a baseline or a parent that is not given, model and baseline share no
+            type, or there are more threads than processors.
         RecipeError: If a bar names a type that is not scored.
         DataError: If the data has a type the model does not know.
         ModelError: If one of the models is not usable.
@@ -57,23 +71,41 @@ def check(
     """
     against = baseline if bars.needs_baseline else None
     if bars.needs_baseline and baseline is None:
-        raise ParameterError(f"{bars.where} has max_drop, which needs a model to compare with; add --baseline MODEL")
+        raise ParameterError(
+            f"{bars.where} has max_drop, which needs a model to compare with; add --baseline MODEL"
+        )
     source = _parent(model, bars, baseline, parent)
     processes.processors(threads)  # what is impossible is said before the long work
     ours = models.candidate(model, device)
     if bars.needs_scores:  # what is known to be wrong is said before anything is measured
         bars.refuse_unknown_types(scored_types(model_types(ours.tagger), corpus, types))
-    needed = dict.fromkeys(reference for reference in (against, source) if reference)  # each of them loaded once
-    others = {each: _named_apart(ours if each == model else models.candidate(each, device), each, ours) for each in needed}
+    needed = dict.fromkeys(
+        reference for reference in (against, source) if reference
+    )  # each of them loaded once
+    others = {
+        each: _named_apart(ours if each == model else models.candidate(each, device), each, ours)
+        for each in needed
+    }
     measures = Measures(size_bytes=ours.size_bytes, parent=others[source].name if source else None)
     if bars.needs_scores:
-        measures = _score(measures, (model, ours), (against, others[against]) if against else None, corpus, types, scored or _evaluate(corpus))
+        measures = _score(
+            measures,
+            (model, ours),
+            (against, others[against]) if against else None,
+            corpus,
+            types,
+            scored or _evaluate(corpus),
+        )
     if source:
         report(f"comparing the tags of {ours.name} and {others[source].name}")
         both = (ours.tagger, others[source].tagger)
         # A type only one of the two knows counts too: where it is predicted, they differ.
-        every = sorted({kind for tagger in both for kind in model_types(tagger) if types is None or kind in types})
-        measures = replace(measures, agreement=agreement(both[0], both[1], corpus, every, common_scheme(both, corpus)))
+        every = sorted(
+            {kind for tagger in both for kind in model_types(tagger) if types is None or kind in types}
+        )
+        measures = replace(
+            measures, agreement=agreement(both[0], both[1], corpus, every, common_scheme(both, corpus))
+        )
     if bars.needs_load:
         with processes.pinned(threads):
             load = processes.under_load(model, corpus, device, threads)
@@ -107,7 +139,9 @@ def _parent(model: str, bars: Bars, baseline: str | None, parent: str | None) ->
     typed = models.Reference.parse(model)
     if chosen := parent or (typed.rest if typed.prefix == INT8 else None) or baseline:
         return chosen
-    raise ParameterError(f"{bars.where} has min_agreement, which needs the model {model} was made from; add --parent MODEL")
+    raise ParameterError(
+        f"{bars.where} has min_agreement, which needs the model {model} was made from; add --parent MODEL"
+    )
 
 
 def _named_apart(other: Candidate, reference: str, ours: Candidate) -> Candidate:
@@ -127,9 +161,14 @@ def _score(
     reference, model = ours
     if theirs is None:
         report(f"scoring {model.name}")
-        return replace(measures, evaluation=score(reference, model.tagger, types, common_scheme([model.tagger], corpus)))
+        return replace(
+            measures, evaluation=score(reference, model.tagger, types, common_scheme([model.tagger], corpus))
+        )
     scheme = common_scheme([model.tagger, theirs[1].tagger], corpus)
-    of_model, of_baseline = scored_types(model_types(model.tagger), corpus, types), model_types(theirs[1].tagger)
+    of_model, of_baseline = (
+        scored_types(model_types(model.tagger), corpus, types),
+        model_types(theirs[1].tagger),
+    )
     shared = [kind for kind in of_model if kind in of_baseline]
     if not shared:
         raise ParameterError(
@@ -143,7 +182,11 @@ def _score(
     report(f"scoring {theirs[1].name}")
     # Where both know the same, the caller's scores of all types serve; what is left out is said by the bar.
     same = set(of_baseline) == set(of_model)
-    return replace(measures, evaluation=evaluation, baseline=score(theirs[0], theirs[1].tagger, types if same else shared, scheme))
+    return replace(
+        measures,
+        evaluation=evaluation,
+        baseline=score(theirs[0], theirs[1].tagger, types if same else shared, scheme),
+    )
 
 
 def _evaluate(corpus: Corpus) -> Scorer:

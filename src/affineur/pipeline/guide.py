@@ -9,7 +9,11 @@ from affineur.compress import TrainSettings, distill, prune
 from affineur.progress import report
 from affineur.transfer import load_splits
 
-STUDENT, PRUNED, FINETUNED = Path("student_11L"), Path("student_11L_pruned"), Path("student_11L_pruned_finetuned")
+STUDENT, PRUNED, FINETUNED = (
+    Path("student_11L"),
+    Path("student_11L_pruned"),
+    Path("student_11L_pruned_finetuned"),
+)
 
 
 def student() -> Path:
@@ -18,9 +22,13 @@ def student() -> Path:
     That one is the teacher less the layer whose loss costs least on the sample's dev set, without training.
     """
     if not STUDENT.exists():
-        report(f"no ./{STUDENT} here, so the embedded teacher less one layer stands in, untrained (affineur distill trains one)")
+        report(
+            f"no ./{STUDENT} here, so the embedded teacher less one layer stands in, untrained (affineur distill trains one)"
+        )
         splits = load_splits(sample.data())
-        distill(sample.teacher(), STUDENT, 11, splits.get("train"), splits.dev, settings=TrainSettings(epochs=0))
+        distill(
+            sample.teacher(), STUDENT, 11, splits.get("train"), splits.dev, settings=TrainSettings(epochs=0)
+        )
     return STUDENT
 
 

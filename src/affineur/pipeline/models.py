@@ -1,8 +1,8 @@
 """From what a user types for a model to something that tags.
 
-A folder, a Hub id, ``sample`` (the embedded teacher); ``torch-int8:`` and one of these (the guide's §3B, in memory);
-``guide:`` and one of these (the guide's §6: unsorted batches of 32, torch fp32); ``spacy:`` and a pipeline's name. An exported graph
-is run by its own engine, without torch.
+A folder, a Hub id, ``sample`` (the embedded teacher); ``torch-int8:`` and one of these (the guide's §3B, in
+memory); ``guide:`` and one of these (the guide's §6: unsorted batches of 32, torch fp32); ``spacy:`` and a
+pipeline's name. An exported graph is run by its own engine, without torch.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ def load(reference: str | Path, device: str = "cpu") -> EngineTagger:
     """Load a model of ours, ready to ``predict``, ``predict_batch`` and be scored.
 
     Args:
-        reference: A folder, a Hub id, ``sample`` for the embedded teacher, or ``torch-int8:`` and one of these.
+        reference: A folder, a Hub id, ``sample`` for the embedded teacher, or ``torch-int8:`` and one of
+            these.
         device: A torch device; an exported graph runs on the CPU.
 
     Raises:
@@ -88,9 +89,13 @@ def load(reference: str | Path, device: str = "cpu") -> EngineTagger:
 
         return load_tagger(folder.path, device, parsed.prefix == INT8)
     if parsed.prefix:
-        raise ModelError(f"{reference}: {folder.path} is an exported graph ({folder.kind}), which is run as it is; leave {parsed.prefix} out")
+        raise ModelError(
+            f"{reference}: {folder.path} is an exported graph ({folder.kind}), which is run as it is; leave {parsed.prefix} out"
+        )
     if device not in ("cpu", "auto"):
-        raise ParameterError(f"--device {device}: {folder.path} is an exported graph ({folder.kind}), which runs on the CPU here")
+        raise ParameterError(
+            f"--device {device}: {folder.path} is an exported graph ({folder.kind}), which runs on the CPU here"
+        )
     from affineur.runtime.exported import load_exported
 
     return load_exported(folder)
@@ -118,8 +123,8 @@ def load_any(reference: str | Path, device: str = "cpu") -> Batched:
 def facts(reference: str | Path, tagger: Tagger | None = None) -> Facts:
     """Say what is known of a model without running it.
 
-    A model quantized in memory keeps the sparsity of the folder it came from; its size is its serialized bytes where
-    ``tagger`` is given, and 0 otherwise.
+    A model quantized in memory keeps the sparsity of the folder it came from; its size is its serialized
+    bytes where ``tagger`` is given, and 0 otherwise.
     """
     parsed = Reference.parse(reference)
     if parsed.prefix == SPACY:
@@ -146,7 +151,14 @@ def candidate(reference: str | Path, device: str = "cpu", name: str | None = Non
     """Load a model to compare, with what its folder says of it."""
     tagger = load_any(reference, device)
     known = facts(reference, tagger)
-    return Candidate(name or model_name(reference), tagger, known.layers, known.sparsity, known.size_bytes, known.parameters)
+    return Candidate(
+        name or model_name(reference),
+        tagger,
+        known.layers,
+        known.sparsity,
+        known.size_bytes,
+        known.parameters,
+    )
 
 
 def model_digest(reference: str | Path) -> str:
@@ -159,7 +171,11 @@ def model_digest(reference: str | Path) -> str:
         try:
             versions = [importlib.metadata.version("spacy")]
             if folder.is_dir():
-                versions += [hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.rglob("*")) if p.is_file()]
+                versions += [
+                    hashlib.sha256(p.read_bytes()).hexdigest()
+                    for p in sorted(folder.rglob("*"))
+                    if p.is_file()
+                ]
             else:
                 versions.append(importlib.metadata.version(parsed.rest))
         except importlib.metadata.PackageNotFoundError as error:

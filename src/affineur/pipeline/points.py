@@ -92,7 +92,9 @@ class Plan:
             for sparsity in self.points or (0.1,):
                 check_pruning(sparsity, method, None)
         if not 0.0005 <= self.tolerance < 1:
-            raise ParameterError(f"--tolerance {self.tolerance:g} is outside [0.0005, 1): it is the step at which the search stops, for example 0.01")
+            raise ParameterError(
+                f"--tolerance {self.tolerance:g} is outside [0.0005, 1): it is the step at which the search stops, for example 0.01"
+            )
 
 
 @dataclass(slots=True)
@@ -106,7 +108,8 @@ class Points:
         baseline: What a drop is measured from: a reference as the user types it.
         plan: What is searched.
         train: Text to recover on, and to calibrate on where no other is given.
-        calibration: Text to calibrate on; its labels are not read. Without it and without train it is the sample's.
+        calibration: Text to calibrate on; its labels are not read. Without it and without train it is the
+            sample's.
         types: Types scored, or ``None`` for all.
         device: A torch device.
         book: Where scores are kept.
@@ -145,7 +148,9 @@ class Points:
         self._weights, self._zeros = self._count(self.model)
         if self.plan.recovery is not None:
             if self.train is None:
-                raise ParameterError("recovering a point needs a train split; add train.conll, or leave --recover out")
+                raise ParameterError(
+                    "recovering a point needs a train split; add train.conll, or leave --recover out"
+                )
             check_types(self.train, open_folder(self.model).labels)
         taggers = [load_any(self.model, self.device), load_any(self.baseline, self.device)]
         self._scheme = common_scheme(taggers, self.dev)
@@ -169,7 +174,8 @@ class Points:
     def curve(self, method: str, budget: Budget | None) -> Curve:
         """Search one method; ``budget`` is what the curve is shown with.
 
-        Where the model itself is outside the budget and no fine-tuning could mend that, nothing is pruned: it is the only point.
+        Where the model itself is outside the budget and no fine-tuning could mend that, nothing is pruned: it
+        is the only point.
 
         Raises:
             ParameterError: If the model has so many zeros that there is nothing to search.
@@ -193,12 +199,22 @@ class Points:
                 at(sparsity)
         elif self.plan.recovery or self.plan.budget.allows(unpruned):
             self._scan(at)
-            # Below the first step of the scan only a model that is inside itself promises anything, unless it is fine-tuned.
+            # Below the first step of the scan only a model that is inside itself promises anything, unless it
+            # is fine-tuned.
             if self.plan.recovery or unpruned.inside or any(p.inside for p in points.values()):
                 self._bisect(points, at)
         base = self.scored_baseline(self.dev)
         ordered = tuple(sorted(points.values() or [unpruned], key=lambda p: (p.sparsity, p.asked)))
-        return Curve(self.name, self.dev.name, len(self.dev), model_name(self.baseline), base.total.f1, budget, ordered, self.plan.scope)
+        return Curve(
+            self.name,
+            self.dev.name,
+            len(self.dev),
+            model_name(self.baseline),
+            base.total.f1,
+            budget,
+            ordered,
+            self.plan.scope,
+        )
 
     def _scan(self, at: Callable[[float], Point]) -> None:
         """Look at rising sparsities until two in a row are outside: beyond, it only gets worse."""
@@ -229,19 +245,30 @@ class Points:
         if model_digest(self.model) != model_digest(self.baseline):
             return point
         # It is its own baseline: that it loses nothing is no matter of how many sentences were seen.
-        return replace(point, drop_low=0.0, drop_high=0.0, inside=point.inside or self.plan.budget.min_f1 is None)
+        return replace(
+            point, drop_low=0.0, drop_high=0.0, inside=point.inside or self.plan.budget.min_f1 is None
+        )
 
     def again(self, made: Path, point: Point) -> Point:
-        """Judge a point by the model that was written for it: its own zeros, and its own scores on the split that is searched.
+        """Judge a point by the model that was written for it.
 
-        That is the same point wherever pruning and fine-tuning repeat themselves to the bit. Where they do not (other
-        hardware or libraries than when the scores were kept), what is written counts, not what was scored once.
+        Its own zeros, and its own scores on the split that is searched.
+
+        That is the same point wherever pruning and fine-tuning repeat themselves to the bit. Where they do
+        not (other hardware or libraries than when the scores were kept), what is written counts, not what was
+        scored once.
         """
         weights, zeros = self._count(made)
-        return self._judged(self.scored(made, self.dev), point.method, point.asked, zeros / weights, point.recovered)
+        return self._judged(
+            self.scored(made, self.dev), point.method, point.asked, zeros / weights, point.recovered
+        )
 
-    def _judged(self, evaluation: Evaluation, method: str, asked: float, achieved: float, recovered: bool) -> Point:
-        return self.plan.budget.point(evaluation, self.scored_baseline(self.dev), method, asked, achieved, recovered)
+    def _judged(
+        self, evaluation: Evaluation, method: str, asked: float, achieved: float, recovered: bool
+    ) -> Point:
+        return self.plan.budget.point(
+            evaluation, self.scored_baseline(self.dev), method, asked, achieved, recovered
+        )
 
     def _count(self, folder: Path) -> tuple[int, int]:
         """Count the weights in scope of a model folder, and the zeros among them."""
@@ -255,7 +282,13 @@ class Points:
 
     def scored(self, reference: str | Path, corpus: Corpus) -> Evaluation:
         """Score a model by its reference."""
-        return self.book.evaluate(model_digest(reference), lambda: load_any(reference, self.device), corpus, self.types, self._scheme)
+        return self.book.evaluate(
+            model_digest(reference),
+            lambda: load_any(reference, self.device),
+            corpus,
+            self.types,
+            self._scheme,
+        )
 
     def make(self, method: str, sparsity: float, folder: Path) -> Path:
         """Write the model of a point; ``folder`` is where models before fine-tuning go too."""
@@ -266,7 +299,17 @@ class Points:
             return pruned
         assert self.train is not None
         out = folder / f"{pruned.name}_finetuned"
-        return recover(pruned, out, self.train, None, recovery.teacher, recovery.settings, recovery.soft, self.device, self.cache)
+        return recover(
+            pruned,
+            out,
+            self.train,
+            None,
+            recovery.teacher,
+            recovery.settings,
+            recovery.soft,
+            self.device,
+            self.cache,
+        )
 
     def _scored(self, method: str, sparsity: float) -> tuple[Evaluation, float]:
         """Score a point and give its sparsity as achieved."""
@@ -279,20 +322,26 @@ class Points:
             self._made = True
             return load_tagger(self.make(method, sparsity, self.work), self.device)
 
-        evaluation = self.book.evaluate(self._point_digest(method, sparsity), tagger, self.dev, self.types, self._scheme)
+        evaluation = self.book.evaluate(
+            self._point_digest(method, sparsity), tagger, self.dev, self.types, self._scheme
+        )
         return evaluation, self._sparsity(method, sparsity)
 
     def _sparsity(self, method: str, sparsity: float) -> float:
         """Give the sparsity that pruning achieves: whole weights, and zeros that were there before stay."""
         if method == "magnitude" or not self._zeros:
             return max(self._zeros, round(sparsity * self._weights)) / self._weights
-        # A matrix or a row that had more zeros than its share keeps them all: only pruning tells how many that makes.
+        # A matrix or a row that had more zeros than its share keeps them all: only pruning tells how many
+        # that makes.
         if (method, sparsity) not in self._achieved:
             self._pruned(method, sparsity)
         return self._achieved[method, sparsity]
 
     def _tidy(self, point: Point) -> None:
-        """Keep no more than one fine-tuned model: the sparsest inside so far. They are large, and can be made again."""
+        """Keep no more than one fine-tuned model: the sparsest inside so far.
+
+        They are large, and can be made again.
+        """
         if point.inside and (self._kept is None or point.sparsity > self._kept.sparsity):
             self._kept = point
         made, self._made = self._made, False
@@ -304,17 +353,22 @@ class Points:
                 shutil.rmtree(folder)
 
     def _pruned(self, method: str, sparsity: float) -> TorchTagger:
-        """Prune in memory, where a point needs no training and so no file, to the very weights that ``prune`` would write.
+        """Prune in memory, where a point needs no training and so no file.
 
-        Half precision is ranked by the same numbers as its float32 copy. Norms are measured where ``prune`` measures
-        them, on the CPU: another device would round them otherwise, and choose other weights among those nearly alike.
+        To the very weights that ``prune`` would write.
+
+        Half precision is ranked by the same numbers as its float32 copy. Norms are measured where ``prune``
+        measures them, on the CPU: another device would round them otherwise, and choose other weights among
+        those nearly alike.
         """
         network = load_model(self.model)
         text = self._text(method)
         if text is not None and self._norms is None:
             words = [s.words for s in text.head(CALIBRATION_SENTENCES)]
             self._norms = input_norms(load_tagger(self.model), words, self.plan.scope)
-        info = prune_model(network, sparsity, method, self.plan.scope, None, self._norms if text is not None else None)
+        info = prune_model(
+            network, sparsity, method, self.plan.scope, None, self._norms if text is not None else None
+        )
         self._achieved[method, sparsity] = info.achieved
         network.to(pick_device(self.device))  # type: ignore[arg-type]
         return TorchTagger(network, load_encoder(self.model), open_folder(self.model).labels)
@@ -332,7 +386,12 @@ class Points:
         parts: list[Any] = [open_folder(self.model).digest(), method, sparsity, self.plan.scope, calibrated]
         if recovery is not None:
             teacher = open_folder(recovery.teacher).digest() if recovery.teacher else None
-            parts += [asdict(recovery.settings), teacher, recovery.soft and recovery.soft.parameters, self.train and self.train.digest]
+            parts += [
+                asdict(recovery.settings),
+                teacher,
+                recovery.soft and recovery.soft.parameters,
+                self.train and self.train.digest,
+            ]
         return f"point {parts!r}"
 
 

@@ -49,7 +49,12 @@ class ModelProcess:
     """
 
     def __init__(
-        self, reference: str, sentences: Sequence[Sequence[str]], device: str = "cpu", name: str | None = None, threads: int | None = None
+        self,
+        reference: str,
+        sentences: Sequence[Sequence[str]],
+        device: str = "cpu",
+        name: str | None = None,
+        threads: int | None = None,
     ) -> None:
         self._reference, self._device, self._threads = reference, device, threads
         self._sentences = [list(words) for words in sentences]
@@ -66,12 +71,18 @@ class ModelProcess:
 
     @property
     def birth(self) -> Birth:
-        """How the model came up the first time, when nothing else did; ``load_seconds`` is the median of all times."""
+        """How the model came up the first time, when nothing else did.
+
+        ``load_seconds`` is the median of all times.
+        """
         loads = statistics.median(birth.load_seconds for birth in self._births)
         return replace(self._births[0], load_seconds=loads, cold=all(birth.cold for birth in self._births))
 
     def begin(self) -> None:
-        """Start a fresh process, which imports what the model needs, and do not wait for it: several may do so side by side."""
+        """Start a fresh process, which imports what the model needs, and do not wait for it.
+
+        Several may do so side by side.
+        """
         self.close()
         self._process = self._spawn()
         self._tell({"sentences": self._sentences})
@@ -79,7 +90,13 @@ class ModelProcess:
     def _spawn(self) -> subprocess.Popen[str]:
         self._started = time.perf_counter()
         return subprocess.Popen(
-            [sys.executable, "-P", str(_WORKER), self._reference, self._device],  # -P: this folder's modules are no top-level ones
+            [
+                sys.executable,
+                "-P",
+                str(_WORKER),
+                self._reference,
+                self._device,
+            ],  # -P: this folder's modules are no top-level ones
             env=os.environ | (dict.fromkeys(_THREADS, str(self._threads)) if self._threads else {}),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -93,18 +110,27 @@ class ModelProcess:
         self._answer()
 
     def load(self) -> None:
-        """Load the model, timed, its files read from the disk where the system lets us; then warm it up. Nothing else should be at work."""
+        """Load the model, timed, its files read from the disk where the system lets us; then warm it up.
+
+        Nothing else should be at work.
+        """
         born = self._ask({"load": True})
         seconds = time.perf_counter() - self._started
         self.run(range(min(len(self._sentences), _WARM_UP if self._births else _MEMORY_SENTENCES)), OWN)
         peak = self._births[0].peak_rss_bytes if self._births else self.peak_rss()
-        self._births.append(Birth(seconds, float(born["load_seconds"]), peak, int(born["threads"]), bool(born["cold"])))
+        self._births.append(
+            Birth(seconds, float(born["load_seconds"]), peak, int(born["threads"]), bool(born["cold"]))
+        )
 
     @property
     def facts(self) -> Facts:
         """What is known of the model; its serialized size where it was built in memory."""
         known = facts(self._reference)
-        return replace(known, size_bytes=int(self._ask({"size": True})["bytes"])) if self._reference.startswith(INT8) else known
+        return (
+            replace(known, size_bytes=int(self._ask({"size": True})["bytes"]))
+            if self._reference.startswith(INT8)
+            else known
+        )
 
     def run(self, sentences: Sequence[int], batching: Batching) -> list[float]:
         """Tag sentences, given by their indices; return the seconds of each call."""
@@ -130,7 +156,11 @@ class ModelProcess:
         line = self._process.stdout.readline()
         if not line.endswith("\n"):  # nothing, or the half of an answer
             code = self._process.wait()
-            why = f"killed by signal {-code}, perhaps out of memory" if code < 0 else f"it ended with status {code}"
+            why = (
+                f"killed by signal {-code}, perhaps out of memory"
+                if code < 0
+                else f"it ended with status {code}"
+            )
             alone = (
                 f"evaluate {self._reference} --data sample"
                 if self._reference.startswith(SPACY)
@@ -155,7 +185,9 @@ class ModelProcess:
         """Return itself."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """End the process."""
         self.close()
 
@@ -182,11 +214,12 @@ class Load:
 
 
 def under_load(reference: str, corpus: Corpus, device: str = "cpu", threads: int | None = None) -> Load:
-    """Measure latency, throughput and memory of one model in a fresh process fed up to 512 sentences of a corpus.
+    """Measure latency, throughput and memory of one model in a fresh process fed up to 512 sentences of a
+    corpus.
 
-    A pass is 256 sentences one by one, spread over the corpus and a sentence further each time, and then all of them in
-    the model's own batches. There are as many as give 1,000 single calls, but none is begun after 15 seconds: a slow
-    model's percentiles rest on fewer calls, and ``calls`` says on how many.
+    A pass is 256 sentences one by one, spread over the corpus and a sentence further each time, and then all
+    of them in the model's own batches. There are as many as give 1,000 single calls, but none is begun after
+    15 seconds: a slow model's percentiles rest on fewer calls, and ``calls`` says on how many.
 
     Args:
         reference: The model.
@@ -211,7 +244,9 @@ def under_load(reference: str, corpus: Corpus, device: str = "cpu", threads: int
 
 
 def peak_rss(reference: str, corpus: Corpus, device: str = "cpu") -> int | None:
-    """Peak resident memory, in bytes, of a fresh process that loads a model and tags up to 128 sentences with it.
+    """Peak resident memory, in bytes.
+
+    Of a fresh process that loads a model and tags up to 128 sentences with it.
 
     Returns:
         The bytes, or ``None`` where the system does not tell or the process fails.
@@ -225,7 +260,10 @@ def peak_rss(reference: str, corpus: Corpus, device: str = "cpu") -> int | None:
 
 @contextlib.contextmanager
 def pinned(threads: int | None) -> Iterator[tuple[int, ...]]:
-    """Keep processes started inside to the :func:`processors` chosen; gives which, none where the system cannot."""
+    """Keep processes started inside to the :func:`processors` chosen.
+
+    Gives which, none where the system cannot.
+    """
     chosen = processors(threads)
     if not chosen:
         yield ()
@@ -239,10 +277,13 @@ def pinned(threads: int | None) -> Iterator[tuple[int, ...]]:
 
 
 def processors(threads: int | None) -> tuple[int, ...]:
-    """Choose as many of the usable processors as there are threads, all for ``None``; none where the system cannot keep us to some.
+    """Choose as many of the usable processors as there are threads, all for ``None``.
+
+    None where the system cannot keep us to some.
 
     Raises:
-        ParameterError: If there is no thread, or more of them than usable processors: they would wait for each other.
+        ParameterError: If there is no thread, or more of them than usable processors: they would wait for
+            each other.
     """
     if threads is not None and threads < 1:
         raise ParameterError(f"--threads {threads} is impossible, expected at least 1")
@@ -250,5 +291,7 @@ def processors(threads: int | None) -> tuple[int, ...]:
         return ()
     usable = sorted(os.sched_getaffinity(0))
     if threads is not None and threads > len(usable):
-        raise ParameterError(f"--threads {threads}, but this machine lets us use {len(usable)} processors; figures would mean nothing")
+        raise ParameterError(
+            f"--threads {threads}, but this machine lets us use {len(usable)} processors; figures would mean nothing"
+        )
     return tuple(usable[:threads])

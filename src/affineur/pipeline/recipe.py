@@ -1,4 +1,7 @@
-"""Recipes: a YAML file that says what to make of a teacher. Unknown keys are refused with the nearest valid name."""
+"""Recipes: a YAML file that says what to make of a teacher.
+
+Unknown keys are refused with the nearest valid name.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,18 @@ from affineur.errors import ParameterError, RecipeError, did_you_mean, one_line
 from affineur.measure import MARGIN, Bars, Budget, parse_bars
 from affineur.pipeline.points import Plan
 
-RowName = Literal["teacher", "teacher_fp32", "teacher_fp16", "student", "pruned", "recovered", "torch-int8", "packed", "onnx", "int8"]
+RowName = Literal[
+    "teacher",
+    "teacher_fp32",
+    "teacher_fp16",
+    "student",
+    "pruned",
+    "recovered",
+    "torch-int8",
+    "packed",
+    "onnx",
+    "int8",
+]
 _ROW_OF: dict[RowName, str] = {
     "student": "distill",
     "pruned": "prune",
@@ -57,7 +71,9 @@ class _Training(_Section):
 
     def settings(self, seed: int, **more: Any) -> TrainSettings:
         """Return the training settings, with the recipe's seed."""
-        return TrainSettings(self.epochs, self.learning_rate, self.batch_size, self.weight_decay, self.warmup, seed, **more)
+        return TrainSettings(
+            self.epochs, self.learning_rate, self.batch_size, self.weight_decay, self.warmup, seed, **more
+        )
 
 
 class _Learning(_Training):
@@ -135,7 +151,10 @@ class DataSection(_Section):
 
 
 class CompareSection(_Section):
-    """``compare``: the rows of the table, the baseline first; rows whose stage is not in the recipe are left out."""
+    """``compare``: the rows of the table, the baseline first.
+
+    Rows whose stage is not in the recipe are left out.
+    """
 
     rows: Annotated[list[RowName], Field(min_length=1)] = list(_DEFAULT_ROWS)
     rounds: Annotated[int, Field(ge=1)] = 9
@@ -146,7 +165,14 @@ class CompareSection(_Section):
 class SweepSection(_Section):
     """``sweep``: what sparsity costs the model before it is pruned, on dev; a curve for the report, no model."""
 
-    points: Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=1)] = [0.15, 0.3, 0.45, 0.6, 0.75, 0.9]
+    points: Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=1)] = [
+        0.15,
+        0.3,
+        0.45,
+        0.6,
+        0.75,
+        0.9,
+    ]
     methods: Annotated[list[Literal["magnitude", "layerwise", "wanda"]], Field(min_length=1)] = ["magnitude"]
     max_drop: _Share = 0.01
 
@@ -185,15 +211,26 @@ class Recipe(_Section):
 
     @property
     def plan(self) -> Plan | None:
-        """What ``sweep`` draws: the pruning of ``prune``, in its scope, at several sparsities and without fine-tuning."""
+        """What ``sweep`` draws: the pruning of ``prune``, in its scope.
+
+        At several sparsities and without fine-tuning.
+        """
         if self.sweep is None:
             return None
         scope = (self.prune or PruneSection()).scope
-        return Plan(Budget(max_drop=self.sweep.max_drop), tuple(self.sweep.methods), tuple(self.sweep.points), scope=scope)
+        return Plan(
+            Budget(max_drop=self.sweep.max_drop),
+            tuple(self.sweep.methods),
+            tuple(self.sweep.points),
+            scope=scope,
+        )
 
     @property
     def makes(self) -> set[RowName]:
-        """The rows of the table this recipe may make; ``recovered`` only where dev F1 asks for it, if it has such a bar."""
+        """The rows of the table this recipe may make.
+
+        ``recovered`` only where dev F1 asks for it, if it has such a bar.
+        """
         stages: set[RowName] = {row for row, section in _ROW_OF.items() if getattr(self, section) is not None}
         given: set[RowName] = {"teacher", "teacher_fp32", "teacher_fp16"}
         return given | stages | ({"torch-int8"} if self.distill or self.prune else set())
@@ -217,8 +254,8 @@ def read_recipe(path: Path | str, changes: dict[str, Any] | None = None) -> Reci
         changes: Top-level values that replace the file's, such as ``{"data": "corpus"}``.
 
     Raises:
-        RecipeError: If it is not there, not YAML, has an unknown key (the nearest valid name is given), an impossible value,
-            or stages that do not fit together.
+        RecipeError: If it is not there, not YAML, has an unknown key (the nearest valid name is given), an
+            impossible value, or stages that do not fit together.
     """
     path = Path(path)
     raw = read_yaml(path, "a recipe, expected keys such as name, teacher, data, distill, prune")
@@ -234,12 +271,22 @@ def read_recipe(path: Path | str, changes: dict[str, Any] | None = None) -> Reci
     compared = recipe.makes & set(recipe.compare.rows)
     judged = next((row for row in LAST if row in recipe.makes), None)
     if recipe.check is not None and judged and judged not in compared:
-        raise RecipeError(f"{path}: check holds bars against the last model, {judged}, which compare.rows leaves out; add it there")
+        raise RecipeError(
+            f"{path}: check holds bars against the last model, {judged}, which compare.rows leaves out; add it there"
+        )
     if not compared or len(set(recipe.compare.rows)) < len(recipe.compare.rows):
-        raise RecipeError(f"{path}: compare.rows names no model this recipe makes, or one twice (it makes {', '.join(sorted(recipe.makes))})")
+        raise RecipeError(
+            f"{path}: compare.rows names no model this recipe makes, or one twice (it makes {', '.join(sorted(recipe.makes))})"
+        )
     if recipe.benchmark and recipe.benchmark.rows is not None and not compared & set(recipe.benchmark.rows):
-        raise RecipeError(f"{path}: benchmark.rows names none of the models that are compared ({', '.join(sorted(compared))})")
-    for section, values in (("check", lambda: recipe.bars), ("sweep", lambda: recipe.plan), ("prune", lambda: _check_prune(recipe.prune))):
+        raise RecipeError(
+            f"{path}: benchmark.rows names none of the models that are compared ({', '.join(sorted(compared))})"
+        )
+    for section, values in (
+        ("check", lambda: recipe.bars),
+        ("sweep", lambda: recipe.plan),
+        ("prune", lambda: _check_prune(recipe.prune)),
+    ):
         try:
             values()
         except (ParameterError, RecipeError) as error:
@@ -282,7 +329,11 @@ def explain(error: ValidationError, root: type[BaseModel]) -> str:
     """
     # Where a value may be one of two things, both alternatives complain; the deeper one saw what was meant.
     first = max(error.errors(), key=lambda e: len(e["loc"]))
-    steps = [str(step) for step in first["loc"] if step not in ("str", "int", "DataSection") and "[" not in str(step)]
+    steps = [
+        str(step)
+        for step in first["loc"]
+        if step not in ("str", "int", "DataSection") and "[" not in str(step)
+    ]
     where = ".".join(steps)
     if first["type"] == "extra_forbidden":
         known = list(_section_at(root, steps[:-1]).model_fields)
@@ -296,7 +347,9 @@ def explain(error: ValidationError, root: type[BaseModel]) -> str:
 def _section_at(root: type[BaseModel], steps: list[str]) -> type[BaseModel]:
     """Find the section a path of keys leads to."""
     for step in steps:
-        root = next(_sections(root.model_fields[step].annotation), root) if step in root.model_fields else root
+        root = (
+            next(_sections(root.model_fields[step].annotation), root) if step in root.model_fields else root
+        )
     return root
 
 

@@ -111,7 +111,13 @@ class _Results:
         stored = {"int8", "onnx", "packed"}
         if self.last not in stored:
             return None
-        return str(next(self.made.models[row] for row in (*LAST, "teacher") if row in self.made.models and row not in stored))
+        return str(
+            next(
+                self.made.models[row]
+                for row in (*LAST, "teacher")
+                if row in self.made.models and row not in stored
+            )
+        )
 
     def score(self, name: str, tagger: Any, types: Any, scheme: Scheme) -> Evaluation:
         """Score a model by its reference, at most once."""
@@ -137,13 +143,24 @@ class _Results:
             return ()
         source = self.made.models.get("student", self.made.models["teacher"])
         points = Points(
-            source, source.name, self.splits.get("dev"), str(source), plan, self.scores, self.splits.train, None, self.recipe.types, self.device
+            source,
+            source.name,
+            self.splits.get("dev"),
+            str(source),
+            plan,
+            self.scores,
+            self.splits.train,
+            None,
+            self.recipe.types,
+            self.device,
         )
         return tuple(points.curve(method, plan.budget) for method in plan.methods)
 
     def benchmark(self) -> Benchmark | None:
         section = self.recipe.benchmark
-        return benchmark_models(self.timed, self.test, section.rounds, device=self.device) if section else None
+        return (
+            benchmark_models(self.timed, self.test, section.rounds, device=self.device) if section else None
+        )
 
     @property
     def timed(self) -> list[str]:
@@ -159,14 +176,20 @@ class _Results:
         if bars is None:
             return None
         model, baseline = self.references[self.last], self.references[self.first]
-        judged = check(model, bars, self.test, baseline, self.parent, self.recipe.types, self.device, self.score)
-        return replace(judged, model=self.names[self.last], baseline=judged.baseline and self.names[self.first])  # as the table calls them
+        judged = check(
+            model, bars, self.test, baseline, self.parent, self.recipe.types, self.device, self.score
+        )
+        return replace(
+            judged, model=self.names[self.last], baseline=judged.baseline and self.names[self.first]
+        )  # as the table calls them
 
     def analyze(self, candidates: dict[RowName, Candidate], table: Comparison) -> Analysis:
         model, baseline = candidates[self.last], candidates[self.first]
         scheme = common_scheme([c.tagger for c in candidates.values()], self.test)
         report(f"looking at the errors of {model.name}")
-        return analyze((model.name, model.tagger), (baseline.name, baseline.tagger), self.test, table.types, scheme)
+        return analyze(
+            (model.name, model.tagger), (baseline.name, baseline.tagger), self.test, table.types, scheme
+        )
 
     def commands(self) -> tuple[tuple[str, str], ...]:
         """Return what gives each figure of the report again: what it gives, and the command."""
@@ -177,27 +200,54 @@ class _Results:
         rounds = ["--rounds", str(self.recipe.benchmark.rounds)] if self.recipe.benchmark else []
         device = ["--device", self.device] if self.device != "cpu" else []
         found = [
-            ("everything here, from the recipe", ["run", str(folder / "recipe.yaml"), "--runs", str(folder.parent)]),
-            ("the table, the intervals, speed and memory", ["compare", *models, *data, *types, *margin, "--rounds", str(compared.rounds)]),
+            (
+                "everything here, from the recipe",
+                ["run", str(folder / "recipe.yaml"), "--runs", str(folder.parent)],
+            ),
+            (
+                "the table, the intervals, speed and memory",
+                ["compare", *models, *data, *types, *margin, "--rounds", str(compared.rounds)],
+            ),
             ("one model's scores by type", ["evaluate", self.references[self.last], *data, *types]),
             ("latency, throughput and load time", ["benchmark", *(self.timed or models), *data, *rounds]),
         ]
         if self.recipe.check:
             baseline = ["--baseline", self.references[self.first]]
-            parent = ["--parent", self.parent] if self.parent and self.recipe.bars and self.recipe.bars.needs_agreement else []
+            parent = (
+                ["--parent", self.parent]
+                if self.parent and self.recipe.bars and self.recipe.bars.needs_agreement
+                else []
+            )
             bars = ["--bars", str(folder / "bars.yaml")]
-            found.append(("the bars", ["check", self.references[self.last], *bars, *data, *types, *baseline, *parent]))
+            found.append(
+                ("the bars", ["check", self.references[self.last], *bars, *data, *types, *baseline, *parent])
+            )
         if (plan := self.recipe.plan) and plan.points:
             source = self.made.models.get("student", self.made.models["teacher"])
             section = self.recipe.data_section
-            share = ["--dev-share", f"{section.dev_share:g}"] if section.dev_share != DataOptions().dev_share else []
-            points = ["--points", ",".join(f"{p:g}" for p in plan.points), "--method", ",".join(plan.methods), "--scope", plan.scope]
+            share = (
+                ["--dev-share", f"{section.dev_share:g}"]
+                if section.dev_share != DataOptions().dev_share
+                else []
+            )
+            points = [
+                "--points",
+                ",".join(f"{p:g}" for p in plan.points),
+                "--method",
+                ",".join(plan.methods),
+                "--scope",
+                plan.scope,
+            ]
             budget = ["--max-drop", f"{plan.budget.max_drop:g}", "-o", str(folder / "models" / "swept")]
-            found.append(("the sparsity curve", ["sweep", str(source), *data, *share, *types, *points, *budget]))
+            found.append(
+                ("the sparsity curve", ["sweep", str(source), *data, *share, *types, *points, *budget])
+            )
         return tuple((what, shlex.join(["affineur", *words, *device])) for what, words in found)
 
 
-def write_results(recipe: Recipe, made: Run, splits: Splits, test: Corpus, scores: ScoreBook, device: str) -> None:
+def write_results(
+    recipe: Recipe, made: Run, splits: Splits, test: Corpus, scores: ScoreBook, device: str
+) -> None:
     """Measure the models of a run and write everything; what is up to date is left as it is.
 
     Args:
@@ -209,15 +259,27 @@ def write_results(recipe: Recipe, made: Run, splits: Splits, test: Corpus, score
         device: A torch device.
     """
     references: dict[RowName, str] = {
-        row: f"{INT8 if row == 'torch-int8' else ''}{made.models[row]}" for row in recipe.compare.rows if row in made.models
+        row: f"{INT8 if row == 'torch-int8' else ''}{made.models[row]}"
+        for row in recipe.compare.rows
+        if row in made.models
     }
     names = {row: _row_name(row, made.models[row]) for row in references}
     folder = made.folder
     seen = (corpus.digest if corpus else "" for corpus in (splits.train, splits.dev, test))
-    decides = [__version__, recipe.digest, *seen, *(f"{names[row]} {model_digest(ref)}" for row, ref in references.items())]
+    decides = [
+        __version__,
+        recipe.digest,
+        *seen,
+        *(f"{names[row]} {model_digest(ref)}" for row, ref in references.items()),
+    ]
     key = hashlib.sha256("\n".join(decides).encode()).hexdigest()
-    made.table, made.gate = _read(folder / "compare.json"), _read(folder / "check.json") if recipe.check else {}
-    if made.table.get("key") == key and all((folder / name).is_file() for name in made.table.get("files", ["?"])):
+    made.table, made.gate = (
+        _read(folder / "compare.json"),
+        _read(folder / "check.json") if recipe.check else {},
+    )
+    if made.table.get("key") == key and all(
+        (folder / name).is_file() for name in made.table.get("files", ["?"])
+    ):
         report(f"compare: {folder / 'compare.json'} is up to date")
         return
     results = _Results(recipe, made, splits, test, scores, device, references, names)
@@ -245,7 +307,9 @@ def write_results(recipe: Recipe, made: Run, splits: Splits, test: Corpus, score
         analysis=analysis,
         curves=curves,
         models={names[row]: describe(made.models[row]) for row in references if row != "torch-int8"},
-        benchmark=(BENCHMARK_COLUMNS, benchmark_cells(benchmark), benchmark_notes(benchmark)) if benchmark else None,
+        benchmark=(BENCHMARK_COLUMNS, benchmark_cells(benchmark), benchmark_notes(benchmark))
+        if benchmark
+        else None,
         recipe=(folder / "recipe.yaml").read_text("utf-8"),
         commands=results.commands(),
         notes=tuple(made.notes),
@@ -260,15 +324,23 @@ def write_results(recipe: Recipe, made: Run, splits: Splits, test: Corpus, score
         "files": ["compare.md", "report.html", *(["bars.yaml"] if gate else []), *files],
     }
     # What the recipe asked for once and asks for no more; never what somebody else put there.
-    for name in {"sweep.json", "benchmark.json", "check.json", "bars.yaml"} & set(made.table.get("files", ())) - set(more["files"]):
+    for name in {"sweep.json", "benchmark.json", "check.json", "bars.yaml"} & set(
+        made.table.get("files", ())
+    ) - set(more["files"]):
         (folder / name).unlink(missing_ok=True)
     # Last, since its key says that all the rest is there.
-    write_json(folder / "compare.json", table.as_dict() | {"cells": comparison_cells(table), "footnotes": footnotes(table)} | more)
+    write_json(
+        folder / "compare.json",
+        table.as_dict() | {"cells": comparison_cells(table), "footnotes": footnotes(table)} | more,
+    )
     made.table = _read(folder / "compare.json")
 
 
 def _write_cards(results: _Results, table: Comparison) -> None:
-    """Write the measured scores into the card of each model this run made; a teacher that was given is left alone."""
+    """Write the measured scores into the card of each model this run made.
+
+    A teacher that was given is left alone.
+    """
     ours = results.made.folder / "models"
     rows = {row.model: row for row in table.rows}
     commands = [command for _, command in results.commands()]
@@ -295,7 +367,14 @@ def measured(row: Row, table: Comparison, commands: list[str]) -> Measured:
         recall=row.recall,
         accuracy=row.accuracy,
         per_type={
-            kind: {"f1": t.f1, "f1_low": t.f1_low, "f1_high": t.f1_high, "precision": t.precision, "recall": t.recall, "support": t.support}
+            kind: {
+                "f1": t.f1,
+                "f1_low": t.f1_low,
+                "f1_high": t.f1_high,
+                "precision": t.precision,
+                "recall": t.recall,
+                "support": t.support,
+            }
             for kind, t in row.per_type.items()
         },
         columns=COLUMNS,

@@ -1,4 +1,6 @@
-"""``run``: a recipe through its stages, into ``runs/NAME/``. Finished stages are recognized; a killed run goes on.
+"""``run``: a recipe through its stages, into ``runs/NAME/``.
+
+Finished stages are recognized; a killed run goes on.
 
 ::
 
@@ -36,8 +38,8 @@ def run(recipe: Recipe, runs: Path | str = "runs", device: str = "cpu", cache: P
         cache: Where teacher logits are kept.
 
     Raises:
-        AffineurError: Whatever is wrong with the recipe's teacher, data or values, in one line, before any training as far as
-            it can be known by then.
+        AffineurError: Whatever is wrong with the recipe's teacher, data or values, in one line, before any
+            training as far as it can be known by then.
     """
     folder = Path(runs) / recipe.name
     splits = open_data(recipe)
@@ -46,7 +48,12 @@ def run(recipe: Recipe, runs: Path | str = "runs", device: str = "cpu", cache: P
     _check(recipe, splits, teacher)
     with alone(folder, "give the recipe another name"):
         made = Run(folder)
-        write_text(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(exclude_none=True, by_alias=True), sort_keys=False, allow_unicode=True))
+        write_text(
+            folder / "recipe.yaml",
+            yaml.safe_dump(
+                recipe.model_dump(exclude_none=True, by_alias=True), sort_keys=False, allow_unicode=True
+            ),
+        )
         scores = ScoreBook(folder / "scores")
         token = recipe_digest.set(recipe.digest)
         try:
@@ -58,20 +65,35 @@ def run(recipe: Recipe, runs: Path | str = "runs", device: str = "cpu", cache: P
 
 
 def _check(recipe: Recipe, splits: Splits, teacher: Path) -> None:
-    """Check what only teacher and data can tell, before hours of training: that each split is there, and that types are known.
+    """Check what only teacher and data can tell, before hours of training.
+
+    That each split is there, and that types are known.
 
     Raises:
-        DataError: If a split that a stage needs is missing, or a split has types that the teacher does not know.
+        DataError: If a split that a stage needs is missing, or a split has types that the teacher does not
+            know.
         ParameterError: If ``types`` names a type that neither teacher nor data know.
         RecipeError: If a bar names a type that is not scored.
     """
-    methods = {*([recipe.prune.method] if recipe.prune else []), *(recipe.sweep.methods if recipe.sweep else [])}
-    if recipe.train or recipe.distill or (recipe.recover and recipe.recover.if_f1_below is None) or "wanda" in methods:
+    methods = {
+        *([recipe.prune.method] if recipe.prune else []),
+        *(recipe.sweep.methods if recipe.sweep else []),
+    }
+    if (
+        recipe.train
+        or recipe.distill
+        or (recipe.recover and recipe.recover.if_f1_below is None)
+        or "wanda" in methods
+    ):
         splits.get("train")
     if recipe.sweep or (recipe.recover and recipe.recover.if_f1_below is not None):
         splits.get("dev")
     # A teacher that is trained first learns the types of its data.
-    known = splits.get("train").types if recipe.train else types_of(with_prefix(label) for label in open_folder(teacher).labels)
+    known = (
+        splits.get("train").types
+        if recipe.train
+        else types_of(with_prefix(label) for label in open_folder(teacher).labels)
+    )
     scored = scored_types(known, splits.get("test"), recipe.types)
     if recipe.sweep and splits.dev:
         scored_types(known, splits.dev, recipe.types)
@@ -93,12 +115,28 @@ def open_data(recipe: Recipe) -> Splits:
     return load_splits(section.path, options)
 
 
-def _make_models(recipe: Recipe, made: Run, teacher: Path, splits: Splits, scores: ScoreBook, device: str, cache: Path | None) -> None:
+def _make_models(
+    recipe: Recipe,
+    made: Run,
+    teacher: Path,
+    splits: Splits,
+    scores: ScoreBook,
+    device: str,
+    cache: Path | None,
+) -> None:
     folder = made.folder / "models"
     if recipe.train:
-        settings = recipe.train.settings(recipe.seed, patience=recipe.train.patience, keep_best=splits.dev is not None)
+        settings = recipe.train.settings(
+            recipe.seed, patience=recipe.train.patience, keep_best=splits.dev is not None
+        )
         teacher = train(
-            teacher, folder / "teacher", splits.get("train"), splits.dev, settings, replace_mentions=recipe.train.replace_mentions, device=device
+            teacher,
+            folder / "teacher",
+            splits.get("train"),
+            splits.dev,
+            settings,
+            replace_mentions=recipe.train.replace_mentions,
+            device=device,
         )
     made.models["teacher"] = teacher
     for row, dtype, stored in (("teacher_fp32", "float32", "F32"), ("teacher_fp16", "float16", "F16")):
@@ -125,12 +163,16 @@ def _make_models(recipe: Recipe, made: Run, teacher: Path, splits: Splits, score
         section = recipe.prune
         target = folder / f"{name}_pruned"
         text = splits.get("train") if section.method == "wanda" else None
-        prune(current, target, section.sparsity, section.method, section.scope, section.max_layer_sparsity, text)
+        prune(
+            current, target, section.sparsity, section.method, section.scope, section.max_layer_sparsity, text
+        )
         current = made.models["pruned"] = target
     if recipe.recover and _needs_recovery(recipe, made, current, splits, scores, device):
         made.models["recovered"] = recover(
             current,
-            current.with_name(f"{current.name}_finetuned") if current.parent == folder else folder / f"{name}_finetuned",
+            current.with_name(f"{current.name}_finetuned")
+            if current.parent == folder
+            else folder / f"{name}_finetuned",
             splits.get("train"),
             splits.dev,
             teacher if recipe.recover.from_teacher else None,
@@ -160,15 +202,27 @@ def _store(recipe: Recipe, made: Run, last: Path, stem: Path, splits: Splits) ->
         last = made.models["onnx"] if to == "onnx" else last  # so that it is traced once
     if (section := recipe.quantize) is not None:
         made.models["int8"] = stem.with_name(f"{stem.name}_int8")
-        quantize(last, made.models["int8"], section.target, section.scheme, section.min_agreement, text, section.activations)
+        quantize(
+            last,
+            made.models["int8"],
+            section.target,
+            section.scheme,
+            section.min_agreement,
+            text,
+            section.activations,
+        )
 
 
-def _needs_recovery(recipe: Recipe, made: Run, model: Path, splits: Splits, scores: ScoreBook, device: str) -> bool:
+def _needs_recovery(
+    recipe: Recipe, made: Run, model: Path, splits: Splits, scores: ScoreBook, device: str
+) -> bool:
     """Apply ``if_f1_below`` to the dev F1, never to the test set."""
     bar = recipe.recover.if_f1_below if recipe.recover else None
     if bar is None:
         return True
-    f1 = scores.evaluate(model_digest(model), lambda: load(model, device), splits.get("dev"), recipe.types).total.f1
+    f1 = scores.evaluate(
+        model_digest(model), lambda: load(model, device), splits.get("dev"), recipe.types
+    ).total.f1
     if f1 < bar:
         made.notes.append(f"dev F1 {f1:.4f} is below {bar:g}, so the model was fine-tuned")
     else:

@@ -28,7 +28,12 @@ class ScoreBook:
         self._folder = folder
 
     def evaluate(
-        self, digest: str, tagger: Callable[[], Tagger], corpus: Corpus, types: Sequence[str] | None = None, scheme: Scheme | None = None
+        self,
+        digest: str,
+        tagger: Callable[[], Tagger],
+        corpus: Corpus,
+        types: Sequence[str] | None = None,
+        scheme: Scheme | None = None,
     ) -> Evaluation:
         """Return the evaluation of a model on a corpus, computing it at most once.
 
@@ -40,12 +45,22 @@ class ScoreBook:
             scheme: A coarser scheme to score in (see :func:`~affineur.measure.evaluate`).
 
         Raises:
-            AffineurError: If the scores cannot be kept; the line names the folder of scores, not what they are for.
+            AffineurError: If the scores cannot be kept; the line names the folder of scores, not what they
+                are for.
         """
-        decides = ["2", digest, corpus.digest, corpus.has_documents, None if types is None else sorted(types), scheme and str(scheme)]
+        decides = [
+            "2",
+            digest,
+            corpus.digest,
+            corpus.has_documents,
+            None if types is None else sorted(types),
+            scheme and str(scheme),
+        ]
         key = hashlib.sha256(json.dumps(decides).encode()).hexdigest()
         path = self._folder / f"{key}.npz"
-        with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # absent or damaged: scored again
+        with contextlib.suppress(
+            OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile
+        ):  # absent or damaged: scored again
             return _read(path, corpus)
         evaluation = evaluate(tagger(), corpus, types, scheme)
         with disk_errors(self._folder):
@@ -61,7 +76,9 @@ class ScoreBook:
                     file,
                     counts=evaluation.counts,
                     documents=np.array([]) if evaluation.documents is None else evaluation.documents,
-                    totals=np.array([evaluation.words, evaluation.words_right, evaluation.merged, evaluation.repaired]),
+                    totals=np.array(
+                        [evaluation.words, evaluation.words_right, evaluation.merged, evaluation.repaired]
+                    ),
                     names=np.array([str(evaluation.scheme), *evaluation.types]),
                 )
                 file.flush()

@@ -1,4 +1,6 @@
-"""``search``: within a time, the Pareto front of F1, speed and size over layers, width, pieces, sparsity and precision.
+"""``search``: within a time, the Pareto front of F1, speed and size over layers, width, pieces.
+
+Sparsity and precision.
 
 ::
 
@@ -8,10 +10,10 @@
     OUT/scores/                        per-sentence counts, by model and data digest
     OUT/search.json, search.md, .svg   the front, the knee, the smallest point inside the budget
 
-A point goes through the stages of the other commands: distill, shrink, trim-vocab, prune, recover, then export and quantize, or pack.
-Each stage writes a folder named after what was done so far, so points with equal beginnings share them. F1 is taken on dev, and on
-test for the points recommended alone. Speed is that of the point against the teacher as it was given (in torch), both in this
-process, timed in turn.
+A point goes through the stages of the other commands: distill, shrink, trim-vocab, prune, recover, then
+export and quantize, or pack. Each stage writes a folder named after what was done so far, so points with
+equal beginnings share them. F1 is taken on dev, and on test for the points recommended alone. Speed is that
+of the point against the teacher as it was given (in torch), both in this process, timed in turn.
 """
 
 from __future__ import annotations
@@ -50,11 +52,17 @@ _TRIALS = "trials.json"
 _SPEED_SENTENCES = 512
 
 
-def search(recipe: SearchRecipe, out: Path | str, keep_all: bool = False, device: str = "cpu", cache: Path | None = None) -> Found:
+def search(
+    recipe: SearchRecipe,
+    out: Path | str,
+    keep_all: bool = False,
+    device: str = "cpu",
+    cache: Path | None = None,
+) -> Found:
     """Try points until the time is spent; the same call goes on where it stopped, with more minutes too.
 
-    No point is begun that would, by the median of those before it, end after the time. One that cannot be made is recorded as
-    failed. The time of scoring the recommended points on test is not counted.
+    No point is begun that would, by the median of those before it, end after the time. One that cannot be
+    made is recorded as failed. The time of scoring the recommended points on test is not counted.
 
     Args:
         recipe: The recipe.
@@ -80,7 +88,12 @@ def search(recipe: SearchRecipe, out: Path | str, keep_all: bool = False, device
         bench = _Bench(recipe, out, teacher, splits, device, cache)
         key = f"{recipe.digest} {open_folder(teacher).digest()} {' '.join(splits.get(name).digest for name in ('train', 'dev', 'test'))}"
         trials = _read(out, key)
-        write_text(out / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True))
+        write_text(
+            out / "recipe.yaml",
+            yaml.safe_dump(
+                recipe.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True
+            ),
+        )
         while (choice := _next(recipe, space, trials)) is not None:
             trials.append(bench.tried(choice))
             write_json(out / _TRIALS, {"key": key, "trials": [trial.as_dict() for trial in trials]})
@@ -88,7 +101,14 @@ def search(recipe: SearchRecipe, out: Path | str, keep_all: bool = False, device
         if not made:
             tried = f"the last of {len(trials):,} said: {trials[-1].error}" if trials else "no time was given"
             raise ModelError(f"no point of the search could be made; {tried}")
-        found = Found(recipe, out, recipe.teacher, open_folder(teacher).size_bytes, bench.baseline(splits.get("dev")), tuple(trials))
+        found = Found(
+            recipe,
+            out,
+            recipe.teacher,
+            open_folder(teacher).size_bytes,
+            bench.baseline(splits.get("dev")),
+            tuple(trials),
+        )
         found.confirmations = {trial.name: bench.confirm(trial) for trial in found.recommended}
         for trial in found.kept if not keep_all else made:
             bench.make(trial.choice)  # there already, unless somebody removed it
@@ -105,12 +125,18 @@ def _check(recipe: SearchRecipe, splits: Splits, teacher: Path) -> None:
         corpus = splits.get(name)
         scored_types(known, corpus, recipe.types)
         if len(corpus) < FEWEST:
-            raise DataError(f"{len(corpus)} sentences as {name}, and on fewer than {FEWEST} no interval shows anything; give more text", corpus.name)
+            raise DataError(
+                f"{len(corpus)} sentences as {name}, and on fewer than {FEWEST} no interval shows anything; give more text",
+                corpus.name,
+            )
     train, dev, test = (splits.get(name) for name in ("train", "dev", "test"))
     for name, corpus, used in (("dev", dev, [train]), ("test", test, [train, dev])):
         if 2 * (shared := shared_sentences(corpus, used)) >= len(corpus):
             where = " or ".join(("train", "dev")[: len(used)])
-            raise DataError(f"{shared:,} sentences of {name} stand in {where} too, so nothing could be shown on it; take them out", splits.name)
+            raise DataError(
+                f"{shared:,} sentences of {name} stand in {where} too, so nothing could be shown on it; take them out",
+                splits.name,
+            )
 
 
 def _read(out: Path, key: str) -> list[Trial]:
@@ -121,7 +147,9 @@ def _read(out: Path, key: str) -> list[Trial]:
     """
     file = out / _TRIALS
     if not file.is_file():
-        if out.exists() and (not out.is_dir() or {path.name for path in out.iterdir()} - {"recipe.yaml", "models", "scores"}):
+        if out.exists() and (
+            not out.is_dir() or {path.name for path in out.iterdir()} - {"recipe.yaml", "models", "scores"}
+        ):
             raise ParameterError(f"{out} holds what no search wrote; name another folder with -o")
         return []
     try:
@@ -130,7 +158,9 @@ def _read(out: Path, key: str) -> list[Trial]:
             return [Trial.of(trial) for trial in kept["trials"]]
     except (OSError, ValueError, KeyError, TypeError):
         raise ParameterError(f"{file} is damaged; delete {out}, or name another folder with -o") from None
-    raise ParameterError(f"{out} holds a search with another teacher, data, ranges or training; name another folder with -o, or delete it")
+    raise ParameterError(
+        f"{out} holds a search with another teacher, data, ranges or training; name another folder with -o, or delete it"
+    )
 
 
 def _next(recipe: SearchRecipe, space: Space, trials: list[Trial]) -> Choice | None:
@@ -141,7 +171,9 @@ def _next(recipe: SearchRecipe, space: Space, trials: list[Trial]) -> Choice | N
         return None
     choice = propose(space, {trial.choice: trial.costs for trial in trials}, recipe.seed)
     if choice is not None:
-        report(f"point {len(trials) + 1}, {spent / 60:.1f} of {recipe.minutes:g} minutes spent: {choice.name}")
+        report(
+            f"point {len(trials) + 1}, {spent / 60:.1f} of {recipe.minutes:g} minutes spent: {choice.name}"
+        )
     return choice
 
 
@@ -171,10 +203,18 @@ class _Bench:
         try:
             made = self.make(choice)
             tagger = load(made)
-            point = self.judge(self.scored(made, self.splits.get("dev"), tagger), self.splits.get("dev"), choice)
+            point = self.judge(
+                self.scored(made, self.splits.get("dev"), tagger), self.splits.get("dev"), choice
+            )
             sentences = [sentence.words for sentence in self.splits.get("dev").spread(_SPEED_SENTENCES)]
             teacher_speed, speed = throughput([self.teacher_tagger, tagger], sentences)
-            trial = Trial(choice, time.monotonic() - start, point, open_folder(made).size_bytes, speed.ratio(teacher_speed))
+            trial = Trial(
+                choice,
+                time.monotonic() - start,
+                point,
+                open_folder(made).size_bytes,
+                speed.ratio(teacher_speed),
+            )
         except (ModelError, ParameterError, DataError) as error:
             trial = Trial(choice, time.monotonic() - start, error=str(error))
         report(str(trial))
@@ -192,7 +232,18 @@ class _Bench:
         name, current = f"L{choice.layers}", self.teacher
         if choice.layers < open_folder(self.teacher).layers:
             dev = self.splits.get("dev") if how.keep == "search" else None
-            current = distill(self.teacher, models / name, choice.layers, train, dev, how.keep, settings, how.soft(), self.device, self.cache)
+            current = distill(
+                self.teacher,
+                models / name,
+                choice.layers,
+                train,
+                dev,
+                how.keep,
+                settings,
+                how.soft(),
+                self.device,
+                self.cache,
+            )
         distilled = current
         if choice.ffn_width < 1:
             name += f"-w{choice.ffn_width:g}"
@@ -206,26 +257,40 @@ class _Bench:
             current = models / name
         if current != distilled and how.epochs:
             out = models / f"{name}-recovered"
-            current = recover(current, out, train, None, self.teacher, settings, how.soft(), self.device, self.cache)
+            current = recover(
+                current, out, train, None, self.teacher, settings, how.soft(), self.device, self.cache
+            )
         if choice.precision == "packed":
             return pack(current, final)
         graph = export(current, models / f"{name}-fp32", text=train)
         if choice.precision != "fp32":
             # F1 is what judges a point here, so no agreement with its parent is asked for besides.
-            quantize(graph, final, scheme=None if choice.precision == "int8" else choice.precision, min_agreement=0.0, text=train)
+            quantize(
+                graph,
+                final,
+                scheme=None if choice.precision == "int8" else choice.precision,
+                min_agreement=0.0,
+                text=train,
+            )
         return final
 
     def scored(self, model: Path, corpus: Corpus, tagger: EngineTagger | None = None) -> Evaluation:
         """Score a model, at most once."""
-        return self.book.evaluate(model_digest(model), lambda: tagger or load(model), corpus, self.recipe.types)
+        return self.book.evaluate(
+            model_digest(model), lambda: tagger or load(model), corpus, self.recipe.types
+        )
 
     def baseline(self, corpus: Corpus) -> Evaluation:
         """Score the teacher, at most once."""
-        return self.book.evaluate(model_digest(self.teacher), lambda: self.teacher_tagger, corpus, self.recipe.types)
+        return self.book.evaluate(
+            model_digest(self.teacher), lambda: self.teacher_tagger, corpus, self.recipe.types
+        )
 
     def judge(self, scored: Evaluation, corpus: Corpus, choice: Choice) -> Point:
         """Judge a point by the budget."""
-        return self.recipe.f1_budget.point(scored, self.baseline(corpus), "magnitude", choice.sparsity, choice.sparsity)
+        return self.recipe.f1_budget.point(
+            scored, self.baseline(corpus), "magnitude", choice.sparsity, choice.sparsity
+        )
 
     def confirm(self, trial: Trial) -> Confirmation:
         """Judge a recommended point on the split the search never saw."""
@@ -240,5 +305,9 @@ class _Bench:
     def tidy(self, kept: set[str]) -> None:
         """Remove the artifacts of all other points, and what lies between them and the teacher."""
         for path in (self.out / "models").glob("*"):
-            if path.is_dir() and path.name not in kept and (path.name.startswith(".") or (path / MANIFEST).is_file()):
+            if (
+                path.is_dir()
+                and path.name not in kept
+                and (path.name.startswith(".") or (path / MANIFEST).is_file())
+            ):
                 shutil.rmtree(path)

@@ -1,4 +1,7 @@
-"""The recipe of ``search``: from which ranges points are taken, how each is trained, what F1 may be lost, how long it may take."""
+"""The recipe of ``search``: from which ranges points are taken, how each is trained, what F1 may be lost.
+
+How long it may take.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,8 @@ from affineur.errors import ParameterError, RecipeError, did_you_mean
 from affineur.measure import Budget
 from affineur.pipeline.recipe import DataSection, Recipe, _Learning, _Section, explain, read_yaml
 
-#: Beside the schemes of ``quantize``: a graph in full precision, the scheme of the CPU at hand, a sparse file.
+#: Beside the schemes of ``quantize``: a graph in full precision, the scheme of the CPU at hand, a sparse
+#: file.
 PRECISIONS = ("fp32", "int8", "packed", *SCHEMES)
 
 
@@ -48,7 +52,9 @@ class RangesSection(_Section):
     ffn_width: Annotated[tuple[_Width, _Width], AfterValidator(_ascending)] = (1.0, 1.0)
     vocabulary: Annotated[list[_Pieces], Field(min_length=1), AfterValidator(_once)] = [None]
     sparsity: Annotated[tuple[_Sparsity, _Sparsity], AfterValidator(_ascending)] = (0.0, 0.0)
-    precision: Annotated[list[Annotated[str, AfterValidator(_precision)]], Field(min_length=1), AfterValidator(_once)] = ["fp32", "int8"]
+    precision: Annotated[
+        list[Annotated[str, AfterValidator(_precision)]], Field(min_length=1), AfterValidator(_once)
+    ] = ["fp32", "int8"]
 
 
 class BudgetSection(_Section):
@@ -60,7 +66,10 @@ class BudgetSection(_Section):
 
 
 class SearchTraining(_Learning):
-    """``train``: how a point with fewer layers is distilled, and how any point that lost something else recovers."""
+    """``train``: how a point with fewer layers is distilled.
+
+    How any point that lost something else recovers.
+    """
 
     epochs: Annotated[float, Field(ge=0)] = 0.5
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
@@ -92,7 +101,10 @@ class SearchRecipe(_Section):
 
     @property
     def digest(self) -> str:
-        """Digest of all that decides what one point is and scores: time and the bars of F1 may change between runs."""
+        """Digest of all that decides what one point is and scores.
+
+        Time and the bars of F1 may change between runs.
+        """
         decides = self.model_dump(mode="json", exclude={"name", "minutes", "budget", "teacher", "data"})
         return hashlib.sha256(repr([decides, self.budget.confidence]).encode()).hexdigest()
 
@@ -105,8 +117,8 @@ def read_search_recipe(path: Path | str, changes: dict[str, Any] | None = None) 
         changes: Top-level values that replace the file's, such as ``{"minutes": 5}``.
 
     Raises:
-        RecipeError: If it is not there, not YAML, has an unknown key (the nearest valid name is given), an impossible value, or
-            values that do not fit together.
+        RecipeError: If it is not there, not YAML, has an unknown key (the nearest valid name is given), an
+            impossible value, or values that do not fit together.
     """
     path = Path(path)
     raw = read_yaml(path, "a recipe of a search, expected keys such as name, teacher, data, budget, ranges")

@@ -1,4 +1,7 @@
-"""What a search found: the front, its knee, the smallest point inside the budget; said in JSON, Markdown, a picture and a sentence."""
+"""What a search found: the front, its knee, the smallest point inside the budget.
+
+Said in JSON, Markdown, a picture and a sentence.
+"""
 
 from __future__ import annotations
 
@@ -55,10 +58,17 @@ class Trial:
 
     @property
     def costs(self) -> list[float] | None:
-        """What is small in a good point: F1 turned around, size and slowness as logarithms; ``None`` where it could not be made."""
+        """What is small in a good point: F1 turned around, size and slowness as logarithms.
+
+        ``None`` where it could not be made.
+        """
         if self.point is None or self.speed is None:
             return None
-        return [-self.point.f1, math.log(self.size_bytes), float(-round(math.log(self.speed.value) / math.log1p(SPEED_STEP)))]
+        return [
+            -self.point.f1,
+            math.log(self.size_bytes),
+            float(-round(math.log(self.speed.value) / math.log1p(SPEED_STEP))),
+        ]
 
     def as_dict(self) -> dict[str, Any]:
         """Return what :meth:`of` reads."""
@@ -142,7 +152,10 @@ class Found:
         return min(inside, key=lambda trial: (trial.costs or [])[1::-1], default=None)
 
     def inside(self, trial: Trial) -> bool:
-        """Say whether the whole interval of a point is inside the budget, which may be another than when it was tried."""
+        """Say whether the whole interval of a point is inside the budget.
+
+        May be another than when it was tried.
+        """
         point, budget = trial.point, self.recipe.f1_budget
         if point is None or self.baseline.sentences < FEWEST:
             return False
@@ -183,7 +196,9 @@ class Found:
             "knee": self.knee.name,
             "smallest_inside": self.smallest and self.smallest.name,
             "points": [self._point_dict(trial) for trial in self.trials],
-            "confirmations": {name: confirmation.as_dict() for name, confirmation in self.confirmations.items()},
+            "confirmations": {
+                name: confirmation.as_dict() for name, confirmation in self.confirmations.items()
+            },
             "pick": self.pick,
             "machine": environment() | {"description": describe_machine()},
         }
@@ -210,8 +225,19 @@ class Found:
 
     def cells(self) -> list[list[str]]:
         """Return the cells of the table under :data:`COLUMNS`: the teacher, then the points that stay."""
-        first = [self.teacher, megabytes(self.teacher_size), percent(self.baseline.total.f1, 2), "–", "–", "1.00×", "teacher"]
-        return [first, *(self._cells(trial) for trial in sorted(self.kept, key=lambda trial: trial.size_bytes))]
+        first = [
+            self.teacher,
+            megabytes(self.teacher_size),
+            percent(self.baseline.total.f1, 2),
+            "–",
+            "–",
+            "1.00×",
+            "teacher",
+        ]
+        return [
+            first,
+            *(self._cells(trial) for trial in sorted(self.kept, key=lambda trial: trial.size_bytes)),
+        ]
 
     def _cells(self, trial: Trial) -> list[str]:
         point, speed = trial.point, trial.speed
@@ -221,13 +247,23 @@ class Found:
         change = f"{points(-point.drop)} ({points(-point.drop_high)} … {points(-point.drop_low)})"
         inside = "inside" if self.inside(trial) else "outside"
         times = f"{speed.value:.2f}× ({speed.low:.2f}–{speed.high:.2f})"
-        return [trial.name, megabytes(trial.size_bytes), percent(point.f1, 2), change, inside, times, ", ".join(marks)]
+        return [
+            trial.name,
+            megabytes(trial.size_bytes),
+            percent(point.f1, 2),
+            change,
+            inside,
+            times,
+            ", ".join(marks),
+        ]
 
     @property
     def pick(self) -> str:
         """One sentence: what to take."""
         if (best := self.smallest) is None:
-            near = min((t for t in self.trials if t.point), key=lambda t: t.point.drop_high if t.point else math.inf)
+            near = min(
+                (t for t in self.trials if t.point), key=lambda t: t.point.drop_high if t.point else math.inf
+            )
             assert near.point is not None
             drop = f"it may lose up to {near.point.drop_high * 100:.2f} points"
             return (
@@ -236,8 +272,16 @@ class Found:
             )
         assert best.point is not None
         assert best.speed is not None
-        states = {"confirmed": "which test confirms", "agrees": "with which test agrees by its estimate", "disagrees": "but test DISAGREES"}
-        state = states[self.confirmations[best.name].state] if best.name in self.confirmations else "not yet held against test"
+        states = {
+            "confirmed": "which test confirms",
+            "agrees": "with which test agrees by its estimate",
+            "disagrees": "but test DISAGREES",
+        }
+        state = (
+            states[self.confirmations[best.name].state]
+            if best.name in self.confirmations
+            else "not yet held against test"
+        )
         return (
             f"{'Do not trust' if 'DIS' in state else 'Take'} {self.out / 'models' / best.name}: {megabytes(best.size_bytes)} instead of "
             f"{megabytes(self.teacher_size)}, {best.speed.value:.1f} times the teacher's speed, F1 on dev {points(-best.point.drop)} points "
@@ -259,7 +303,11 @@ class Found:
         for trial in self.recommended:
             if (confirmation := self.confirmations.get(trial.name)) is not None:
                 # The knee alone was never said to be inside the budget, so nothing is to be confirmed there.
-                said = str(confirmation) if trial is self.smallest else f"On {confirmation.data}: {figures(confirmation.point)}."
+                said = (
+                    str(confirmation)
+                    if trial is self.smallest
+                    else f"On {confirmation.data}: {figures(confirmation.point)}."
+                )
                 lines.append(f"{trial.name}: {said}")
         models = [str(self.out / "models" / trial.name) for trial in self.kept]
         data = self.recipe.data if isinstance(self.recipe.data, str) else self.recipe.data.path
@@ -271,12 +319,23 @@ class Found:
 
 def write_found(found: Found) -> None:
     """Write ``search.json``, ``search.md`` and ``search.svg``."""
-    write_text(found.out / "search.md", markdown_table(COLUMNS, found.cells()) + "\n" + "".join(f"- {line}\n" for line in found.lines()))
+    write_text(
+        found.out / "search.md",
+        markdown_table(COLUMNS, found.cells()) + "\n" + "".join(f"- {line}\n" for line in found.lines()),
+    )
     spots = []
     kind: Kind
     for trial in found.trials:
         if trial.point and trial.speed:
-            kind = "smallest" if trial is found.smallest else "knee" if trial is found.knee else "front" if trial in found.front else "beaten"
+            kind = (
+                "smallest"
+                if trial is found.smallest
+                else "knee"
+                if trial is found.knee
+                else "front"
+                if trial in found.front
+                else "beaten"
+            )
             spots.append(Spot(trial.name, trial.point.f1, trial.size_bytes, trial.speed.value, kind))
     teacher = Spot(found.teacher, found.baseline.total.f1, found.teacher_size, 1.0, "teacher")
     write_text(found.out / "search.svg", front_picture(teacher, spots, found.baseline.corpus))

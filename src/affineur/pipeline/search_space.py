@@ -1,4 +1,7 @@
-"""Where ``search`` looks: the points that the ranges of a recipe allow, and the order in which they are tried."""
+"""Where ``search`` looks: the points that the ranges of a recipe allow.
+
+The order in which they are tried.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,8 @@ class Choice:
 class Space:
     """All points; each tuple goes from what the teacher has, or is nearest to it, to what is smallest.
 
-    Zeros make a packed file smaller and nothing else here, so where there is one to be made, only it is pruned.
+    Zeros make a packed file smaller and nothing else here, so where there is one to be made, only it is
+    pruned.
     """
 
     layers: tuple[int, ...]
@@ -77,7 +81,9 @@ class Space:
         """
         low, high = ranges.layers or (layers, layers)
         if high > layers:
-            raise RecipeError(f"ranges.layers is [{low}, {high}], but the teacher has {layers} encoder layers; end it at {layers}")
+            raise RecipeError(
+                f"ranges.layers is [{low}, {high}], but the teacher has {layers} encoder layers; end it at {layers}"
+            )
         return cls(
             tuple(range(high, low - 1, -1)),
             _levels(ranges.ffn_width)[::-1],
@@ -93,7 +99,10 @@ class Space:
 
     @property
     def starts(self) -> tuple[Choice, ...]:
-        """What is tried first: the teacher in each precision, each range at its end alone, the middle and the smallest of all."""
+        """What is tried first: the teacher in each precision, each range at its end alone.
+
+        The middle and the smallest of all.
+        """
         last = self.precision[-1]
         zeros = "packed" if "packed" in self.precision else last
         gentle = Choice(self.layers[0], self.ffn_width[0], self.vocabulary[0], self.sparsity[0], last)
@@ -116,7 +125,9 @@ class Space:
 
     def at(self, places: Mapping[str, int]) -> Choice:
         """Give the point at some places."""
-        return self._settled(Choice(**{name: values[places[name]] for name, values in self._tuples().items()}))
+        return self._settled(
+            Choice(**{name: values[places[name]] for name, values in self._tuples().items()})
+        )
 
     def sizes(self) -> dict[str, int]:
         """Say how many values each parameter has."""
@@ -126,7 +137,11 @@ class Space:
         return {name: getattr(self, name) for name in Choice.__dataclass_fields__}
 
     def _settled(self, choice: Choice) -> Choice:
-        return choice if "packed" not in self.precision or choice.precision == "packed" else replace(choice, sparsity=self.sparsity[0])
+        return (
+            choice
+            if "packed" not in self.precision or choice.precision == "packed"
+            else replace(choice, sparsity=self.sparsity[0])
+        )
 
 
 def require_optuna() -> Any:
@@ -144,10 +159,13 @@ def require_optuna() -> Any:
 
 
 def propose(space: Space, tried: Mapping[Choice, Sequence[float] | None], seed: int) -> Choice | None:
-    """Propose the next point: those of :attr:`Space.starts` first, then by a tree-structured Parzen estimator for several objectives.
+    """Propose the next point: those of :attr:`Space.starts` first.
 
-    What is proposed depends on nothing but the arguments, so an interrupted search goes on as if it had not been
-    (Watanabe 2023, Tree-Structured Parzen Estimator, arXiv 2304.11127; Ozaki et al. 2022, JAIR 73: 1209-1250, for several objectives).
+    Then by a tree-structured Parzen estimator for several objectives.
+
+    What is proposed depends on nothing but the arguments, so an interrupted search goes on as if it had not
+    been (Watanabe 2023, Tree-Structured Parzen Estimator, arXiv 2304.11127; Ozaki et al. 2022, JAIR 73:
+    1209-1250, for several objectives).
 
     Args:
         space: Where to look.
@@ -172,11 +190,17 @@ def propose(space: Space, tried: Mapping[Choice, Sequence[float] | None], seed: 
         for name, many in space.sizes().items()
     }
     sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=_STARTUP)
-    many_costs = len(next(costs for costs in tried.values() if costs is not None)) if any(tried.values()) else 1
+    many_costs = (
+        len(next(costs for costs in tried.values() if costs is not None)) if any(tried.values()) else 1
+    )
     study = optuna.create_study(directions=["minimize"] * many_costs, sampler=sampler)
     for choice, costs in tried.items():
         if costs is not None:
-            study.add_trial(optuna.trial.create_trial(params=space.places(choice), distributions=kinds, values=[float(cost) for cost in costs]))
+            study.add_trial(
+                optuna.trial.create_trial(
+                    params=space.places(choice), distributions=kinds, values=[float(cost) for cost in costs]
+                )
+            )
     for _ in range(_ASKS):
         choice = space.at(study.ask(kinds).params)
         if choice not in tried:

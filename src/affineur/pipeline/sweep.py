@@ -1,7 +1,10 @@
-"""``sweep``: the largest sparsity whose interval of F1 is inside a budget, held against text the search never saw.
+"""``sweep``: the largest sparsity whose interval of F1 is inside a budget.
 
-A coarse scan of each method finds where F1 leaves the budget, bisection narrows that down. A point counts as inside only
-where the whole interval is. Every point is scored once: its counts are kept by digest of model, data and parameters.
+Held against text the search never saw.
+
+A coarse scan of each method finds where F1 leaves the budget, bisection narrows that down. A point counts as
+inside only where the whole interval is. Every point is scored once: its counts are kept by digest of model,
+data and parameters.
 """
 
 from __future__ import annotations
@@ -75,9 +78,10 @@ def sweep(
         What was found; nothing is written where no point is inside the budget.
 
     Raises:
-        ParameterError: If a value is out of range, model and baseline do not know the same types, or ``out`` holds what is not
-            ours or is one of the models.
-        DataError: If a split is missing, too small to show anything, has foreign types, or is mostly another one.
+        ParameterError: If a value is out of range, model and baseline do not know the same types, or ``out``
+            holds what is not ours or is one of the models.
+        DataError: If a split is missing, too small to show anything, has foreign types, or is mostly another
+            one.
         ModelError: If a model cannot be used.
     """
     out = Path(out)
@@ -88,17 +92,36 @@ def sweep(
     against += [plan.recovery.teacher] if plan.recovery and plan.recovery.teacher else []
     for given in (folder, *against):
         if out.resolve() == given.resolve():
-            raise ParameterError(f"{out} is one of the models given, which would be lost; name another folder with -o")
+            raise ParameterError(
+                f"{out} is one of the models given, which would be lost; name another folder with -o"
+            )
     refuse_to_lose(out)
     work = out.resolve().parent / f".{out.resolve().name}.sweep"
     book = ScoreBook((cache or cache_folder()) / "scores")
-    search = Points(folder, model_name(model), dev, baseline or model, plan, book, data.train, calibration, types, device, cache, work)
+    search = Points(
+        folder,
+        model_name(model),
+        dev,
+        baseline or model,
+        plan,
+        book,
+        data.train,
+        calibration,
+        types,
+        device,
+        cache,
+        work,
+    )
     for corpus in (dev, test):
         search.check(corpus)
     with alone(out, "name another folder with -o"), _workplace(work):
-        curves = _settled(search, tuple(search.curve(method, plan.budget) for method in plan.methods), out, work)
+        curves = _settled(
+            search, tuple(search.curve(method, plan.budget) for method in plan.methods), out, work
+        )
         recovery = plan.recovery.parameters if plan.recovery else None
-        found = Sweep(curves, plan.methods, plan.budget, recovery, dev.digest, search.unpruned(plan.methods[0]))
+        found = Sweep(
+            curves, plan.methods, plan.budget, recovery, dev.digest, search.unpruned(plan.methods[0])
+        )
         if (chosen := _best(curves)) is None:
             return found
         made = search.make(chosen.method, chosen.asked, work)
@@ -106,7 +129,12 @@ def sweep(
         scored, baseline_scored = search.scored(made, test), search.scored_baseline(test)
         info = describe(made)
         confirmation = _confirm(search, chosen, scored, baseline_scored, shared)
-        found = replace(found, chosen=chosen, sparsity_of_model=1 - info.nonzero / info.parameters, confirmation=confirmation)
+        found = replace(
+            found,
+            chosen=chosen,
+            sparsity_of_model=1 - info.nonzero / info.parameters,
+            confirmation=confirmation,
+        )
         if confirmation.state == "disagrees" and (out / MANIFEST).exists():
             return replace(found, kept=out)
         found = replace(found, out=out)
@@ -118,7 +146,9 @@ def _folder(model: str) -> Path:
     """Return the folder of the model to prune."""
     parsed = Reference.parse(model)
     if parsed.prefix not in ("", SPACY):  # a spaCy pipeline says itself that it is none
-        raise ParameterError(f"{model} is {parsed.rest} run in another way, and only its folder can be pruned; type: affineur sweep {parsed.rest}")
+        raise ParameterError(
+            f"{model} is {parsed.rest} run in another way, and only its folder can be pruned; type: affineur sweep {parsed.rest}"
+        )
     return parsed.folder()
 
 
@@ -133,10 +163,15 @@ def _check_data(data: Splits, plan: Plan, calibration: Corpus | None) -> int:
     dev, test = data.get("dev"), data.get("test")
     if len(dev) < FEWEST:
         found = f"{len(dev)} sentence{'' if len(dev) == 1 else 's'}"
-        raise DataError(f"found {found} to search on, and on fewer than {FEWEST} no interval shows anything; give more text as dev", dev.name)
+        raise DataError(
+            f"found {found} to search on, and on fewer than {FEWEST} no interval shows anything; give more text as dev",
+            dev.name,
+        )
     used = {"dev": dev} | ({"train": data.train} if plan.recovery and data.train else {})
     if plan.recovery and data.train:
-        _refuse_the_same("train", data.train, "dev", dev, data.name, "what is fine-tuned on them cannot be judged on them")
+        _refuse_the_same(
+            "train", data.train, "dev", dev, data.name, "what is fine-tuned on them cannot be judged on them"
+        )
     if "wanda" in plan.methods and (text := calibration or data.train):
         used["the calibration text"] = text
     for name, corpus in used.items():
@@ -158,14 +193,21 @@ def _refuse_the_same(name: str, corpus: Corpus, other_name: str, other: Corpus, 
 
 @contextmanager
 def _workplace(work: Path) -> Iterator[None]:
-    """Hold a folder for models that have to be fine-tuned; it stays only where an interrupted run can go on in it."""
+    """Hold a folder for models that have to be fine-tuned.
+
+    It stays only where an interrupted run can go on in it.
+    """
     with disk_errors(work):
         work.mkdir(parents=True, exist_ok=True)
     try:
         yield
     except BaseException:
-        if any(work.glob("*_finetuned")) or any(work.glob(".*_finetuned.work")):  # all else is made again in no time
-            report(f"what was fine-tuned so far stays in {work}: the same command goes on there, or delete it")
+        if any(work.glob("*_finetuned")) or any(
+            work.glob(".*_finetuned.work")
+        ):  # all else is made again in no time
+            report(
+                f"what was fine-tuned so far stays in {work}: the same command goes on there, or delete it"
+            )
         else:
             shutil.rmtree(work, ignore_errors=True)
         raise
@@ -177,32 +219,53 @@ def _best(curves: Sequence[Curve]) -> Point | None:
 
 
 def _settled(search: Points, curves: tuple[Curve, ...], out: Path, work: Path) -> tuple[Curve, ...]:
-    """Make the winner and judge what was made: where that is another point than the scores kept say, it takes its place."""
+    """Make the winner and judge what was made.
+
+    Where that is another point than the scores kept say, it takes its place.
+    """
     while (chosen := _best(curves)) is not None:
         _lend(out, work, chosen)
         judged = search.again(search.make(chosen.method, chosen.asked, work), chosen)
         if judged == chosen:
             break
-        report(f"{chosen.method} at {chosen.sparsity:.2%} is another model now than when it was scored; what was made now counts")
-        curves = tuple(replace(curve, points=tuple(judged if point == chosen else point for point in curve.points)) for curve in curves)
+        report(
+            f"{chosen.method} at {chosen.sparsity:.2%} is another model now than when it was scored; what was made now counts"
+        )
+        curves = tuple(
+            replace(curve, points=tuple(judged if point == chosen else point for point in curve.points))
+            for curve in curves
+        )
     return curves
 
 
-def _confirm(search: Points, chosen: Point, scored: Evaluation, baseline: Evaluation, shared: int) -> Confirmation:
+def _confirm(
+    search: Points, chosen: Point, scored: Evaluation, baseline: Evaluation, shared: int
+) -> Confirmation:
     """Judge the chosen model, and no other, on the split the search never saw."""
-    point = search.plan.budget.point(scored, baseline, chosen.method, chosen.asked, chosen.sparsity, chosen.recovered)
-    state: State = "confirmed" if point.inside else "agrees" if search.plan.budget.allows(point) else "disagrees"
+    point = search.plan.budget.point(
+        scored, baseline, chosen.method, chosen.asked, chosen.sparsity, chosen.recovered
+    )
+    state: State = (
+        "confirmed" if point.inside else "agrees" if search.plan.budget.allows(point) else "disagrees"
+    )
     return Confirmation(scored.corpus, scored.data_digest, scored.sentences, shared, point, state)
 
 
 def _lend(out: Path, work: Path, chosen: Point) -> None:
-    """Offer an earlier winner to the stage that would fine-tune it again; it takes it only where it is the very same."""
+    """Offer an earlier winner to the stage that would fine-tune it again.
+
+    It takes it only where it is the very same.
+    """
     place = work / f"{point_folder(chosen.method, chosen.asked)}_finetuned"
     if not chosen.recovered or place.exists():
         return
     with contextlib.suppress(ModelError):  # damaged, so it is made again
         manifest = verify(out)
-        made_from = manifest.parents[0].parameters if manifest and manifest.stage == "recover" and manifest.parents else {}
+        made_from = (
+            manifest.parents[0].parameters
+            if manifest and manifest.stage == "recover" and manifest.parents
+            else {}
+        )
         if (made_from.get("method"), made_from.get("sparsity")) == (chosen.method, chosen.asked):
             with new_folder(place) as building:
                 _copy(out, building)
@@ -219,12 +282,26 @@ def _copy(folder: Path, building: Path) -> None:
         shutil.copyfile(folder / name, building / name)
 
 
-def _measured(found: Sweep, confirmation: Confirmation, scored: Evaluation, baseline: Evaluation, commands: Sequence[str]) -> Measured:
+def _measured(
+    found: Sweep,
+    confirmation: Confirmation,
+    scored: Evaluation,
+    baseline: Evaluation,
+    commands: Sequence[str],
+) -> Measured:
     """Say what the card says: the scores on the split the search never saw."""
     change, first = scored.minus(baseline), found.curves[0]
     about = f"Chosen by affineur sweep among {found.tried:,} points on {first.sentences:,} other sentences; the budget: {found.budget}"
-    states = {"confirmed": "shown to be inside it", "agrees": "inside it by its estimate alone", "disagrees": "outside it by its estimate"}
-    seen = f" {confirmation.shared:,} of these were among what it was chosen or trained on." if confirmation.shared else ""
+    states = {
+        "confirmed": "shown to be inside it",
+        "agrees": "inside it by its estimate alone",
+        "disagrees": "outside it by its estimate",
+    }
+    seen = (
+        f" {confirmation.shared:,} of these were among what it was chosen or trained on."
+        if confirmation.shared
+        else ""
+    )
     return Measured.of(
         scored.as_dict(),
         split="test",
@@ -246,6 +323,8 @@ def _write(made: Path, out: Path, found: Sweep, measured: Measured) -> None:
         _copy(made, building)
         write_json(building / "sweep.json", evidence)
         write_text(building / "sweep.svg", picture(found.curves))
-        kept = {key: value for key, value in evidence.items() if key not in ("points", "machine", "out", "kept")}
+        kept = {
+            key: value for key, value in evidence.items() if key not in ("points", "machine", "out", "kept")
+        }
         write_manifest(building, replace(manifest, scores={**manifest.scores, "sweep": kept}))
     write_card(out, measured)

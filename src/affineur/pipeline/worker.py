@@ -8,8 +8,9 @@
     {"peak": true}                                                  → {"bytes": peak resident memory, 0 if unknown}
     {"size": true}                                                  → {"bytes": of a model built in memory, serialized}
 
-Each answer may be ``{"error": text}`` instead. It is run as a script, not with ``-m``: that would import the whole
-package first, which is too late to keep a library's chatter out of the answers, and would count in a peer's memory.
+Each answer may be ``{"error": text}`` instead. It is run as a script, not with ``-m``: that would import the
+whole package first, which is too late to keep a library's chatter out of the answers, and would count in a
+peer's memory.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 _SPACY = "spacy:"
-_ENGINES = {"onnx": "affineur.runtime.onnx", "openvino": "affineur.runtime.openvino"}  # of a kind of folder; of the others, torch
+_ENGINES = {
+    "onnx": "affineur.runtime.onnx",
+    "openvino": "affineur.runtime.openvino",
+}  # of a kind of folder; of the others, torch
 
 
 def main() -> None:
@@ -75,7 +79,14 @@ class _Worker:
         if "load" in asked:
             return self._loaded()
         if "run" in asked:
-            return {"seconds": _seconds(self._tagger, [self._sentences[i] for i in asked["run"]], asked["size"], asked["by_length"])}
+            return {
+                "seconds": _seconds(
+                    self._tagger,
+                    [self._sentences[i] for i in asked["run"]],
+                    asked["size"],
+                    asked["by_length"],
+                )
+            }
         if "size" in asked:
             from affineur.compress import serialized_size
 
@@ -103,7 +114,9 @@ def _folder(reference: str) -> Path | None:
 
 
 def _forgotten(folder: Path | None) -> bool:
-    """Have the system drop its copies of a model's files from memory, so that they are read from the disk; say whether it did.
+    """Have the system drop its copies of a model's files from memory, so that they are read from the disk.
+
+    Say whether it did.
 
     It may not: some systems cannot, some disks are memory, and what another process has mapped stays.
     """
@@ -133,9 +146,14 @@ def _loader(reference: str) -> Callable[[str], Any]:
 
         folder = _folder(reference)
         with contextlib.suppress(Exception):  # said better when it is loaded
-            importlib.import_module(_ENGINES.get(open_folder(folder).kind, "affineur.compress") if folder else "affineur.compress")
+            importlib.import_module(
+                _ENGINES.get(open_folder(folder).kind, "affineur.compress") if folder else "affineur.compress"
+            )
         return lambda device: load_any(reference, device)
-    from affineur.runtime.peers import SpacyTagger, needs_torch  # a room without torch, whose 0.2 GB are not the peer's
+    from affineur.runtime.peers import (
+        SpacyTagger,
+        needs_torch,
+    )  # a room without torch, whose 0.2 GB are not the peer's
 
     folder = _folder(reference)
     with contextlib.suppress(OSError, ValueError, ImportError):  # said better when it is loaded
@@ -171,7 +189,10 @@ def _seconds(tagger: Any, sentences: list[list[str]], size: int | None, by_lengt
 
 
 def peak_bytes() -> int:
-    """Read the high-water mark of this process, 0 where the system does not tell; ``getrusage`` would count what the parent held when it forked."""
+    """Read the high-water mark of this process, 0 where the system does not tell.
+
+    ``getrusage`` would count what the parent held when it forked.
+    """
     try:
         status = Path("/proc/self/status").read_text("utf-8")
         return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))

@@ -1,7 +1,10 @@
-"""Labels of pieces to entities by the strategies of transformers' ``TokenClassificationPipeline`` (5.23), faults included.
+"""Labels of pieces to entities by the strategies of transformers' ``TokenClassificationPipeline`` (5.23).
 
-Its faults, kept so that nothing changes for who comes from there: a word is what lies between spaces, so ``Paris.`` is one and
-*l'Olympique* too; ``S-`` and ``E-`` are no prefixes; ``word`` is the tokenizer's rendering and not the text.
+Faults included.
+
+Its faults, kept so that nothing changes for who comes from there: a word is what lies between spaces, so
+``Paris.`` is one and *l'Olympique* too; ``S-`` and ``E-`` are no prefixes; ``word`` is the tokenizer's
+rendering and not the text.
 """
 
 from __future__ import annotations
@@ -42,11 +45,18 @@ def check_strategy(name: str) -> None:
         ParameterError: With the names there are.
     """
     if name not in STRATEGIES:
-        raise ParameterError(f"no aggregation strategy '{name}', expected one of {', '.join(STRATEGIES)}{did_you_mean(name, STRATEGIES)}")
+        raise ParameterError(
+            f"no aggregation strategy '{name}', expected one of {', '.join(STRATEGIES)}{did_you_mean(name, STRATEGIES)}"
+        )
 
 
 def label_pieces(
-    text: str, window: TextWindow, logits: Logits, labels: Sequence[str], encoder: TextEncoder, ignored: Collection[str] = ("O",)
+    text: str,
+    window: TextWindow,
+    logits: Logits,
+    labels: Sequence[str],
+    encoder: TextEncoder,
+    ignored: Collection[str] = ("O",),
 ) -> list[LabeledPiece]:
     """Strategy ``none``: the pieces of a window that are labeled in it.
 
@@ -61,14 +71,26 @@ def label_pieces(
     scores = _softmax(logits[: len(window)])
     best = scores.argmax(axis=1).tolist()
     return [
-        LabeledPiece(labels[best[i]], float(scores[i, best[i]]), window.first + i, _token(text, window, i, encoder), *window.offsets[i])
+        LabeledPiece(
+            labels[best[i]],
+            float(scores[i, best[i]]),
+            window.first + i,
+            _token(text, window, i, encoder),
+            *window.offsets[i],
+        )
         for i in window.own
         if not window.special[i] and labels[best[i]] not in ignored
     ]
 
 
 def group_pieces(
-    text: str, window: TextWindow, logits: Logits, labels: Sequence[str], encoder: TextEncoder, strategy: str, ignored: Collection[str] = ("O",)
+    text: str,
+    window: TextWindow,
+    logits: Logits,
+    labels: Sequence[str],
+    encoder: TextEncoder,
+    strategy: str,
+    ignored: Collection[str] = ("O",),
 ) -> list[Entity]:
     """Strategies ``simple``, ``first``, ``average`` and ``max``: the entities of a window.
 
@@ -96,14 +118,21 @@ def group_pieces(
         row = _AGREE[strategy](scores[word])
         best = int(row.argmax())
         token = tokens[0] if strategy == "simple" else encoder.join(tokens)
-        parts.append(_Part(labels[best], float(row[best]), token, window.offsets[word[0]][0], window.offsets[word[-1]][1]))
+        parts.append(
+            _Part(
+                labels[best], float(row[best]), token, window.offsets[word[0]][0], window.offsets[word[-1]][1]
+            )
+        )
     return _group(parts, encoder, ignored)
 
 
 def merge_windows(entities: Sequence[Entity]) -> list[Entity]:
-    """Choose among the entities of overlapping windows: of two that overlap the longer one, of two as long the surer one.
+    """Choose among the entities of overlapping windows.
 
-    An entity without characters (a space that became a piece) overlaps nothing, not even itself: the first of them comes twice.
+    Of two that overlap the longer one, of two as long the surer one.
+
+    An entity without characters (a space that became a piece) overlaps nothing, not even itself: the first of
+    them comes twice.
     """
     ordered = sorted(entities, key=lambda e: e.start)
     merged = ordered[:1]
@@ -138,7 +167,12 @@ def _surest(scores: Logits) -> Logits:
     return row
 
 
-_AGREE: dict[str, Callable[[Logits], Logits]] = {"simple": _first, "first": _first, "average": _average, "max": _surest}
+_AGREE: dict[str, Callable[[Logits], Logits]] = {
+    "simple": _first,
+    "first": _first,
+    "average": _average,
+    "max": _surest,
+}
 
 
 def _token(text: str, window: TextWindow, place: int, encoder: TextEncoder) -> str:
@@ -169,7 +203,11 @@ def _group(parts: Sequence[_Part], encoder: TextEncoder, ignored: Collection[str
         kind = group[0].label.split("-", 1)[-1]
         if kind not in ignored:
             score = float(np.mean(np.array([part.score for part in group], dtype=np.float32)))
-            entities.append(Entity(kind, score, encoder.join([part.token for part in group]), group[0].start, group[-1].end))
+            entities.append(
+                Entity(
+                    kind, score, encoder.join([part.token for part in group]), group[0].start, group[-1].end
+                )
+            )
     return entities
 
 

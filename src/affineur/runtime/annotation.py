@@ -1,4 +1,7 @@
-"""A file of texts or words to the same file with what a model finds in it, in one pass and in constant memory."""
+"""A file of texts or words to the same file with what a model finds in it.
+
+In one pass and in constant memory.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +25,15 @@ _BLANK = " \t\r\n"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def annotate(tagger: EngineTagger, source: Path, target: Path, aggregation_strategy: AggregationStrategy = "word") -> int:
+def annotate(
+    tagger: EngineTagger, source: Path, target: Path, aggregation_strategy: AggregationStrategy = "word"
+) -> int:
     """Write a file with the entities a model finds in another.
 
-    ``.txt`` is raw text, one a line, and ``.jsonl`` has the text of each line under ``text``: both become JSON lines, whose
-    ``entities`` are as in ``predict --json``; what else a line holds is kept. Any other file is CoNLL, a word in the first column of
-    each line: it becomes words and predicted tags, invalid sequences repaired. The target appears when all of it is written.
+    ``.txt`` is raw text, one a line, and ``.jsonl`` has the text of each line under ``text``: both become
+    JSON lines, whose ``entities`` are as in ``predict --json``; what else a line holds is kept. Any other
+    file is CoNLL, a word in the first column of each line: it becomes words and predicted tags, invalid
+    sequences repaired. The target appears when all of it is written.
 
     Args:
         tagger: The model.
@@ -44,7 +50,11 @@ def annotate(tagger: EngineTagger, source: Path, target: Path, aggregation_strat
         AffineurError: If the target cannot be written; what was there is unchanged.
     """
     check_files(source, target, aggregation_strategy)
-    lines = _annotated_texts(tagger, source, aggregation_strategy) if is_text(source) else _annotated_words(tagger, source)
+    lines = (
+        _annotated_texts(tagger, source, aggregation_strategy)
+        if is_text(source)
+        else _annotated_words(tagger, source)
+    )
     what = "texts" if is_text(source) else "sentences"
     done = 0
     with new_file(target) as file:
@@ -66,7 +76,9 @@ def check_files(source: Path, target: Path, aggregation_strategy: str) -> None:
     if not source.is_file():
         raise DataError("this is a folder, expected a file" if source.is_dir() else "no such file", source)
     if target.is_dir():
-        raise ParameterError(f"{target} is a folder, expected a file to write; type: -o {target / source.name}")
+        raise ParameterError(
+            f"{target} is a folder, expected a file to write; type: -o {target / source.name}"
+        )
     if target.exists() and target.samefile(source):
         raise ParameterError(f"{target} is the file that is read; name another with -o")
     if not is_text(source) and aggregation_strategy != "word":
@@ -82,7 +94,9 @@ def is_text(source: Path) -> bool:
 
 
 def _annotated_texts(tagger: EngineTagger, source: Path, strategy: AggregationStrategy) -> Iterator[str]:
-    read, kept = tee(_rows(source))  # the rows between what is read ahead and what is written stay in memory, no more
+    read, kept = tee(
+        _rows(source)
+    )  # the rows between what is read ahead and what is written stay in memory, no more
     results: Iterator[list[Any]] = tagger.predict_stream((row["text"] for row in read), strategy)
     for row, found in zip(kept, results, strict=True):
         yield json_line({**row, "entities": list(map(asdict, found))}) + "\n"
@@ -101,9 +115,15 @@ def _row(line: str, source: Path, number: int) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"not JSON ({error}), expected an object with a text a line", source, number) from None
+        raise DataError(
+            f"not JSON ({error}), expected an object with a text a line", source, number
+        ) from None
     if not isinstance(row, dict) or not isinstance(row.get("text"), str):
-        raise DataError('expected an object whose "text" is a string, such as {"text": "Marie vit à Paris."}', source, number)
+        raise DataError(
+            'expected an object whose "text" is a string, such as {"text": "Marie vit à Paris."}',
+            source,
+            number,
+        )
     if "entities" in row:
         raise DataError('"entities" is there already and would be lost; rename that key', source, number)
     return row
@@ -153,6 +173,8 @@ def as_json(results: Iterable[tuple[str, Any]]) -> Iterator[str]:
     """Write texts and their entities as one JSON list, a piece at a time."""
     opened = False
     for text, found in results:
-        yield (",\n  " if opened else "[\n  ") + json_line({"text": text, "entities": [asdict(entity) for entity in found]})
+        yield (",\n  " if opened else "[\n  ") + json_line(
+            {"text": text, "entities": [asdict(entity) for entity in found]}
+        )
         opened = True
     yield "\n]\n" if opened else "[]\n"

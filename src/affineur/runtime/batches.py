@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from affineur.entities import Tagger
 from affineur.errors import ParameterError
 
-#: Padded tokens in one batch. On two cores larger batches gain nothing and cost memory (``benchmarks/batching.py``).
+#: Padded tokens in one batch. On two cores larger batches gain nothing and cost memory
+#: (``benchmarks/batching.py``).
 DEFAULT_BUDGET = 512
 
 
@@ -16,8 +17,8 @@ def plan_batches(lengths: Sequence[int], budget: int = DEFAULT_BUDGET, most: int
 
     Args:
         lengths: Length of each sequence, in pieces.
-        budget: Most padded tokens in a batch: longest length × number of sequences. A sequence longer than the
-            budget gets a batch of its own.
+        budget: Most padded tokens in a batch: longest length × number of sequences. A sequence longer than
+            the budget gets a batch of its own.
         most: Most sequences in a batch.
 
     Returns:
@@ -35,7 +36,9 @@ def plan_batches(lengths: Sequence[int], budget: int = DEFAULT_BUDGET, most: int
 
 
 class FixedBatches:
-    """Tags in batches of a fixed number of sentences, as most code does: the guide's recipe takes 32 as they come.
+    """Tags in batches of a fixed number of sentences, as most code does.
+
+    The guide's recipe takes 32 as they come.
 
     Args:
         tagger: Takes what it is given as one batch.
@@ -58,7 +61,11 @@ class FixedBatches:
 
     def tag(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
         """Return one tag for each word of each sentence, in input order."""
-        order = sorted(range(len(sentences)), key=lambda i: len(sentences[i])) if self._by_length else list(range(len(sentences)))
+        order = (
+            sorted(range(len(sentences)), key=lambda i: len(sentences[i]))
+            if self._by_length
+            else list(range(len(sentences)))
+        )
         found: list[list[str]] = [[] for _ in sentences]
         for start in range(0, len(order), self._size):
             batch = order[start : start + self._size]

@@ -25,4 +25,6 @@ def load_exported(path: ModelFolder | Path | str) -> EngineTagger:
         from affineur.runtime.openvino import load_openvino
 
         return load_openvino(folder)
-    raise ModelError(f"{folder.path} is not exported ({folder.kind}); type: affineur export {folder.path} -o OUT")
+    raise ModelError(
+        f"{folder.path} is not exported ({folder.kind}); type: affineur export {folder.path} -o OUT"
+    )

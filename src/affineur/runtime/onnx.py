@@ -1,4 +1,7 @@
-"""A tagger on ONNX Runtime: any exported artifact, without torch, and only after its probe passed on this CPU."""
+"""A tagger on ONNX Runtime: any exported artifact, without torch.
+
+Only after its probe passed on this CPU.
+"""
 
 from __future__ import annotations
 
@@ -27,23 +30,35 @@ from affineur.runtime.tagger import EngineTagger
 from affineur.runtime.texts import TextWindow
 from affineur.runtime.windows import Encoder, Window
 
-#: ONNX Runtime's own fusion of an addition and a LayerNormalization is several times slower on a CPU than the two.
+#: ONNX Runtime's own fusion of an addition and a LayerNormalization is several times slower on a CPU than the
+#: two.
 SLOW_FUSIONS = ["SkipLayerNormFusion", "BiasGeluFusion"]
 #: Operators that multiply in eight bits: kernels that differ from CPU to CPU.
-_INTEGER = ("MatMulIntegerToFloat", "MatMulInteger", "DynamicQuantizeMatMul", "QLinearMatMul", "QGemm", "QAttention", "MatMulNBits", "ConvInteger")
+_INTEGER = (
+    "MatMulIntegerToFloat",
+    "MatMulInteger",
+    "DynamicQuantizeMatMul",
+    "QLinearMatMul",
+    "QGemm",
+    "QAttention",
+    "MatMulNBits",
+    "ConvInteger",
+)
 _TYPES: dict[str, type[np.signedinteger[Any]]] = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 #: Inputs that are known; a piece's segment is always the first.
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
-#: Padded tokens in a batch for each thread. With a full-size INT8 model on two cores twice as many were a tenth slower, four times as many
-#: a quarter; small models hardly care (``benchmarks/batching.py MODEL``).
+#: Padded tokens in a batch for each thread. With a full-size INT8 model on two cores twice as many were a
+#: tenth slower, four times as many a quarter; small models hardly care (``benchmarks/batching.py MODEL``).
 BUDGET_PER_THREAD = 128
-#: Bytes of a model up to which two batches and more are computed side by side, on a session of one thread. Threads that share a batch wait for
-#: each other at each operator: whole batches ran 1.2 to 1.5 times as fast on small models.
+#: Bytes of a model up to which two batches and more are computed side by side, on a session of one thread.
+#: Threads that share a batch wait for each other at each operator: whole batches ran 1.2 to 1.5 times as fast
+#: on small models.
 _LIGHT = 16_000_000
-#: The same where there are at least :data:`_MANY` batches a thread, so that it matters little that one has the last of them to itself: full-size
-#: models in eight bits ran 1.05 times as fast, and 1.3 times where others used the processors, too; in full precision that could not be told.
+#: The same where there are at least :data:`_MANY` batches a thread, so that it matters little that one has
+#: the last of them to itself: full-size models in eight bits ran 1.05 times as fast, and 1.3 times where
+#: others used the processors, too; in full precision that could not be told.
 _LIGHT_FOR_MANY = 160_000_000
 _MANY = 4
 
@@ -78,7 +93,9 @@ class GraphFile:
 
     @property
     def _changed(self) -> str:
-        return f"{self._path} is not the file any more that was loaded and proved before; load the model again"
+        return (
+            f"{self._path} is not the file any more that was loaded and proved before; load the model again"
+        )
 
     def _state(self) -> tuple[int, ...] | None:
         try:
@@ -89,7 +106,10 @@ class GraphFile:
 
 
 class _Sessions:
-    """A graph on all threads, and the same on one: each is loaded when it is asked for. Threads may ask at the same time."""
+    """A graph on all threads, and the same on one: each is loaded when it is asked for.
+
+    Threads may ask at the same time.
+    """
 
     def __init__(self, on_all: ort.InferenceSession, file: GraphFile | None) -> None:
         self.threads = int(on_all.get_session_options().intra_op_num_threads)
@@ -133,8 +153,10 @@ class OnnxTagger(EngineTagger):
         session: The graph, loaded.
         encoder: Cuts words into windows of pieces.
         labels: Labels in the order of the outputs.
-        budget: Padded tokens in one batch; ``None`` for :data:`BUDGET_PER_THREAD` for each thread of the session.
-        file: Where the graph is loaded from once more, for batches side by side on one thread each; ``None`` where they go one by one.
+        budget: Padded tokens in one batch; ``None`` for :data:`BUDGET_PER_THREAD` for each thread of the
+            session.
+        file: Where the graph is loaded from once more, for batches side by side on one thread each; ``None``
+            where they go one by one.
 
     Raises:
         ModelError: If the graph wants inputs that are not pieces, or gives other than one number a label.
@@ -154,8 +176,12 @@ class OnnxTagger(EngineTagger):
         #: Batches of one call from which on they go side by side, each on one thread; ``None`` for never.
         self.beside_from: int | None = None
         self._inputs = {i.name: i.type for i in session.get_inputs()}
-        if strange := [name for name, kind in self._inputs.items() if name not in INPUTS or kind not in _TYPES]:
-            raise ModelError(f"the ONNX graph wants {', '.join(strange)}, expected integers named {', '.join(INPUTS)}")
+        if strange := [
+            name for name, kind in self._inputs.items() if name not in INPUTS or kind not in _TYPES
+        ]:
+            raise ModelError(
+                f"the ONNX graph wants {', '.join(strange)}, expected integers named {', '.join(INPUTS)}"
+            )
         outputs = session.get_outputs()
         self._output = next((o.name for o in outputs if o.name == "logits"), outputs[0].name)
         shape = next(o.shape for o in outputs if o.name == self._output)
@@ -172,16 +198,26 @@ class OnnxTagger(EngineTagger):
 
     @property
     def lanes(self) -> int:
-        """How many threads may call :meth:`lane_logits` at the same time to gain by it: as many as the session has."""
+        """How many threads may call :meth:`lane_logits` at the same time to gain by it.
+
+        As many as the session has.
+        """
         return self.threads if self._sessions.two else 1
 
     def lane_logits(self, windows: Sequence[Window | TextWindow], alone: bool = False) -> Logits:
-        """Compute the logits of windows as one batch, on one thread beside the other lanes, or on all of them.
+        """Compute the logits of windows as one batch, on one thread beside the other lanes.
 
-        Threads that share a batch wait for each other at each of its operators; beside a busy event loop that costs a third of the
-        throughput (``benchmarks/serving.py``). A batch that is alone comes sooner from all of them.
+        Or on all of them.
+
+        Threads that share a batch wait for each other at each of its operators; beside a busy event loop that
+        costs a third of the throughput (``benchmarks/serving.py``). A batch that is alone comes sooner from
+        all of them.
         """
-        return self.window_logits(windows) if alone or not self._sessions.two else self._single.window_logits(windows)
+        return (
+            self.window_logits(windows)
+            if alone or not self._sessions.two
+            else self._single.window_logits(windows)
+        )
 
     def forward(self, ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64]) -> Logits:
         """Compute logits of shape ``(sequences, longest, labels)``.
@@ -191,27 +227,39 @@ class OnnxTagger(EngineTagger):
         """
         return fitting(self.run(ids, mask, [self._output])[0], ids, self.labels)
 
-    def run(self, ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64], outputs: Sequence[str]) -> list[npt.NDArray[np.float32]]:
+    def run(
+        self, ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64], outputs: Sequence[str]
+    ) -> list[npt.NDArray[np.float32]]:
         """Compute outputs of the graph by their names.
 
         Raises:
             ModelError: If the graph cannot take the pieces.
         """
         known = {"input_ids": ids, "attention_mask": mask}
-        feed = {name: known.get(name, np.zeros_like(ids)).astype(_TYPES[kind], copy=False) for name, kind in self._inputs.items()}
+        feed = {
+            name: known.get(name, np.zeros_like(ids)).astype(_TYPES[kind], copy=False)
+            for name, kind in self._inputs.items()
+        }
         session = self.session
         try:
             return list(session.run(list(outputs), feed))
         except Exception as error:  # ONNX Runtime raises a class of its own for each fault
-            raise ModelError(f"the ONNX graph fails on {len(ids)} × {ids.shape[1]} pieces ({one_line(error)}); fetch or export it again") from None
+            raise ModelError(
+                f"the ONNX graph fails on {len(ids)} × {ids.shape[1]} pieces ({one_line(error)}); fetch or export it again"
+            ) from None
 
     def batch_logits(self, batches: Sequence[Sequence[Window | TextWindow]]) -> Iterable[Logits]:
-        """Compute the logits of several batches, in order: enough of them side by side, each on one thread, unless the model is heavy."""
+        """Compute the logits of several batches, in order.
+
+        Enough of them side by side, each on one thread, unless the model is heavy.
+        """
         least = 2 if self._sessions.made_room else self.beside_from
         if least is None or not self._sessions.two or len(batches) < least:
             return super().batch_logits(batches)
         self._sessions.make_room()
-        self._sessions.on(1)  # by this thread: what loading takes for a while would stay in the heap of another one
+        self._sessions.on(
+            1
+        )  # by this thread: what loading takes for a while would stay in the heap of another one
         return list(self._pool.map(self._single.window_logits, batches))
 
     @functools.cached_property
@@ -233,7 +281,9 @@ def fitting(logits: Logits, ids: npt.NDArray[np.int64], labels: Sequence[str]) -
         ModelError: If it is not ``(sequences, longest, labels)``.
     """
     if logits.shape != (expected := (*ids.shape, len(labels))):
-        raise ModelError(f"the graph gives logits of shape {logits.shape}, expected {expected}: {len(labels)} labels are named in config.json")
+        raise ModelError(
+            f"the graph gives logits of shape {logits.shape}, expected {expected}: {len(labels)} labels are named in config.json"
+        )
     return logits
 
 
@@ -254,15 +304,23 @@ def open_session(graph: Path | bytes, threads: int | None = None) -> ort.Inferen
     options.add_session_config_entry("session.force_spinning_stop", "1")
     try:
         return ort.InferenceSession(
-            graph if isinstance(graph, bytes) else str(graph), options, providers=["CPUExecutionProvider"], disabled_optimizers=SLOW_FUSIONS
+            graph if isinstance(graph, bytes) else str(graph),
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=SLOW_FUSIONS,
         )
     except Exception as error:  # ONNX Runtime raises a class of its own for each fault
         name = "the graph" if isinstance(graph, bytes) else str(graph)
-        raise ModelError(f"{name} cannot be loaded by ONNX Runtime ({one_line(error)}); fetch or export it again") from None
+        raise ModelError(
+            f"{name} cannot be loaded by ONNX Runtime ({one_line(error)}); fetch or export it again"
+        ) from None
 
 
 def usable_threads() -> int:
-    """Return how many threads an engine should take: what ``OMP_NUM_THREADS`` says, or one a usable processor."""
+    """Return how many threads an engine should take.
+
+    What ``OMP_NUM_THREADS`` says, or one a usable processor.
+    """
     told = os.environ.get("OMP_NUM_THREADS", "")
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return int(told) if told.isdigit() and int(told) else usable
@@ -272,7 +330,8 @@ def load_onnx(path: ModelFolder | Path | str) -> OnnxTagger:
     """Load an exported artifact and prove it on this CPU.
 
     Raises:
-        ModelError: If the folder is not a usable ONNX artifact, a file is not what its manifest says, or the probe disagrees.
+        ModelError: If the folder is not a usable ONNX artifact, a file is not what its manifest says, or the
+            probe disagrees.
     """
     folder = path if isinstance(path, ModelFolder) else open_folder(path)
     graph = folder.path / ONNX
@@ -280,7 +339,9 @@ def load_onnx(path: ModelFolder | Path | str) -> OnnxTagger:
     manifest = verify(folder.path)
     probe = read_probe(folder.path)
     if probe is None and manifest is not None:
-        raise ModelError(f"{folder.path} has no probe, so nothing proves it on this CPU; export or quantize it again")
+        raise ModelError(
+            f"{folder.path} has no probe, so nothing proves it on this CPU; export or quantize it again"
+        )
     if probe is None and (kind := _integer_kernel(graph)):
         raise ModelError(
             f"{graph} multiplies in eight bits ({kind}) and has no probe, so nothing proves it on this CPU; "
@@ -311,9 +372,13 @@ def prove(tagger: EngineTagger, probe: Probe, path: Path) -> Agreement:
         ModelError: If it is further away than where it was made.
     """
     if probe.labels and probe.labels != tuple(tagger.labels):
-        raise ModelError(f"{path}: config.json names the labels {', '.join(tagger.labels)}, the probe {', '.join(probe.labels)}; export it again")
+        raise ModelError(
+            f"{path}: config.json names the labels {', '.join(tagger.labels)}, the probe {', '.join(probe.labels)}; export it again"
+        )
     if probe.logits.shape[2] != len(tagger.labels):
-        raise ModelError(f"{path}: the probe has {probe.logits.shape[2]} labels, config.json {len(tagger.labels)}; export it again")
+        raise ModelError(
+            f"{path}: the probe has {probe.logits.shape[2]} labels, config.json {len(tagger.labels)}; export it again"
+        )
     found = probe.agreement(tagger.forward(probe.ids, probe.mask))
     if not probe.passes(found):
         here = environment()

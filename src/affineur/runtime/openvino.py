@@ -33,7 +33,9 @@ class OpenVinoTagger(EngineTagger):
         ModelError: If the graph wants inputs that are not pieces.
     """
 
-    def __init__(self, compiled: Any, encoder: Encoder, labels: Sequence[str], budget: int = DEFAULT_BUDGET) -> None:
+    def __init__(
+        self, compiled: Any, encoder: Encoder, labels: Sequence[str], budget: int = DEFAULT_BUDGET
+    ) -> None:
         super().__init__(encoder, labels, budget)
         self.compiled = compiled
         self._request = compiled.create_infer_request()
@@ -54,14 +56,20 @@ class OpenVinoTagger(EngineTagger):
         """
         known = {"input_ids": ids, "attention_mask": mask}
         try:
-            logits: Logits = self._request.infer({name: known.get(name, np.zeros_like(ids)) for name in self._names})[0]
+            logits: Logits = self._request.infer(
+                {name: known.get(name, np.zeros_like(ids)) for name in self._names}
+            )[0]
         except RuntimeError as error:
-            raise ModelError(f"the OpenVINO graph fails on {len(ids)} × {ids.shape[1]} pieces ({one_line(error)}); export it again") from None
+            raise ModelError(
+                f"the OpenVINO graph fails on {len(ids)} × {ids.shape[1]} pieces ({one_line(error)}); export it again"
+            ) from None
         return fitting(logits, ids, self.labels)
 
 
 def compile_graph(graph: Any) -> Any:
-    """Compile an OpenVINO model, or its file, for the CPU in full precision: left alone, OpenVINO takes bf16 where it can.
+    """Compile an OpenVINO model, or its file, for the CPU in full precision.
+
+    Left alone, OpenVINO takes bf16 where it can.
 
     Raises:
         ModelError: If OpenVINO cannot.
@@ -71,18 +79,25 @@ def compile_graph(graph: Any) -> Any:
         import openvino
     except ModuleNotFoundError:
         raise MissingExtraError("an OpenVINO model", "openvino") from None
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": usable_threads()}
+    settings = {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": usable_threads(),
+    }
     try:
         return openvino.Core().compile_model(graph, "CPU", settings)
     except RuntimeError as error:
-        raise ModelError(f"{graph} cannot be compiled by OpenVINO ({one_line(error)}); fetch or export it again") from None
+        raise ModelError(
+            f"{graph} cannot be compiled by OpenVINO ({one_line(error)}); fetch or export it again"
+        ) from None
 
 
 def load_openvino(path: ModelFolder | Path | str) -> OpenVinoTagger:
     """Load an OpenVINO artifact and prove it on this CPU.
 
     Raises:
-        ModelError: If the folder is not a usable OpenVINO artifact, a file is not what its manifest says, or the probe disagrees.
+        ModelError: If the folder is not a usable OpenVINO artifact, a file is not what its manifest says, or
+            the probe disagrees.
         MissingExtraError: If OpenVINO is not installed.
     """
     folder = path if isinstance(path, ModelFolder) else open_folder(path)
@@ -90,7 +105,11 @@ def load_openvino(path: ModelFolder | Path | str) -> OpenVinoTagger:
     probe = read_probe(folder.path)
     if probe is None and manifest is not None:
         raise ModelError(f"{folder.path} has no probe, so nothing proves it on this CPU; export it again")
-    tagger = OpenVinoTagger(compile_graph(str(folder.path / OPENVINO)), Encoder.from_folder(folder.path, folder.config), folder.labels)
+    tagger = OpenVinoTagger(
+        compile_graph(str(folder.path / OPENVINO)),
+        Encoder.from_folder(folder.path, folder.config),
+        folder.labels,
+    )
     if probe is not None:
         prove(tagger, probe, folder.path)
     return tagger

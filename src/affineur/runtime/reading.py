@@ -1,4 +1,7 @@
-"""Raw texts cut into windows, to be read once each window has its logits: prediction without saying who computes, and when."""
+"""Raw texts cut into windows, to be read once each window has its logits.
+
+Prediction without saying who computes, and when.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,13 @@ import numpy as np
 
 from affineur.entities import Entity, LabeledPiece
 from affineur.errors import ParameterError
-from affineur.runtime.aggregation import AggregationStrategy, check_strategy, group_pieces, label_pieces, merge_windows
+from affineur.runtime.aggregation import (
+    AggregationStrategy,
+    check_strategy,
+    group_pieces,
+    label_pieces,
+    merge_windows,
+)
 from affineur.runtime.prediction import Logits, word_entities
 from affineur.runtime.texts import TextWindow
 from affineur.runtime.windows import Encoder, Window
@@ -22,7 +31,8 @@ class Wish:
 
     Args:
         aggregation_strategy: ``word`` (ours), or ``none``, ``simple``, ``first``, ``average``, ``max``.
-        ignore_labels: Labels (strategy ``none``) or types that are left out; without ``O`` in it, what is no mention comes too.
+        ignore_labels: Labels (strategy ``none``) or types that are left out; without ``O`` in it, what is no
+            mention comes too.
         stride: Pieces that neighboring windows of a long text share; ``None`` for the encoder's own.
         threshold: Least score of what is given, in [0, 1].
 
@@ -54,7 +64,9 @@ class Reading:
         ParameterError: If the stride does not fit the model's windows.
     """
 
-    def __init__(self, texts: Sequence[str], encoder: Encoder, labels: Sequence[str], wish: Wish | None = None) -> None:
+    def __init__(
+        self, texts: Sequence[str], encoder: Encoder, labels: Sequence[str], wish: Wish | None = None
+    ) -> None:
         self._texts, self._labels, self._wish = texts, tuple(labels), wish or Wish()
         self._by_word = self._wish.aggregation_strategy == "word"
         self._windows: list[Window] = []
@@ -76,7 +88,8 @@ class Reading:
         """Read the entities of each text.
 
         Args:
-            rows: Logits of each window, in the order of ``windows``, shape ``(pieces or more, labels)``; those of padding are not looked at.
+            rows: Logits of each window, in the order of ``windows``, shape ``(pieces or more, labels)``;
+                those of padding are not looked at.
         """
         least = self._wish.threshold
         if self._wish.aggregation_strategy == "none":
@@ -87,25 +100,39 @@ class Reading:
     def _worded(self, rows: Sequence[Logits]) -> list[list[Entity]]:
         logits = word_logits([len(cut) for cut in self._spans], self._windows, rows, len(self._labels))
         read = zip(self._texts, self._spans, logits, strict=True)
-        return [word_entities(text, cut, scores, self._labels, self._wish.ignore_labels) for text, cut, scores in read]
+        return [
+            word_entities(text, cut, scores, self._labels, self._wish.ignore_labels)
+            for text, cut, scores in read
+        ]
 
     def _labeled(self, rows: Sequence[Logits]) -> list[list[LabeledPiece]]:
         pieces: list[list[LabeledPiece]] = [[] for _ in self._texts]
         for window, logits in zip(self._text_windows, rows, strict=True):
             text = self._texts[window.text]
-            pieces[window.text] += label_pieces(text, window, logits, self._labels, self._pieces, self._wish.ignore_labels)
+            pieces[window.text] += label_pieces(
+                text, window, logits, self._labels, self._pieces, self._wish.ignore_labels
+            )
         return pieces
 
     def _grouped(self, rows: Sequence[Logits]) -> list[list[Entity]]:
         parts: list[list[list[Entity]]] = [[] for _ in self._texts]
         strategy, ignored = self._wish.aggregation_strategy, self._wish.ignore_labels
         for window, logits in zip(self._text_windows, rows, strict=True):
-            parts[window.text].append(group_pieces(self._texts[window.text], window, logits, self._labels, self._pieces, strategy, ignored))
+            parts[window.text].append(
+                group_pieces(
+                    self._texts[window.text], window, logits, self._labels, self._pieces, strategy, ignored
+                )
+            )
         whole = ([entity for part in several for entity in part] for several in parts)
-        return [merge_windows(entities) if len(several) > 1 else entities for several, entities in zip(parts, whole, strict=True)]
+        return [
+            merge_windows(entities) if len(several) > 1 else entities
+            for several, entities in zip(parts, whole, strict=True)
+        ]
 
 
-def word_logits(words: Sequence[int], windows: Sequence[Window], rows: Sequence[Logits], labels: int) -> list[Logits]:
+def word_logits(
+    words: Sequence[int], windows: Sequence[Window], rows: Sequence[Logits], labels: int
+) -> list[Logits]:
     """Put the logits of windows together to those of words, read at the first piece of each.
 
     Args:

@@ -1,4 +1,7 @@
-"""Entities out of a text: each mention becomes its type or a pseudonym, and a list of what was replaced leads back exactly."""
+"""Entities out of a text: each mention becomes its type or a pseudonym.
+
+A list of what was replaced leads back exactly.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,11 @@ STYLES: tuple[str, ...] = get_args(RedactionStyle)
 
 _FEWEST_LETTERS = 3
 _MOST_TOKENS = 100  # of a name that is looked for again: bounds the time that a text made to be slow can take
-# What is written in more than one way and not folded by NFKC: apostrophes (with accents and letters used as such), hyphens and dashes.
+# What is written in more than one way and not folded by NFKC: apostrophes (with accents and letters used as
+# such), hyphens and dashes.
 _ALIKE = str.maketrans(
-    dict.fromkeys("\u2019\u2018\u201b\u2032\u02b9\u02bb\u02bc\u02bd\u00b4`", "'") | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-")
+    dict.fromkeys("\u2019\u2018\u201b\u2032\u02b9\u02bb\u02bc\u02bd\u00b4`", "'")
+    | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-")
 )
 # What nobody sees, such as soft hyphens: Unicode's category Cf (DerivedGeneralCategory.txt, version 16).
 _UNSEEN = (
@@ -29,9 +34,12 @@ _UNSEEN = (
     r"\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
 )
 _UNSEEN_RUN = re.compile(f"[{_UNSEEN}]+")
-# A letter or digit takes the combining marks after it along, everything what nobody sees; ``_`` ends a word, as file names have it, and so
-# does an apostrophe that is a letter to Unicode.
-_TOKEN = re.compile(rf"(?:[^\W_\u02b9\u02bb-\u02bd][\u0300-\u036f{_UNSEEN}]*+)++|(?:\s[{_UNSEEN}]*+)++|.[{_UNSEEN}]*+", re.DOTALL)
+# A letter or digit takes the combining marks after it along, everything what nobody sees; ``_`` ends a word,
+# as file names have it, and so does an apostrophe that is a letter to Unicode.
+_TOKEN = re.compile(
+    rf"(?:[^\W_\u02b9\u02bb-\u02bd][\u0300-\u036f{_UNSEEN}]*+)++|(?:\s[{_UNSEEN}]*+)++|.[{_UNSEEN}]*+",
+    re.DOTALL,
+)
 
 
 class Replacement(NamedTuple):
@@ -56,7 +64,8 @@ class Redacted:
 
     Args:
         text: The text with a placeholder for each mention.
-        entities: The mentions by position, with offsets in the redacted text: ``word == text[start:end]``, the placeholder.
+        entities: The mentions by position, with offsets in the redacted text: ``word == text[start:end]``,
+            the placeholder.
         replacements: One for each entity, in the same order; with them :func:`restore` gives the original.
     """
 
@@ -68,18 +77,21 @@ class Redacted:
 def redact(text: str, entities: Sequence[Entity], style: RedactionStyle = "type") -> Redacted:
     """Replace each mention in a text by its type or by a pseudonym.
 
-    A name that was found once is replaced wherever it stands in the text: the same words in the same case or all in capitals, between word
-    boundaries, with at least three letters; such a repetition takes type and score of the first mention of the name. Words are compared in
-    NFKC, whatever apostrophes and hyphens they are written with and whatever invisible characters (Unicode's Cf) stand in them, with and
-    without the punctuation around a name; one of more than 100 words, spaces and punctuation marks is not looked for again. Of mentions that
-    overlap the longer one is replaced, of two as long the surer one; one without characters is dropped.
+    A name that was found once is replaced wherever it stands in the text: the same words in the same case or
+    all in capitals, between word boundaries, with at least three letters; such a repetition takes type and
+    score of the first mention of the name. Words are compared in NFKC, whatever apostrophes and hyphens they
+    are written with and whatever invisible characters (Unicode's Cf) stand in them, with and without the
+    punctuation around a name; one of more than 100 words, spaces and punctuation marks is not looked for
+    again. Of mentions that overlap the longer one is replaced, of two as long the surer one; one without
+    characters is dropped.
 
     Args:
         text: The text of one document.
         entities: Its mentions, from any strategy but ``none``.
-        style: ``type`` gives ``[PER]``. ``pseudonym`` gives ``[PER_1]``, the same number for the same name: the same type and the same words
-            so compared, whatever their case, the spaces between them and the punctuation around them; numbers follow first appearance, and
-            those that stand in the text already (it holds ``[PER_1]``) are skipped.
+        style: ``type`` gives ``[PER]``. ``pseudonym`` gives ``[PER_1]``, the same number for the same name:
+            the same type and the same words so compared, whatever their case, the spaces between them and the
+            punctuation around them; numbers follow first appearance, and those that stand in the text already
+            (it holds ``[PER_1]``) are skipped.
 
     Raises:
         ParameterError: If there is no such style, or an entity lies outside the text.
@@ -114,7 +126,9 @@ def restore(redacted_text: str, replacements: Sequence[tuple[str, int, int, str]
     last = 0
     for placeholder, start, end, word in replacements:
         if start < last or redacted_text[start:end] != placeholder:
-            raise ParameterError(f"no '{placeholder}' at {start}-{end}: these replacements belong to another text, or it was changed")
+            raise ParameterError(
+                f"no '{placeholder}' at {start}-{end}: these replacements belong to another text, or it was changed"
+            )
         parts += redacted_text[last:start], word
         last = end
     return "".join([*parts, redacted_text[last:]])
@@ -127,11 +141,15 @@ def check_style(name: str) -> None:
         ParameterError: With the names there are.
     """
     if name not in STYLES:
-        raise ParameterError(f"no redaction style '{name}', expected one of {', '.join(STYLES)}{did_you_mean(name, STYLES)}")
+        raise ParameterError(
+            f"no redaction style '{name}', expected one of {', '.join(STYLES)}{did_you_mean(name, STYLES)}"
+        )
 
 
 def without_overlap(text: str, entities: Sequence[Entity]) -> list[Entity]:
-    """Return entities by position, those without characters left out; of those that overlap the longer one, of two as long the surer one.
+    """Return entities by position, those without characters left out.
+
+    Of those that overlap the longer one, of two as long the surer one.
 
     Raises:
         ParameterError: If one lies outside the text.
@@ -140,7 +158,9 @@ def without_overlap(text: str, entities: Sequence[Entity]) -> list[Entity]:
     kept: list[Entity] = []
     for entity in sorted(entities, key=lambda e: (e.start - e.end, -e.score, e.start)):
         if not 0 <= entity.start <= entity.end <= len(text):
-            raise ParameterError(f"an entity at {entity.start}-{entity.end} lies outside its text of {len(text)} characters")
+            raise ParameterError(
+                f"an entity at {entity.start}-{entity.end} lies outside its text of {len(text)} characters"
+            )
         if entity.start < entity.end and covered.find(1, entity.start, entity.end) < 0:
             covered[entity.start : entity.end] = b"\1" * (entity.end - entity.start)
             kept.append(entity)
@@ -157,8 +177,13 @@ def _mentions(text: str, entities: Sequence[Entity]) -> list[Entity]:
 
 
 def _repetitions(text: str, mentions: Sequence[Entity], covered: bytearray) -> Iterator[Entity]:
-    """Yield where the words of a mention stand again, the longest from the left; walks a trie, so many names cost no more than few."""
-    names: dict[str | None, Any] = {}  # a trie of tokens; under None lies the first mention whose words end there
+    """Yield where the words of a mention stand again, the longest from the left.
+
+    Walks a trie, so many names cost no more than few.
+    """
+    names: dict[
+        str | None, Any
+    ] = {}  # a trie of tokens; under None lies the first mention whose words end there
     forms = [(form, mention) for mention in mentions for form in _forms(text[mention.start : mention.end])]
     capitals = [([_folded(token.upper()) for token in form], mention) for form, mention in forms]
     for form, mention in [*forms, *capitals]:  # what was found in capitals itself comes first
@@ -169,7 +194,9 @@ def _repetitions(text: str, mentions: Sequence[Entity], covered: bytearray) -> I
     if not names:
         return
     # A token that a mention touches equals no other.
-    tokens_of_text = [("" if covered.find(1, start, end) >= 0 else token, start, end) for token, start, end in _tokens(text)]
+    tokens_of_text = [
+        ("" if covered.find(1, start, end) >= 0 else token, start, end) for token, start, end in _tokens(text)
+    ]
     place = 0
     while place < len(tokens_of_text):
         node, after, best = names, place, None
@@ -187,7 +214,10 @@ def _repetitions(text: str, mentions: Sequence[Entity], covered: bytearray) -> I
 
 
 def _forms(name: str) -> Iterator[list[str]]:
-    """Yield the tokens of a name to look for, without the spaces around it, then without the punctuation, too."""
+    """Yield the tokens of a name to look for, without the spaces around it, then without the punctuation.
+
+    Too.
+    """
     tokens = [token for token, _, _ in _tokens(name)]
     for is_edge in (_is_space, _is_punctuation):
         form = _trimmed(tokens, is_edge)
@@ -216,7 +246,10 @@ def _tokens(text: str) -> Iterator[tuple[str, int, int]]:
 
 
 def _folded(text: str) -> str:
-    """Return the form in which words are compared: NFKC, one apostrophe, one hyphen, nothing that nobody sees."""
+    """Return the form in which words are compared.
+
+    NFKC, one apostrophe, one hyphen, nothing that nobody sees.
+    """
     return unicodedata.normalize("NFKC", _UNSEEN_RUN.sub("", text).translate(_ALIKE))
 
 

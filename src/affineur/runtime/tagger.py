@@ -1,4 +1,7 @@
-"""What every tagger of ours shares, whatever computes the logits: windows in length-sorted token-budget batches."""
+"""What every tagger of ours shares, whatever computes the logits.
+
+Windows in length-sorted token-budget batches.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,9 @@ class EngineTagger(ABC):
         return 1
 
     def lane_logits(self, windows: Sequence[Window | TextWindow], alone: bool = False) -> Logits:
-        """Compute the logits of windows as one batch beside those of the other lanes, shape ``(windows, longest, labels)``.
+        """Compute the logits of windows as one batch beside those of the other lanes, shape ``(windows.
+
+        Longest, labels)``.
 
         Args:
             windows: The windows.
@@ -96,13 +101,22 @@ class EngineTagger(ABC):
             ModelError: If the model itself gives NaN or infinity.
         """
         windows = list(self.encoder.windows(sentences))
-        return word_logits([len(words) for words in sentences], windows, self._computed(windows, batch_size), len(self._labels))
+        return word_logits(
+            [len(words) for words in sentences],
+            windows,
+            self._computed(windows, batch_size),
+            len(self._labels),
+        )
 
-    def _computed(self, windows: Sequence[Window] | Sequence[TextWindow], batch_size: int | None) -> list[Logits]:
+    def _computed(
+        self, windows: Sequence[Window] | Sequence[TextWindow], batch_size: int | None
+    ) -> list[Logits]:
         """Return the logits of each window, shape ``(pieces or more, labels)``."""
         rows: list[Logits] = [_NOTHING] * len(windows)
         batches = plan_batches([len(w) for w in windows], self.budget, batch_size or 256)
-        for batch, logits in zip(batches, self.batch_logits([[windows[i] for i in batch] for batch in batches]), strict=True):
+        for batch, logits in zip(
+            batches, self.batch_logits([[windows[i] for i in batch] for batch in batches]), strict=True
+        ):
             for index, row in zip(batch, logits, strict=True):
                 rows[index] = row
         return rows
@@ -132,12 +146,16 @@ class EngineTagger(ABC):
     @overload
     def predict(self, text: str, aggregation_strategy: Literal["none"]) -> list[LabeledPiece]: ...
 
-    def predict(self, text: str, aggregation_strategy: AggregationStrategy = "word") -> list[Entity] | list[LabeledPiece]:
+    def predict(
+        self, text: str, aggregation_strategy: AggregationStrategy = "word"
+    ) -> list[Entity] | list[LabeledPiece]:
         """Find the entities of one raw text, with character offsets; see :meth:`predict_batch`."""
         return self.predict_batch([text], aggregation_strategy=aggregation_strategy)[0]
 
     @overload
-    def predict_batch(self, texts: Sequence[str], batch_size: int | None = 32, aggregation_strategy: Grouping = "word") -> list[list[Entity]]: ...
+    def predict_batch(
+        self, texts: Sequence[str], batch_size: int | None = 32, aggregation_strategy: Grouping = "word"
+    ) -> list[list[Entity]]: ...
 
     @overload
     def predict_batch(
@@ -150,16 +168,20 @@ class EngineTagger(ABC):
     ) -> list[list[Entity]] | list[list[LabeledPiece]]: ...
 
     def predict_batch(
-        self, texts: Sequence[str], batch_size: int | None = 32, aggregation_strategy: AggregationStrategy = "word"
+        self,
+        texts: Sequence[str],
+        batch_size: int | None = 32,
+        aggregation_strategy: AggregationStrategy = "word",
     ) -> list[list[Entity]] | list[list[LabeledPiece]]:
         """Find the entities of many raw texts: sorted by length inside, results in input order.
 
         Args:
             texts: Raw texts of any length; long ones go through overlapping windows.
             batch_size: Most sequences in one batch, beside the token budget; ``None`` for that alone.
-            aggregation_strategy: ``word`` labels words as French corpora have them by their first piece, and gives
-                ``word == text[start:end]``. ``none``, ``simple``, ``first``, ``average`` and ``max`` are those of transformers'
-                pipeline and give what it gives, for long texts with ``stride``; ``none`` gives pieces.
+            aggregation_strategy: ``word`` labels words as French corpora have them by their first piece, and
+                gives ``word == text[start:end]``. ``none``, ``simple``, ``first``, ``average`` and ``max``
+                are those of transformers' pipeline and give what it gives, for long texts with ``stride``;
+                ``none`` gives pieces.
 
         Raises:
             ParameterError: If there is no such strategy, or ``texts`` is one text.
@@ -167,22 +189,36 @@ class EngineTagger(ABC):
         """
         wish = Wish(aggregation_strategy)
         if isinstance(texts, str):
-            raise ParameterError("predict_batch was given one text, expected a list of texts; type: predict(text)")
+            raise ParameterError(
+                "predict_batch was given one text, expected a list of texts; type: predict(text)"
+            )
         reading = self.read(texts, wish)
         return reading.results(self._computed(reading.windows, batch_size))
 
     @overload
     def predict_stream(
-        self, texts: Iterable[str], aggregation_strategy: Grouping = "word", batch_size: int | None = None, read_ahead: int = _STREAM_TEXTS
+        self,
+        texts: Iterable[str],
+        aggregation_strategy: Grouping = "word",
+        batch_size: int | None = None,
+        read_ahead: int = _STREAM_TEXTS,
     ) -> Iterator[list[Entity]]: ...
 
     @overload
     def predict_stream(
-        self, texts: Iterable[str], aggregation_strategy: Literal["none"], batch_size: int | None = None, read_ahead: int = _STREAM_TEXTS
+        self,
+        texts: Iterable[str],
+        aggregation_strategy: Literal["none"],
+        batch_size: int | None = None,
+        read_ahead: int = _STREAM_TEXTS,
     ) -> Iterator[list[LabeledPiece]]: ...
 
     def predict_stream(
-        self, texts: Iterable[str], aggregation_strategy: AggregationStrategy = "word", batch_size: int | None = None, read_ahead: int = _STREAM_TEXTS
+        self,
+        texts: Iterable[str],
+        aggregation_strategy: AggregationStrategy = "word",
+        batch_size: int | None = None,
+        read_ahead: int = _STREAM_TEXTS,
     ) -> Iterator[list[Entity]] | Iterator[list[LabeledPiece]]:
         """Find the entities of texts as they come, in their order; memory does not grow with their number.
 
@@ -195,7 +231,9 @@ class EngineTagger(ABC):
         check_strategy(aggregation_strategy)
         return self._stream(texts, aggregation_strategy, batch_size, read_ahead)
 
-    def _stream(self, texts: Iterable[str], strategy: AggregationStrategy, batch_size: int | None, read_ahead: int) -> Iterator[Any]:
+    def _stream(
+        self, texts: Iterable[str], strategy: AggregationStrategy, batch_size: int | None, read_ahead: int
+    ) -> Iterator[Any]:
         waiting: list[str] = []
         characters = 0
         for text in texts:
@@ -207,7 +245,9 @@ class EngineTagger(ABC):
         yield from self.predict_batch(waiting, batch_size, aggregation_strategy=strategy)
 
 
-def pad(sequences: Sequence[Sequence[int]], pad_id: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def pad(
+    sequences: Sequence[Sequence[int]], pad_id: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Pad piece sequences to the longest: ids and attention mask, both of shape ``(sequences, longest)``."""
     longest = max(map(len, sequences))
     ids = np.full((len(sequences), longest), pad_id, dtype=np.int64)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from tokenizers import Encoding, Tokenizer
 
-#: Characters without a space that a tokenizer is given at once: the rules of some take time that grows with their square.
+#: Characters without a space that a tokenizer is given at once: the rules of some take time that grows with
+#: their square.
 LONGEST_RUN = 2000
 _RUN = re.compile(r"\S+")
 
@@ -49,7 +50,9 @@ class TextEncoder:
         unknown: The piece for what the vocabulary lacks; by default what the tokenizer's model says.
     """
 
-    def __init__(self, tokenizer: Tokenizer, max_length: int, overlap: int, unknown: str | None = None) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, max_length: int, overlap: int, unknown: str | None = None
+    ) -> None:
         self.tokenizer = Tokenizer.from_str(tokenizer.to_str())
         self.tokenizer.no_padding()
         # It cuts the windows itself: the offsets of a window's first piece follow rules of their own.
@@ -69,9 +72,15 @@ class TextEncoder:
 
         A run of more than 2000 characters without a space is given to the tokenizer in parts.
         """
-        parts = [(index, begin, part) for index, text in enumerate(texts) for begin, part in _parts(encodable(text))]
+        parts = [
+            (index, begin, part)
+            for index, text in enumerate(texts)
+            for begin, part in _parts(encodable(text))
+        ]
         text, first = -1, 0
-        for (index, begin, _), encoding in zip(parts, self.tokenizer.encode_batch([part for _, _, part in parts]), strict=True):
+        for (index, begin, _), encoding in zip(
+            parts, self.tokenizer.encode_batch([part for _, _, part in parts]), strict=True
+        ):
             if index != text:
                 text, first = index, 0
             windows = [encoding, *encoding.overflowing]
@@ -81,14 +90,21 @@ class TextEncoder:
                 first += self._step if number < len(windows) - 1 else len(window.ids)
 
     def token(self, piece: int) -> str | None:
-        """Return a piece as it stands in the vocabulary; ``None`` for the unknown piece, which stands for the text itself."""
+        """Return a piece as it stands in the vocabulary.
+
+        ``None`` for the unknown piece, which stands for the text itself.
+        """
         return None if piece == self._unknown_id else self.tokenizer.id_to_token(piece)
 
     def join(self, tokens: list[str]) -> str:
         """Write pieces as text, as the tokenizer decodes them."""
-        return " ".join(tokens) if self.tokenizer.decoder is None else str(self.tokenizer.decoder.decode(tokens))
+        return (
+            " ".join(tokens) if self.tokenizer.decoder is None else str(self.tokenizer.decoder.decode(tokens))
+        )
 
-    def _window(self, text: int, begin: int, first: int, encoding: Encoding, before: bool, after: bool) -> TextWindow:
+    def _window(
+        self, text: int, begin: int, first: int, encoding: Encoding, before: bool, after: bool
+    ) -> TextWindow:
         special = tuple(map(bool, encoding.special_tokens_mask))
         lead = next((i for i, added in enumerate(special) if not added), 0)
         trail = next((i for i, added in enumerate(reversed(special)) if not added), 0)

@@ -18,7 +18,15 @@ from affineur.runtime.texts import LONGEST_RUN, TextEncoder, encodable
 #: Words of a sentence that is cut in a millisecond or two.
 _SHORT = 512
 # These number positions from padding_idx + 1, so two of their position embeddings can never be used.
-_ROBERTA_LIKE = {"roberta", "camembert", "xlm-roberta", "xlm-roberta-xl", "roberta-prelayernorm", "mpnet", "longformer"}
+_ROBERTA_LIKE = {
+    "roberta",
+    "camembert",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "roberta-prelayernorm",
+    "mpnet",
+    "longformer",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +63,9 @@ class Encoder:
         ModelError: If ``max_length`` leaves no room for pieces.
     """
 
-    def __init__(self, tokenizer: Tokenizer, max_length: int, pad_id: int, unknown: str | None = None) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, max_length: int, pad_id: int, unknown: str | None = None
+    ) -> None:
         self._source = tokenizer
         self._unknown = unknown
         self.tokenizer = _prefixing_words(tokenizer)
@@ -66,7 +76,8 @@ class Encoder:
         if self._room < 2:
             raise ModelError(f"windows of {max_length} pieces leave no room for words")
         self._overlap = min(self._room // 3, 128)
-        # Each keeps a tokenizer of its own; a server is asked for few strides, and must not keep one for each that anybody names.
+        # Each keeps a tokenizer of its own; a server is asked for few strides, and must not keep one for each
+        # that anybody names.
         self._text_encoder = lru_cache(4)(self._make_text_encoder)
 
     @classmethod
@@ -80,13 +91,15 @@ class Encoder:
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         except Exception as error:  # the library raises bare Exception
             raise ModelError(f"{folder / 'tokenizer.json'} cannot be read ({one_line(error)})") from None
-        return cls(tokenizer, max_positions(config), int(config.get("pad_token_id") or 0), _unknown_piece(folder))
+        return cls(
+            tokenizer, max_positions(config), int(config.get("pad_token_id") or 0), _unknown_piece(folder)
+        )
 
     def windows(self, sentences: Sequence[Sequence[str]], stride: int | None = None) -> Iterator[Window]:
         """Cut sentences into windows, in order.
 
-        A word the tokenizer makes no piece of (control characters, say) is in no window. A sentence without any
-        piece has no window.
+        A word the tokenizer makes no piece of (control characters, say) is in no window. A sentence without
+        any piece has no window.
 
         Args:
             sentences: Words of each sentence.
@@ -100,10 +113,14 @@ class Encoder:
             yield from self._cut(index, encoding.ids, encoding.word_ids, overlap)
 
     def encode(self, sentences: Sequence[Sequence[str]]) -> list[Encoding]:
-        """Cut the words of each sentence into pieces, whole and without special pieces; of an endless word its beginning."""
+        """Cut the words of each sentence into pieces, whole and without special pieces.
+
+        Of an endless word its beginning.
+        """
         words = [[encodable(word[:LONGEST_RUN]) for word in sentence] for sentence in sentences]
-        # One sentence is what an endpoint is mostly asked for: a batch would wake the threads of the tokenizer for it. But only a batch lets go of
-        # Python's lock, without which a long text would stop every other thread.
+        # One sentence is what an endpoint is mostly asked for: a batch would wake the threads of the
+        # tokenizer for it. But only a batch lets go of Python's lock, without which a long text would stop
+        # every other thread.
         if len(words) == 1 and len(words[0]) <= _SHORT:
             return [self.tokenizer.encode(words[0], is_pretokenized=True, add_special_tokens=False)]
         return self.tokenizer.encode_batch(words, is_pretokenized=True, add_special_tokens=False)
@@ -124,18 +141,27 @@ class Encoder:
 
     @property
     def most_stride(self) -> int:
-        """The most pieces that neighboring windows may share, half of them: with more a text takes as many windows as it has pieces."""
+        """The most pieces that neighboring windows may share, half of them.
+
+        With more a text takes as many windows as it has pieces.
+        """
         return self._room // 2
 
     def _checked(self, stride: int | None) -> int:
         if stride is None:
             return self._overlap
         if not 0 <= stride <= self.most_stride:
-            raise ParameterError(f"a stride of {stride} is impossible, expected 0 to {self.most_stride}: half of a window's {self._room} pieces")
+            raise ParameterError(
+                f"a stride of {stride} is impossible, expected 0 to {self.most_stride}: half of a window's {self._room} pieces"
+            )
         return stride
 
-    def _cut(self, sentence: int, ids: list[int], word_ids: list[int | None], overlap: int) -> Iterator[Window]:
-        first = [i for i, word in enumerate(word_ids) if word is not None and (i == 0 or word_ids[i - 1] != word)]
+    def _cut(
+        self, sentence: int, ids: list[int], word_ids: list[int | None], overlap: int
+    ) -> Iterator[Window]:
+        first = [
+            i for i, word in enumerate(word_ids) if word is not None and (i == 0 or word_ids[i - 1] != word)
+        ]
         if not first:
             return
         step = self._room - overlap
@@ -161,7 +187,9 @@ def max_positions(config: dict[str, Any]) -> int:
     positions = int(config.get("max_position_embeddings") or 512)
     if config.get("model_type") in _ROBERTA_LIKE:
         padding = config.get("pad_token_id")
-        positions -= (1 if padding is None else int(padding)) + 1  # 1 is what transformers assumes for all of these
+        positions -= (
+            1 if padding is None else int(padding)
+        ) + 1  # 1 is what transformers assumes for all of these
     return min(positions, 512)  # longer windows cost quadratic attention and gain nothing for names
 
 
@@ -184,7 +212,9 @@ def _special_ids(tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]
 
 
 def _prefixing_words(tokenizer: Tokenizer) -> Tokenizer:
-    """Return a copy without truncation or padding, whose byte-level pre-tokenizer starts every word like one after a space.
+    """Return a copy without truncation or padding.
+
+    Whose byte-level pre-tokenizer starts every word like one after a space.
 
     Without that, RoBERTa's tokenizer would glue the words of a sentence together (transformers asks for
     ``add_prefix_space=True`` for the same reason).

@@ -1,7 +1,8 @@
 """Raw text to words: whitespace, elisions and punctuation apart, as French CoNLL corpora are cut.
 
-A model learned its labels on the first piece of each *corpus* word, so raw text is cut the same way before the
-tokenizer sees it. Hugging Face's own rules would take ``Paris.`` for one word and start a new one in *l'Olympique*.
+A model learned its labels on the first piece of each *corpus* word, so raw text is cut the same way before
+the tokenizer sees it. Hugging Face's own rules would take ``Paris.`` for one word and start a new one in
+*l'Olympique*.
 """
 
 from __future__ import annotations

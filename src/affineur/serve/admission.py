@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
-#: Where refusing ends again, as a share of the limit at which it began: one request that leaves must not let one in at a time.
+#: Where refusing ends again, as a share of the limit at which it began: one request that leaves must not let
+#: one in at a time.
 LOW = 0.75
-#: The most that one request counts for, as a share of the limit of tokens: a long document must not keep everybody else out.
+#: The most that one request counts for, as a share of the limit of tokens: a long document must not keep
+#: everybody else out.
 SHARE = LOW / 2
 
 
@@ -33,11 +35,14 @@ class Refused(Exception):
 
 
 class Admission:
-    """Counts what is accepted and not yet answered. A request takes one permit for each of its texts, and one for each token.
+    """Counts what is accepted and not yet answered.
+
+    A request takes one permit for each of its texts, and one for each token.
 
     Args:
         most_inputs: High watermark of texts.
-        most_tokens: High watermark of tokens. A request counts for :data:`SHARE` of it at most, and only one at a time for as much as that.
+        most_tokens: High watermark of tokens. A request counts for :data:`SHARE` of it at most, and only one
+            at a time for as much as that.
     """
 
     def __init__(self, most_inputs: int, most_tokens: int) -> None:
@@ -49,7 +54,10 @@ class Admission:
 
     @property
     def refusing(self) -> str | None:
-        """What there is too much of, until it falls under the low watermark; ``None`` while requests are taken."""
+        """What there is too much of, until it falls under the low watermark.
+
+        ``None`` while requests are taken.
+        """
         return self._refusing
 
     def enter(self, inputs: int) -> Permit:

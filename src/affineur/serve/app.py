@@ -29,13 +29,15 @@ from affineur.serve.problems import STATUS, Problem, fault, overloaded
 from affineur.serve.served import About
 from affineur.serve.service import Answer, Service
 
-#: Loads another artifact under a name, in every worker; returns what serves then, or raises what kept it from it.
+#: Loads another artifact under a name, in every worker; returns what serves then, or raises what kept it from
+#: it.
 Reload = Callable[[str, str], Awaitable[About]]
 
 _VERSION = version("affineur")
 #: Whole bodies whose bytes may be in memory before they are requests.
 _UNREAD = 16
-#: Seconds without a turn after which the event loop of the texts is given no more of them, and after which it is taken for dead.
+#: Seconds without a turn after which the event loop of the texts is given no more of them, and after which it
+#: is taken for dead.
 _SLOW, _STUCK = 5.0, 30.0
 _PAGE = {
     "": ("index.html", "text/html"),
@@ -48,8 +50,12 @@ _STRICT = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
-_Model = Annotated[str | None, Query(max_length=64, description="Which of several models; the first when not given.")]
-_Name = Annotated[str, Path(max_length=64)]  # FastAPI would take one Path as a default of several for one parameter
+_Model = Annotated[
+    str | None, Query(max_length=64, description="Which of several models; the first when not given.")
+]
+_Name = Annotated[
+    str, Path(max_length=64)
+]  # FastAPI would take one Path as a default of several for one parameter
 
 
 class ReloadRequest(BaseModel):
@@ -58,10 +64,14 @@ class ReloadRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     name: str | None = Field(None, description="The name it is served under; the first when not given.")
-    model: str | None = Field(None, max_length=1000, description="A folder or Hub id; the same as before when not given.")
+    model: str | None = Field(
+        None, max_length=1000, description="A folder or Hub id; the same as before when not given."
+    )
 
 
-def create_app(service: Service, keys: Callable[[], tuple[Key, ...]] = tuple, reload: Reload | None = None) -> Gate:
+def create_app(
+    service: Service, keys: Callable[[], tuple[Key, ...]] = tuple, reload: Reload | None = None
+) -> Gate:
     """Build the application of a service.
 
     Args:
@@ -69,7 +79,12 @@ def create_app(service: Service, keys: Callable[[], tuple[Key, ...]] = tuple, re
         keys: Returns the keys that are known.
         reload: Loads another artifact; by default in this process alone.
     """
-    app = FastAPIOffline(title="Affineur", version=_VERSION, description="Token classification: text in, entities out.", redoc_url=None)
+    app = FastAPIOffline(
+        title="Affineur",
+        version=_VERSION,
+        description="Token classification: text in, entities out.",
+        redoc_url=None,
+    )
     _add_texts(app, service)
     _add_kserve(app, service)
     _add_probes(app, service)
@@ -81,11 +96,14 @@ def create_app(service: Service, keys: Callable[[], tuple[Key, ...]] = tuple, re
 
 
 def create_probes(service: Service, still: Callable[[], float]) -> Gate:
-    """Build the application of a health port: the probes of the other one, and no path but theirs; nobody needs a key.
+    """Build the application of a health port: the probes of the other one, and no path but theirs.
+
+    Nobody needs a key.
 
     Args:
         service: Whose state is asked for.
-        still: Seconds for which the event loop that answers texts has not turned; only another one can tell, so only these probes do.
+        still: Seconds for which the event loop that answers texts has not turned; only another one can tell,
+            so only these probes do.
     """
     app = FastAPI(openapi_url=None, redirect_slashes=False)
     _add_probes(app, service, still)
@@ -100,10 +118,14 @@ def _add_errors(app: FastAPI) -> None:
         if isinstance(error, HTTPException):
             kind = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "validation")
             return _json(
-                {"error": "no such path" if kind == "not_found" else str(error.detail), "error_type": kind}, error.status_code, error.headers
+                {"error": "no such path" if kind == "not_found" else str(error.detail), "error_type": kind},
+                error.status_code,
+                error.headers,
             )
         if isinstance(error, RequestValidationError):
-            return _json(Problem("validation", "a parameter of the path or the query is not valid").body(), 422)
+            return _json(
+                Problem("validation", "a parameter of the path or the query is not valid").body(), 422
+            )
         return _json(fault().body(), 500)  # and the gate tells the log
 
     for kind in (Problem, HTTPException, RequestValidationError, Exception):
@@ -116,7 +138,10 @@ def _short_way(service: Service) -> ASGIApp:
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         request = HttpRequest(scope, receive, send)
         if any(name != "model" for name in request.query_params):
-            raise Problem("validation", "unknown entry in the query, expected model; the others go into the body, under parameters")
+            raise Problem(
+                "validation",
+                "unknown entry in the query, expected model; the others go into the body, under parameters",
+            )
         response = await _predict(request, service, request.query_params.get("model"))
         await response(scope, receive, send)
 
@@ -136,12 +161,22 @@ def reload_here(service: Service) -> Reload:
 
 def _add_texts(app: FastAPI, service: Service) -> None:
     # The first two are here for the document: the gate answers them by the short way.
-    @app.post("/predict", response_model=wire.Answer, responses=_errors("empty", "not_found", "too_large"), openapi_extra=_takes("Request"))
+    @app.post(
+        "/predict",
+        response_model=wire.Answer,
+        responses=_errors("empty", "not_found", "too_large"),
+        openapi_extra=_takes("Request"),
+    )
     async def entities(request: HttpRequest, model: _Model = None) -> Response:
         """Find the entities of a text, or of a list of texts, by Hugging Face's token-classification schema."""
         return await _predict(request, service, model)
 
-    @app.post("/", response_model=wire.Answer, responses=_errors("empty", "not_found", "too_large"), openapi_extra=_takes("Request"))
+    @app.post(
+        "/",
+        response_model=wire.Answer,
+        responses=_errors("empty", "not_found", "too_large"),
+        openapi_extra=_takes("Request"),
+    )
     async def root(request: HttpRequest, model: _Model = None) -> Response:
         """The same as `/predict`."""
         return await _predict(request, service, model)
@@ -164,7 +199,9 @@ def _add_texts(app: FastAPI, service: Service) -> None:
 
 
 def _add_kserve(app: FastAPI, service: Service) -> None:
-    infer_errors = _errors("not_found", "too_large") | {400: {"model": wire.Error, "description": "Not a request of the protocol"}}
+    infer_errors = _errors("not_found", "too_large") | {
+        400: {"model": wire.Error, "description": "Not a request of the protocol"}
+    }
 
     @app.get("/v2")
     async def server() -> dict[str, Any]:
@@ -176,7 +213,9 @@ def _add_kserve(app: FastAPI, service: Service) -> None:
         """What a model takes and gives."""
         return kserve.metadata(name, str(service.model(name).about.version))
 
-    @app.get("/v2/models/{name}/ready", responses=_errors("not_found", "unhealthy", "validation", usual=False))
+    @app.get(
+        "/v2/models/{name}/ready", responses=_errors("not_found", "unhealthy", "validation", usual=False)
+    )
     async def model_ready(name: _Name) -> dict[str, Any]:
         """Whether a model answers."""
         return {"name": service.model(name).about.name, "ready": True}
@@ -190,7 +229,12 @@ def _add_kserve(app: FastAPI, service: Service) -> None:
         content, headers = kserve.respond(sent, name, str(answer.model.about.version), shown)
         return Response(content, headers={**headers, **_times(answer)})
 
-    @app.post("/v2/models/{name}/infer", response_model=kserve.InferResponse, responses=infer_errors, openapi_extra=_takes("InferRequest"))
+    @app.post(
+        "/v2/models/{name}/infer",
+        response_model=kserve.InferResponse,
+        responses=infer_errors,
+        openapi_extra=_takes("InferRequest"),
+    )
     async def infer(request: HttpRequest, name: _Name) -> Response:
         """Find the entities of texts, by KServe's Open Inference Protocol."""
         return await run(request, name)
@@ -254,7 +298,11 @@ def _add_operations(app: FastAPI, service: Service, reload: Reload) -> None:
     @app.get("/info")
     async def info() -> dict[str, Any]:
         """What is served, and within which limits."""
-        return {"version": _VERSION, "models": [asdict(m.about) for m in list(service.models.values())], "limits": asdict(service.settings)}
+        return {
+            "version": _VERSION,
+            "models": [asdict(m.about) for m in list(service.models.values())],
+            "limits": asdict(service.settings),
+        }
 
     @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def metrics() -> Response:
@@ -262,9 +310,16 @@ def _add_operations(app: FastAPI, service: Service, reload: Reload) -> None:
         text, kind = service.metrics.text()
         return Response(text, headers={"content-type": kind})
 
-    @app.post("/admin/reload", responses=_errors("forbidden", "not_found", "too_large"), openapi_extra=_takes("ReloadRequest"))
+    @app.post(
+        "/admin/reload",
+        responses=_errors("forbidden", "not_found", "too_large"),
+        openapi_extra=_takes("ReloadRequest"),
+    )
     async def reload_model(request: HttpRequest) -> dict[str, Any]:
-        """Verify and load another artifact, then let it serve; the one before stays if that fails. Needs an admin's key."""
+        """Verify and load another artifact, then let it serve; the one before stays if that fails.
+
+        Needs an admin's key.
+        """
         body = await _body(request, service)
         wanted = wire.parse_as(ReloadRequest, body.strip() or b"{}", "{}")
         name = service.model(wanted.name).about.name
@@ -290,7 +345,9 @@ def _add_pages(app: FastAPI) -> None:
         app.add_route(f"/ui{path}", _without_parameters(page), methods=["GET"])
 
 
-def _without_parameters(page: Callable[[], Awaitable[Response]]) -> Callable[[HttpRequest], Awaitable[Response]]:
+def _without_parameters(
+    page: Callable[[], Awaitable[Response]],
+) -> Callable[[HttpRequest], Awaitable[Response]]:
     async def show(_: HttpRequest) -> Response:
         return await page()
 
@@ -304,11 +361,17 @@ async def _predict(request: HttpRequest, service: Service, model: str | None) ->
     return await service.aside(texts, lambda: _json(shown, headers=_times(answer)))
 
 
-async def _found(request: HttpRequest, service: Service, model: str | None, asked: wire.Request) -> tuple[Any, Answer]:
+async def _found(
+    request: HttpRequest, service: Service, model: str | None, asked: wire.Request
+) -> tuple[Any, Answer]:
     """Answer a request: what goes over the wire, and how it came about."""
     shown, answer = await wire.find(service, model, asked, lambda: _gone(request))
     texts = 1 if isinstance(asked.inputs, str) else len(asked.inputs)
-    request.scope["affineur"] = {"texts": texts, "tokens": answer.tokens, "queue_ms": round(1000 * answer.queue_seconds, 1)}
+    request.scope["affineur"] = {
+        "texts": texts,
+        "tokens": answer.tokens,
+        "queue_ms": round(1000 * answer.queue_seconds, 1),
+    }
     return shown, answer
 
 
@@ -342,7 +405,11 @@ async def _body(request: HttpRequest, service: Service) -> bytes:
 
 
 def _too_large(most: int) -> Problem:
-    return Problem("too_large", f"a body of more than {most} bytes; send fewer or shorter texts in a request", {"Connection": "close"})
+    return Problem(
+        "too_large",
+        f"a body of more than {most} bytes; send fewer or shorter texts in a request",
+        {"Connection": "close"},
+    )
 
 
 async def _gone(request: HttpRequest) -> None:
@@ -353,7 +420,11 @@ async def _gone(request: HttpRequest) -> None:
 
 def _be_ready(service: Service) -> None:
     if not service.ready:
-        raise Problem("unhealthy", "the endpoint is stopping" if service.draining else "the models are being loaded", {"Retry-After": "1"})
+        raise Problem(
+            "unhealthy",
+            "the endpoint is stopping" if service.draining else "the models are being loaded",
+            {"Retry-After": "1"},
+        )
 
 
 def _be_turning(still: float, bound: float) -> None:
@@ -362,7 +433,10 @@ def _be_turning(still: float, bound: float) -> None:
 
 
 def _times(answer: Answer) -> dict[str, str]:
-    return {"x-queue-time": f"{1000 * answer.queue_seconds:.3f}", "x-inference-time": f"{1000 * answer.inference_seconds:.3f}"}
+    return {
+        "x-queue-time": f"{1000 * answer.queue_seconds:.3f}",
+        "x-inference-time": f"{1000 * answer.inference_seconds:.3f}",
+    }
 
 
 def _json(value: Any, status: int = 200, headers: Any = None) -> Response:
@@ -372,18 +446,29 @@ def _json(value: Any, status: int = 200, headers: Any = None) -> Response:
 def _errors(*kinds: str, usual: bool = True) -> dict[int | str, dict[str, Any]]:
     """Describe the errors of a route; the usual ones are those of every route that takes texts."""
     told = (*kinds, "unauthorized", "validation", "backend", "overloaded", "unhealthy") if usual else kinds
-    return {STATUS[kind]: {"model": wire.Error, "description": kind.replace("_", " ").capitalize()} for kind in told}
+    return {
+        STATUS[kind]: {"model": wire.Error, "description": kind.replace("_", " ").capitalize()}
+        for kind in told
+    }
 
 
 def _takes(model: str) -> dict[str, Any]:
     """Describe the body of a route that reads it itself, within the limit and without a second parser."""
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{model}"}}}}}
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{model}"}}},
+        }
+    }
 
 
 def _describe(app: FastAPI, service: Service) -> None:
     """Add the schemas of bodies that routes read themselves, with the limits of this endpoint and its models."""
     plain = app.openapi
-    bodies: list[Any] = [(model, "validation") for model in (wire.Request, kserve.InferRequest, runpod.RunRequest, ReloadRequest)]
+    bodies: list[Any] = [
+        (model, "validation")
+        for model in (wire.Request, kserve.InferRequest, runpod.RunRequest, ReloadRequest)
+    ]
 
     def openapi() -> dict[str, Any]:
         schema = copy.deepcopy(plain())  # that one is kept, and the models may change

@@ -1,7 +1,10 @@
-"""The queue before the engine: a few threads that make batches of padded tokens out of whatever waits, and compute them.
+"""The queue before the engine.
 
-Servers that count requests let one long text stall a batch of short ones, and compute for clients that have gone. Here a batch holds
-windows of about the same length, short ones go first for a bounded time, and what nobody waits for any more is never computed.
+A few threads that make batches of padded tokens out of whatever waits, and compute them.
+
+Servers that count requests let one long text stall a batch of short ones, and compute for clients that have
+gone. Here a batch holds windows of about the same length, short ones go first for a bounded time, and what
+nobody waits for any more is never computed.
 """
 
 from __future__ import annotations
@@ -39,10 +42,13 @@ class Job:
     Args:
         windows: What to compute.
         deadline: By ``time.perf_counter()``: what has not begun by then is dropped.
-        done: Called once, by a thread of the batcher, when all is computed or one thing failed; never after :meth:`Batcher.cancel`.
+        done: Called once, by a thread of the batcher, when all is computed or one thing failed; never after
+            :meth:`Batcher.cancel`.
     """
 
-    def __init__(self, windows: Sequence[Window] | Sequence[TextWindow], deadline: float, done: Callable[[Job], None]) -> None:
+    def __init__(
+        self, windows: Sequence[Window] | Sequence[TextWindow], deadline: float, done: Callable[[Job], None]
+    ) -> None:
         self.windows = windows
         self.lengths: list[int] = [len(window) for window in windows]
         self.rows: list[Logits | None] = [None] * len(windows)
@@ -57,7 +63,10 @@ class Job:
 
 
 class _Waiting(NamedTuple):
-    """A window that waits; the queue is sorted by length (or not at all), then by arrival. A tuple, for those compare fast."""
+    """A window that waits; the queue is sorted by length (or not at all), then by arrival.
+
+    A tuple, for those compare fast.
+    """
 
     order: int
     serial: int
@@ -94,21 +103,37 @@ class Batcher:
         tagger: The engine.
         observer: Is told of batches and waiting times.
         batch_wait: Seconds an idle engine waits for a batch to fill.
-        age: Seconds by which the longest window may be overtaken by shorter ones that came later; others in proportion.
+        age: Seconds by which the longest window may be overtaken by shorter ones that came later; others in
+            proportion.
         by_length: Whether windows of about the same length are computed together; otherwise as they came.
     """
 
-    def __init__(self, tagger: EngineTagger, observer: Observer, batch_wait: float = 0.0, age: float = 0.5, by_length: bool = True) -> None:
+    def __init__(
+        self,
+        tagger: EngineTagger,
+        observer: Observer,
+        batch_wait: float = 0.0,
+        age: float = 0.5,
+        by_length: bool = True,
+    ) -> None:
         self.tagger = tagger
         self.seconds_per_token = 0.0
-        self._observer, self._batch_wait, self._age, self._by_length = observer, batch_wait, age if by_length else 0.0, by_length
+        self._observer, self._batch_wait, self._age, self._by_length = (
+            observer,
+            batch_wait,
+            age if by_length else 0.0,
+            by_length,
+        )
         self._waiting: list[_Waiting] = []
         self._deadline = math.inf  # none of those that wait has an earlier one
         self._serial = 0
         self._closing = False
         self._busy = 0  # lanes at work
         self._changed = threading.Condition()
-        self._threads = [threading.Thread(target=self._run, name="affineur-inference", daemon=True) for _ in range(tagger.lanes)]
+        self._threads = [
+            threading.Thread(target=self._run, name="affineur-inference", daemon=True)
+            for _ in range(tagger.lanes)
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -129,10 +154,18 @@ class Batcher:
             ahead = 0
             for index, length in enumerate(job.lengths):
                 self._serial += 1
-                # The windows of a document fall due one after another, as if half of the engine were its own: others get the other half.
-                due = job.arrived + (self._age * min(1.0, length / longest) + 2 * ahead * self.seconds_per_token if self._by_length else 0.0)
+                # The windows of a document fall due one after another, as if half of the engine were its own:
+                # others get the other half.
+                due = job.arrived + (
+                    self._age * min(1.0, length / longest) + 2 * ahead * self.seconds_per_token
+                    if self._by_length
+                    else 0.0
+                )
                 ahead += length
-                insort(self._waiting, _Waiting(length if self._by_length else 0, self._serial, due, length, job, index))
+                insort(
+                    self._waiting,
+                    _Waiting(length if self._by_length else 0, self._serial, due, length, job, index),
+                )
             self._deadline = min(self._deadline, job.deadline)
             self._observer.depth(len(self._waiting))
             self._changed.notify()
@@ -153,8 +186,12 @@ class Batcher:
             thread.join(timeout)
 
     def _run(self) -> None:
-        with suppress(OSError, AttributeError):  # the event loop first: it is short, and health probes wait for it
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + _NICE)
+        with suppress(
+            OSError, AttributeError
+        ):  # the event loop first: it is short, and health probes wait for it
+            os.setpriority(
+                os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + _NICE
+            )
         held: set[Job] = set()  # the jobs in this thread's hands
         while True:
             try:
@@ -207,7 +244,9 @@ class Batcher:
             self._changed.wait(rest)
 
     def _enough(self) -> bool:
-        return any(tokens >= self.tagger.budget for tokens in accumulate(waiting.length for waiting in self._waiting))
+        return any(
+            tokens >= self.tagger.budget for tokens in accumulate(waiting.length for waiting in self._waiting)
+        )
 
     def _take_expired(self) -> set[Job]:
         """Take the jobs whose time is over."""
@@ -233,7 +272,10 @@ class Batcher:
         return batch
 
     def _around(self, first: int) -> tuple[int, int]:
-        """Return the stretch of the queue, sorted by length, that fits one batch with the window that is due first."""
+        """Return the stretch of the queue, sorted by length.
+
+        That fits one batch with the window that is due first.
+        """
         waiting, budget = self._waiting, self.tagger.budget
         begin, end = first, first + 1
         length = longest = waiting[first].length
@@ -271,7 +313,9 @@ class Batcher:
         tokens = sum(waiting.length for waiting in batch)
         if 2 * tokens >= self.tagger.budget:  # a lone word says nothing of the speed
             new = seconds / tokens / (1 if alone else len(self._threads))
-            self.seconds_per_token += _LATEST * (new - self.seconds_per_token) if self.seconds_per_token else new
+            self.seconds_per_token += (
+                _LATEST * (new - self.seconds_per_token) if self.seconds_per_token else new
+            )
         self._observer.batch(len(batch), logits.shape[0] * logits.shape[1], seconds)
         for waiting, row in zip(batch, logits, strict=True):
             self._finish(waiting, row)

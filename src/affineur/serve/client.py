@@ -1,4 +1,7 @@
-"""Ask a token-classification endpoint over HTTP: the Hugging Face schema, bare or in a RunPod queue's envelope. A reply, never an exception."""
+"""Ask a token-classification endpoint over HTTP.
+
+The Hugging Face schema, bare or in a RunPod queue's envelope. A reply, never an exception.
+"""
 
 from __future__ import annotations
 
@@ -42,14 +45,17 @@ class Reply:
     """What came back for one request.
 
     Args:
-        kind: ``200`` for an answer; else the HTTP status; ``timeout``, ``connection`` or ``tls`` where there is none; ``schema`` for a
-            2xx that is no answer; ``failed``, ``in_progress`` and the like for a RunPod job that did not complete.
+        kind: ``200`` for an answer; else the HTTP status; ``timeout``, ``connection`` or ``tls`` where there
+            is none; ``schema`` for a 2xx that is no answer; ``failed``, ``in_progress`` and the like for a
+            RunPod job that did not complete.
         seconds: From sending to the last byte.
         found: The entities of the text, or of each text of a list; ``None`` unless it was answered.
         said: What went wrong, as one line that follows the endpoint's address.
         retry_after: Seconds that an overloaded server asks to wait.
-        queue_ms: Milliseconds in the server's queue, where it tells (``x-queue-time``, or RunPod's ``delayTime``).
-        inference_ms: Milliseconds in the model, where it tells (``x-inference-time``, or RunPod's ``executionTime``).
+        queue_ms: Milliseconds in the server's queue, where it tells (``x-queue-time``, or RunPod's
+            ``delayTime``).
+        inference_ms: Milliseconds in the model, where it tells (``x-inference-time``, or RunPod's
+            ``executionTime``).
     """
 
     kind: str
@@ -88,56 +94,107 @@ class Endpoint:
         """Ask for the entities of a text, or of a list of texts."""
         import aiohttp
 
-        body: dict[str, Any] = {"inputs": inputs, **({"parameters": self.parameters} if self.parameters else {})}
+        body: dict[str, Any] = {
+            "inputs": inputs,
+            **({"parameters": self.parameters} if self.parameters else {}),
+        }
         start = time.perf_counter()
         try:
-            # A redirected POST may arrive as a GET, and times two requests: the address has to be the last one.
-            async with self._session.post(self._url, json={"input": body} if self._queue else body, allow_redirects=False) as response:
+            # A redirected POST may arrive as a GET, and times two requests: the address has to be the last
+            # one.
+            async with self._session.post(
+                self._url, json={"input": body} if self._queue else body, allow_redirects=False
+            ) as response:
                 raw = await response.read()
         except TimeoutError:
-            return Reply("timeout", time.perf_counter() - start, said=f"does not answer within {self._timeout:g} seconds")
+            return Reply(
+                "timeout",
+                time.perf_counter() - start,
+                said=f"does not answer within {self._timeout:g} seconds",
+            )
         except aiohttp.ClientSSLError as error:
-            return Reply("tls", time.perf_counter() - start, said=f"cannot be reached over TLS ({one_line(error.os_error, 200)})")
+            return Reply(
+                "tls",
+                time.perf_counter() - start,
+                said=f"cannot be reached over TLS ({one_line(error.os_error, 200)})",
+            )
         except aiohttp.ClientConnectorError as error:
-            number = error.os_error.errno or 0  # those of name resolution are negative, and speak for themselves
-            reason = os.strerror(number) if number > 0 else error.os_error.strerror or one_line(error.os_error, 200)
+            number = (
+                error.os_error.errno or 0
+            )  # those of name resolution are negative, and speak for themselves
+            reason = (
+                os.strerror(number)
+                if number > 0
+                else error.os_error.strerror or one_line(error.os_error, 200)
+            )
             return Reply("connection", time.perf_counter() - start, said=f"cannot be reached ({reason})")
         except aiohttp.ClientPayloadError:
-            return Reply("connection", time.perf_counter() - start, said="breaks off in the middle of an answer")
+            return Reply(
+                "connection", time.perf_counter() - start, said="breaks off in the middle of an answer"
+            )
         except (aiohttp.ServerConnectionError, aiohttp.ClientOSError):
-            return Reply("connection", time.perf_counter() - start, said="closes the connection without an answer")
+            return Reply(
+                "connection", time.perf_counter() - start, said="closes the connection without an answer"
+            )
         except (aiohttp.ClientError, OSError) as error:
-            return Reply("connection", time.perf_counter() - start, said=f"does not speak HTTP ({one_line(error, 200)})")
+            return Reply(
+                "connection",
+                time.perf_counter() - start,
+                said=f"does not speak HTTP ({one_line(error, 200)})",
+            )
         return self._read(response, raw, time.perf_counter() - start, inputs)
 
-    def _read(self, response: aiohttp.ClientResponse, raw: bytes, seconds: float, inputs: str | Sequence[str]) -> Reply:
+    def _read(
+        self, response: aiohttp.ClientResponse, raw: bytes, seconds: float, inputs: str | Sequence[str]
+    ) -> Reply:
         status = str(response.status)
         try:
             value = json.loads(raw)
         except (ValueError, RecursionError):
             value = None
         if 300 <= response.status < 400:
-            return Reply(status, seconds, said=f"redirects to {response.headers.get('Location', 'nowhere')!a}; give that address")
+            return Reply(
+                status,
+                seconds,
+                said=f"redirects to {response.headers.get('Location', 'nowhere')!a}; give that address",
+            )
         if not 200 <= response.status < 300:
-            return Reply(status, seconds, said=f"answers {status} ({_complaint(value, raw)})", retry_after=_number(response.headers, "Retry-After"))
+            return Reply(
+                status,
+                seconds,
+                said=f"answers {status} ({_complaint(value, raw)})",
+                retry_after=_number(response.headers, "Retry-After"),
+            )
         times = (_number(response.headers, "x-queue-time"), _number(response.headers, "x-inference-time"))
         if self._queue and isinstance(value, dict):
             state = str(value.get("status", "schema")).lower()
             output = value.get("output")
             if state != "completed" or (isinstance(output, dict) and "error" in output):
-                return Reply("failed" if state == "completed" else state, seconds, said=f"answers {state} ({_complaint(output or value, raw)})")
+                return Reply(
+                    "failed" if state == "completed" else state,
+                    seconds,
+                    said=f"answers {state} ({_complaint(output or value, raw)})",
+                )
             times = (_number(value, "delayTime"), _number(value, "executionTime"))
             value = output
         if not (_entities(value) if isinstance(inputs, str) else _lists(value, len(inputs))):
             page = raw.lstrip()[:1] == b"<"
-            what = "a web page" if page else repr(one_line(ValueError(raw.decode("utf-8", "replace")), 80)) if raw else "nothing"
+            what = (
+                "a web page"
+                if page
+                else repr(one_line(ValueError(raw.decode("utf-8", "replace")), 80))
+                if raw
+                else "nothing"
+            )
             return Reply("schema", seconds, said=f"answers {what}, {_SCHEMA}")
         return Reply("200", seconds, value, "", None, *times)
 
 
 @asynccontextmanager
 async def connect(url: str, key: str | None = None, timeout: float = 30.0) -> AsyncIterator[Endpoint]:
-    """Open an endpoint; nothing is sent yet. Proxies of the environment are not used, since they would be timed too.
+    """Open an endpoint; nothing is sent yet.
+
+    Proxies of the environment are not used, since they would be timed too.
 
     Args:
         url: The whole address that takes POST; one whose path ends in ``/runsync`` is a RunPod queue.
@@ -154,7 +211,9 @@ async def connect(url: str, key: str | None = None, timeout: float = 30.0) -> As
         raise MissingExtraError("probe-endpoint", "serve") from None
     check_url(url)
     if key is not None and (not key or not key.isascii() or not key.isprintable()):
-        raise ParameterError("the key is empty or holds a character that no HTTP header carries; give it as the server's operator gave it")
+        raise ParameterError(
+            "the key is empty or holds a character that no HTTP header carries; give it as the server's operator gave it"
+        )
     if not 0 < timeout < math.inf:
         raise ParameterError(f"--timeout {timeout:g} is impossible, expected seconds, more than 0")
     headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -171,7 +230,8 @@ def check_url(url: str) -> None:
     """Refuse what is no address of an HTTP endpoint.
 
     Raises:
-        ParameterError: If the scheme, the host or the port is missing or impossible, or a password stands in it.
+        ParameterError: If the scheme, the host or the port is missing or impossible, or a password stands in
+            it.
     """
     example = "expected an address such as http://127.0.0.1:8000/predict"
     try:
@@ -180,15 +240,24 @@ def check_url(url: str) -> None:
         (host or "").encode("idna")
     except ValueError as error:  # UnicodeError is one
         raise ParameterError(f"{url!r} is not a URL ({one_line(error, 100)}), {example}") from None
-    if parts.scheme not in ("http", "https") or not host or port == 0 or any(c.isspace() or not c.isprintable() for c in url):
+    if (
+        parts.scheme not in ("http", "https")
+        or not host
+        or port == 0
+        or any(c.isspace() or not c.isprintable() for c in url)
+    ):
         near = f"; type: http://{url}" if "://" not in url and host is None and url.strip("/") else ""
         raise ParameterError(f"{url!r} is not a URL, {example}{near}")
     if parts.username is not None:
-        raise ParameterError(f"the URL of {host} holds a user name; leave it out and give the key with --key, or in AFFINEUR_KEY")
+        raise ParameterError(
+            f"the URL of {host} holds a user name; leave it out and give the key with --key, or in AFFINEUR_KEY"
+        )
 
 
 def _entities(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(each, dict) and ("entity_group" in each or "entity" in each) for each in value)
+    return isinstance(value, list) and all(
+        isinstance(each, dict) and ("entity_group" in each or "entity" in each) for each in value
+    )
 
 
 def _lists(value: object, many: int) -> bool:
@@ -201,7 +270,14 @@ def _complaint(value: object, raw: bytes) -> str:
         value = value.get("error") or value.get("detail") or value
     if value is None and raw.lstrip()[:1] == b"<":
         return "a web page"
-    return plain(one_line(ValueError(value if value is not None else raw[:400].decode("utf-8", "replace") or "without a word"), 150))
+    return plain(
+        one_line(
+            ValueError(
+                value if value is not None else raw[:400].decode("utf-8", "replace") or "without a word"
+            ),
+            150,
+        )
+    )
 
 
 def _number(values: Mapping[str, Any], name: str) -> float | None:
@@ -213,5 +289,8 @@ def _number(values: Mapping[str, Any], name: str) -> float | None:
 
 
 async def pause(reply: Reply) -> None:
-    """Wait as long as an overloaded server asks for, a second at most: a client that asks again at once measures its own impatience."""
+    """Wait as long as an overloaded server asks for, a second at most.
+
+    A client that asks again at once measures its own impatience.
+    """
     await asyncio.sleep(min(0.1 if reply.retry_after is None else reply.retry_after, 1.0))

@@ -1,4 +1,7 @@
-"""What every request passes: its identity, keys, refusal under load, the clock, the log. Plain ASGI, since it is on the hot path."""
+"""What every request passes: its identity, keys, refusal under load, the clock, the log.
+
+Plain ASGI, since it is on the hot path.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,25 @@ from affineur.serve.problems import Problem, fault
 from affineur.serve.service import Gone, Service
 
 #: Paths that need no key: probes, and pages that hold nothing of anybody's.
-OPEN = frozenset({"/ping", "/health", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", "/ui", "/docs", "/openapi.json"})
+OPEN = frozenset(
+    {
+        "/ping",
+        "/health",
+        "/health/live",
+        "/health/ready",
+        "/v2/health/live",
+        "/v2/health/ready",
+        "/ui",
+        "/docs",
+        "/openapi.json",
+    }
+)
 _OPEN_UNDER = ("/ui/", "/static-offline-docs/", "/docs/")
 _ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _INFER = re.compile(r"/v2/models/([^/]+)(?:/versions/[^/]+)?/infer")
 _TEXTS = frozenset({"/", "/predict", "/runsync"})
-#: Seconds after which a refusal is told: clients that ask again at once would take the processor from those who are served.
+#: Seconds after which a refusal is told: clients that ask again at once would take the processor from those
+#: who are served.
 _HOLD = (0.2, 1.0)
 _GONE = 499  # nobody is there to read it; it stands in metrics and logs
 
@@ -42,7 +58,12 @@ class Gate:
     """
 
     def __init__(
-        self, app: ASGIApp, service: Service, keys: Callable[[], tuple[Key, ...]] = tuple, texts: ASGIApp | None = None, sheds: bool = True
+        self,
+        app: ASGIApp,
+        service: Service,
+        keys: Callable[[], tuple[Key, ...]] = tuple,
+        texts: ASGIApp | None = None,
+        sheds: bool = True,
     ) -> None:
         self.app, self.service, self.keys, self._sheds = app, service, keys, sheds
         self._quick = {("POST", path): texts for path in ("/", "/predict") if texts is not None}
@@ -54,7 +75,9 @@ class Gate:
             await self.app(scope, receive, send)
             return
         start = time.perf_counter()
-        headers = {name: value for name, value in scope["headers"] if name in (b"authorization", b"x-request-id")}
+        headers = {
+            name: value for name, value in scope["headers"] if name in (b"authorization", b"x-request-id")
+        }
         identity = headers.get(b"x-request-id", b"").decode("latin-1")
         if not _ID.fullmatch(identity):
             identity = uuid.uuid4().hex
@@ -74,8 +97,15 @@ class Gate:
         refused = False
         try:
             key = self._key(scope, headers.get(b"authorization", b"").decode("latin-1"))
-            if any(name == b"upgrade" for name, _ in scope["headers"]):  # the parser hands over what follows, so a body would be lost
-                raise Problem("validation", "HTTP/1.1 without Upgrade is spoken here", {"Connection": "close"}, status=426)
+            if any(
+                name == b"upgrade" for name, _ in scope["headers"]
+            ):  # the parser hands over what follows, so a body would be lost
+                raise Problem(
+                    "validation",
+                    "HTTP/1.1 without Upgrade is spoken here",
+                    {"Connection": "close"},
+                    status=426,
+                )
             if refusal := self._refusal(scope):
                 refused = True
                 await asyncio.sleep(random.uniform(*_HOLD))
@@ -100,7 +130,16 @@ class Gate:
                 self._tell_refused()
             elif route not in OPEN or status >= 500:
                 told = scope.get("affineur", {})
-                logs.event("request", id=identity, method=method, route=route, status=status, ms=round(1000 * seconds, 1), **_who(key), **told)
+                logs.event(
+                    "request",
+                    id=identity,
+                    method=method,
+                    route=route,
+                    status=status,
+                    ms=round(1000 * seconds, 1),
+                    **_who(key),
+                    **told,
+                )
 
     def _key(self, scope: Scope, shown: str) -> Key | None:
         keys, path = self.keys(), scope["path"]
@@ -109,18 +148,32 @@ class Gate:
             if admin:
                 raise Problem("not_found", "no such path")  # off unless there is a key to guard it
             return None
-        if path in OPEN or path.startswith(_OPEN_UNDER) or (path == "/" and scope["method"] in ("GET", "HEAD")):
+        if (
+            path in OPEN
+            or path.startswith(_OPEN_UNDER)
+            or (path == "/" and scope["method"] in ("GET", "HEAD"))
+        ):
             return None
         key = find_key(shown, keys)
         if key is None:
             found = "not a known key" if shown else "no key"
-            raise Problem("unauthorized", f"{found}; expected the header Authorization: Bearer KEY", {"WWW-Authenticate": "Bearer"})
+            raise Problem(
+                "unauthorized",
+                f"{found}; expected the header Authorization: Bearer KEY",
+                {"WWW-Authenticate": "Bearer"},
+            )
         if admin and not key.admin:
-            raise Problem("forbidden", "the key is not an administrator's; make one with: affineur key FILE NAME --admin")
+            raise Problem(
+                "forbidden",
+                "the key is not an administrator's; make one with: affineur key FILE NAME --admin",
+            )
         return key
 
     def _refusal(self, scope: Scope) -> Problem | None:
-        """Return the refusal of texts under load, before anything of them is read: under a flood that is most of the work."""
+        """Return the refusal of texts under load, before anything of them is read.
+
+        Under a flood that is most of the work.
+        """
         if scope["method"] != "POST" or not self._sheds:
             return None
         match = None if scope["path"] in _TEXTS else _INFER.fullmatch(scope["path"])

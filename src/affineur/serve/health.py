@@ -1,4 +1,7 @@
-"""Probes at a port of their own, answered by a thread and an event loop of their own: they do not wait behind texts."""
+"""Probes at a port of their own, answered by a thread and an event loop of their own.
+
+They do not wait behind texts.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ _GRACE = 1
 class HealthServer:
     """Answers probes while a block runs.
 
-    This thread would call a process live whose event loop hangs, which no request survives; so that loop tells each time it turns.
+    This thread would call a process live whose event loop hangs, which no request survives; so that loop
+    tells each time it turns.
 
     Args:
         service: Whose state is asked for.
@@ -29,7 +33,9 @@ class HealthServer:
         self._service, self._listener = service, listener
         self._turned = time.monotonic()
         self._server = uvicorn.Server(configure(create_probes(service, self._still), _GRACE))
-        self._thread = threading.Thread(target=self._server.run, args=([listener],), name="affineur-health", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.run, args=([listener],), name="affineur-health", daemon=True
+        )
 
     def __enter__(self) -> HealthServer:
         self._thread.start()

@@ -55,7 +55,9 @@ def read_keys(path: Path, empty: bool = False) -> tuple[Key, ...]:
 
 def warn_if_open(path: Path) -> None:
     """Report a file of keys that anybody may read."""
-    if path.stat().st_mode & 0o007:  # its group may: Kubernetes shows a secret to a user without rights by its group
+    if (
+        path.stat().st_mode & 0o007
+    ):  # its group may: Kubernetes shows a secret to a user without rights by its group
         report(f"{path} can be read by anybody; type: chmod 600 {path}")
 
 
@@ -63,9 +65,13 @@ def _read(path: Path) -> str:
     try:
         return path.read_text("utf-8")
     except OSError as error:
-        raise ParameterError(f"{path} cannot be read ({error.strerror}); expected a file of keys, made with: affineur key FILE NAME") from None
+        raise ParameterError(
+            f"{path} cannot be read ({error.strerror}); expected a file of keys, made with: affineur key FILE NAME"
+        ) from None
     except UnicodeDecodeError:
-        raise ParameterError(f"{path} is not text; expected a file of keys, made with: affineur key FILE NAME") from None
+        raise ParameterError(
+            f"{path} is not text; expected a file of keys, made with: affineur key FILE NAME"
+        ) from None
 
 
 def _parse(path: Path, text: str) -> list[Key]:
@@ -74,28 +80,39 @@ def _parse(path: Path, text: str) -> list[Key]:
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         if (match := _LINE.fullmatch(line.strip())) is None:
-            raise ParameterError(f"{path}:{number}: expected NAME sha256:DIGEST [admin]; make one with: affineur key {path} NAME")
+            raise ParameterError(
+                f"{path}:{number}: expected NAME sha256:DIGEST [admin]; make one with: affineur key {path} NAME"
+            )
         keys.append(Key(match["name"], match["digest"], match["admin"] is not None))
     return keys
 
 
 def add_key(path: Path, name: str, admin: bool = False) -> str:
-    """Make a key, add its digest to a file that only its owner reads, and return the key, which is kept nowhere.
+    """Make a key, add its digest to a file that only its owner reads.
+
+    Return the key, which is kept nowhere.
 
     Raises:
-        ParameterError: If the name is taken or not a name, or the file cannot be written or is no file of keys.
+        ParameterError: If the name is taken or not a name, or the file cannot be written or is no file of
+            keys.
     """
     if not re.fullmatch(r"[\w.-]{1,64}", name):
-        raise ParameterError(f"'{name}' is no name for a key, expected up to 64 letters, digits, '.', '-' and '_'")
+        raise ParameterError(
+            f"'{name}' is no name for a key, expected up to 64 letters, digits, '.', '-' and '_'"
+        )
     before = _read(path) if path.exists() else ""
     if any(key.name == name for key in _parse(path, before)):
-        raise ParameterError(f"{path} has a key of the name {name}; choose another, or take its line out first")
+        raise ParameterError(
+            f"{path} has a key of the name {name}; choose another, or take its line out first"
+        )
     key = secrets.token_urlsafe(32)
     line = f"{name} sha256:{digest(key)}{' admin' if admin else ''}\n"
     if before and not before.endswith("\n"):
         line = "\n" + line
     try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a", encoding="utf-8") as file:
+        with os.fdopen(
+            os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a", encoding="utf-8"
+        ) as file:
             file.write(line)
     except OSError as error:
         raise ParameterError(f"{path} cannot be written ({error.strerror}); name another file") from None
@@ -108,7 +125,10 @@ def digest(key: str) -> str:
 
 
 def find_key(header: str | None, keys: tuple[Key, ...]) -> Key | None:
-    """Return the key that an ``Authorization`` header shows, in a time that does not depend on how much of it is right."""
+    """Return the key that an ``Authorization`` header shows.
+
+    In a time that does not depend on how much of it is right.
+    """
     scheme, _, shown = (header or "").partition(" ")
     given = digest(shown.strip())
     found = None

@@ -77,7 +77,13 @@ def parse(body: bytes, json_bytes: str | None) -> tuple[InferRequest, list[str],
     head, tensors = _split(body, json_bytes)
     try:
         request = InferRequest.model_validate_json(head)
-        parameters = Parameters.model_validate({name: value for name, value in (request.parameters or {}).items() if name in Parameters.model_fields})
+        parameters = Parameters.model_validate(
+            {
+                name: value
+                for name, value in (request.parameters or {}).items()
+                if name in Parameters.model_fields
+            }
+        )
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         raise _wrong(f"{'.'.join(map(str, first['loc'])) or 'the body'}: {first['msg']}") from None
@@ -99,17 +105,29 @@ def parse(body: bytes, json_bytes: str | None) -> tuple[InferRequest, list[str],
     return request, texts, parameters
 
 
-def respond(request: InferRequest, model: str, version: str, found: list[Any]) -> tuple[bytes, dict[str, str]]:
-    """Return the answer's body and headers: JSON, or JSON and a binary tensor after it where that was asked for."""
+def respond(
+    request: InferRequest, model: str, version: str, found: list[Any]
+) -> tuple[bytes, dict[str, str]]:
+    """Return the answer's body and headers.
+
+    JSON, or JSON and a binary tensor after it where that was asked for.
+    """
     texts = [json.dumps(each, ensure_ascii=False) for each in found]
     parameters: dict[str, Any] = {"content_type": "hg_jsonlist"}
-    output: dict[str, Any] = {"name": OUTPUT, "shape": [len(found), 1], "datatype": "BYTES", "parameters": parameters}
+    output: dict[str, Any] = {
+        "name": OUTPUT,
+        "shape": [len(found), 1],
+        "datatype": "BYTES",
+        "parameters": parameters,
+    }
     named = {} if request.id is None else {"id": request.id}
     answer = {"model_name": model, "model_version": version, **named, "outputs": [output]}
     if not _wants_binary(request):
         output["data"] = texts
         return to_json(answer), {"content-type": "application/json"}
-    tensor = b"".join(struct.pack("<I", len(element)) + element for element in (text.encode() for text in texts))
+    tensor = b"".join(
+        struct.pack("<I", len(element)) + element for element in (text.encode() for text in texts)
+    )
     parameters["binary_data_size"] = len(tensor)
     head = to_json(answer)
     return head + tensor, {"content-type": "application/octet-stream", HEADER: str(len(head))}
@@ -138,7 +156,12 @@ def _wants_binary(request: InferRequest) -> bool:
 def _split(body: bytes, json_bytes: str | None) -> tuple[bytes, bytes]:
     if json_bytes is None:
         return body, b""
-    if not json_bytes.isascii() or not json_bytes.isdigit() or len(json_bytes) > 12 or int(json_bytes) > len(body):
+    if (
+        not json_bytes.isascii()
+        or not json_bytes.isdigit()
+        or len(json_bytes) > 12
+        or int(json_bytes) > len(body)
+    ):
         raise _wrong(f"{HEADER} does not fit a body of {len(body)} bytes")
     return body[: int(json_bytes)], body[int(json_bytes) :]
 

@@ -22,7 +22,8 @@ class Sockets:
 
     Args:
         main: Where texts and probes are answered.
-        health: Where probes are answered, too; the same as ``main`` where the same port was asked for, ``None`` where none was.
+        health: Where probes are answered, too; the same as ``main`` where the same port was asked for,
+            ``None`` where none was.
     """
 
     main: socket.socket

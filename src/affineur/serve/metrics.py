@@ -5,9 +5,18 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    multiprocess,
+)
 
-#: Where the workers of one endpoint keep their figures together; prometheus_client reads it when it is first imported.
+#: Where the workers of one endpoint keep their figures together; prometheus_client reads it when it is first
+#: imported.
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -22,7 +31,9 @@ class Metrics:
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
 
-        def gauge(name: str, about: str, labels: tuple[str, ...] = ("model",), mode: Any = "livesum") -> Gauge:
+        def gauge(
+            name: str, about: str, labels: tuple[str, ...] = ("model",), mode: Any = "livesum"
+        ) -> Gauge:
             return Gauge(name, about, labels, registry=registry, multiprocess_mode=mode)
 
         self.requests = Histogram(
@@ -33,16 +44,46 @@ class Metrics:
             registry=registry,
         )
         self.queue_depth = gauge("ner_queue_depth", "Windows of text that wait to be computed")
-        self.waiting_inputs = gauge("ner_waiting_inputs", "Texts accepted and not yet answered: permits that are held")
+        self.waiting_inputs = gauge(
+            "ner_waiting_inputs", "Texts accepted and not yet answered: permits that are held"
+        )
         self.waiting_tokens = gauge("ner_waiting_tokens", "Tokens accepted and not yet answered")
-        self.queue_wait = Histogram("ner_queue_wait_seconds", "Time before a request is computed", ("model",), buckets=_SECONDS, registry=registry)
-        self.inference = Histogram("ner_inference_seconds", "Time a batch is computed", ("model",), buckets=_SECONDS, registry=registry)
-        self.batch_size = Histogram("ner_batch_size", "Windows in a batch", ("model",), buckets=_WINDOWS, registry=registry)
-        self.batch_tokens = Histogram("ner_batch_tokens", "Tokens in a batch, padding counted", ("model",), buckets=_TOKENS, registry=registry)
-        self.shed = Counter("ner_shed_total", "Requests refused or dropped under load", ("reason",), registry=registry)
-        self.confidence = Histogram("ner_entity_confidence", "Score of entities found", ("label",), buckets=_SHARES, registry=registry)
-        self.reloads = Counter("ner_reloads_total", "Attempts to load another artifact", ("model", "outcome"), registry=registry)
-        self.model_info = gauge("ner_model_info", "1 for the artifact that answers", ("model", "sha256"), "livemax")
+        self.queue_wait = Histogram(
+            "ner_queue_wait_seconds",
+            "Time before a request is computed",
+            ("model",),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.inference = Histogram(
+            "ner_inference_seconds",
+            "Time a batch is computed",
+            ("model",),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.batch_size = Histogram(
+            "ner_batch_size", "Windows in a batch", ("model",), buckets=_WINDOWS, registry=registry
+        )
+        self.batch_tokens = Histogram(
+            "ner_batch_tokens",
+            "Tokens in a batch, padding counted",
+            ("model",),
+            buckets=_TOKENS,
+            registry=registry,
+        )
+        self.shed = Counter(
+            "ner_shed_total", "Requests refused or dropped under load", ("reason",), registry=registry
+        )
+        self.confidence = Histogram(
+            "ner_entity_confidence", "Score of entities found", ("label",), buckets=_SHARES, registry=registry
+        )
+        self.reloads = Counter(
+            "ner_reloads_total", "Attempts to load another artifact", ("model", "outcome"), registry=registry
+        )
+        self.model_info = gauge(
+            "ner_model_info", "1 for the artifact that answers", ("model", "sha256"), "livemax"
+        )
 
         self._models: dict[str, ModelMetrics] = {}
 
@@ -75,7 +116,10 @@ class ModelMetrics:
         self._inference = metrics.inference.labels(model)
         self._size = metrics.batch_size.labels(model)
         self._tokens = metrics.batch_tokens.labels(model)
-        self._inputs, self._waiting_tokens = metrics.waiting_inputs.labels(model), metrics.waiting_tokens.labels(model)
+        self._inputs, self._waiting_tokens = (
+            metrics.waiting_inputs.labels(model),
+            metrics.waiting_tokens.labels(model),
+        )
 
     def batch(self, windows: int, tokens: int, seconds: float) -> None:
         """A batch was computed."""

@@ -1,4 +1,7 @@
-"""Probe an endpoint from outside: are its answers right, how long do they take, how many requests a second can it bear; held against bars."""
+"""Probe an endpoint from outside.
+
+Are its answers right, how long do they take, how many requests a second can it bear; held against bars.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,8 @@ from affineur.transfer import DataOptions, load_corpus
 TEXTS = 200
 #: Share of a step's requests that may fail, beside those refused by 429, before the ramp stops.
 STOP_SHARE = 0.1
-#: Steps that reach this share of the highest throughput are as fast: what lies above moves with the noise of the machine.
+#: Steps that reach this share of the highest throughput are as fast: what lies above moves with the noise of
+#: the machine.
 AS_FAST = 0.95
 _WARM_UP = 8  # requests
 _PER_CONNECTION = 4  # requests of a step, at least: else its ends, where connections idle, are most of it
@@ -37,12 +41,15 @@ Predict = Callable[[Sequence[str]], Sequence[Sequence[Entity]]]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of the ramp: as many connections as ``concurrency``, each asking again as soon as it has its answer.
+    """One step of the ramp: as many connections as ``concurrency``.
+
+    Each asking again as soon as it has its answer.
 
     Args:
         concurrency: Connections.
         seconds: From the first request to the last answer.
-        statuses: Requests by outcome (:class:`~affineur.serve.client.Reply`), such as ``200``, ``429`` or ``timeout``.
+        statuses: Requests by outcome (:class:`~affineur.serve.client.Reply`), such as ``200``, ``429`` or
+            ``timeout``.
         requests_per_second: Those that were answered, in a second.
         p50_ms: Median time to an answer, or ``None`` where there was none.
         p95_ms: 95th percentile.
@@ -65,7 +72,8 @@ class Probe:
     Args:
         url: The endpoint.
         data: Name of the texts.
-        parameters: What was sent beside the inputs: nothing, unless the server puts no entities together by itself.
+        parameters: What was sent beside the inputs: nothing, unless the server puts no entities together by
+            itself.
         expected: Mentions of the known sentences.
         found: Those it found, by type and exact span.
         missed: The others, with their sentence.
@@ -106,13 +114,20 @@ class Probe:
 
     @property
     def capacity(self) -> Step | None:
-        """The step with the fewest connections that is about as fast as the fastest, or ``None`` where nothing was answered."""
+        """The step with the fewest connections that is about as fast as the fastest.
+
+        Or ``None`` where nothing was answered.
+        """
         best = max((step.requests_per_second for step in self.steps), default=0.0)
-        return next((step for step in self.steps if best and step.requests_per_second >= AS_FAST * best), None)
+        return next(
+            (step for step in self.steps if best and step.requests_per_second >= AS_FAST * best), None
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return the stable keys of ``probe-endpoint --json``."""
-        plain = {name: getattr(self, name) for name in ("url", "data", "parameters", "expected", "found", "missed")}
+        plain = {
+            name: getattr(self, name) for name in ("url", "data", "parameters", "expected", "found", "missed")
+        }
         top = self.capacity
         return {
             **plain,
@@ -123,16 +138,21 @@ class Probe:
             "queue_ms": self.queue_ms,
             "inference_ms": self.inference_ms,
             "steps": [asdict(step) for step in self.steps],
-            "capacity": top and {"concurrency": top.concurrency, "requests_per_second": top.requests_per_second},
+            "capacity": top
+            and {"concurrency": top.concurrency, "requests_per_second": top.requests_per_second},
             "stopped": self.stopped or self.gone or None,
-            "agreement": {"model": self.peer, "same": self.same, "compared": self.compared} if self.compared else None,
+            "agreement": {"model": self.peer, "same": self.same, "compared": self.compared}
+            if self.compared
+            else None,
             "passed": self.gate and self.gate.passed,
             "bars": [asdict(verdict) for verdict in self.gate.verdicts] if self.gate else None,
         }
 
 
 def read_texts(reference: str, options: DataOptions | None = None, many: int = TEXTS) -> list[str]:
-    """Read the first texts of a file: lines of ``.txt``, else the sentences of labelled text, its words put together as French is written.
+    """Read the first texts of a file.
+
+    Lines of ``.txt``, else the sentences of labelled text, its words put together as French is written.
 
     Args:
         reference: What ``--data`` takes, or a ``.txt`` file.
@@ -146,7 +166,10 @@ def read_texts(reference: str, options: DataOptions | None = None, many: int = T
         lines = (line.strip() for _, line in numbered_lines(Path(reference)))
         texts = list(islice(filter(None, lines), many))
     else:
-        texts = [_written(sentence.words) for sentence in islice(load_corpus(reference, "test", options or DataOptions()), many)]
+        texts = [
+            _written(sentence.words)
+            for sentence in islice(load_corpus(reference, "test", options or DataOptions()), many)
+        ]
     if not texts:
         raise DataError("there is no text in it, expected at least one", reference)
     return texts
@@ -164,7 +187,9 @@ def probe(
     predict: Predict | None = None,
     peer: str | None = None,
 ) -> Probe:
-    """Probe an endpoint that speaks the Hugging Face token-classification schema, directly or as a RunPod queue (``…/runsync``).
+    """Probe an endpoint that speaks the Hugging Face token-classification schema.
+
+    Directly or as a RunPod queue (``…/runsync``).
 
     Args:
         url: The address that takes POST.
@@ -179,9 +204,11 @@ def probe(
         peer: Name of the local model.
 
     Raises:
-        ParameterError: If a number is impossible, the address is no URL, or a bar needs a model that is not given.
-        TransferError: If the endpoint cannot be reached, asks for a key, speaks another schema, or is lost before it is timed. One that is
-            lost later is told in :attr:`Probe.gone`, so that what was measured is not.
+        ParameterError: If a number is impossible, the address is no URL, or a bar needs a model that is not
+            given.
+        TransferError: If the endpoint cannot be reached, asks for a key, speaks another schema, or is lost
+            before it is timed. One that is lost later is told in :attr:`Probe.gone`, so that what was
+            measured is not.
         MissingExtraError: If aiohttp is not installed.
     """
     check_url(url)
@@ -217,14 +244,26 @@ async def _probe(
             answered = [(number, reply) for number, reply in replies if reply.found is not None]
             if concurrency == 1:
                 answers = {number: reply.found or [] for number, reply in answered}
-                found.queue_ms = median(times) if (times := [r.queue_ms for _, r in answered if r.queue_ms is not None]) else None
-                found.inference_ms = median(times) if (times := [r.inference_ms for _, r in answered if r.inference_ms is not None]) else None
+                found.queue_ms = (
+                    median(times)
+                    if (times := [r.queue_ms for _, r in answered if r.queue_ms is not None])
+                    else None
+                )
+                found.inference_ms = (
+                    median(times)
+                    if (times := [r.inference_ms for _, r in answered if r.inference_ms is not None])
+                    else None
+                )
             if failed := [reply for _, reply in replies if reply.found is None and reply.kind != "429"]:
                 said = Counter(reply.said for reply in failed).most_common(1)[0][0]
                 if len(failed) > STOP_SHARE * many:
                     found.stopped = f"stopped at concurrency {concurrency}: {len(failed)} of {counted(len(replies), 'request')} failed; it {said}"
                     last = await endpoint.ask(texts[0])
-                    found.gone = str(last.refusal(f"{found.url} was lost at concurrency {concurrency}: it")) if last.lost else ""
+                    found.gone = (
+                        str(last.refusal(f"{found.url} was lost at concurrency {concurrency}: it"))
+                        if last.lost
+                        else ""
+                    )
                     break
         return answers
 
@@ -235,7 +274,9 @@ async def _correctness(found: Probe, endpoint: Endpoint) -> None:
     if first.found and is_piece(first.found[0]):
         endpoint.parameters["aggregation_strategy"] = "simple"
         found.parameters = endpoint.parameters
-        found.remarks["it answers pieces unless told otherwise; asked with aggregation_strategy simple"] = None
+        found.remarks["it answers pieces unless told otherwise; asked with aggregation_strategy simple"] = (
+            None
+        )
         first = await endpoint.ask(KNOWN[0][0])
     if first.found is None:
         raise first.refusal(found.url)
@@ -255,24 +296,44 @@ async def _correctness(found: Probe, endpoint: Endpoint) -> None:
         found.expected += len(mentions)
         found.found += len(mentions) - len(lacking)
         if lacking:
-            instead = ", ".join(f"{each.get('entity_group', each.get('entity'))} {each.get('word')!r}" for each in reply.found or []) or "nothing"
-            found.missed.append(f"{', '.join(lacking)} in '{text}' ({'found: ' + instead if reply.found is not None else 'it ' + reply.said})")
+            instead = (
+                ", ".join(
+                    f"{each.get('entity_group', each.get('entity'))} {each.get('word')!r}"
+                    for each in reply.found or []
+                )
+                or "nothing"
+            )
+            found.missed.append(
+                f"{', '.join(lacking)} in '{text}' ({'found: ' + instead if reply.found is not None else 'it ' + reply.said})"
+            )
         singles.append(reply.found)
     listed = await endpoint.ask([text for text, _ in KNOWN])
     found.requests += 1
     if listed.lost:
         raise listed.refusal(f"{found.url} was lost over a list of inputs: it")
     if listed.found is None:
-        wrong = [f"a list of {len(KNOWN)} texts: it {listed.said.partition(', expected')[0]}, expected a list of entities for each"]
+        wrong = [
+            f"a list of {len(KNOWN)} texts: it {listed.said.partition(', expected')[0]}, expected a list of entities for each"
+        ]
     else:
         pairs = zip(KNOWN, singles, listed.found, strict=True)
-        wrong = [f"'{text}' is answered otherwise in a list than alone" for (text, _), one, other in pairs if one is not None and differ(one, other)]
-        wrong += [fault for (text, _), entities in zip(KNOWN, listed.found, strict=True) for fault in faults(text, entities)]
+        wrong = [
+            f"'{text}' is answered otherwise in a list than alone"
+            for (text, _), one, other in pairs
+            if one is not None and differ(one, other)
+        ]
+        wrong += [
+            fault
+            for (text, _), entities in zip(KNOWN, listed.found, strict=True)
+            for fault in faults(text, entities)
+        ]
     found.errors += bool(wrong)
     found.faults.update(dict.fromkeys(wrong))
 
 
-async def _step(endpoint: Endpoint, texts: Sequence[str], concurrency: int, many: int, what: str) -> tuple[Step, list[tuple[int, Reply]]]:
+async def _step(
+    endpoint: Endpoint, texts: Sequence[str], concurrency: int, many: int, what: str
+) -> tuple[Step, list[tuple[int, Reply]]]:
     """Send requests over as many connections; return the figures, and each reply with the number of its text."""
     replies: list[tuple[int, Reply]] = []
     numbers = iter(range(many))
@@ -313,12 +374,20 @@ def _judge_reply(found: Probe, text: str, reply: Reply) -> None:
         found.remarks["words are the tokenizer's rendering, not the text between the offsets"] = None
 
 
-def _compare(found: Probe, texts: Sequence[str], answers: Sequence[Sequence[dict[str, Any]]], predict: Predict) -> None:
-    """Count the texts in which a local model finds the same spans; types by their usual names, spans without white space and elided articles."""
+def _compare(
+    found: Probe, texts: Sequence[str], answers: Sequence[Sequence[dict[str, Any]]], predict: Predict
+) -> None:
+    """Count the texts in which a local model finds the same spans.
+
+    Types by their usual names, spans without white space and elided articles.
+    """
     local = predict(texts) if texts else []
     found.compared = len(texts)
     pairs = zip(texts, answers, local, strict=True)
-    found.same = sum(spans_of(text, theirs) == spans_of(text, [asdict(entity) for entity in ours]) for text, theirs, ours in pairs)
+    found.same = sum(
+        spans_of(text, theirs) == spans_of(text, [asdict(entity) for entity in ours])
+        for text, theirs, ours in pairs
+    )
 
 
 def _judge(found: Probe, bars: Mapping[str, float]) -> Gate:
@@ -329,19 +398,34 @@ def _judge(found: Probe, bars: Mapping[str, float]) -> Gate:
     figures: dict[str, tuple[float | None, str]] = {
         "max_p95_ms": (alone.p95_ms, timed),
         "max_p99_ms": (alone.p99_ms, timed + few),
-        "min_requests_per_second": (top.requests_per_second, f"{top.concurrency} at once") if top else (None, "no request was answered"),
+        "min_requests_per_second": (top.requests_per_second, f"{top.concurrency} at once")
+        if top
+        else (None, "no request was answered"),
         "min_found": (found.found / found.expected, f"{found.found} of {found.expected} known mentions"),
-        "max_errors": (found.errors / found.requests, f"{found.errors:,} of {counted(found.requests, 'request')} failed or have a fault; 429 aside"),
+        "max_errors": (
+            found.errors / found.requests,
+            f"{found.errors:,} of {counted(found.requests, 'request')} failed or have a fault; 429 aside",
+        ),
         "min_agreement": (
             found.same / found.compared if found.compared else None,
-            f"{found.same} of {counted(found.compared, 'text')} with the spans of {found.peer}" if found.compared else "no text was compared",
+            f"{found.same} of {counted(found.compared, 'text')} with the spans of {found.peer}"
+            if found.compared
+            else "no text was compared",
         ),
     }
-    return Gate(found.url, found.data, None, tuple(judge_bar(name, limit, *figures[name]) for name, limit in bars.items()))
+    return Gate(
+        found.url,
+        found.data,
+        None,
+        tuple(judge_bar(name, limit, *figures[name]) for name, limit in bars.items()),
+    )
 
 
 def _written(words: Sequence[str]) -> str:
-    """Put words together as French is written: nothing after an elision, nor before a comma, a full stop or a closing bracket."""
+    """Put words together as French is written.
+
+    Nothing after an elision, nor before a comma, a full stop or a closing bracket.
+    """
     text = ""
     for word in words:
         apart = text and not text.endswith(("'", "’", "(", "[")) and word not in (",", ".", ")", "]", "…")

@@ -1,4 +1,7 @@
-"""What an endpoint answers when it does not answer: one line, a kind, a status; the schema of text-embeddings-inference."""
+"""What an endpoint answers when it does not answer: one line, a kind, a status.
+
+The schema of text-embeddings-inference.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,9 @@ class Problem(Exception):
         status: Where a protocol wants another than the kind's.
     """
 
-    def __init__(self, kind: str, message: str, headers: Mapping[str, str] | None = None, status: int | None = None) -> None:
+    def __init__(
+        self, kind: str, message: str, headers: Mapping[str, str] | None = None, status: int | None = None
+    ) -> None:
         super().__init__(message)
         self.kind, self.message = kind, message
         self.status = STATUS[kind] if status is None else status
@@ -50,7 +55,9 @@ def overloaded(reason: str, seconds: float) -> Problem:
         seconds: Until there is room again, as far as one can tell.
     """
     wait = str(min(60, max(1, round(seconds + 0.5))))
-    return Problem("overloaded", f"Model is overloaded ({reason}); try again in {wait} s", {"Retry-After": wait})
+    return Problem(
+        "overloaded", f"Model is overloaded ({reason}); try again in {wait} s", {"Retry-After": wait}
+    )
 
 
 def fault() -> Problem:

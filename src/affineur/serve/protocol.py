@@ -1,4 +1,7 @@
-"""HTTP/1.1 as uvicorn speaks it by httptools: with bounds on the head of a request and the wait for it, and answers that leave whole."""
+"""HTTP/1.1 as uvicorn speaks it by httptools.
+
+With bounds on the head of a request and the wait for it, and answers that leave whole.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from affineur.serve.problems import Problem
 
-#: Bytes of a head, and of whatever else the parser keeps before it hands it over: trailers, extensions of chunks.
+#: Bytes of a head, and of whatever else the parser keeps before it hands it over: trailers, extensions of
+#: chunks.
 _MOST_HEAD = 65536
 #: Seconds within which the head of a request must have come: from connecting, and from the answer before it.
 _HEAD_SECONDS = 10.0
@@ -56,8 +60,9 @@ class _Answer:
 class Protocol(HttpToolsProtocol):
     """One connection.
 
-    httptools keeps a head until it is complete, however long it is, and copies it for each piece that comes: 100 MB took the event loop 17
-    seconds. uvicorn itself has a timeout only for a connection that is silent after an answer.
+    httptools keeps a head until it is complete, however long it is, and copies it for each piece that comes:
+    100 MB took the event loop 17 seconds. uvicorn itself has a timeout only for a connection that is silent
+    after an answer.
     """
 
     _kept = 0  # bytes that the parser has been given since it last handed something over
@@ -123,6 +128,8 @@ class Protocol(HttpToolsProtocol):
         if self.cycle is None or self.cycle.response_complete:
             problem = Problem("too_large", f"a head of more than {_MOST_HEAD} bytes", status=431)
             body = to_json(problem.body())
-            head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+            head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(
+                body
+            )
             self.transport.write(STATUS_LINE[problem.status] + head + body)
         self.transport.close()

@@ -21,7 +21,8 @@ Handler = Callable[[Mapping[str, Any]], Awaitable[Any]]
 
 #: RunPod's queue is who limits what waits.
 _PATIENT = Settings(max_waiting_inputs=1_000_000, max_waiting_tokens=1 << 40, timeout=3600.0)
-#: Problems of the endpoint, not of the job: over HTTP they keep their status, so that a client asks again, or another model.
+#: Problems of the endpoint, not of the job: over HTTP they keep their status, so that a client asks again, or
+#: another model.
 _NOT_THE_JOBS = frozenset({"not_found", "overloaded", "unhealthy"})
 
 
@@ -30,7 +31,9 @@ class RunRequest(BaseModel):
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
-    input: dict[str, Any] = Field(description="What `/predict` takes.", examples=[{"inputs": "Marie Duval habite à Paris."}])
+    input: dict[str, Any] = Field(
+        description="What `/predict` takes.", examples=[{"inputs": "Marie Duval habite à Paris."}]
+    )
     id: str | None = Field(None, max_length=200)
 
 

@@ -64,7 +64,9 @@ class ServedModel:
         return self.batcher.tagger
 
 
-def start_model(name: str, reference: str, loader: Loader, settings: Settings, observer: Observer, version: int) -> ServedModel:
+def start_model(
+    name: str, reference: str, loader: Loader, settings: Settings, observer: Observer, version: int
+) -> ServedModel:
     """Load, prove and warm a model, and learn how fast it is.
 
     Args:
@@ -92,7 +94,9 @@ def start_model(name: str, reference: str, loader: Loader, settings: Settings, o
 
 def _warm(tagger: EngineTagger) -> float:
     """Compute batches of all shapes once, and return seconds a token of a full one: the least of three."""
-    tagger.lane_logits(tagger.read([_WARM]).windows)  # first, so that both of an engine's sessions stay: lanes take one, a lone text the other
+    tagger.lane_logits(
+        tagger.read([_WARM]).windows
+    )  # first, so that both of an engine's sessions stay: lanes take one, a lone text the other
     for words in (1, 4, 16, 64):
         tagger.predict_batch([(_WARM * words)[:length] for length in (20, 80, 320, 1280)], None)
         tagger.predict(_WARM * words, "simple")

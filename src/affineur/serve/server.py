@@ -38,12 +38,14 @@ class Plan:
     """What to serve, and where.
 
     Args:
-        references: What the user typed for each model, by the name it is served under; the first is the default.
+        references: What the user typed for each model, by the name it is served under; the first is the
+            default.
         loader: Loads and proves a model.
         settings: Limits.
         host: Address to listen on.
         port: Port; 0 for any that is free.
-        health_port: A port for probes alone (RunPod's ``PORT_HEALTH``), answered by a thread of its own; 0 for any that is free.
+        health_port: A port for probes alone (RunPod's ``PORT_HEALTH``), answered by a thread of its own; 0
+            for any that is free.
         key_file: File of keys; without one nobody needs a key, and there is no ``/admin``.
         workers: Processes.
         versions: Numbers of the artifacts to begin with, where other workers serve them already.
@@ -87,12 +89,16 @@ class Worker:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def run(self, sockets: Sockets) -> None:
-        """Serve until a signal says to stop, and every accepted request is answered; probes at a port of their own until the end.
+        """Serve until a signal says to stop, and every accepted request is answered.
+
+        Probes at a port of their own until the end.
 
         Raises:
             AffineurError: If a model cannot be served.
         """
-        app = create_app(self.service, lambda: self.keys, lambda name, reference: self.reload(name, reference))
+        app = create_app(
+            self.service, lambda: self.keys, lambda name, reference: self.reload(name, reference)
+        )
         _shorten_collections()
         self._server = _Server(configure(app, int(2 * self.plan.settings.timeout) + 5), self)
         with contextlib.ExitStack() as stack:
@@ -125,7 +131,13 @@ class Worker:
             self._server.should_exit = True
             return
         for model in self.service.models.values():
-            logs.event("serving", model=model.about.name, sha256=model.about.sha256, kind=model.about.kind, threads=_threads(model.tagger))
+            logs.event(
+                "serving",
+                model=model.about.name,
+                sha256=model.about.sha256,
+                kind=model.about.kind,
+                threads=_threads(model.tagger),
+            )
         logs.event("ready", seconds=round(time.perf_counter() - self.started, 2))
         try:
             self._ready(self)
@@ -134,7 +146,10 @@ class Worker:
             self._server.should_exit = True
 
     async def reload_all(self) -> None:
-        """Load every artifact, and the keys, again from where they were; what cannot be used leaves the old in place."""
+        """Load every artifact, and the keys, again from where they were.
+
+        What cannot be used leaves the old in place.
+        """
         self.read_keys()
         for name, reference in self.service.references.items():
             try:
@@ -154,9 +169,12 @@ class Worker:
                 logs.event("keys refused", error=str(error))
 
     def stop(self, delay: float) -> None:
-        """Say not ready at once, accept for a little longer, then answer what is accepted and end; a second time, end at once.
+        """Say not ready at once, accept for a little longer, then answer what is accepted and end.
 
-        Where there is a supervisor, that is who ends a worker at once: a platform may send the first signal to it and to the workers.
+        A second time, end at once.
+
+        Where there is a supervisor, that is who ends a worker at once: a platform may send the first signal
+        to it and to the workers.
         """
         if self.service.draining:
             if not self.supervised:
@@ -204,12 +222,18 @@ class _Server(uvicorn.Server):
             connection.setblocking(False)
             await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
         end = time.monotonic() + _SPEAK
-        while not self.force_exit and time.monotonic() < end and any(getattr(c, "cycle", c) is None for c in self.server_state.connections):
+        while (
+            not self.force_exit
+            and time.monotonic() < end
+            and any(getattr(c, "cycle", c) is None for c in self.server_state.connections)
+        ):
             await asyncio.sleep(0.01)
         await super().shutdown(sockets)
 
     def _protocol(self) -> asyncio.Protocol:
-        return self.config.http_protocol_class(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)  # type: ignore
+        return self.config.http_protocol_class(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )  # type: ignore
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -227,7 +251,8 @@ def serve(plan: Plan, ready: Callable[[str, str | None, float], None]) -> None:
 
     Args:
         plan: What to serve, and where.
-        ready: Called once with the URL, that of the health port where one was asked for, and the seconds it took, when every model answers.
+        ready: Called once with the URL, that of the health port where one was asked for, and the seconds it
+            took, when every model answers.
 
     Raises:
         ParameterError: If a port is taken or the keys cannot be read.
@@ -241,7 +266,13 @@ def serve(plan: Plan, ready: Callable[[str, str | None, float], None]) -> None:
         warn_if_open(plan.key_file)
     sockets = listen(plan.host, plan.port, plan.health_port)
     url, health = address(sockets.main), None if sockets.health is None else address(sockets.health)
-    logs.event("listening", url=url, **({} if health is None else {"health": health}), workers=plan.workers, pid=os.getpid())
+    logs.event(
+        "listening",
+        url=url,
+        **({} if health is None else {"health": health}),
+        workers=plan.workers,
+        pid=os.getpid(),
+    )
     if plan.workers == 1:
         Worker(plan, lambda worker: ready(url, health, time.perf_counter() - worker.started)).run(sockets)
         return
@@ -253,8 +284,9 @@ def serve(plan: Plan, ready: Callable[[str, str | None, float], None]) -> None:
 def _shorten_collections() -> None:
     """Keep Python's garbage collector from stopping every thread for long.
 
-    Looking through all objects of the process took up to a third of a second in a burst of connections, in which no probe was answered. What
-    imports made stays anyhow, and need not be looked at; the requests of a burst are looked at in small portions, and all of them seldom.
+    Looking through all objects of the process took up to a third of a second in a burst of connections, in
+    which no probe was answered. What imports made stays anyhow, and need not be looked at; the requests of a
+    burst are looked at in small portions, and all of them seldom.
     """
     gc.freeze()
     gc.set_threshold(5_000, 2, 100)

@@ -1,4 +1,7 @@
-"""From texts to entities for many at once: admission, reading, queue, answer, and models that change while they serve."""
+"""From texts to entities for many at once.
+
+Admission, reading, queue, answer, and models that change while they serve.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,8 @@ class Service:
     """The models of an endpoint and everybody who waits for them.
 
     Args:
-        references: What the user typed for each model, by the name it is served under; the first is the default.
+        references: What the user typed for each model, by the name it is served under; the first is the
+            default.
         loader: Loads and proves a model.
         settings: Limits.
         metrics: Is told everything.
@@ -66,7 +70,12 @@ class Service:
     """
 
     def __init__(
-        self, references: Mapping[str, str], loader: Loader, settings: Settings, metrics: Metrics, versions: Mapping[str, int] | None = None
+        self,
+        references: Mapping[str, str],
+        loader: Loader,
+        settings: Settings,
+        metrics: Metrics,
+        versions: Mapping[str, int] | None = None,
     ) -> None:
         if not references:
             raise ParameterError("there is no model to serve")
@@ -108,7 +117,9 @@ class Service:
             old = self.models.get(name)
             version = self._versions.get(name, 1) if old is None else old.about.version + 1
             try:
-                return start_model(name, reference, self._loader, self.settings, self.metrics.of(name), version)
+                return start_model(
+                    name, reference, self._loader, self.settings, self.metrics.of(name), version
+                )
             except Exception:
                 if old is not None:
                     self.metrics.reloads.labels(name, "refused").inc()
@@ -117,7 +128,8 @@ class Service:
     def commit(self, new: ServedModel) -> None:
         """Let an artifact serve from now on; the one before it answers whom it has accepted, and is put away.
 
-        Where there is one before it, this is called by the event loop's thread, so that nobody is between choosing a model and entering it.
+        Where there is one before it, this is called by the event loop's thread, so that nobody is between
+        choosing a model and entering it.
         """
         name = new.about.name
         old = self.models.get(name)
@@ -151,18 +163,25 @@ class Service:
             return None
         return self._refusal(model, model.admission.refusing)
 
-    async def answer(self, name: str | None, texts: Sequence[str], wish: Wish, gone: Callable[[], Coroutine[Any, Any, None]] | None = None) -> Answer:
+    async def answer(
+        self,
+        name: str | None,
+        texts: Sequence[str],
+        wish: Wish,
+        gone: Callable[[], Coroutine[Any, Any, None]] | None = None,
+    ) -> Answer:
         """Find the entities of texts.
 
         Args:
             name: The model; ``None`` for the default one.
             texts: Raw texts, within the limits.
             wish: How the entities are wanted.
-            gone: Returns what ends when nobody waits for the answer any more; what has not begun then is never computed.
+            gone: Returns what ends when nobody waits for the answer any more; what has not begun then is
+                never computed.
 
         Raises:
-            Problem: 404 no such model, 413 more than can be done in time, 422 a wish that does not fit the model, 424 the engine failed, 429 too
-                many wait or the time is over, 503 not yet loaded.
+            Problem: 404 no such model, 413 more than can be done in time, 422 a wish that does not fit the
+                model, 424 the engine failed, 429 too many wait or the time is over, 503 not yet loaded.
             Gone: If nobody waits any more.
         """
         model = self.model(name)
@@ -197,9 +216,15 @@ class Service:
                 raise Problem("unhealthy", str(error)) from None
             waited_for = {done} if watch is None else {done, watch}
             # The batcher drops what is late; should its engine hang, the client is told all the same.
-            await asyncio.wait(waited_for, timeout=2 * self.settings.timeout, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                waited_for, timeout=2 * self.settings.timeout, return_when=asyncio.FIRST_COMPLETED
+            )
             if not done.done():
-                raise Gone if watch is not None and watch.done() else Problem("backend", "the engine does not answer")
+                raise (
+                    Gone
+                    if watch is not None and watch.done()
+                    else Problem("backend", "the engine does not answer")
+                )
             if job.error is not None:
                 raise self._failure(model, job.error)
             rows = [row for row in job.rows if row is not None]
@@ -215,7 +240,10 @@ class Service:
             self._tell(model)
 
     async def aside(self, texts: Sequence[str], work: Callable[[], T]) -> T:
-        """Do work on texts, on another thread where they are long, so that health probes need not wait for it."""
+        """Do work on texts, on another thread where they are long.
+
+        That health probes need not wait for it.
+        """
         if sum(map(len, texts)) <= _LONG:
             return work()
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
@@ -234,7 +262,9 @@ class Service:
             raise Refused(model.admission.refusing)
         return model.tagger.read(texts, wish)
 
-    def _tell_scores(self, found: Sequence[Sequence[Entity] | Sequence[LabeledPiece]]) -> Sequence[Sequence[Entity] | Sequence[LabeledPiece]]:
+    def _tell_scores(
+        self, found: Sequence[Sequence[Entity] | Sequence[LabeledPiece]]
+    ) -> Sequence[Sequence[Entity] | Sequence[LabeledPiece]]:
         for entities in found:
             for entity in entities:
                 label = entity.entity_group if isinstance(entity, Entity) else entity.entity
@@ -245,16 +275,23 @@ class Service:
         seconds = tokens * model.batcher.seconds_per_token
         if seconds > self.settings.timeout:
             most = int(self.settings.timeout / model.batcher.seconds_per_token)
-            raise Problem("too_large", f"the texts have {tokens} tokens, more than can be computed in time; send at most {most} in a request")
+            raise Problem(
+                "too_large",
+                f"the texts have {tokens} tokens, more than can be computed in time; send at most {most} in a request",
+            )
 
     def _refusal(self, model: ServedModel, reason: str) -> Problem:
         self.metrics.shed.labels(reason).inc()
-        return overloaded(f"too many {reason} wait", model.admission.tokens * model.batcher.seconds_per_token / 2)
+        return overloaded(
+            f"too many {reason} wait", model.admission.tokens * model.batcher.seconds_per_token / 2
+        )
 
     def _failure(self, model: ServedModel, error: AffineurError) -> Problem:
         if isinstance(error, Expired):
             self.metrics.shed.labels("deadline").inc()
-            return overloaded("the request waited too long", model.admission.tokens * model.batcher.seconds_per_token)
+            return overloaded(
+                "the request waited too long", model.admission.tokens * model.batcher.seconds_per_token
+            )
         return Problem("backend", str(error))
 
     def _tell(self, model: ServedModel) -> None:

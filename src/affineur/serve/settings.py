@@ -13,14 +13,17 @@ class Settings:
 
     Args:
         max_inputs: Texts in one request.
-        max_characters: Characters (code points) in one text; longer ones than a window are cut into overlapping windows.
+        max_characters: Characters (code points) in one text; longer ones than a window are cut into
+            overlapping windows.
         max_body_bytes: Bytes of a request's body, chunked or not.
         max_waiting_inputs: Texts accepted and not yet answered, of all requests: each takes a permit.
-        max_waiting_tokens: Tokens accepted and not yet answered; ``None`` for what ``queue_seconds`` are enough for.
+        max_waiting_tokens: Tokens accepted and not yet answered; ``None`` for what ``queue_seconds`` are
+            enough for.
         queue_seconds: Work that may wait, by the speed measured at start.
         timeout: Seconds after which a request that still waits is dropped.
         batch_wait: Seconds that an idle engine waits for a batch to fill.
-        age: Seconds by which a text of a whole window may be overtaken by shorter ones that came later; 0 for first come, first served.
+        age: Seconds by which a text of a whole window may be overtaken by shorter ones that came later; 0 for
+            first come, first served.
         by_length: Whether texts of about the same length are computed together.
         body_seconds: Seconds within which a body must have come.
         drain: Seconds between the signal to stop, when readiness ends, and the end of accepting.
@@ -43,14 +46,28 @@ class Settings:
     drain: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("max_inputs", "max_characters", "max_body_bytes", "max_waiting_inputs", "queue_seconds", "timeout", "body_seconds"):
+        for name in (
+            "max_inputs",
+            "max_characters",
+            "max_body_bytes",
+            "max_waiting_inputs",
+            "queue_seconds",
+            "timeout",
+            "body_seconds",
+        ):
             if not getattr(self, name) > 0:
-                raise ParameterError(f"{_shown(name)} of {getattr(self, name)} is impossible, expected more than 0")
+                raise ParameterError(
+                    f"{_shown(name)} of {getattr(self, name)} is impossible, expected more than 0"
+                )
         for name in ("batch_wait", "age", "drain"):
             if not getattr(self, name) >= 0:
-                raise ParameterError(f"{_shown(name)} of {getattr(self, name)} is impossible, expected 0 or more")
+                raise ParameterError(
+                    f"{_shown(name)} of {getattr(self, name)} is impossible, expected 0 or more"
+                )
         if self.max_waiting_tokens is not None and self.max_waiting_tokens < 1:
-            raise ParameterError(f"max waiting tokens of {self.max_waiting_tokens} is impossible, expected at least 1")
+            raise ParameterError(
+                f"max waiting tokens of {self.max_waiting_tokens} is impossible, expected at least 1"
+            )
         if self.max_inputs > self.max_waiting_inputs:
             raise ParameterError(
                 f"up to {self.max_inputs} texts in a request, but only {self.max_waiting_inputs} may wait: it could never be granted"

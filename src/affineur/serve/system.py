@@ -14,7 +14,9 @@ ARENAS = 2
 
 
 def raise_descriptors(needed: int) -> None:
-    """Allow this process, and those it starts, as many descriptors as it may have: every connection takes one.
+    """Allow this process, and those it starts, as many descriptors as it may have.
+
+    Every connection takes one.
 
     Args:
         needed: How many it may come to need; where it gets fewer, the log says so.
@@ -34,8 +36,9 @@ def raise_descriptors(needed: int) -> None:
 def limit_arenas() -> None:
     """Let all threads share two heaps, unless ``MALLOC_ARENA_MAX`` says otherwise.
 
-    glibc has one for each thread, up to eight for each processor, and what is freed in one serves no other: a model that is replaced would
-    leave its memory behind in those of threads that are gone. To be called before there are threads.
+    glibc has one for each thread, up to eight for each processor, and what is freed in one serves no other: a
+    model that is replaced would leave its memory behind in those of threads that are gone. To be called
+    before there are threads.
     """
     if "MALLOC_ARENA_MAX" not in os.environ and (mallopt := glibc("mallopt")) is not None:
         mallopt(_M_ARENA_MAX, ARENAS)

@@ -22,7 +22,10 @@ from affineur.serve.settings import Settings
 _REDACTION: list[Any] = [
     {
         "not": {
-            "properties": {"redact": {"enum": ["type", "pseudonym"]}, "aggregation_strategy": {"const": "none"}},
+            "properties": {
+                "redact": {"enum": ["type", "pseudonym"]},
+                "aggregation_strategy": {"const": "none"},
+            },
             "required": ["redact", "aggregation_strategy"],
         }
     },
@@ -49,15 +52,21 @@ class Parameters(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"allOf": _REDACTION})
 
     aggregation_strategy: AggregationStrategy | None = Field(
-        None, description="How pieces become entities; `word` (ours) when none is asked for, the others are transformers'."
+        None,
+        description="How pieces become entities; `word` (ours) when none is asked for, the others are transformers'.",
     )
-    ignore_labels: list[str] | None = Field(None, max_length=100, description='Labels or types that are left out; `["O"]` when not given.')
+    ignore_labels: list[str] | None = Field(
+        None, max_length=100, description='Labels or types that are left out; `["O"]` when not given.'
+    )
     stride: Annotated[int, Field(ge=0, le=100_000), BeforeValidator(_integer)] | None = Field(
         None, description="Tokens that neighboring windows of a long text share, at most half of a window."
     )
-    threshold: Annotated[float, Field(ge=0, le=1)] | None = Field(None, description="Least score of what is given.")
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None, description="Least score of what is given."
+    )
     redact: Literal["type", "pseudonym"] | None = Field(
-        None, description="Give the text with its mentions replaced by `[PER]` or by `[PER_1]`; what `threshold` and `ignore_labels` leave out stays."
+        None,
+        description="Give the text with its mentions replaced by `[PER]` or by `[PER_1]`; what `threshold` and `ignore_labels` leave out stays.",
     )
     redact_map: bool | None = Field(None, description="With `redact`: also what stood there, to undo it.")
 
@@ -77,9 +86,13 @@ class Request(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, title="TokenClassificationRequest")
 
-    inputs: Annotated[str, Field(min_length=1)] | Annotated[list[str], Field(min_length=1)] = Field(description="A text, or a list of texts.")
+    inputs: Annotated[str, Field(min_length=1)] | Annotated[list[str], Field(min_length=1)] = Field(
+        description="A text, or a list of texts."
+    )
     parameters: Parameters | None = None
-    options: dict[str, Any] | None = Field(None, description="Of Hugging Face's hosted API; has no effect here.")
+    options: dict[str, Any] | None = Field(
+        None, description="Of Hugging Face's hosted API; has no effect here."
+    )
 
 
 class FoundEntity(BaseModel):
@@ -163,12 +176,16 @@ def explain(error: ValidationError, model: type[BaseModel]) -> Problem:
     """Return a validation error as one line that holds no text of the user's."""
     every = error.errors(include_url=False, include_context=False, include_input=False)
     first = every[0]
-    where = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("constrained-", "function-")))
+    where = ".".join(
+        str(part) for part in first["loc"] if not str(part).startswith(("constrained-", "function-"))
+    )
     kind = first["type"]
     if kind == "json_invalid":
         return Problem("validation", f"the body is not JSON ({first['msg'].removeprefix('Invalid JSON: ')})")
     if first["loc"] and first["loc"][0] == "inputs":
-        if any(each["loc"][0] == "inputs" and each["type"] in ("too_short", "string_too_short") for each in every):
+        if any(
+            each["loc"][0] == "inputs" and each["type"] in ("too_short", "string_too_short") for each in every
+        ):
             return Problem("empty", "inputs is empty, expected a text or a list of texts")
         if kind == "missing":
             return Problem("validation", 'inputs is missing, expected {"inputs": "texte"}')
@@ -177,12 +194,18 @@ def explain(error: ValidationError, model: type[BaseModel]) -> Problem:
         fields = model.model_fields if len(first["loc"]) == 1 else Parameters.model_fields
         known = [name for name in fields if name != "options"]
         near = did_you_mean(str(first["loc"][-1])[:40], known)
-        return Problem("validation", f"unknown entry in {'parameters' if len(first['loc']) > 1 else 'the body'}, expected {', '.join(known)}{near}")
+        return Problem(
+            "validation",
+            f"unknown entry in {'parameters' if len(first['loc']) > 1 else 'the body'}, expected {', '.join(known)}{near}",
+        )
     return Problem("validation", f"{where or 'the body'}: {first['msg']}")
 
 
 async def find(
-    service: Service, model: str | None, asked: Request, gone: Callable[[], Coroutine[Any, Any, None]] | None = None
+    service: Service,
+    model: str | None,
+    asked: Request,
+    gone: Callable[[], Coroutine[Any, Any, None]] | None = None,
 ) -> tuple[Any, Result]:
     """Answer a request: what goes over the wire, and how it came about.
 
@@ -195,14 +218,22 @@ async def find(
     check_texts(texts, service.settings)
     check_redaction(parameters)
     answer = await service.answer(model, texts, parameters.wish(), gone)
-    found = await service.aside(texts, lambda: [shown(*each, parameters) for each in zip(texts, answer.entities, strict=True)])
+    found = await service.aside(
+        texts, lambda: [shown(*each, parameters) for each in zip(texts, answer.entities, strict=True)]
+    )
     return found[0] if isinstance(asked.inputs, str) else found, answer
 
 
 def _fields(entity: Entity, text: str) -> dict[str, Any]:
     """Do what ``asdict`` does, several times as fast."""
     start, end = entity.start, entity.end
-    return {"entity_group": entity.entity_group, "score": entity.score, "word": text[start:end], "start": start, "end": end}
+    return {
+        "entity_group": entity.entity_group,
+        "score": entity.score,
+        "word": text[start:end],
+        "start": start,
+        "end": end,
+    }
 
 
 def check_texts(texts: Sequence[str], settings: Settings) -> None:
@@ -212,10 +243,14 @@ def check_texts(texts: Sequence[str], settings: Settings) -> None:
         Problem: 413.
     """
     if len(texts) > settings.max_inputs:
-        raise Problem("too_large", f"{len(texts)} texts in one request, expected at most {settings.max_inputs}")
+        raise Problem(
+            "too_large", f"{len(texts)} texts in one request, expected at most {settings.max_inputs}"
+        )
     longest = max(map(len, texts))
     if longest > settings.max_characters:
-        raise Problem("too_large", f"a text of {longest} characters, expected at most {settings.max_characters}")
+        raise Problem(
+            "too_large", f"a text of {longest} characters, expected at most {settings.max_characters}"
+        )
 
 
 def check_redaction(parameters: Parameters) -> None:
@@ -225,7 +260,10 @@ def check_redaction(parameters: Parameters) -> None:
         Problem: 422.
     """
     if parameters.redact and parameters.aggregation_strategy == "none":
-        raise Problem("validation", "redact wants entities and aggregation_strategy none gives pieces; leave one of them out")
+        raise Problem(
+            "validation",
+            "redact wants entities and aggregation_strategy none gives pieces; leave one of them out",
+        )
     if parameters.redact_map and not parameters.redact:
         raise Problem("validation", 'redact_map needs redact; expected "redact": "type" or "pseudonym"')
 
@@ -248,11 +286,16 @@ def tell_limits(schemas: dict[str, Any], settings: Settings, most_stride: int | 
 def shown(text: str, found: Sequence[Entity] | Sequence[LabeledPiece], parameters: Parameters) -> Any:
     """Return what was found in one text as it goes over the wire.
 
-    Offsets hold by whatever strategy: ``word`` is the text they stand for, nothing is empty, and entities do not overlap (Hugging Face's
-    strategies may cut one character into two pieces; of two entities that overlap the longer stays, of two as long the surer).
+    Offsets hold by whatever strategy: ``word`` is the text they stand for, nothing is empty, and entities do
+    not overlap (Hugging Face's strategies may cut one character into two pieces; of two entities that overlap
+    the longer stays, of two as long the surer).
     """
     if parameters.aggregation_strategy == "none":
-        return [asdict(piece) | {"word": text[piece.start : piece.end]} for piece in found if piece.start < piece.end]
+        return [
+            asdict(piece) | {"word": text[piece.start : piece.end]}
+            for piece in found
+            if piece.start < piece.end
+        ]
     entities = [entity for entity in found if isinstance(entity, Entity)]
     if parameters.redact is None:
         return [_fields(entity, text) for entity in without_overlap(text, entities)]

@@ -1,4 +1,7 @@
-"""Several processes behind one socket: started, kept alive, and given another artifact all together or not at all."""
+"""Several processes behind one socket.
+
+Started, kept alive, and given another artifact all together or not at all.
+"""
 
 from __future__ import annotations
 
@@ -104,8 +107,11 @@ class Supervisor:
         resource_tracker.ensure_running()  # first, for it unblocks signals
         spawn = multiprocessing.get_context("spawn")
         ours, theirs = spawn.Pipe()
-        process = spawn.Process(target=_work, args=(self.plan, self._sockets, theirs, self._told), name="affineur-worker")
-        # A terminal sends these to the workers, too; they are the supervisor's to handle, and stay blocked in a new process.
+        process = spawn.Process(
+            target=_work, args=(self.plan, self._sockets, theirs, self._told), name="affineur-worker"
+        )
+        # A terminal sends these to the workers, too; they are the supervisor's to handle, and stay blocked in
+        # a new process.
         signal.pthread_sigmask(signal.SIG_BLOCK, _OURS)
         try:
             process.start()
@@ -123,7 +129,9 @@ class Supervisor:
         self._sockets.close()
         end = time.monotonic() + 2 * self.plan.settings.timeout + self.plan.settings.drain + 10
         processes = [worker.process for worker in self._workers.values()]
-        while any(process.is_alive() for process in processes) and time.monotonic() < end and self._stops() < 2:
+        while (
+            any(process.is_alive() for process in processes) and time.monotonic() < end and self._stops() < 2
+        ):
             wait([process.sentinel for process in processes if process.is_alive()], timeout=0.2)
         for process in processes:
             process.kill()
@@ -177,7 +185,10 @@ class Supervisor:
             return False, refused or "no worker is ready"
         self._tell_all(("commit",))
         about: About = answers[0][1]
-        references, versions = self.plan.references | {name: reference}, self.plan.versions | {name: about.version}
+        references, versions = (
+            self.plan.references | {name: reference},
+            self.plan.versions | {name: about.version},
+        )
         self.plan = replace(self.plan, references=references, versions=versions)
         for connection in self._answering:
             self._workers[connection] = replace(self._workers[connection], plan=self.plan)

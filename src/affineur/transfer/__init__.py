@@ -8,4 +8,14 @@ from affineur.transfer.files import download
 from affineur.transfer.models import GUIDE, INT8, SPACY, resolve_model
 from affineur.transfer.sources import DataOptions
 
-__all__ = ["GUIDE", "INT8", "SPACY", "DataOptions", "Splits", "download", "load_corpus", "load_splits", "resolve_model"]
+__all__ = [
+    "GUIDE",
+    "INT8",
+    "SPACY",
+    "DataOptions",
+    "Splits",
+    "download",
+    "load_corpus",
+    "load_splits",
+    "resolve_model",
+]

@@ -50,15 +50,19 @@ _DEFAULT = DataOptions()
 
 
 def load_splits(reference: str | Path, options: DataOptions = _DEFAULT) -> Splits:
-    """Open everything a reference has; a lone file is train. Without dev, a share of train is held out and reported.
+    """Open everything a reference has; a lone file is train.
+
+    Without dev, a share of train is held out and reported.
 
     Args:
-        reference: A CoNLL, WikiNER, JSON lines or Parquet file; a folder with ``train/dev/test`` of those, or of a data
-            set, or made by ``save_to_disk``; or the id of a data set of the Hub, after ``hub:`` where a folder has its name.
+        reference: A CoNLL, WikiNER, JSON lines or Parquet file; a folder with ``train/dev/test`` of those, or
+            of a data set, or made by ``save_to_disk``; or the id of a data set of the Hub, after ``hub:``
+            where a folder has its name.
         options: How to read it.
 
     Raises:
-        DataError: If it is not there, cannot be read, breaks its scheme, or lacks a type that the label map names.
+        DataError: If it is not there, cannot be read, breaks its scheme, or lacks a type that the label map
+            names.
         TransferError: If the Hub does not give it.
         MissingExtraError: If reading it takes a package that is not installed.
     """
@@ -98,16 +102,25 @@ def _load(name: str, sources: dict[str, Open], wanted: Iterable[str], options: D
     hold_out = "dev" not in sources and options.dev_share > 0 and bool(wanted & {"train", "dev"})
     if hold_out:
         wanted.add("train")
-    corpora = _renamed(name, {split: opened() for split, opened in sources.items() if split in wanted}, sources, options.label_map)
+    corpora = _renamed(
+        name,
+        {split: opened() for split, opened in sources.items() if split in wanted},
+        sources,
+        options.label_map,
+    )
     if hold_out and "train" in corpora and len(corpora["train"]) > 1:
         train = corpora["train"]
         every = min(round(1 / options.dev_share), len(train))
         corpora["train"], corpora["dev"] = train.split(every)
-        report(f"{name} has no dev: one sentence in {every} of train is held out for it ({len(corpora['dev'])} of {len(train)})")
+        report(
+            f"{name} has no dev: one sentence in {every} of train is held out for it ({len(corpora['dev'])} of {len(train)})"
+        )
     return Splits(corpora.get("train"), corpora.get("dev"), corpora.get("test"), name)
 
 
-def _renamed(name: str, corpora: dict[str, Corpus], sources: dict[str, Open], label_map: Mapping[str, str] | None) -> dict[str, Corpus]:
+def _renamed(
+    name: str, corpora: dict[str, Corpus], sources: dict[str, Open], label_map: Mapping[str, str] | None
+) -> dict[str, Corpus]:
     """Apply the part of the label map that each split has types for. What one split lacks must be in another."""
     if not label_map:
         return corpora
@@ -117,7 +130,10 @@ def _renamed(name: str, corpora: dict[str, Corpus], sources: dict[str, Open], la
             known.update(opened().types)
     if unknown := sorted(set(label_map) - known):
         hint = did_you_mean(unknown[0], known)
-        raise DataError(f"the label map names {', '.join(unknown)}, but the types here are {', '.join(sorted(known))}{hint}", name)
+        raise DataError(
+            f"the label map names {', '.join(unknown)}, but the types here are {', '.join(sorted(known))}{hint}",
+            name,
+        )
     return {split: _with_types(corpus, label_map) for split, corpus in corpora.items()}
 
 
@@ -128,8 +144,13 @@ def _with_types(corpus: Corpus, label_map: Mapping[str, str]) -> Corpus:
 
 def _check_split(name: str) -> None:
     if name not in SPLITS:
-        raise ParameterError(f"no split '{name}', expected one of {', '.join(SPLITS)}{did_you_mean(name, SPLITS)}")
+        raise ParameterError(
+            f"no split '{name}', expected one of {', '.join(SPLITS)}{did_you_mean(name, SPLITS)}"
+        )
 
 
 def _missing(name: str, found: Iterable[str], where: str) -> DataError:
-    return DataError(f"there is no {name} split (found: {', '.join(found) or 'none'}); add {name}.conll, or name a file", where)
+    return DataError(
+        f"there is no {name} split (found: {', '.join(found) or 'none'}); add {name}.conll, or name a file",
+        where,
+    )

@@ -11,7 +11,17 @@ from urllib.error import HTTPError
 from urllib.parse import quote, urlsplit
 from urllib.request import Request, urlopen
 
-from affineur.artifact import CARD, MANIFEST, Manifest, file_digest, new_folder, open_folder, read_manifest, verify, write_manifest
+from affineur.artifact import (
+    CARD,
+    MANIFEST,
+    Manifest,
+    file_digest,
+    new_folder,
+    open_folder,
+    read_manifest,
+    verify,
+    write_manifest,
+)
 from affineur.artifact.tensors import INDEX, WEIGHTS
 from affineur.errors import ModelError, ParameterError, TransferError, one_line
 from affineur.progress import report
@@ -26,11 +36,13 @@ _ABSENT = (403, 404, 410)  # S3 answers 403 for a file that is not there
 def download(source: str, destination: Path, sha256: str | None = None) -> Path:
     """Copy a model to ``destination``, all of it or nothing.
 
-    With ``affineur.json`` at the source, the files it lists are fetched and their digests checked; without, the
-    files that ``save_pretrained`` writes and the model card. Either way the result is opened before it is put in place.
+    With ``affineur.json`` at the source, the files it lists are fetched and their digests checked; without,
+    the files that ``save_pretrained`` writes and the model card. Either way the result is opened before it is
+    put in place.
 
     Args:
-        source: A local folder, a ``file://``, ``http://`` or ``https://`` URL of one, or a Hub id (``hub:owner/name``).
+        source: A local folder, a ``file://``, ``http://`` or ``https://`` URL of one, or a Hub id
+            (``hub:owner/name``).
         destination: The folder to make; an artifact that is already there is replaced.
         sha256: Expected digest of ``model.safetensors``.
 
@@ -40,7 +52,8 @@ def download(source: str, destination: Path, sha256: str | None = None) -> Path:
     Raises:
         TransferError: If a file does not come, comes cut short, or has another digest than ``sha256``.
         ModelError: If what came is not a usable model, or a file differs from its manifest.
-        ParameterError: If ``sha256`` is not a digest, or ``destination`` holds something that Affineur did not write.
+        ParameterError: If ``sha256`` is not a digest, or ``destination`` holds something that Affineur did
+            not write.
     """
     if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
         raise ParameterError(f"'{sha256}' is not a sha256, expected 64 hexadecimal digits")
@@ -55,7 +68,9 @@ def download(source: str, destination: Path, sha256: str | None = None) -> Path:
         except ModelError as error:  # the building folder is gone by the time the message is read
             raise ModelError(str(error).replace(str(building), source)) from None
         if read_manifest(building) is None:  # so that a second download knows the folder for its own
-            write_manifest(building, Manifest("transformers", "download", {"source": source.partition("?")[0]}))
+            write_manifest(
+                building, Manifest("transformers", "download", {"source": source.partition("?")[0]})
+            )
     return destination
 
 
@@ -64,7 +79,9 @@ def _base(source: str) -> str:
         return resolve_model(source).absolute().as_uri()
     scheme = source.partition("://")[0].lower()
     if scheme not in ("http", "https", "file"):
-        raise TransferError(f"{source} cannot be fetched ({scheme} is not spoken here); expected a folder, http://, https://, file:// or a Hub id")
+        raise TransferError(
+            f"{source} cannot be fetched ({scheme} is not spoken here); expected a folder, http://, https://, file:// or a Hub id"
+        )
     try:
         urlsplit(source)
     except ValueError as error:
@@ -80,7 +97,9 @@ def _fetch_model(base: str, source: str, folder: Path) -> None:
     _fetch(base, CONFIG, folder)
     if not _fetch(base, WEIGHTS, folder, required=False):
         if not _fetch(base, INDEX, folder, required=False):
-            raise ModelError(f"{source} has neither {WEIGHTS} nor {INDEX} (pickles are refused); expected a folder written by save_pretrained")
+            raise ModelError(
+                f"{source} has neither {WEIGHTS} nor {INDEX} (pickles are refused); expected a folder written by save_pretrained"
+            )
         for name in shard_files(folder, source):
             _fetch(base, name, folder)
     for name in OPTIONAL:
@@ -109,7 +128,9 @@ def _open(url: str, required: bool) -> Any:
         error.close()
         if error.code in _ABSENT and not required:
             return None
-        raise TransferError(f"{url} was answered with {error.code} {error.reason}; check the address, nothing was kept") from None
+        raise TransferError(
+            f"{url} was answered with {error.code} {error.reason}; check the address, nothing was kept"
+        ) from None
     except (OSError, HTTPException, ValueError) as error:
         if isinstance(getattr(error, "reason", None), FileNotFoundError) and not required:
             return None
@@ -125,7 +146,9 @@ def _chunks(response: Any, url: str, name: str) -> Iterator[bytes]:
         try:
             chunk = response.read(_CHUNK)
         except (OSError, HTTPException) as error:
-            raise TransferError(f"{url} was cut off after {done} bytes ({one_line(error)}); try again, nothing was kept") from None
+            raise TransferError(
+                f"{url} was cut off after {done} bytes ({one_line(error)}); try again, nothing was kept"
+            ) from None
         if not chunk:
             break
         done += len(chunk)
@@ -137,6 +160,10 @@ def _chunks(response: Any, url: str, name: str) -> Iterator[bytes]:
 
 def _check_weights(folder: Path, source: str, expected: str) -> None:
     if not (folder / WEIGHTS).is_file():
-        raise TransferError(f"{source} has no {WEIGHTS} to compare the sha256 with; its weights are in several files")
+        raise TransferError(
+            f"{source} has no {WEIGHTS} to compare the sha256 with; its weights are in several files"
+        )
     if (found := file_digest(folder / WEIGHTS)) != expected:
-        raise TransferError(f"{source}: {WEIGHTS} has the sha256 {found}, expected {expected}; nothing was kept")
+        raise TransferError(
+            f"{source}: {WEIGHTS} has the sha256 {found}, expected {expected}; nothing was kept"
+        )

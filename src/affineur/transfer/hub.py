@@ -28,7 +28,8 @@ class Snapshot(NamedTuple):
 
     Args:
         folder: The folder in the library's cache.
-        names: Every file of the repository, fetched or not; empty when the Hub did not answer and the cache did.
+        names: Every file of the repository, fetched or not; empty when the Hub did not answer and the cache
+            did.
     """
 
     folder: Path
@@ -73,7 +74,8 @@ def snapshot(name: str, kind: Kind, patterns: Iterable[str], revision: str | Non
     """
     hub = need("huggingface_hub", f"a Hub {_WORDS[kind]}")
     wanted = {"repo_id": name, "repo_type": kind, "revision": revision, "allow_patterns": list(patterns)}
-    # Any exception, here and below: which ones depends on the HTTP library that this version of huggingface_hub uses.
+    # Any exception, here and below: which ones depends on the HTTP library that this version of
+    # huggingface_hub uses.
     try:
         # snapshot_download asks the same first, but without a time limit
         repository = hub.HfApi().repo_info(name, repo_type=kind, revision=revision, timeout=TIMEOUT)

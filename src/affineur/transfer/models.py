@@ -18,10 +18,12 @@ INT8, GUIDE, SPACY = "torch-int8:", "guide:", "spacy:"
 
 
 def resolve_model(reference: str | Path, revision: str | None = None) -> Path:
-    """Return the folder a reference stands for, fetching it from the Hub if it is an id and not a folder here.
+    """Return the folder a reference stands for.
 
-    Only files that Affineur may read are fetched: configuration, tokenizer, safetensors, the model card and what
-    ``affineur.json`` lists; pickles never.
+    Fetching it from the Hub if it is an id and not a folder here.
+
+    Only files that Affineur may read are fetched: configuration, tokenizer, safetensors, the model card and
+    what ``affineur.json`` lists; pickles never.
 
     Args:
         reference: A folder, ``sample`` for the embedded teacher, a Hub id (``owner/name``), or
@@ -42,7 +44,9 @@ def resolve_model(reference: str | Path, revision: str | None = None) -> Path:
     if way := next((way for way in (INT8, GUIDE, SPACY) if text.startswith(way)), None):
         what = "is a spaCy pipeline" if way == SPACY else "is a way to run a model"
         instead = "nothing else" if way == SPACY else f"here give {text.removeprefix(way)}"
-        raise ModelError(f"{text} {what}: it can be measured (evaluate, compare, benchmark, check), {instead}")
+        raise ModelError(
+            f"{text} {what}: it can be measured (evaluate, compare, benchmark, check), {instead}"
+        )
     if path.exists():
         raise ModelError(f"{path} is a file, expected a model folder or a Hub id")
     name = text.removeprefix(PREFIX)
@@ -51,7 +55,11 @@ def resolve_model(reference: str | Path, revision: str | None = None) -> Path:
     found = snapshot(name, "model", MODEL_PATTERNS, revision)
     _refuse_pickles(name, found)
     # a card that is listed and gone is no reason to ask again: it decides nothing
-    if missing := [file for file in manifest_files(found.folder, name) if file != CARD and not (found.folder / file).is_file()]:
+    if missing := [
+        file
+        for file in manifest_files(found.folder, name)
+        if file != CARD and not (found.folder / file).is_file()
+    ]:
         # the folder's name is its commit: the rest must not come from a later one
         snapshot(name, "model", map(escape, missing), found.folder.name)
     return found.folder

@@ -12,11 +12,12 @@ from affineur.errors import ModelError
 
 CONFIG = "config.json"
 
-#: Files a model folder may have beside its configuration and its weights. The card says under which license it comes.
+#: Files a model folder may have beside its configuration and its weights. The card says under which license
+#: it comes.
 OPTIONAL = (*TOKENIZER_FILES, CARD, "pruning_info.json", "generation_config.json")
 
-#: What is fetched of a Hub model, as glob patterns. A ``*`` also matches ``/`` there: a plain ``*.safetensors``
-#: would bring the weights of every checkpoint folder too.
+#: What is fetched of a Hub model, as glob patterns. A ``*`` also matches ``/`` there: a plain
+#: ``*.safetensors`` would bring the weights of every checkpoint folder too.
 MODEL_PATTERNS = (CONFIG, WEIGHTS, "model-*.safetensors", INDEX, MANIFEST, *OPTIONAL)
 
 
@@ -57,9 +58,19 @@ def _checked(names: Iterable[object], source: str, where: str) -> list[str]:
     checked = []
     for name in names:
         path = PurePosixPath(str(name))
-        if not isinstance(name, str) or path.is_absolute() or ".." in path.parts or not path.name or set(name) & set("\\\0:"):
-            raise ModelError(f"{source}: {where} names {name!r}, which lies outside the model's folder; nothing was kept")
+        if (
+            not isinstance(name, str)
+            or path.is_absolute()
+            or ".." in path.parts
+            or not path.name
+            or set(name) & set("\\\0:")
+        ):
+            raise ModelError(
+                f"{source}: {where} names {name!r}, which lies outside the model's folder; nothing was kept"
+            )
         if is_pickle(name):
-            raise ModelError(f"{source}: {where} names {name}, a pickle, which can run code when it is read; nothing was kept")
+            raise ModelError(
+                f"{source}: {where} names {name}, a pickle, which can run code when it is read; nothing was kept"
+            )
         checked.append(name)
     return checked

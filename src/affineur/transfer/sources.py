@@ -35,7 +35,8 @@ class DataOptions:
         word_column: Column of the word in a CoNLL file, from 0; negative counts from the right.
         tag_column: Column of the tag.
         scheme: The tagging scheme, or ``None`` to recognize it.
-        tag_names: Names of integer tags, in their order, where the data does not name them or names them wrongly.
+        tag_names: Names of integer tags, in their order, where the data does not name them or names them
+            wrongly.
         label_map: From types to new types; a type mapped to ``O`` disappears.
         dev_share: Share of train held out where there is no dev; 0 holds nothing out.
 
@@ -72,7 +73,10 @@ def find_sources(reference: str | Path, options: DataOptions) -> dict[str, Open]
     if path.is_file():
         return {WHOLE: partial(_open_file, path, options)}
     if text == "sample" and not path.is_dir():
-        return {split: partial(_open_sample, split, opened) for split, opened in _folder(sample.data(), text, DataOptions()).items()}
+        return {
+            split: partial(_open_sample, split, opened)
+            for split, opened in _folder(sample.data(), text, DataOptions()).items()
+        }
     if path.is_dir():
         return _folder(path, text, options)
     name = text.removeprefix(PREFIX)
@@ -116,18 +120,28 @@ def _saved(folder: Path, name: str, options: DataOptions) -> dict[str, Open]:
         raise DataError(f"not a folder that save_to_disk wrote ({one_line(error)})", folder) from None
     parts = _by_split(name, loaded.items()) if isinstance(loaded, dict) else {WHOLE: loaded}
     return {
-        split: partial(_tables, f"{name} ({split})" if split in SPLITS else name, [partial(saved_table, folder, part)], options)
+        split: partial(
+            _tables,
+            f"{name} ({split})" if split in SPLITS else name,
+            [partial(saved_table, folder, part)],
+            options,
+        )
         for split, part in parts.items()
     }
 
 
 def _data_set(folder: Path, name: str, options: DataOptions) -> dict[str, Open]:
-    """Let ``datasets`` say which file belongs to which split and what ``README.md`` says of the columns; it runs no script."""
+    """Let ``datasets`` say which file belongs to which split and what ``README.md`` says of the columns.
+
+    It runs no script.
+    """
     datasets = need("datasets", WHAT)
     try:
         with TemporaryDirectory() as scratch:
             builder = datasets.load_dataset_builder(str(folder.absolute()), cache_dir=scratch)
-    except Exception as error:  # several configurations, no data, a README.md that is not YAML, …: its words say which
+    except (
+        Exception
+    ) as error:  # several configurations, no data, a README.md that is not YAML, …: its words say which
         raise DataError(
             f"no data set was recognized in {folder} ({one_line(error)}); expected train, dev and test as .conll, .jsonl or .parquet: "
             "give the folder of one configuration, or a file",
@@ -137,9 +151,16 @@ def _data_set(folder: Path, name: str, options: DataOptions) -> dict[str, Open]:
     features = builder.info.features.to_dict() if builder.info.features else {}
     for path in map(Path, (file for found in files.values() for file in found)):
         if path.suffix.lower() not in SUFFIXES:
-            raise DataError(f"found {path.name}, expected {', '.join(SUFFIXES)} or train/dev/test.conll", folder)
+            raise DataError(
+                f"found {path.name}, expected {', '.join(SUFFIXES)} or train/dev/test.conll", folder
+            )
     return {
-        split: partial(_tables, f"{name} ({split})", [partial(open_table, Path(file), features) for file in found], options)
+        split: partial(
+            _tables,
+            f"{name} ({split})",
+            [partial(open_table, Path(file), features) for file in found],
+            options,
+        )
         for split, found in files.items()
     }
 

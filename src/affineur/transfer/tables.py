@@ -1,7 +1,8 @@
 """Rows of tokens and tags: JSON lines, Parquet, and what ``datasets`` saves to disk.
 
-The files are read here, with ``json`` and ``pyarrow``, and not by ``datasets.load_dataset``: that copies everything
-into a cache first, while a stream of row batches keeps memory flat and can name the row an error is in.
+The files are read here, with ``json`` and ``pyarrow``, and not by ``datasets.load_dataset``: that copies
+everything into a cache first, while a stream of row batches keeps memory flat and can name the row an error
+is in.
 """
 
 from __future__ import annotations
@@ -78,7 +79,9 @@ def saved_table(path: Path, dataset: Any) -> Table:
     return Table(path, tuple(dataset.column_names), dataset.features.to_dict(), read)
 
 
-def to_corpus(name: str, tables: Sequence[Table], scheme: Scheme | None, tag_names: Sequence[str] | None) -> Corpus:
+def to_corpus(
+    name: str, tables: Sequence[Table], scheme: Scheme | None, tag_names: Sequence[str] | None
+) -> Corpus:
     """Read tables, one after the other, as one corpus. A row without words is no sentence and is passed over.
 
     Args:
@@ -116,7 +119,9 @@ def _reader(table: Table, tag_names: Sequence[str] | None) -> Callable[[], Itera
     column = next((name for name in TAGS if name in table.columns), None)
     if TOKENS not in table.columns or column is None:
         found = ", ".join(table.columns) or "none"
-        raise DataError(f"found the columns {found}; expected {TOKENS} and one of {', '.join(TAGS)}", table.path)
+        raise DataError(
+            f"found the columns {found}; expected {TOKENS} and one of {', '.join(TAGS)}", table.path
+        )
     names = tag_names or _class_names(table.features.get(column))
     tags = None if names is None else [_as_tag(name, table.path) for name in names]
 
@@ -147,16 +152,28 @@ def _tag(tag: Any, names: Sequence[str] | None, path: Path, row: int) -> str:
     if not isinstance(tag, int) or isinstance(tag, bool):
         raise DataError(f"row {row}: found the tag {tag!r}, expected a name or a number", path, row)
     if names is None:
-        raise DataError(f"row {row}: the tags are numbers and nothing names them; say --tag-names O,I-PER,… in their order", path, row)
+        raise DataError(
+            f"row {row}: the tags are numbers and nothing names them; say --tag-names O,I-PER,… in their order",
+            path,
+            row,
+        )
     if not 0 <= tag < len(names):
-        raise DataError(f"row {row}: found the tag {tag}, but the {len(names)} names ({', '.join(names)}) go from 0 to {len(names) - 1}", path, row)
+        raise DataError(
+            f"row {row}: found the tag {tag}, but the {len(names)} names ({', '.join(names)}) go from 0 to {len(names) - 1}",
+            path,
+            row,
+        )
     return names[tag]
 
 
 def _as_tag(name: str, path: Path, row: int | None = None) -> str:
     if not name or name != name.strip():
         where = "" if row is None else f"row {row}: "
-        raise DataError(f"{where}found the tag '{name}', expected O, or a type with or without a prefix (I-PER, PER)", path, row)
+        raise DataError(
+            f"{where}found the tag '{name}', expected O, or a type with or without a prefix (I-PER, PER)",
+            path,
+            row,
+        )
     return with_prefix(name)
 
 
@@ -180,12 +197,22 @@ def _json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 if line.strip():
                     value = json.loads(line)
                     if not isinstance(value, dict):
-                        raise DataError(f"row {number}: found a {type(value).__name__}, expected a JSON object on each line", path, number)
+                        raise DataError(
+                            f"row {number}: found a {type(value).__name__}, expected a JSON object on each line",
+                            path,
+                            number,
+                        )
                     yield number, value
     except UnicodeDecodeError as error:
-        raise DataError(f"row {number + 1}: not UTF-8 ({error.reason}); convert it first, e.g. with iconv -t utf-8", path, number + 1) from None
+        raise DataError(
+            f"row {number + 1}: not UTF-8 ({error.reason}); convert it first, e.g. with iconv -t utf-8",
+            path,
+            number + 1,
+        ) from None
     except json.JSONDecodeError as error:
-        raise DataError(f"row {number}: not JSON ({error.msg}); expected a JSON object on each line", path, number) from None
+        raise DataError(
+            f"row {number}: not JSON ({error.msg}); expected a JSON object on each line", path, number
+        ) from None
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})", path, number or None) from None
 
@@ -193,7 +220,9 @@ def _json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def _json_rows(path: Path, names: Sequence[str]) -> Iterator[Row]:
     for number, value in _json_objects(path):
         if missing := [name for name in names if name not in value]:
-            raise DataError(f"row {number}: has no {missing[0]} (found {', '.join(value) or 'nothing'})", path, number)
+            raise DataError(
+                f"row {number}: has no {missing[0]} (found {', '.join(value) or 'nothing'})", path, number
+            )
         yield number, [value[name] for name in names]
 
 
@@ -209,7 +238,9 @@ def _parquet(path: Path, features: Mapping[str, Any]) -> Table:
                         number += 1
                         yield number, values
         except (arrow.ArrowException, OSError, ValueError) as error:  # ValueError: text that is not UTF-8
-            raise DataError(f"row {number + 1}: damaged ({one_line(error)}); fetch the file again", path, number + 1) from None
+            raise DataError(
+                f"row {number + 1}: damaged ({one_line(error)}); fetch the file again", path, number + 1
+            ) from None
 
     try:
         schema = parquet.read_schema(path)

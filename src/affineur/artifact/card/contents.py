@@ -22,7 +22,8 @@ class Measured:
         precision: Mention-level precision.
         recall: Mention-level recall.
         accuracy: Words with the right tag ÷ words.
-        per_type: By type ``f1``, ``f1_low``, ``f1_high``, ``precision``, ``recall`` and ``support`` (gold mentions).
+        per_type: By type ``f1``, ``f1_low``, ``f1_high``, ``precision``, ``recall`` and ``support`` (gold
+            mentions).
         split: Which part of the data it is, such as ``test``.
         dataset_id: The data set's id on the Hub, where it is known to be one.
         baseline: Name of the model that ``drop`` is counted from.
@@ -74,15 +75,23 @@ class Measured:
         return cls(**{key: value for key, value in {**scores, **more}.items() if key in known})
 
     def with_table_of(self, before: Measured) -> Measured:
-        """Take over what another measurement knew and this one does not look at: its table, and the commands that give it.
+        """Take over what another measurement knew and this one does not look at.
 
-        What is said of the scores themselves (the drop, the notes) is taken over only where they are of the same text.
+        Its table, and the commands that give it.
+
+        What is said of the scores themselves (the drop, the notes) is taken over only where they are of the
+        same text.
 
         Args:
             before: What the card said before.
         """
-        commands = [*(line for line in before.commands if not line.startswith("affineur evaluate ")), *self.commands]
-        found = replace(self, columns=before.columns, cells=before.cells, footnotes=before.footnotes, commands=commands)
+        commands = [
+            *(line for line in before.commands if not line.startswith("affineur evaluate ")),
+            *self.commands,
+        ]
+        found = replace(
+            self, columns=before.columns, cells=before.cells, footnotes=before.footnotes, commands=commands
+        )
         if before.data_digest != self.data_digest:
             return found
         drop = {key: getattr(before, key) for key in ("baseline", "drop", "drop_low", "drop_high")}

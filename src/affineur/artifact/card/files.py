@@ -27,15 +27,21 @@ _INHERITED = ("license", "license_name", "license_link", "language", "base_model
 _COMPUTED = ("pipeline_tag", "library_name", "base_model_relation", "tags", "metrics", "model-index")
 _FRONT = re.compile(r"\A\s*---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 _SEAL = re.compile(r"\n<!-- affineur card ([0-9a-f]{16}) -->\n\Z")
-_LIMITS = re.compile(r"^(?:#+|\*\*|__)[^\n]{0,80}\b(?:limit|limits|limitations?|bias|biases|out-of-scope)\b", re.IGNORECASE | re.MULTILINE)
+_LIMITS = re.compile(
+    r"^(?:#+|\*\*|__)[^\n]{0,80}\b(?:limit|limits|limitations?|bias|biases|out-of-scope)\b",
+    re.IGNORECASE | re.MULTILINE,
+)
 
 
 def read_card(folder: Path, own: bool = False) -> Carried:
-    """Read what a new card takes over from the ``README.md`` of a folder; a missing or damaged one gives nothing.
+    """Read what a new card takes over from the ``README.md`` of a folder.
+
+    A missing or damaged one gives nothing.
 
     Args:
         folder: The model folder.
-        own: Whether the new card will replace this one: then all metadata is kept that is not worked out anew.
+        own: Whether the new card will replace this one: then all metadata is kept that is not worked out
+            anew.
     """
     try:
         text = (folder / CARD).read_text("utf-8-sig")
@@ -55,23 +61,30 @@ def read_card(folder: Path, own: bool = False) -> Carried:
         found["language"] = "no"
     kept: dict[str, Any] = {key: names for key in _INHERITED if (names := names_in(found.get(key)))}
     if own:
-        kept |= {key: value for key, value in found.items() if isinstance(key, str) and key not in (*_INHERITED, *_COMPUTED)}
+        kept |= {
+            key: value
+            for key, value in found.items()
+            if isinstance(key, str) and key not in (*_INHERITED, *_COMPUTED)
+        }
         kept["tags"] = names_in(found.get("tags"))
     return Carried(kept, limits, ours)
 
 
 def write_card(folder: Path | str, measured: Measured | None = None, keep_table: bool = False) -> bool:
-    """Write the ``README.md`` of a finished artifact, and the scores into its manifest. Where both say so already, nothing is written.
+    """Write the ``README.md`` of a finished artifact, and the scores into its manifest.
 
-    The manifest comes first, with the digest of the card to be, and the card second, each atomically: between the two
-    every file is listed, and :func:`~affineur.artifact.verify` lets a card that differs pass. License, language and
-    whatever else somebody added to the front matter stay. A card whose text somebody edited is left alone, and only
-    the manifest learns the scores.
+    Where both say so already, nothing is written.
+
+    The manifest comes first, with the digest of the card to be, and the card second, each atomically: between
+    the two every file is listed, and :func:`~affineur.artifact.verify` lets a card that differs pass.
+    License, language and whatever else somebody added to the front matter stay. A card whose text somebody
+    edited is left alone, and only the manifest learns the scores.
 
     Args:
         folder: The artifact.
         measured: What was measured; ``None`` for what the manifest has from before, if anything.
-        keep_table: Keep the table of several models that the manifest has from before (see :meth:`Measured.with_table_of`).
+        keep_table: Keep the table of several models that the manifest has from before (see
+            :meth:`Measured.with_table_of`).
 
     Returns:
         Whether the card says this now; ``False`` where it was left alone.
@@ -84,9 +97,13 @@ def write_card(folder: Path | str, measured: Measured | None = None, keep_table:
     folder = Path(folder)
     manifest = read_manifest(folder)
     if manifest is None:
-        raise ModelError(f"{folder} has no {MANIFEST}, and only what Affineur made gets a card; write its {CARD} by hand")
+        raise ModelError(
+            f"{folder} has no {MANIFEST}, and only what Affineur made gets a card; write its {CARD} by hand"
+        )
     if (folder / MANIFEST).is_symlink():
-        raise ParameterError(f"{folder} lies in the Hub's cache, which is not ours to change; give a copy of it")
+        raise ParameterError(
+            f"{folder} lies in the Hub's cache, which is not ours to change; give a copy of it"
+        )
     folder = folder.resolve()
     info = describe(folder)
     stored = manifest.scores.get("measured")
@@ -98,7 +115,9 @@ def write_card(folder: Path | str, measured: Measured | None = None, keep_table:
         measured = before
     if not _is_free(folder / CARD):
         seal(folder, manifest)
-        report(f"{folder / CARD} was written or edited by hand and is left as it is; move it away to have one written")
+        report(
+            f"{folder / CARD} was written or edited by hand and is left as it is; move it away to have one written"
+        )
         return False
     text = card_text(info, manifest, measured, read_card(folder, own=True))
     digest = hashlib.sha256(text.encode()).hexdigest()
@@ -116,7 +135,10 @@ def _stored(scores: dict[str, Any]) -> Measured | None:
 
 
 def _is_free(card: Path) -> bool:
-    """Say whether a card is absent or its text is as Affineur wrote it, whatever was done to the front matter."""
+    """Say whether a card is absent or its text is as Affineur wrote it.
+
+    Whatever was done to the front matter.
+    """
     if not card.exists():
         return True
     try:

@@ -17,19 +17,40 @@ _SAMPLE = "sample"  # the embedded teacher, as it is typed: it is on no hub
 _TRAINED = ("train", "distill", "recover")
 
 
-def front_matter(manifest: Manifest, measured: Measured | None, carried: Carried, name: str, base: str | list[str] | None) -> dict[str, Any]:
+def front_matter(
+    manifest: Manifest, measured: Measured | None, carried: Carried, name: str, base: str | list[str] | None
+) -> dict[str, Any]:
     """Build the front matter, in the order it is written; what is not known is left out."""
     given = dict(carried.metadata)
-    tags = ["affineur", "token-classification", "ner", *(tag for stage, tag in _TAGS.items() if stage in stages(manifest))]
+    tags = [
+        "affineur",
+        "token-classification",
+        "ner",
+        *(tag for stage, tag in _TAGS.items() if stage in stages(manifest)),
+    ]
     found = {key: given.pop(key, None) for key in ("license", "license_name", "license_link", "language")}
-    found |= {"pipeline_tag": "token-classification", "library_name": _LIBRARIES.get(manifest.kind, "transformers"), "base_model": base}
-    found |= {"base_model_relation": _relation(manifest, base), "tags": list(dict.fromkeys([*tags, *listed(given.pop("tags", None))]))}
+    found |= {
+        "pipeline_tag": "token-classification",
+        "library_name": _LIBRARIES.get(manifest.kind, "transformers"),
+        "base_model": base,
+    }
+    found |= {
+        "base_model_relation": _relation(manifest, base),
+        "tags": list(dict.fromkeys([*tags, *listed(given.pop("tags", None))])),
+    }
     found |= {"datasets": given.pop("datasets", None)}
     if measured:
-        found |= {"metrics": ["f1", "precision", "recall", "accuracy"], "model-index": _model_index(measured, name)}
+        found |= {
+            "metrics": ["f1", "precision", "recall", "accuracy"],
+            "model-index": _model_index(measured, name),
+        }
     given.pop("base_model", None)
     # A copy of each value: shared ones would be written as YAML anchors.
-    return {key: list(value) if isinstance(value, list) else value for key, value in {**found, **given}.items() if value is not None}
+    return {
+        key: list(value) if isinstance(value, list) else value
+        for key, value in {**found, **given}.items()
+        if value is not None
+    }
 
 
 def _model_index(measured: Measured, name: str) -> list[dict[str, Any]]:
@@ -41,25 +62,57 @@ def _model_index(measured: Measured, name: str) -> list[dict[str, Any]]:
         ("accuracy", measured.accuracy, "Accuracy (words)"),
     ]
     figures: list[dict[str, Any]] = [
-        {"type": kind, "value": round(float(value), 6), "name": said} for kind, value, said in metrics if math.isfinite(value)
+        {"type": kind, "value": round(float(value), 6), "name": said}
+        for kind, value, said in metrics
+        if math.isfinite(value)
     ]
     if figures and figures[0]["type"] == "f1":
-        figures[0]["args"] = {"f1_low": round(float(measured.f1_low), 6), "f1_high": round(float(measured.f1_high), 6), "confidence": 0.95}
+        figures[0]["args"] = {
+            "f1_low": round(float(measured.f1_low), 6),
+            "f1_high": round(float(measured.f1_high), 6),
+            "confidence": 0.95,
+        }
     shown = folded(short_name(measured.data)) or "data"
     # The Hub refuses a type that could not be the id of a data set.
-    kind = measured.dataset_id if measured.dataset_id and is_id(measured.dataset_id) else re.sub(r"[^A-Za-z0-9_-]+", "-", shown).strip("-") or "data"
-    dataset = {"name": shown, "type": kind, "split": folded(measured.split) or "test", "args": {"sha256": folded(measured.data_digest)}}
-    return [{"name": name, "results": [{"task": {"type": "token-classification", "name": "NER"}, "dataset": dataset, "metrics": figures}]}]
+    kind = (
+        measured.dataset_id
+        if measured.dataset_id and is_id(measured.dataset_id)
+        else re.sub(r"[^A-Za-z0-9_-]+", "-", shown).strip("-") or "data"
+    )
+    dataset = {
+        "name": shown,
+        "type": kind,
+        "split": folded(measured.split) or "test",
+        "args": {"sha256": folded(measured.data_digest)},
+    }
+    return [
+        {
+            "name": name,
+            "results": [
+                {
+                    "task": {"type": "token-classification", "name": "NER"},
+                    "dataset": dataset,
+                    "metrics": figures,
+                }
+            ],
+        }
+    ]
 
 
 def base_model(manifest: Manifest, carried: Carried) -> str | list[str] | None:
     """Name the topmost known ancestor that lent its weights.
 
-    A Hub id comes before what that model's card names as its own base (the Hub shows the rest of the chain), and
-    this before the name of a folder. What a card of ours says was found that way when the chain began.
+    A Hub id comes before what that model's card names as its own base (the Hub shows the rest of the chain),
+    and this before the name of a folder. What a card of ours says was found that way when the chain began.
     """
     named = names_in(carried.metadata.get("base_model"))
-    named = [n for n in named if is_id(n)] if isinstance(named, list) else named if named and is_id(named) else None
+    named = (
+        [n for n in named if is_id(n)]
+        if isinstance(named, list)
+        else named
+        if named and is_id(named)
+        else None
+    )
     if carried.ours and named:
         return named
     if not manifest.parents:
@@ -75,7 +128,10 @@ def base_model(manifest: Manifest, carried: Carried) -> str | list[str] | None:
 
 
 def _relation(manifest: Manifest, base: str | list[str] | None) -> str | None:
-    """Say how a model relates to its base in the Hub's words, or ``None`` where they have none for it: pruning is none of them."""
+    """Say how a model relates to its base in the Hub's words, or ``None`` where they have none for it.
+
+    Pruning is none of them.
+    """
     if not isinstance(base, str):
         return None
     if manifest.stage == "quantize":

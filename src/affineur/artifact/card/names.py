@@ -13,7 +13,9 @@ _HUB_ID = re.compile(r"(?:\b[\w\-.]{1,96}\b/)?\b[\w\-.]{1,96}\b", re.ASCII)
 
 def is_id(name: str) -> bool:
     """Say whether a name could be a Hub id, ``owner/name`` or ``name``."""
-    return bool(_HUB_ID.fullmatch(name)) and "--" not in name and ".." not in name and not name.endswith(".git")
+    return (
+        bool(_HUB_ID.fullmatch(name)) and "--" not in name and ".." not in name and not name.endswith(".git")
+    )
 
 
 def names_in(value: Any) -> str | list[str] | None:

@@ -9,7 +9,17 @@ from itertools import pairwise
 from typing import Any
 
 from affineur.artifact.card.contents import Carried, Measured
-from affineur.artifact.card.markdown import bullets, code_span, ends, fenced, folded, literal, megabytes, short_name, table
+from affineur.artifact.card.markdown import (
+    bullets,
+    code_span,
+    ends,
+    fenced,
+    folded,
+    literal,
+    megabytes,
+    short_name,
+    table,
+)
 from affineur.artifact.card.names import listed
 from affineur.artifact.info import ModelInfo
 from affineur.artifact.manifest import Manifest, Parent
@@ -50,7 +60,10 @@ def summary(info: ModelInfo, name: str) -> str:
 def lineage(info: ModelInfo, manifest: Manifest, name: str, base: str | list[str] | None) -> str:
     """Write the chain up to the teacher."""
     lines = [f"{code_span(name)}: {literal(manifest.stage)}, digest `{info.folder.digest()[:12]}`"]
-    lines += [f"from {code_span(p.name)}: {literal(p.stage)}, digest {code_span(p.digest[:12])}" for p in manifest.parents]
+    lines += [
+        f"from {code_span(p.name)}: {literal(p.stage)}, digest {code_span(p.digest[:12])}"
+        for p in manifest.parents
+    ]
     text = "## Lineage\n\n" + "\n".join(f"{place}. {line}" for place, line in enumerate(lines, 1))
     if manifest.recipe:
         text += f"\n\nMade by a recipe with the digest {code_span(manifest.recipe[:12])}."
@@ -74,8 +87,18 @@ for entity in affineur.load({quoted}).predict("Marie Curie, Paris"):
     print(entity.entity_group, entity.word, entity.start, entity.end, round(entity.score, 2))"""
     shown = ["With Affineur, on running text of any length:", fenced(ours, "python")]
     if exported:
-        return "\n\n".join(["## Use", *shown, "No torch is needed. The model proves itself on the CPU it is loaded on, or is refused."])
-    packed = "\nimport affineur  # so that transformers can read the packed weights" if info.folder.kind == "packed" else ""
+        return "\n\n".join(
+            [
+                "## Use",
+                *shown,
+                "No torch is needed. The model proves itself on the CPU it is loaded on, or is refused.",
+            ]
+        )
+    packed = (
+        "\nimport affineur  # so that transformers can read the packed weights"
+        if info.folder.kind == "packed"
+        else ""
+    )
     plain = f"""import torch{packed}
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
@@ -99,7 +122,9 @@ def scores(manifest: Manifest, measured: Measured | None, name: str) -> str:
     """Write what was measured, or how to measure it."""
     parts = ["## Scores"]
     if measured is None:
-        parts.append(f"Not measured yet: {code_span(f'affineur evaluate {shlex.quote(name)} --data DATA --card')}")
+        parts.append(
+            f"Not measured yet: {code_span(f'affineur evaluate {shlex.quote(name)} --data DATA --card')}"
+        )
     else:
         parts.append(
             f"**F1 {measured.f1:.2%}** (95 % interval {ends(measured.f1_low, measured.f1_high)}), precision {measured.precision:.2%}, "
@@ -111,10 +136,14 @@ def scores(manifest: Manifest, measured: Measured | None, name: str) -> str:
             interval = ""
             if measured.drop_low is not None and measured.drop_high is not None:
                 interval = f" (95 % interval {measured.drop_low * 100:+z.2f} to {measured.drop_high * 100:+z.2f}, paired over the same sentences)"
-            parts.append(f"F1 lost against {code_span(measured.baseline or 'the baseline')}: {measured.drop * 100:+z.2f} points{interval}.")
+            parts.append(
+                f"F1 lost against {code_span(measured.baseline or 'the baseline')}: {measured.drop * 100:+z.2f} points{interval}."
+            )
         if measured.per_type:
             columns = ("Type", "F1", "95 %", "Precision", "Recall", "Gold mentions")
-            parts.append(table(columns, [_type_row(kind, scores) for kind, scores in measured.per_type.items()]))
+            parts.append(
+                table(columns, [_type_row(kind, scores) for kind, scores in measured.per_type.items()])
+            )
         if measured.columns and measured.cells:
             parts.append("Compared with others, in one run on one machine:")
             parts.append(table(measured.columns, measured.cells))
@@ -123,7 +152,9 @@ def scores(manifest: Manifest, measured: Measured | None, name: str) -> str:
     dev = [f1 for f1 in dev if isinstance(f1, float)] if isinstance(dev, list) else []
     if dev:
         last = max(dev) if manifest.parameters.get("keep_best") else dev[-1]
-        parts.append(f"On dev data, while it was made: F1 {last:.2%}. Decisions may have been made on that data: it is no test score.")
+        parts.append(
+            f"On dev data, while it was made: F1 {last:.2%}. Decisions may have been made on that data: it is no test score."
+        )
     return "\n\n".join(part for part in parts if part)
 
 
@@ -132,26 +163,41 @@ def _type_row(kind: str, scores: Mapping[str, Any]) -> list[str]:
     if support == 0:
         return [kind, "no gold mention", "–", "–", "–", "0"]
     low, high = scores.get("f1_low"), scores.get("f1_high")
-    percents = [f"{scores[key]:.2%}" if isinstance(scores.get(key), float | int) else "–" for key in ("f1", "precision", "recall")]
+    percents = [
+        f"{scores[key]:.2%}" if isinstance(scores.get(key), float | int) else "–"
+        for key in ("f1", "precision", "recall")
+    ]
     interval = ends(low, high) if low is not None and high is not None else "–"
     return [kind, percents[0], interval, *percents[1:], "–" if support is None else f"{support:,}"]
 
 
 def limits(info: ModelInfo, manifest: Manifest, measured: Measured | None, carried: Carried) -> str:
     """Say what it cannot do, and what nobody knows of it."""
-    corpora = [data["train"] for data in (manifest.data, *(parent.data for parent in manifest.parents)) if isinstance(data.get("train"), dict)]
-    trained = list(dict.fromkeys(code_span(short_name(str(corpus.get("name", "data")))) for corpus in corpora))
+    corpora = [
+        data["train"]
+        for data in (manifest.data, *(parent.data for parent in manifest.parents))
+        if isinstance(data.get("train"), dict)
+    ]
+    trained = list(
+        dict.fromkeys(code_span(short_name(str(corpus.get("name", "data")))) for corpus in corpora)
+    )
     unknown = "What it learned from is not recorded here; see the cards of the models it comes from"
     domain = f"It learned from {', '.join(trained)}" if trained else unknown
     if trained and manifest.parents and manifest.parents[-1].stage != "configuration":
         domain += f", after whatever {code_span(_top(manifest))} had learned from"
     lines = [f"{domain}. Text of another language, period or kind may score far lower: measure it on yours."]
     lines.append(
-        f"The scores above are those of {code_span(short_name(measured.data))} alone." if measured else "Nobody has measured it on held-out text yet."
+        f"The scores above are those of {code_span(short_name(measured.data))} alone."
+        if measured
+        else "Nobody has measured it on held-out text yet."
     )
-    lines.append(f"It knows {len(info.folder.labels)} labels, flat and without nesting; everything else is `O`.")
+    lines.append(
+        f"It knows {len(info.folder.labels)} labels, flat and without nesting; everything else is `O`."
+    )
     if info.sparsity >= 0.001:  # half precision alone rounds a few weights to zero
-        lines.append("Zeros are stored like any weight: in this dense file they make the model neither smaller nor faster.")
+        lines.append(
+            "Zeros are stored like any weight: in this dense file they make the model neither smaller nor faster."
+        )
     if {"F16", "BF16"} & set(info.dtypes):
         lines.append("Weights are stored in half precision; use them in float32, as the code above does.")
     if carried.limits:
@@ -174,19 +220,21 @@ def reproduce(manifest: Manifest, measured: Measured | None, name: str) -> str:
             remarks.append(f"`DATA` of {literal(step.stage)}: {', '.join(roles)}.")
         if "teacher" in step.parameters:
             teacher = step.parameters
-            remarks.append(f"Teacher: {code_span(str(teacher['teacher']))}, digest {code_span(str(teacher.get('teacher_digest', ''))[:12])}.")
+            remarks.append(
+                f"Teacher: {code_span(str(teacher['teacher']))}, digest {code_span(str(teacher.get('teacher_digest', ''))[:12])}."
+            )
     if not commands:
         commands.append(f"# {folded(manifest.stage)}: how the model was made before is not recorded here")
     if measured:
         commands += measured.commands
-    return "\n\n".join(["## Reproduce", fenced("\n".join(map(folded, commands)), "bash"), bullets(dict.fromkeys(remarks))]).rstrip()
+    return "\n\n".join(
+        ["## Reproduce", fenced("\n".join(map(folded, commands)), "bash"), bullets(dict.fromkeys(remarks))]
+    ).rstrip()
 
 
 def _corpus(role: str, entry: Mapping[str, Any]) -> str:
     sentences = f"{entry['sentences']:,} sentences, " if isinstance(entry.get("sentences"), int) else ""
-    return (
-        f"{literal(role)} {code_span(short_name(str(entry.get('name', 'data'))))} ({sentences}digest {code_span(str(entry.get('digest', ''))[:12])})"
-    )
+    return f"{literal(role)} {code_span(short_name(str(entry.get('name', 'data'))))} ({sentences}digest {code_span(str(entry.get('digest', ''))[:12])})"
 
 
 def _command(step: Parent, source: str) -> str:
@@ -238,11 +286,20 @@ def environment(manifest: Manifest) -> str:
     """Say on what it was made."""
     found = manifest.environment
     libraries = found.get("libraries")
-    listed = ", ".join(f"{name} {number}" for name, number in libraries.items()) if isinstance(libraries, dict) else ""
+    listed = (
+        ", ".join(f"{name} {number}" for name, number in libraries.items())
+        if isinstance(libraries, dict)
+        else ""
+    )
     flags = " ".join(map(str, found.get("cpu_flags") or ()))
     machine = ", ".join(
         str(part)
-        for part in (found.get("cpu"), f"{found['cores']} cores" if "cores" in found else None, flags, found.get("system"))
+        for part in (
+            found.get("cpu"),
+            f"{found['cores']} cores" if "cores" in found else None,
+            flags,
+            found.get("system"),
+        )
         if part is not None and part != ""
     )
     python = f"Python {found['python']}" if "python" in found else ""

@@ -9,12 +9,27 @@ import yaml
 from affineur.artifact.card.contents import NOTHING, Carried, Measured
 from affineur.artifact.card.front import base_model, front_matter
 from affineur.artifact.card.markdown import code_span, encodable, folded
-from affineur.artifact.card.sections import environment, license_terms, limits, lineage, reproduce, scores, summary, use
+from affineur.artifact.card.sections import (
+    environment,
+    license_terms,
+    limits,
+    lineage,
+    reproduce,
+    scores,
+    summary,
+    use,
+)
 from affineur.artifact.info import ModelInfo
 from affineur.artifact.manifest import Manifest
 
 
-def card_text(info: ModelInfo, manifest: Manifest, measured: Measured | None = None, carried: Carried = NOTHING, name: str | None = None) -> str:
+def card_text(
+    info: ModelInfo,
+    manifest: Manifest,
+    measured: Measured | None = None,
+    carried: Carried = NOTHING,
+    name: str | None = None,
+) -> str:
     """Write the text of a card.
 
     Args:
@@ -26,7 +41,12 @@ def card_text(info: ModelInfo, manifest: Manifest, measured: Measured | None = N
     """
     name = folded(name or info.folder.path.name or "model")
     base = base_model(manifest, carried)
-    front = yaml.safe_dump(front_matter(manifest, measured, carried, name, base), sort_keys=False, allow_unicode=True, width=10**9)
+    front = yaml.safe_dump(
+        front_matter(manifest, measured, carried, name, base),
+        sort_keys=False,
+        allow_unicode=True,
+        width=10**9,
+    )
     sections = [
         summary(info, name),
         lineage(info, manifest, name, base),

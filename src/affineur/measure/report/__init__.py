@@ -1,4 +1,7 @@
-"""``report.html``: is the model good enough, what did it cost, where does it fail; one file, no request, no script."""
+"""``report.html``: is the model good enough, what did it cost, where does it fail.
+
+One file, no request, no script.
+"""
 
 from affineur.measure.report.answers import verdict
 from affineur.measure.report.contents import Report

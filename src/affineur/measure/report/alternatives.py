@@ -1,4 +1,7 @@
-"""What stands beside the model of a report: rows that look better or give the same for less, steps, errors that went up."""
+"""What stands beside the model of a report.
+
+Rows that look better or give the same for less, steps, errors that went up.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,18 @@ from affineur.measure.tables import megabytes
 
 #: Smaller by less than this is no reason to take another model.
 _CLEARLY_SMALLER = 0.95
-_ERRORS = {"missed": "missed entities", "invented": "invented entities", "boundary": "wrong boundaries", "confused": "wrong types"}
+_ERRORS = {
+    "missed": "missed entities",
+    "invented": "invented entities",
+    "boundary": "wrong boundaries",
+    "confused": "wrong types",
+}
 
 
 def relative_speed(ours: Row, theirs: Row) -> Ratio:
-    """Ratio of two rows' speeds from those to the baseline; its interval holds whatever their two intervals allow.
+    """Ratio of two rows' speeds from those to the baseline.
+
+    Its interval holds whatever their two intervals allow.
 
     Args:
         ours: The row that is above 1 where it is faster.
@@ -25,16 +35,26 @@ def relative_speed(ours: Row, theirs: Row) -> Ratio:
     """
     mine, other = ours.speed, theirs.speed
     low = 0.0 if math.isinf(other.high) or not other.high else mine.low / other.high
-    return Ratio(mine.value / other.value if other.value else math.inf, low, mine.high / other.low if other.low else math.inf)
+    return Ratio(
+        mine.value / other.value if other.value else math.inf,
+        low,
+        mine.high / other.low if other.low else math.inf,
+    )
 
 
 def better_row(report: Report) -> Row | None:
-    """Find a row that looks better than the one reported: no less F1, not larger, not slower, and one of the two clearly better.
+    """Find a row that looks better than the one reported.
+
+    No less F1, not larger, not slower, and one of the two clearly better.
 
     Of several it is the one of the highest F1, then the smallest.
     """
     row = report.row
-    found = [o for o in report.comparison.rows if o is not row and o.f1 >= row.f1 and o.size_bytes <= row.size_bytes and _gains(o, row)]
+    found = [
+        o
+        for o in report.comparison.rows
+        if o is not row and o.f1 >= row.f1 and o.size_bytes <= row.size_bytes and _gains(o, row)
+    ]
     return max(found, key=lambda other: (other.f1, -other.size_bytes), default=None)
 
 
@@ -57,14 +77,25 @@ def better_line(report: Report) -> str:
         speed = f", its speed {UNCLEAR}"
     else:
         speed = f" at {other.speedup:.1f}× the speed of the baseline"
-    held = "; it was not held against the bars" if gate is not None and gate.verdicts and gate.model != other.model else ""
+    held = (
+        "; it was not held against the bars"
+        if gate is not None and gate.verdicts and gate.model != other.model
+        else ""
+    )
     return f"Another row looks better: {other.model} has F1 {percent(other.f1, 2)} in {megabytes(other.size_bytes)}{speed}{held}."
 
 
 def same_for_less(report: Report) -> str:
-    """Name the smallest row with exactly the F1 of the baseline in fewer bytes, and hold the model against it."""
+    """Name the smallest row with exactly the F1 of the baseline in fewer bytes.
+
+    Hold the model against it.
+    """
     row, first = report.row, report.baseline
-    equal = [o for o in report.comparison.rows[1:] if o.drop == o.drop_low == o.drop_high == 0 and o.size_bytes < first.size_bytes]
+    equal = [
+        o
+        for o in report.comparison.rows[1:]
+        if o.drop == o.drop_low == o.drop_high == 0 and o.size_bytes < first.size_bytes
+    ]
     other = min(equal, key=lambda o: o.size_bytes, default=None)
     if other is None or other is row or not other.size_bytes:
         return ""
@@ -83,19 +114,30 @@ def same_for_less(report: Report) -> str:
 def errors_moved(report: Report) -> list[str]:
     """Say which kinds of errors the model makes more often than the baseline, and which less often."""
     found = report.analysis
-    if found is None or report.alone or (found.model, found.baseline) != (report.row.model, report.baseline.model):
+    if (
+        found is None
+        or report.alone
+        or (found.model, found.baseline) != (report.row.model, report.baseline.model)
+    ):
         return []
     now, before = totals(found.confusion), totals(found.baseline_confusion)
     lines = []
     for lead, sign in (("More errors of these kinds than the baseline", 1), ("Fewer of these", -1)):
-        moved = [f"{words} {before[kind]:,} → {now[kind]:,}" for kind, words in _ERRORS.items() if (now[kind] - before[kind]) * sign > 0]
+        moved = [
+            f"{words} {before[kind]:,} → {now[kind]:,}"
+            for kind, words in _ERRORS.items()
+            if (now[kind] - before[kind]) * sign > 0
+        ]
         if moved:
             lines.append(f"{lead}: {listed(moved)}.")
     return lines
 
 
 def steps(report: Report) -> list[str]:
-    """Say in one line for each row what it changed against the row above it, and whether that can be told from nothing."""
+    """Say in one line for each row what it changed against the row above it.
+
+    Whether that can be told from nothing.
+    """
     return [f"{row.model}: {_step(row)}" for row in report.comparison.rows if row.step is not None]
 
 

@@ -84,12 +84,18 @@ def zeros_note(report: Report) -> str:
     row, info = report.row, report.models.get(report.row.model)
     if row.sparsity < SPARSE:
         return ""
-    whole = f", {percent(1 - info.nonzero / info.parameters)} of the whole model" if info and info.parameters else ""
+    whole = (
+        f", {percent(1 - info.nonzero / info.parameters)} of the whole model"
+        if info and info.parameters
+        else ""
+    )
     share = f"{percent(row.sparsity)} of its attention and feed-forward weights are zero{whole}."
     others = (
         o
         for o in report.comparison.rows
-        if o.sparsity < SPARSE and o.layers == row.layers and abs(o.size_bytes - row.size_bytes) <= row.size_bytes / 1000
+        if o.sparsity < SPARSE
+        and o.layers == row.layers
+        and abs(o.size_bytes - row.size_bytes) <= row.size_bytes / 1000
     )
     twin = next(others, None)
     if twin is not None:
@@ -105,12 +111,25 @@ def zeros_note(report: Report) -> str:
 def _good_enough(report: Report) -> Answer:
     question, row, gate = "Is it good enough?", report.row, report.gate
     finds = _finds(row)
-    seen = f"{counted(_gold(row), 'entity', 'entities')} in {counted(report.comparison.sentences, 'sentence')}"
+    seen = (
+        f"{counted(_gold(row), 'entity', 'entities')} in {counted(report.comparison.sentences, 'sentence')}"
+    )
     basis = f"F1 {percent(row.f1)}, on {seen}"
     better = [el("p", line, class_="other-row") for line in (better_line(report),) if line]
     if gate is not None and gate.verdicts:
-        return Answer(question, outcome(gate), join([bar_list(report, gate), *better]), "good" if gate.passed else "bad", finds, basis)
-    no_bar = el("p", "No bar was set, so this says how it compares; whether that is enough for your use is yours to judge.", class_="note")
+        return Answer(
+            question,
+            outcome(gate),
+            join([bar_list(report, gate), *better]),
+            "good" if gate.passed else "bad",
+            finds,
+            basis,
+        )
+    no_bar = el(
+        "p",
+        "No bar was set, so this says how it compares; whether that is enough for your use is yours to judge.",
+        class_="note",
+    )
     if report.alone:
         scores = el("p", f"{row.model} scores F1 {percent(row.f1, 2)}, {_interval(row.f1_low, row.f1_high)}.")
         short = "Open: no bar was set, and it is compared with nothing."
@@ -144,7 +163,8 @@ def _finds(row: Row) -> str:
     finds = {0: "none of the entities", 100: "every entity"}.get(found, f"{found} of every 100 entities")
     right = _of_hundred(row.precision)
     marks = {0: "", 100: "; all it marks are right"}.get(
-        right, f"; of every 100 it marks, {right} {'is' if right == 1 else 'are'} right and {100 - right} wrong"
+        right,
+        f"; of every 100 it marks, {right} {'is' if right == 1 else 'are'} right and {100 - right} wrong",
     )
     return f"It finds {finds}{marks}."
 
@@ -161,20 +181,37 @@ def _of_hundred(share: float) -> int:
 def _cost(report: Report) -> Answer:
     row, first = report.row, report.baseline
     size, speed = size_change(row.size_bytes, first.size_bytes), speed_change(row.speed)
-    both = "neither smaller nor faster" if (size, speed) == ("the same size", "the same speed") else f"{size}, {speed_said(row.speed)}"
+    both = (
+        "neither smaller nor faster"
+        if (size, speed) == ("the same size", "the same speed")
+        else f"{size}, {speed_said(row.speed)}"
+    )
     now, before = bytes_apart(row.size_bytes, first.size_bytes)
     tiles = [
         _tile("F1", *_f1_figures(row, first)),
-        _tile("Size", size, _instead(now, before), _instead(f"{row.layers} layers", f"{first.layers} layers")),
+        _tile(
+            "Size", size, _instead(now, before), _instead(f"{row.layers} layers", f"{first.layers} layers")
+        ),
         _tile("Speed", speed, f"{row.speedup:.2f}× the sentences a second", speed_interval(row.speed)),
         _tile("Memory", memory_change(row.peak_rss_bytes, first.peak_rss_bytes), *_memory(row, first)),
     ]
     lines = [line for line in (same_for_less(report), *errors_moved(report), zeros_note(report)) if line]
     parts = [el("dl", *tiles, class_="tiles"), *(el("p", line) for line in lines)]
     if found := steps(report):
-        about, lines_of = "F1 step by step, each row against the one above it", el("ul", *(el("li", line) for line in found))
-        parts += [el("h3", about), lines_of] if len(found) <= _STEPS else [el("details", el("summary", about), lines_of)]
-    return Answer(f"What did it cost, what was gained, against {shortened(first.model, _NAME)}?", f"{_f1_change(row)}; {both}.", join(parts))
+        about, lines_of = (
+            "F1 step by step, each row against the one above it",
+            el("ul", *(el("li", line) for line in found)),
+        )
+        parts += (
+            [el("h3", about), lines_of]
+            if len(found) <= _STEPS
+            else [el("details", el("summary", about), lines_of)]
+        )
+    return Answer(
+        f"What did it cost, what was gained, against {shortened(first.model, _NAME)}?",
+        f"{_f1_change(row)}; {both}.",
+        join(parts),
+    )
 
 
 def _memory(row: Row, first: Row) -> tuple[str, str]:
@@ -187,7 +224,11 @@ def _memory(row: Row, first: Row) -> tuple[str, str]:
 def _f1_figures(row: Row, first: Row) -> tuple[str, str, str]:
     if row.drop == row.drop_low == row.drop_high == 0:
         return "unchanged", percent(row.f1, 2), ""
-    return f"{points(-row.drop)} points", _instead(percent(row.f1, 2), percent(first.f1, 2)), f"{_difference_interval(row)}{_unsure(row)}"
+    return (
+        f"{points(-row.drop)} points",
+        _instead(percent(row.f1, 2), percent(first.f1, 2)),
+        f"{_difference_interval(row)}{_unsure(row)}",
+    )
 
 
 def _instead(now: str, before: str) -> str:
@@ -195,7 +236,11 @@ def _instead(now: str, before: str) -> str:
 
 
 def _tile(name: str, change: str, figures: str, small: str) -> Html:
-    lines = [el("dd", change, class_="change"), *([el("dd", figures)] if figures else []), *([el("dd", small, class_="note")] if small else [])]
+    lines = [
+        el("dd", change, class_="change"),
+        *([el("dd", figures)] if figures else []),
+        *([el("dd", small, class_="note")] if small else []),
+    ]
     return el("div", el("dt", name), *lines)
 
 
@@ -204,11 +249,17 @@ def _f1_change(row: Row) -> str:
         return "F1 unchanged"
     if row.drop_low > 0:
         return f"{row.drop * 100:.2f} points of F1 lost"
-    return f"{-row.drop * 100:.2f} points of F1 gained" if row.drop_high < 0 else "No change of F1 that the data can show"
+    return (
+        f"{-row.drop * 100:.2f} points of F1 gained"
+        if row.drop_high < 0
+        else "No change of F1 that the data can show"
+    )
 
 
 def _fails(report: Report) -> Answer | None:
-    seen = sorted(((kind, one) for kind, one in report.row.per_type.items() if one.support), key=lambda pair: pair[1].f1)
+    seen = sorted(
+        ((kind, one) for kind, one in report.row.per_type.items() if one.support), key=lambda pair: pair[1].f1
+    )
     clearly = [(kind, one) for kind, one in seen if one.f1_high < report.row.f1]
     lines = [_type_line(report, kind, one) for kind, one in clearly or seen[:2]]
     unseen = [kind for kind, one in report.row.per_type.items() if not one.support]
@@ -217,7 +268,12 @@ def _fails(report: Report) -> Answer | None:
     lost = [(kind, one) for kind, one in seen if one.drop_low > 0]
     if lost and not report.alone:
         kind, one = max(lost, key=lambda pair: pair[1].drop)
-        lines.append(el("li", f"Clearly worse than {report.baseline.model} on {kind}, by {_range(one.drop_low, one.drop_high)} points of F1."))
+        lines.append(
+            el(
+                "li",
+                f"Clearly worse than {report.baseline.model} on {kind}, by {_range(one.drop_low, one.drop_high)} points of F1.",
+            )
+        )
     kinds = _kinds(report)
     if not seen and not kinds:
         return None
@@ -250,7 +306,10 @@ def _heading(report: Report) -> str:
 
 
 def _kinds(report: Report) -> list[Html]:
-    """List the kinds of errors, first the one that takes the largest share of a type, each with an example where one is kept."""
+    """List the kinds of errors, first the one that takes the largest share of a type.
+
+    Each with an example where one is kept.
+    """
     if report.analysis is None:
         return []
     found = report.analysis.confusion
@@ -258,8 +317,15 @@ def _kinds(report: Report) -> list[Html]:
     lines = []
     for name in dict.fromkeys(one.kind.name for one in ranked):
         these = [one for one in ranked if one.kind.name == name]
-        of = "marks that touch no gold mention" if name == "invented" else f"of {counted(gold, 'gold mention')}"
-        text = [el("strong", f"{_KINDS[name]}: {count[name]:,}"), f" {of}, {'most of all' if len(these) > 1 else 'all of them'} {_worst(these[0])}"]
+        of = (
+            "marks that touch no gold mention"
+            if name == "invented"
+            else f"of {counted(gold, 'gold mention')}"
+        )
+        text = [
+            el("strong", f"{_KINDS[name]}: {count[name]:,}"),
+            f" {of}, {'most of all' if len(these) > 1 else 'all of them'} {_worst(these[0])}",
+        ]
         lines.append(el("li", el("p", *text), *_example(report, [one.kind for one in these])))
     return lines
 
@@ -281,7 +347,10 @@ def _which(kind: Kind) -> str:
 
 
 def _example(report: Report, kinds: list[Kind]) -> list[Html]:
-    """Show the first of some kinds of which a sentence is kept: the gold mentions of a few words, and what the model marks there."""
+    """Show the first of some kinds of which a sentence is kept.
+
+    The gold mentions of a few words, and what the model marks there.
+    """
     if report.analysis is None:
         return []
     found = next((one for one in (example(report.analysis, kind) for kind in kinds) if one is not None), None)

@@ -40,7 +40,11 @@ def outcome(gate: Gate) -> str:
     missed = sum(not verdict.passed for verdict in gate.verdicts) - unknown
     if missed:
         also = f", and {unknown} {'was' if unknown == 1 else 'were'} not measured" if unknown else ""
-        return f"It misses {missed} of the {many} bars set for it{also}." if many > 1 else "It misses the only bar set for it."
+        return (
+            f"It misses {missed} of the {many} bars set for it{also}."
+            if many > 1
+            else "It misses the only bar set for it."
+        )
     if unknown:
         return (
             f"Not shown: {unknown} of the {many} bars set for it {'was' if unknown == 1 else 'were'} not measured."
@@ -54,14 +58,23 @@ def bar_list(report: Report, gate: Gate) -> Html:
     """List each bar with what was measured and what was asked, in the order of the file."""
     lines = []
     for verdict, (_, bar, measured, _, limit, detail) in zip(gate.verdicts, gate_cells(gate), strict=True):
-        state, sign = ("reached", "✓") if verdict.passed else ("no figure", "?") if verdict.measured is None else ("missed", "✗")
+        state, sign = (
+            ("reached", "✓")
+            if verdict.passed
+            else ("no figure", "?")
+            if verdict.measured is None
+            else ("missed", "✗")
+        )
         metric, kind = split_bar(bar) or (bar, None)
         if metric == "max_drop" and verdict.measured is not None:
             what, behind = _loss(report, gate, verdict, kind)
         else:
             figure = "not measured" if verdict.measured is None else measured
             bound = "at least" if bar.startswith("min_") else "at most"
-            what, behind = [el("strong", f"{bar_name(bar)}: {figure}"), f"; {bound} {limit} was asked"], in_plain_words(detail)
+            what, behind = (
+                [el("strong", f"{bar_name(bar)}: {figure}"), f"; {bound} {limit} was asked"],
+                in_plain_words(detail),
+            )
         why = [" ", el("small", behind)] if behind else []
         both = el("span", sign, class_="brief", aria_hidden="true"), el("span", state, class_="word")
         badge = el("span", *both, class_=f"state {'good' if verdict.passed else 'bad'}")
@@ -84,7 +97,11 @@ def _loss(report: Report, gate: Gate, verdict: Verdict, kind: str | None) -> tup
     if ours and change is not None and math.isclose(change.drop_high, upper, rel_tol=0, abs_tol=1e-9):
         figures = f"{points(-change.drop)} points (95\u00a0%: {points(-change.drop_high)} to {points(-change.drop_low)})"
         return [el("strong", f"{name}: {figures}"), allowed], ""
-    figures = f"at most {upper * 100:.2f} points lost" if upper > 0 else f"at least {-upper * 100:.2f} points gained"
+    figures = (
+        f"at most {upper * 100:.2f} points lost"
+        if upper > 0
+        else f"at least {-upper * 100:.2f} points gained"
+    )
     return [el("strong", f"{name}: {figures}"), allowed], in_plain_words(verdict.detail)
 
 

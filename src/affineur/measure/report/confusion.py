@@ -18,7 +18,9 @@ def confusion(analysis: Analysis) -> Html:
     tables = [_table(analysis.model, analysis.confusion)]
     if analysis.baseline != analysis.model:
         tables.append(_table(analysis.baseline, analysis.baseline_confusion))
-    return join([el("p", intro), el("div", *tables, class_="beside" if len(analysis.confusion.types) <= 4 else None)])
+    return join(
+        [el("p", intro), el("div", *tables, class_="beside" if len(analysis.confusion.types) <= 4 else None)]
+    )
 
 
 def _table(name: str, found: Confusion) -> Html:
@@ -29,14 +31,40 @@ def _table(name: str, found: Confusion) -> Html:
             rows.append([kind, el("td", "no gold mention", colspan=len(found.types) + 3, class_="none")])
             continue
         cells = [_cell(int(found.confused[i, j]), gold[i], right=i == j) for j in range(len(found.types))]
-        rows.append([kind, *cells, _cell(int(found.boundary[i]), gold[i]), _cell(int(found.missed[i]), gold[i]), f"{gold[i]:,}"])
-    foot = ["Invented", *(f"{int(count):,}" for count in found.invented), "–", "–", f"{int(found.invented.sum()):,}"]
+        rows.append(
+            [
+                kind,
+                *cells,
+                _cell(int(found.boundary[i]), gold[i]),
+                _cell(int(found.missed[i]), gold[i]),
+                f"{gold[i]:,}",
+            ]
+        )
+    foot = [
+        "Invented",
+        *(f"{int(count):,}" for count in found.invented),
+        "–",
+        "–",
+        f"{int(found.invented.sum()):,}",
+    ]
     columns = ["Gold type", *(f"said {kind}" for kind in found.types), "wrong boundary", "missed", "all"]
-    return table(f"{name}: what became of the gold mentions, in shares and counts", columns, rows, foot, class_="shaded confusion")
+    return table(
+        f"{name}: what became of the gold mentions, in shares and counts",
+        columns,
+        rows,
+        foot,
+        class_="shaded confusion",
+    )
 
 
 def _cell(count: int, whole: int, right: bool = False) -> Html:
     if not count:
         return el("td", "✓ 0" if right else "0", class_="right" if right else "none")
-    figures = shaded(count / whole, 0.0, 1.0, f"{'✓ ' if right else ''}{percent(count / whole, 0)}", el("small", f"{count:,}"))
+    figures = shaded(
+        count / whole,
+        0.0,
+        1.0,
+        f"{'✓ ' if right else ''}{percent(count / whole, 0)}",
+        el("small", f"{count:,}"),
+    )
     return Html(figures.replace("<td", '<td class="right"', 1)) if right else figures

@@ -20,8 +20,8 @@ class Report:
     Args:
         name: Name of the run.
         comparison: The table.
-        chosen: Name of the row the report is about; ``None`` for the one the gate judged, else the last one that is
-            smaller than the first, else the last.
+        chosen: Name of the row the report is about; ``None`` for the one the gate judged, else the last one
+            that is smaller than the first, else the last.
         gate: Its bars.
         analysis: Its errors, beside those of the baseline.
         curves: Sparsity curves, one a method.

@@ -1,4 +1,7 @@
-"""F1 over sparsity, one picture for every model that was searched, methods and recovery told apart by line and marker."""
+"""F1 over sparsity, one picture for every model that was searched.
+
+Methods and recovery told apart by line and marker.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +76,9 @@ def _groups(found: Sequence[Curve]) -> list[list[Curve]]:
 
 
 def _figure(drawing: Drawing) -> Html:
-    return figure([svg(drawing.width, drawing.height, drawing.label, *drawing.parts)], drawing.caption, "panels single")
+    return figure(
+        [svg(drawing.width, drawing.height, drawing.label, *drawing.parts)], drawing.caption, "panels single"
+    )
 
 
 def draw(group: Sequence[Curve]) -> Drawing:
@@ -102,7 +107,9 @@ def _caption(group: Sequence[Curve], listed: Sequence[_Series], best: Point | No
     if not budgets:
         return parts
     parts.append(f"The budget is {'; '.join(budgets)}: a point is inside only where its whole interval is. ")
-    if not _paired(group) and any(curve.budget and curve.budget.max_drop is not None for curve in budgets.values()):
+    if not _paired(group) and any(
+        curve.budget and curve.budget.max_drop is not None for curve in budgets.values()
+    ):
         parts.append(
             f"For a drop that is the interval of the difference to {first.baseline} on the same sentences, not the shaded one; "
             "it is listed with the figures of each point. "
@@ -123,8 +130,14 @@ def _budgets(group: Sequence[Curve]) -> dict[str, Curve]:
 
 
 def _paired(group: Sequence[Curve]) -> bool:
-    """Say whether the band is that of the drop: where a budget allows a drop and nothing else, it is what decides."""
-    return all(curve.budget is not None and curve.budget.max_drop is not None and curve.budget.min_f1 is None for curve in group)
+    """Say whether the band is that of the drop.
+
+    Where a budget allows a drop and nothing else, it is what decides.
+    """
+    return all(
+        curve.budget is not None and curve.budget.max_drop is not None and curve.budget.min_f1 is None
+        for curve in group
+    )
 
 
 def _level(group: Sequence[Curve]) -> str:
@@ -145,20 +158,35 @@ def _series(group: Sequence[Curve]) -> list[_Series]:
     ]
 
 
-def _picture(group: Sequence[Curve], listed: Sequence[_Series], best: Point | None) -> tuple[float, float, str, list[Html]]:
+def _picture(
+    group: Sequence[Curve], listed: Sequence[_Series], best: Point | None
+) -> tuple[float, float, str, list[Html]]:
     """Return width, height, label and parts of the picture."""
     first, known = group[0], [point for one in listed for point in one.points]
     band = _drop_band(first.baseline_f1) if _paired(group) else _f1_band
     floors = sorted({floor for curve in _budgets(group).values() for floor in _floors(curve)})
     across = axis([point.sparsity for point in known], _LEFT, _RIGHT, least=0.05, zero=True, most=1.0)
-    heights = [end for point in known for end in band(point)] + [first.baseline_f1, *(value for value, _ in floors)]
+    heights = [end for point in known for end in band(point)] + [
+        first.baseline_f1,
+        *(value for value, _ in floors),
+    ]
     up = axis(heights, _BOTTOM, _TOP, least=0.02, most=1.0)
     title = f"F1 over sparsity, on {shortened(first.data, 30)}"
-    parts = [said(0, 14, title, "title"), *frame(across, up, "sparsity: zeros ÷ weights in scope", lambda tick: tick_percent(across, tick))]
+    parts = [
+        said(0, 14, title, "title"),
+        *frame(across, up, "sparsity: zeros ÷ weights in scope", lambda tick: tick_percent(across, tick)),
+    ]
     parts += [_band(one, across, up, band) for one in listed if len(one.points) > 1]
-    levels = [("level", "none", first.baseline_f1, f"{shortened(first.baseline, 30)}, {percent(first.baseline_f1)}")]
-    levels += [("budget", _DASHES[2 - place % 2], value, words) for place, (value, words) in enumerate(floors)]
-    parts += [el("line", class_=kind, stroke_dasharray=dash, x1=across.start, x2=across.end, y1=up(v), y2=up(v)) for kind, dash, v, _ in levels]
+    levels = [
+        ("level", "none", first.baseline_f1, f"{shortened(first.baseline, 30)}, {percent(first.baseline_f1)}")
+    ]
+    levels += [
+        ("budget", _DASHES[2 - place % 2], value, words) for place, (value, words) in enumerate(floors)
+    ]
+    parts += [
+        el("line", class_=kind, stroke_dasharray=dash, x1=across.start, x2=across.end, y1=up(v), y2=up(v))
+        for kind, dash, v, _ in levels
+    ]
     for one in listed:
         parts += _drawn(one, across, up, band)
     if best is not None:
@@ -167,12 +195,20 @@ def _picture(group: Sequence[Curve], listed: Sequence[_Series], best: Point | No
     top = _BOTTOM + 58
     for place, one in enumerate(listed):
         y = top + place * 20
-        parts += [_path(one, f"M{_LEFT:g} {y:g}h40"), _mark(one, _LEFT + 20, y), said(_LEFT + 50, y + 4, shortened(str(one), 40))]
+        parts += [
+            _path(one, f"M{_LEFT:g} {y:g}h40"),
+            _mark(one, _LEFT + 20, y),
+            said(_LEFT + 50, y + 4, shortened(str(one), 40)),
+        ]
     for place, (kind, dash, _, words) in enumerate(levels, len(listed)):
         y = top + place * 20
-        parts += [el("line", class_=kind, stroke_dasharray=dash, x1=_LEFT, x2=_LEFT + 40, y1=y, y2=y), said(_LEFT + 50, y + 4, words)]
+        parts += [
+            el("line", class_=kind, stroke_dasharray=dash, x1=_LEFT, x2=_LEFT + 40, y1=y, y2=y),
+            said(_LEFT + 50, y + 4, words),
+        ]
     label = f"F1 over sparsity on {first.data}: " + "; ".join(
-        f"{one}: " + ", ".join(f"{percent(p.sparsity, 0)} {percent(p.f1)}" for p in one.points) for one in listed
+        f"{one}: " + ", ".join(f"{percent(p.sparsity, 0)} {percent(p.f1)}" for p in one.points)
+        for one in listed
     )
     return _WIDTH, top + (len(listed) + len(levels)) * 20 - 8, label, parts
 
@@ -194,7 +230,10 @@ def _f1_band(point: Point) -> tuple[float, float]:
 
 
 def _drop_band(baseline_f1: float) -> _Ends:
-    """Turn the interval of the drop into one of F1: what is inside the budget lies above its line then, with its whole band."""
+    """Turn the interval of the drop into one of F1.
+
+    What is inside the budget lies above its line then, with its whole band.
+    """
     return lambda point: (max(0.0, baseline_f1 - point.drop_high), min(1.0, baseline_f1 - point.drop_low))
 
 
@@ -224,7 +263,13 @@ def _color(one: _Series) -> str:
 def _mark(one: _Series, x: float, y: float) -> Html:
     """Draw a marker of the method's shape, filled where the point was recovered."""
     class_ = f"point {_color(one)}{' filled' if one.recovered else ''}"
-    shape = ("", "M{l} {t}h9v9h-9z", "M{x} {t}l5.5 9.5h-11z", "M{x} {t}l5.5 5.5l-5.5 5.5l-5.5 -5.5z", "M{l} {t}h9l-4.5 9.5z")[one.place % 5]
+    shape = (
+        "",
+        "M{l} {t}h9v9h-9z",
+        "M{x} {t}l5.5 9.5h-11z",
+        "M{x} {t}l5.5 5.5l-5.5 5.5l-5.5 -5.5z",
+        "M{l} {t}h9l-4.5 9.5z",
+    )[one.place % 5]
     if not shape:
         return el("circle", class_=class_, cx=x, cy=y, r=4.5)
     return el("path", class_=class_, d=shape.format(x=f"{x:.1f}", l=f"{x - 4.5:.1f}", t=f"{y - 5:.1f}"))
@@ -258,4 +303,8 @@ def _table(group: Sequence[Curve], listed: Sequence[_Series]) -> Html:
     if judged:
         caption += "; a drop is judged by the interval of the difference"
     inner = table(caption, columns, rows, words=("Recovered", "Inside the budget"))
-    return el("details", el("summary", f"The figures of the curve of {first.model}, with the intervals that decide"), inner)
+    return el(
+        "details",
+        el("summary", f"The figures of the curve of {first.model}, with the intervals that decide"),
+        inner,
+    )

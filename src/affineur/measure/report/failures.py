@@ -27,16 +27,28 @@ class Kind:
         """Say it in words."""
         if self.name == "confused":
             return f"{self.type} taken for {self.taken_for}"
-        return {"missed": f"{self.type} missed", "invented": f"{self.type} invented", "boundary": f"{self.type} with a wrong boundary"}[self.name]
+        return {
+            "missed": f"{self.type} missed",
+            "invented": f"{self.type} invented",
+            "boundary": f"{self.type} with a wrong boundary",
+        }[self.name]
 
 
 def errors(confusion: Confusion) -> list[tuple[Kind, int]]:
     """List every kind of error that happened, the most frequent first."""
     found: list[tuple[Kind, int]] = []
     for i, kind in enumerate(confusion.types):
-        for name, counts in (("missed", confusion.missed), ("invented", confusion.invented), ("boundary", confusion.boundary)):
+        for name, counts in (
+            ("missed", confusion.missed),
+            ("invented", confusion.invented),
+            ("boundary", confusion.boundary),
+        ):
             found.append((Kind(name, kind), int(counts[i])))
-        found += [(Kind("confused", kind, other), int(confusion.confused[i, j])) for j, other in enumerate(confusion.types) if i != j]
+        found += [
+            (Kind("confused", kind, other), int(confusion.confused[i, j]))
+            for j, other in enumerate(confusion.types)
+            if i != j
+        ]
     return sorted((pair for pair in found if pair[1]), key=lambda pair: -pair[1])
 
 
@@ -61,7 +73,10 @@ class Share:
 
 
 def by_share(confusion: Confusion) -> list[Share]:
-    """List every kind of error that happened by its share of the gold mentions of its type, the largest first."""
+    """List every kind of error that happened by its share of the gold mentions of its type.
+
+    The largest first.
+    """
     gold = dict(zip(confusion.types, gold_mentions(confusion), strict=True))
     found = [Share(kind, count, gold[kind.type]) for kind, count in errors(confusion)]
     return sorted(found, key=lambda one: (-one.share, -one.count))
@@ -81,14 +96,18 @@ def gold_mentions(confusion: Confusion) -> list[int]:
     return [int(count) for count in whole]
 
 
-def find_errors(gold: Sequence[Mention], predicted: Sequence[Mention]) -> Iterator[tuple[Kind, Mention, Mention | None]]:
+def find_errors(
+    gold: Sequence[Mention], predicted: Sequence[Mention]
+) -> Iterator[tuple[Kind, Mention, Mention | None]]:
     """Find the errors of one sentence by the rules of :class:`Confusion`.
 
     Yields:
         The kind, the mention it happened to, and the predicted mention that stands in its place.
     """
     for mention in gold:
-        over = max(predicted, key=lambda other: (overlap(mention, other), other.type == mention.type), default=None)
+        over = max(
+            predicted, key=lambda other: (overlap(mention, other), other.type == mention.type), default=None
+        )
         if mention in predicted:
             continue
         if over is None or not overlap(mention, over):

@@ -23,11 +23,15 @@ def frame(across: Axis, up: Axis, unit: str, write: Callable[[float], str]) -> l
         parts.append(el("line", class_="grid", x1=across.start, x2=across.end, y1=up(tick), y2=up(tick)))
         parts.append(said(across.start - 6, up(tick) + 4, tick_percent(up, tick), "tick", "end"))
     for tick in across.ticks:
-        parts.append(el("line", class_="axis", x1=across(tick), x2=across(tick), y1=up.start, y2=up.start + 4))
+        parts.append(
+            el("line", class_="axis", x1=across(tick), x2=across(tick), y1=up.start, y2=up.start + 4)
+        )
         parts.append(said(across(tick), up.start + 18, write(tick), "tick", "middle"))
     parts.append(el("line", class_="axis", x1=across.start, x2=across.end, y1=up.start, y2=up.start))
     parts.append(said((across.start + across.end) / 2, up.start + 38, unit, "", "middle"))
-    parts.append(said(0, up.end - 20, "F1"))  # well above the highest tick, on narrow screens with larger letters too
+    parts.append(
+        said(0, up.end - 20, "F1")
+    )  # well above the highest tick, on narrow screens with larger letters too
     return parts
 
 

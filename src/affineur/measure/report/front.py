@@ -51,28 +51,56 @@ def front_picture(teacher: Spot, spots: Sequence[Spot], data: str) -> str:
     """
     every = [teacher, *spots]
     panels = [
-        _panel(0.0, "Size against F1", "size of the weights, MB", every, [spot.size_bytes / 1e6 for spot in every], -1),
-        _panel(_PANEL + 16, "Speed against F1", "speed, times the teacher's", every, [spot.speed for spot in every], 1),
+        _panel(
+            0.0,
+            "Size against F1",
+            "size of the weights, MB",
+            every,
+            [spot.size_bytes / 1e6 for spot in every],
+            -1,
+        ),
+        _panel(
+            _PANEL + 16,
+            "Speed against F1",
+            "speed, times the teacher's",
+            every,
+            [spot.speed for spot in every],
+            1,
+        ),
     ]
     kinds = {spot.kind for spot in spots}
     caption = (
         f"F1 on {data}; higher is better. In the first picture further left is smaller, in the second further right is faster. Diamond: the teacher; "
-        + ("large dot: the smallest point inside the budget" + ("; " if "knee" in kinds else ", which is the knee too; ")) * ("smallest" in kinds)
+        + (
+            "large dot: the smallest point inside the budget"
+            + ("; " if "knee" in kinds else ", which is the knee too; ")
+        )
+        * ("smallest" in kinds)
         + "ring: the knee; " * ("knee" in kinds)
         + "other dots: the points that none beats on F1, size and speed together, and, smaller, those that are beaten. "
         "The stepped line joins the points that none beats in the one picture."
     )
-    told = (f"{spot.name}: F1 {percent(spot.f1)}, {megabytes(spot.size_bytes)}, {spot.speed:.2f} times the speed" for spot in every)
+    told = (
+        f"{spot.name}: F1 {percent(spot.f1)}, {megabytes(spot.size_bytes)}, {spot.speed:.2f} times the speed"
+        for spot in every
+    )
     label = "Points of the search: " + "; ".join(told)
-    return standalone(Drawing(_WIDTH, 2 * _PANEL + 16, label, tuple(part for panel in panels for part in panel), caption))
+    return standalone(
+        Drawing(_WIDTH, 2 * _PANEL + 16, label, tuple(part for panel in panels for part in panel), caption)
+    )
 
 
-def _panel(top: float, title: str, unit: str, spots: Sequence[Spot], values: Sequence[float], sense: int) -> list[Html]:
+def _panel(
+    top: float, title: str, unit: str, spots: Sequence[Spot], values: Sequence[float], sense: int
+) -> list[Html]:
     across = axis(values, _LEFT, _RIGHT, least=max(values) or 1.0, zero=True)
     up = axis([spot.f1 for spot in spots], top + _BOTTOM, top + _TOP, least=0.02, most=1.0)
     at = [(across(value), up(spot.f1)) for value, spot in zip(values, spots, strict=True)]
     parts = [said(0, top + 14, title, "title"), *frame(across, up, unit, _number(across))]
-    best = [at[place] for place in pareto([(sense * value, spot.f1) for value, spot in zip(values, spots, strict=True)])]
+    best = [
+        at[place]
+        for place in pareto([(sense * value, spot.f1) for value, spot in zip(values, spots, strict=True)])
+    ]
     if len(best) > 1:
         best.sort()
         turn = "H{0:.1f}V{1:.1f}" if sense < 0 else "V{1:.1f}H{0:.1f}"
@@ -85,12 +113,18 @@ def _panel(top: float, title: str, unit: str, spots: Sequence[Spot], values: Seq
 
 
 def _mark(spot: Spot, x: float, y: float) -> Html:
-    title = el("title", f"{spot.name}: F1 {percent(spot.f1)}, {megabytes(spot.size_bytes)}, {spot.speed:.2f} times the speed")
+    title = el(
+        "title",
+        f"{spot.name}: F1 {percent(spot.f1)}, {megabytes(spot.size_bytes)}, {spot.speed:.2f} times the speed",
+    )
     if spot.kind == "teacher":
         return el("path", title, class_="mark base", d=f"M{x:.1f} {y - 6:.1f}l6 6l-6 6l-6 -6z")
-    class_, radius = {"smallest": ("mark chosen", 6.0), "knee": ("hollow", 5.0), "front": ("mark other", 5.0), "beaten": ("mark other", 3.0)}[
-        spot.kind
-    ]
+    class_, radius = {
+        "smallest": ("mark chosen", 6.0),
+        "knee": ("hollow", 5.0),
+        "front": ("mark other", 5.0),
+        "beaten": ("mark other", 3.0),
+    }[spot.kind]
     return el("circle", title, class_=class_, cx=x, cy=y, r=radius)
 
 

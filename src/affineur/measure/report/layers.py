@@ -9,7 +9,15 @@ from affineur.measure.report.markup import Html, el, join, table
 from affineur.measure.report.words import percent
 
 # In the order the data flows, not the alphabet's.
-_ORDER = ("attention.query", "attention.key", "attention.value", "attention.query_key_value", "attention.output", "ffn.intermediate", "ffn.output")
+_ORDER = (
+    "attention.query",
+    "attention.key",
+    "attention.value",
+    "attention.query_key_value",
+    "attention.output",
+    "ffn.intermediate",
+    "ffn.output",
+)
 
 
 def layers(name: str, info: ModelInfo) -> Html:
@@ -19,16 +27,27 @@ def layers(name: str, info: ModelInfo) -> Html:
         name: Name of the model.
         info: What its folder says.
     """
-    kinds = sorted({one.matrix.kind for one in info.matrices}, key=lambda kind: (_ORDER.index(kind) if kind in _ORDER else len(_ORDER), kind))
+    kinds = sorted(
+        {one.matrix.kind for one in info.matrices},
+        key=lambda kind: (_ORDER.index(kind) if kind in _ORDER else len(_ORDER), kind),
+    )
     numbers = sorted({one.matrix.layer for one in info.matrices})
-    cells = {(n, k): _zeros(m for m in info.matrices if (m.matrix.layer, m.matrix.kind) == (n, k)) for n in numbers for k in kinds}
+    cells = {
+        (n, k): _zeros(m for m in info.matrices if (m.matrix.layer, m.matrix.kind) == (n, k))
+        for n in numbers
+        for k in kinds
+    }
     known = [share for share in cells.values() if share is not None]
     low, high = min(known), max(known)
     rows = []
     for number in numbers:
         whole = _zeros(one for one in info.matrices if one.matrix.layer == number)
         rows.append([str(number), *(shaded(cells[number, kind], low, high) for kind in kinds), _share(whole)])
-    foot = ["All layers", *(_share(_zeros(one for one in info.matrices if one.matrix.kind == kind)) for kind in kinds), percent(info.sparsity)]
+    foot = [
+        "All layers",
+        *(_share(_zeros(one for one in info.matrices if one.matrix.kind == kind)) for kind in kinds),
+        percent(info.sparsity),
+    ]
     caption = (
         f"Zeros ÷ weights of each matrix of {name}, in scope. Layers count from 0, the one next to the words. "
         f"The stronger the shade, the more zeros: from {percent(low)} to {percent(high)}."
@@ -38,7 +57,18 @@ def layers(name: str, info: ModelInfo) -> Html:
         f"{info.zeros_in_scope:,} of {info.weights_in_scope:,} weights in scope (attention and feed-forward matrices) are zero: "
         f"{percent(info.sparsity)}, and {percent(whole_model)} of the whole model. Where a column or a row stands out, pruning found more to spare."
     )
-    return join([el("p", lead), table(caption, ["Layer", *(_words(kind) for kind in kinds), "Whole layer"], rows, foot, class_="shaded")])
+    return join(
+        [
+            el("p", lead),
+            table(
+                caption,
+                ["Layer", *(_words(kind) for kind in kinds), "Whole layer"],
+                rows,
+                foot,
+                class_="shaded",
+            ),
+        ]
+    )
 
 
 def shaded(share: float | None, low: float, high: float, *lines: str) -> Html:

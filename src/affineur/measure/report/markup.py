@@ -41,7 +41,11 @@ def el(name: str, /, *children: str, **attributes: object) -> Html:
         children: Its contents; text is escaped, markup is not.
         attributes: ``None`` leaves one out; a trailing underscore is dropped, any other becomes a hyphen.
     """
-    written = "".join(f' {key.rstrip("_").replace("_", "-")}="{_attribute(value)}"' for key, value in attributes.items() if value is not None)
+    written = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{_attribute(value)}"'
+        for key, value in attributes.items()
+        if value is not None
+    )
     if name in _VOID:
         return Html(f"<{name}{written}>")
     if name in _SHAPES and not children:
@@ -88,7 +92,10 @@ def table(
         words: The columns that hold words, not figures.
     """
     left = frozenset(place for place, column in enumerate(columns) if column in words)
-    heads = (el("th", _head(column), scope="col", class_="words" if place in left else None) for place, column in enumerate(columns))
+    heads = (
+        el("th", _head(column), scope="col", class_="words" if place in left else None)
+        for place, column in enumerate(columns)
+    )
     head = el("thead", el("tr", *heads))
     body = el("tbody", *(_row(row, left) for row in rows))
     last = [el("tfoot", _row(foot, left))] if foot else []
@@ -107,7 +114,9 @@ def _row(cells: Sequence[str], left: frozenset[int] = frozenset()) -> Html:
         "tr",
         el("th", first if isinstance(first, Html) else breakable(first), scope="row"),
         *(
-            c if isinstance(c, Html) and c.startswith("<td") else el("td", c, class_="words" if place in left else None)
+            c
+            if isinstance(c, Html) and c.startswith("<td")
+            else el("td", c, class_="words" if place in left else None)
             for place, c in enumerate(others, 1)
         ),
     )
@@ -122,7 +131,15 @@ def svg(width: float, height: float, label: str, *children: str) -> Html:
     """Build a picture. ``label`` says what it shows to who cannot see it."""
     ratio = f"--ratio:{height / width:.3f}"  # a lone last panel takes the whole row, but not twice the height
     view = f"0 0 {width:g} {height:g}"
-    return el("svg", *children, xmlns="http://www.w3.org/2000/svg", viewBox=view, role="img", aria_label=label, style=ratio)
+    return el(
+        "svg",
+        *children,
+        xmlns="http://www.w3.org/2000/svg",
+        viewBox=view,
+        role="img",
+        aria_label=label,
+        style=ratio,
+    )
 
 
 def said(x: float, y: float, text: str, class_: str = "", anchor: str | None = None) -> Html:

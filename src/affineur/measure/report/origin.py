@@ -37,9 +37,16 @@ def lineage(report: Report) -> Html:
     parts = []
     info = report.models.get(report.row.model)
     if info is not None and info.manifest is not None:
-        parts += [el("p", f"From the first model to {report.row.model}:"), _chain(report.row.model, info.manifest)]
+        parts += [
+            el("p", f"From the first model to {report.row.model}:"),
+            _chain(report.row.model, info.manifest),
+        ]
     columns = ["Model", "Made by", "From", "Parameters", "Not zero", "Size", "Numbers stored as"]
-    rows = [_folder(row.model, report.models[row.model]) for row in report.comparison.rows if row.model in report.models]
+    rows = [
+        _folder(row.model, report.models[row.model])
+        for row in report.comparison.rows
+        if row.model in report.models
+    ]
     if rows:
         words = ("Made by", "From", "Numbers stored as")
         parts.append(table("What the folders of the models say of themselves", columns, rows, words=words))
@@ -47,14 +54,24 @@ def lineage(report: Report) -> Html:
 
 
 def _chain(name: str, manifest: Manifest) -> Html:
-    links = [el("li", el("strong", p.name), f" – {_stage(p.stage)}, digest ", el("code", p.digest[:_SHORT])) for p in reversed(manifest.parents)]
-    settings = "; ".join(f"{key} {_plain(value)}" for key, value in manifest.parameters.items() if value is not None)
+    links = [
+        el("li", el("strong", p.name), f" – {_stage(p.stage)}, digest ", el("code", p.digest[:_SHORT]))
+        for p in reversed(manifest.parents)
+    ]
+    settings = "; ".join(
+        f"{key} {_plain(value)}" for key, value in manifest.parameters.items() if value is not None
+    )
     weights = [digest for file, digest in manifest.files.items() if file.endswith((".safetensors", ".onnx"))]
     last = [el("strong", name), f" – {_stage(manifest.stage)}"]
     last += [f" ({settings})"] if settings else []
     last += [", weights ", el("code", weights[0][:_SHORT])] if weights else []
     data = [
-        el("p", f"Data, {role}: {known.get('name', '?')}, digest ", el("code", str(known.get("digest", "?"))[:_SHORT]), class_="note")
+        el(
+            "p",
+            f"Data, {role}: {known.get('name', '?')}, digest ",
+            el("code", str(known.get("digest", "?"))[:_SHORT]),
+            class_="note",
+        )
         for role, known in manifest.data.items()
         if isinstance(known, Mapping)
     ]
@@ -86,7 +103,11 @@ def recipe(text: str) -> Html:
 
 def environment(machine: Mapping[str, Any]) -> Html:
     """List what the figures were measured on; the date stands at the head of the page."""
-    rows = [[_label(key), _plain(value)] for key, value in machine.items() if key not in ("description", "date") and value not in (None, "", [], {})]
+    rows = [
+        [_label(key), _plain(value)]
+        for key, value in machine.items()
+        if key not in ("description", "date") and value not in (None, "", [], {})
+    ]
     return table("The machine and the libraries", ["What", "Found"], rows, class_="wrap")
 
 

@@ -57,7 +57,12 @@ def report_html(report: Report) -> str:
         "body",
         el("a", "Skip to the sections", href=f"#{found[0].id}", class_="skip"),
         _header(report),
-        el("main", _top(answers(report)), el("nav", el("h2", "Contents"), el("ol", *links), aria_label="Contents"), *map(_written, found)),
+        el(
+            "main",
+            _top(answers(report)),
+            el("nav", el("h2", "Contents"), el("ol", *links), aria_label="Contents"),
+            *map(_written, found),
+        ),
         el("footer", el("p", "Written by Affineur. This page holds all it shows and loads nothing.")),
     )
     return "<!doctype html>\n" + el("html", head, "\n", body, lang="en") + "\n"
@@ -70,20 +75,35 @@ def _style() -> str:
 def _header(report: Report) -> Html:
     against = "" if report.alone else f", compared with {report.baseline.model}"
     compared, row = report.comparison, report.row
-    about = f"{counted(compared.sentences, 'sentence')} and {counted(compared.words, 'word')} of {compared.data}"
+    about = (
+        f"{counted(compared.sentences, 'sentence')} and {counted(compared.words, 'word')} of {compared.data}"
+    )
     finds = f"Finds {', '.join(compared.types)}; " if compared.types else "It has "
     when = compared.machine.get("date")
     measured = f"Measured{f' on {when},' if when else ''} on {about}."
-    lead = el("p", "About ", el("strong", row.model), f"{against}. {finds}{counted(row.layers, 'layer')}. {measured}")
+    lead = el(
+        "p",
+        "About ",
+        el("strong", row.model),
+        f"{against}. {finds}{counted(row.layers, 'layer')}. {measured}",
+    )
     return el("header", el("h1", f"Report: {report.name}"), lead)
 
 
 def _top(found: list[Answer]) -> Html:
     def one(place: int, answer: Answer) -> Html:
         sign = [el("span", _SIGNS[answer.tone], class_="sign", aria_hidden="true")] if place == 0 else []
-        plain = [el("p", answer.plain, class_="plain"), el("p", answer.basis, class_="note")] if answer.plain else []
-        headline = el("div", el("h2", answer.question), el("p", *sign, el("span", answer.short), class_="short"), *plain)
-        return el("section", headline, el("div", answer.detail, class_="detail"), class_=f"answer {answer.tone}")
+        plain = (
+            [el("p", answer.plain, class_="plain"), el("p", answer.basis, class_="note")]
+            if answer.plain
+            else []
+        )
+        headline = el(
+            "div", el("h2", answer.question), el("p", *sign, el("span", answer.short), class_="short"), *plain
+        )
+        return el(
+            "section", headline, el("div", answer.detail, class_="detail"), class_=f"answer {answer.tone}"
+        )
 
     return el("div", *(one(place, answer) for place, answer in enumerate(found)), class_="answers")
 
@@ -102,7 +122,9 @@ def _sections(report: Report) -> Iterator[Section]:
     if report.benchmark is not None:
         columns, cells, notes = report.benchmark
         notes = [in_plain_words(note) for note in notes if note != f"{compared.machine.get('description')}."]
-        body = join([table("Each model in a process of its own, timed in turn", columns, cells), _notes(notes)])
+        body = join(
+            [table("Each model in a process of its own, timed in turn", columns, cells), _notes(notes)]
+        )
         yield Section("benchmark", "Speed and memory in detail", body)
     if any(curve.points for curve in report.curves):
         yield Section("curve", "F1 over sparsity", curves(report.curves))
@@ -113,7 +135,9 @@ def _sections(report: Report) -> Iterator[Section]:
         yield Section("confusion", "Errors by type", confusion(analysis))
     if analysis is not None and analysis.model != analysis.baseline:
         yield Section(
-            "sentences", f"Where it differs most from {shortened(analysis.baseline, 30)}", disagreements(analysis, analysis.confusion.types)
+            "sentences",
+            f"Where it differs most from {shortened(analysis.baseline, 30)}",
+            disagreements(analysis, analysis.confusion.types),
         )
     if has_lineage(report):
         yield Section("lineage", "Where the models come from", lineage(report))
@@ -131,16 +155,35 @@ def _comparison(report: Report) -> Html:
     rows = report.comparison.rows
     cells = []
     for row, (name, *others) in zip(rows, comparison_cells(report.comparison), strict=True):
-        roles = [role for role, here in (("baseline", row is report.baseline), ("this report", row is report.row and len(rows) > 1)) if here]
-        cells.append([join([breakable(name), *(el("span", role, class_="role") for role in roles)], " "), *others])
+        roles = [
+            role
+            for role, here in (
+                ("baseline", row is report.baseline),
+                ("this report", row is report.row and len(rows) > 1),
+            )
+            if here
+        ]
+        cells.append(
+            [join([breakable(name), *(el("span", role, class_="role") for role in roles)], " "), *others]
+        )
     said = [f"{row.verdict}." for row in rows if row.verdict]
     # The machine has a section of its own, and the second answer the steps.
     elsewhere = [f"{report.comparison.machine.get('description')}.", *said]
     steps = "Each against the row above it" if not report.alone else None
-    kept = [note for note in footnotes(report.comparison) if note not in elsewhere and not (steps and note.startswith(steps))]
+    kept = [
+        note
+        for note in footnotes(report.comparison)
+        if note not in elsewhere and not (steps and note.startswith(steps))
+    ]
     notes = [in_plain_words(note) for note in kept]
-    verdicts = [el("h3", "What the intervals allow to say"), el("ul", *(el("li", line) for line in said))] if said else []
-    return join([table(f"Measured together on {report.comparison.data}", COLUMNS, cells), *verdicts, _notes(notes)])
+    verdicts = (
+        [el("h3", "What the intervals allow to say"), el("ul", *(el("li", line) for line in said))]
+        if said
+        else []
+    )
+    return join(
+        [table(f"Measured together on {report.comparison.data}", COLUMNS, cells), *verdicts, _notes(notes)]
+    )
 
 
 def _notes(notes: list[str] | tuple[str, ...]) -> Html:

@@ -47,10 +47,19 @@ def standalone(drawing: Drawing) -> str:
 
 
 def _style() -> str:
-    """Take the rules of pictures from the report's style sheet, its variables replaced, since few programs but browsers know them."""
+    """Take the rules of pictures from the report's style sheet, its variables replaced.
+
+    Since few programs but browsers know them.
+    """
     sheet = files("affineur.measure.report").joinpath("style.css").read_text("utf-8")
-    light, dark = (dict(re.findall(r"--([\w-]+): ([^;]+);", block)) for block in re.findall(r":root \{(.*?)\}", sheet, re.DOTALL)[:2])
-    rules = [(".card", "fill: var(--card)"), *re.findall(r"^svg ([.\w][^{]*?) \{ ?(.*?);? ?\}", sheet, re.MULTILINE)]
+    light, dark = (
+        dict(re.findall(r"--([\w-]+): ([^;]+);", block))
+        for block in re.findall(r":root \{(.*?)\}", sheet, re.DOTALL)[:2]
+    )
+    rules = [
+        (".card", "fill: var(--card)"),
+        *re.findall(r"^svg ([.\w][^{]*?) \{ ?(.*?);? ?\}", sheet, re.MULTILINE),
+    ]
     series = sorted(name for name in light if re.fullmatch(r"s\d", name))
 
     def themed(colors: dict[str, str]) -> str:

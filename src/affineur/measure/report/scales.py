@@ -37,7 +37,16 @@ class Axis:
         return tuple(place * self.step for place in range(first, last + 1))
 
 
-def axis(values: Iterable[float], start: float, end: float, *, least: float, zero: bool = False, most: float = math.inf, ticks: int = 5) -> Axis:
+def axis(
+    values: Iterable[float],
+    start: float,
+    end: float,
+    *,
+    least: float,
+    zero: bool = False,
+    most: float = math.inf,
+    ticks: int = 5,
+) -> Axis:
     """Choose an axis that shows all values and ends on round ones.
 
     Args:
@@ -98,14 +107,29 @@ class Box:
 
     def meets(self, other: Box) -> bool:
         """Whether the two share any area."""
-        return self.left < other.right and other.left < self.right and self.top < other.bottom and other.top < self.bottom
+        return (
+            self.left < other.right
+            and other.left < self.right
+            and self.top < other.bottom
+            and other.top < self.bottom
+        )
 
     def holds(self, other: Box) -> bool:
         """Whether the other lies inside."""
-        return self.left <= other.left and other.right <= self.right and self.top <= other.top and other.bottom <= self.bottom
+        return (
+            self.left <= other.left
+            and other.right <= self.right
+            and self.top <= other.top
+            and other.bottom <= self.bottom
+        )
 
 
-def label_places(anchors: Sequence[tuple[float, float]], sizes: Sequence[tuple[float, float]], taken: Sequence[Box], within: Box) -> list[Box] | None:
+def label_places(
+    anchors: Sequence[tuple[float, float]],
+    sizes: Sequence[tuple[float, float]],
+    taken: Sequence[Box],
+    within: Box,
+) -> list[Box] | None:
     """Place a label at each point so that none covers another or anything taken.
 
     Args:
@@ -133,8 +157,13 @@ def label_places(anchors: Sequence[tuple[float, float]], sizes: Sequence[tuple[f
 
 
 def _crowded_right(anchor: tuple[float, float], anchors: Sequence[tuple[float, float]]) -> bool:
-    """Whether another point lies close on the right and none on the left, so that the label had better go left."""
-    beside = [x - anchor[0] for x, y in anchors if abs(y - anchor[1]) < _CLOSE and 0 < abs(x - anchor[0]) < _CLOSE]
+    """Whether another point lies close on the right and none on the left.
+
+    That the label had better go left.
+    """
+    beside = [
+        x - anchor[0] for x, y in anchors if abs(y - anchor[1]) < _CLOSE and 0 < abs(x - anchor[0]) < _CLOSE
+    ]
     return bool(beside) and min(beside) > 0
 
 

@@ -15,7 +15,11 @@ _LONG = 24  # letters of a word that may stand beside its type even on a narrow 
 
 
 def highlighted(
-    words: Sequence[str], mentions: Sequence[Mention], types: Sequence[str], gold: Sequence[Mention] | None = None, stressed: Mention | None = None
+    words: Sequence[str],
+    mentions: Sequence[Mention],
+    types: Sequence[str],
+    gold: Sequence[Mention] | None = None,
+    stressed: Mention | None = None,
 ) -> Html:
     """Mark the mentions of a sentence.
 
@@ -37,14 +41,26 @@ def highlighted(
         kind = el("small", mention.type, *([" ✗", hidden(" wrong")] if wrong else []))
         # No line breaks between the last word and the type.
         *before, last = words[mention.start : mention.end]
-        inside = join([*before, el("span", last, " ", kind, class_="kept" if len(last) <= _LONG else None)], " ")
-        parts.append(el("mark", inside, class_=style + " wrong" * wrong + " stressed" * (mention == stressed)))
+        inside = join(
+            [*before, el("span", last, " ", kind, class_="kept" if len(last) <= _LONG else None)], " "
+        )
+        parts.append(
+            el("mark", inside, class_=style + " wrong" * wrong + " stressed" * (mention == stressed))
+        )
         position = mention.end
     return join([*parts, *words[position:]], " ")
 
 
-def excerpt(one: Disagreement, mentions: Sequence[Mention], about: Sequence[Mention], types: Sequence[str], context: int = 6) -> Html:
-    """Mark the mentions in the words around some, which stand out; the same words whichever mentions are marked.
+def excerpt(
+    one: Disagreement,
+    mentions: Sequence[Mention],
+    about: Sequence[Mention],
+    types: Sequence[str],
+    context: int = 6,
+) -> Html:
+    """Mark the mentions in the words around some, which stand out.
+
+    The same words whichever mentions are marked.
 
     Args:
         one: The sentence.
@@ -58,7 +74,11 @@ def excerpt(one: Disagreement, mentions: Sequence[Mention], about: Sequence[Ment
     # A mention is shown whole or not at all; one widens the excerpt into the next, never past the sentence.
     while cut := [m for m in (*one.gold, *one.model) if m.start < start < m.end or m.start < end < m.end]:
         start, end = min(start, *(m.start for m in cut)), max(end, *(m.end for m in cut))
-    moved = [(m, Mention(m.start - start, m.end - start, m.type)) for m in mentions if start <= m.start and m.end <= end]
+    moved = [
+        (m, Mention(m.start - start, m.end - start, m.type))
+        for m in mentions
+        if start <= m.start and m.end <= end
+    ]
     stressed = next((there for here, there in moved if here in about), None)
     middle = highlighted(one.words[start:end], [there for _, there in moved], types, stressed=stressed)
     return join([*(["…"] if start else []), middle, *(["…"] if end < len(one.words) else [])], " ")
@@ -76,7 +96,11 @@ def disagreements(analysis: Analysis, types: Sequence[str]) -> Html:
     )
     if not kept:
         return el("p", lead)
-    most = f"the {len(kept)} where most words differ, {apart - len(kept):,} more are not" if apart > len(kept) else "all of them"
+    most = (
+        f"the {len(kept)} where most words differ, {apart - len(kept):,} more are not"
+        if apart > len(kept)
+        else "all of them"
+    )
     intro = f"Shown {'is' if len(kept) == 1 else 'are'} {most}. Each entity carries its type; ✗ marks one that is not in the gold data."
     shown = [_three_lines(one, analysis, types) for one in kept]
     parts = [el("p", lead, class_="lead"), el("p", intro), el("ol", *shown[:_OPEN], class_="sentences")]
@@ -90,7 +114,14 @@ def _three_lines(one: Disagreement, analysis: Analysis, types: Sequence[str]) ->
     lines = [el("dt", "Gold"), el("dd", highlighted(one.words, one.gold, types))]
     for name, mentions in ((analysis.baseline, one.baseline), (analysis.model, one.model)):
         right = len(set(mentions) & set(one.gold))
-        tally = f"{right} of {len(one.gold)} right, {len(set(mentions)) - right} wrong" if one.gold else f"{len(set(mentions))} wrong"
-        lines += [el("dt", breakable(name), " ", el("small", tally)), el("dd", highlighted(one.words, mentions, types, one.gold))]
+        tally = (
+            f"{right} of {len(one.gold)} right, {len(set(mentions)) - right} wrong"
+            if one.gold
+            else f"{len(set(mentions))} wrong"
+        )
+        lines += [
+            el("dt", breakable(name), " ", el("small", tally)),
+            el("dd", highlighted(one.words, mentions, types, one.gold)),
+        ]
     about = f"Sentence {one.number} of the data: {counted(one.words_apart, 'word')} tagged differently"
     return el("li", el("p", about, class_="note"), el("dl", *lines))

@@ -36,7 +36,9 @@ def listed(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""
 
 
-def size_change(now: float, before: float, less: str = "smaller", more: str = "larger", same: str = "the same size") -> str:
+def size_change(
+    now: float, before: float, less: str = "smaller", more: str = "larger", same: str = "the same size"
+) -> str:
     """Compare two sizes in words: ``the same size``, ``6% smaller``."""
     if before <= 0 or abs(now / before - 1) < 0.0005:
         return same
@@ -69,7 +71,11 @@ def speed_said(ratio: Ratio) -> str:
 
 def speed_interval(ratio: Ratio) -> str:
     """Say how sure a ratio of speeds is."""
-    return "too few rounds for an interval" if math.isinf(ratio.high) else f"99 %: {ratio.low:.2f} to {ratio.high:.2f}"
+    return (
+        "too few rounds for an interval"
+        if math.isinf(ratio.high)
+        else f"99 %: {ratio.low:.2f} to {ratio.high:.2f}"
+    )
 
 
 def memory_change(now: int | None, before: int | None) -> str:
