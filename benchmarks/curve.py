@@ -17,10 +17,10 @@ from typing import Any
 
 from affineur.artifact import describe_machine
 from affineur.cli.main import guarded
-from affineur.compress import prune, recover
 from affineur.errors import ParameterError
 from affineur.measure import Evaluation, evaluate
 from affineur.pipeline import load
+from affineur.steps import prune, recover
 from affineur.transfer import load_splits, resolve_model
 
 _GUIDE = 0.15  # the guide's sparsity, which is recovered and held against the control

@@ -25,9 +25,9 @@ import winner
 from affineur import quantize, shrink, trim_vocabulary
 from affineur.artifact import describe_machine, open_folder
 from affineur.cli.main import guarded
-from affineur.compress.exporting import export
 from affineur.measure import BENCHMARK_COLUMNS, benchmark_cells, benchmark_notes
 from affineur.pipeline import benchmark_models
+from affineur.steps.export import export
 from affineur.transfer import load_corpus
 
 _PIECES, _KEEP, _WIDTH = 32_005, 13_500, 768

@@ -22,12 +22,12 @@ from pathlib import Path
 import numpy as np
 
 from affineur.artifact import describe_machine
-from affineur.artifact.probe import Agreement
+from affineur.artifact.selftest import Agreement
 from affineur.cli.main import guarded
-from affineur.compress.eight_bits import ACTIVATIONS
-from affineur.compress.quantizing import quantize
+from affineur.engines.onnx import OnnxTagger, load_onnx
 from affineur.measure import throughput
-from affineur.runtime.onnx import OnnxTagger, load_onnx
+from affineur.steps.graphs.eight_bits import ACTIVATIONS
+from affineur.steps.quantize import quantize
 from affineur.transfer import load_corpus
 
 WAYS = ("batch", "static", "token", "auto")  # the first is what ONNX Runtime's own quantizer makes

@@ -26,14 +26,14 @@ from typing import Any
 import numpy as np
 
 from affineur.artifact import describe_machine, open_folder
-from affineur.artifact.probe import Agreement
+from affineur.artifact.selftest import Agreement
 from affineur.artifact.tensors import ONNX
 from affineur.cli.main import guarded
+from affineur.engines.onnx import OnnxTagger, open_session
+from affineur.engines.openvino import OpenVinoTagger
 from affineur.errors import AffineurError
 from affineur.measure.speed import median_ratio
 from affineur.runtime import Encoder, EngineTagger, Window, pad, plan_batches
-from affineur.runtime.onnx import OnnxTagger, open_session
-from affineur.runtime.openvino import OpenVinoTagger
 from affineur.transfer import load_corpus
 
 SHAPES = ((8, 32), (16, 16), (1, 33))

@@ -25,8 +25,8 @@ import transformers
 from affineur import load, sample
 from affineur.artifact import describe_machine
 from affineur.cli.main import guarded
-from affineur.compress.exporting import export
-from affineur.compress.quantizing import quantize
+from affineur.steps.export import export
+from affineur.steps.quantize import quantize
 from affineur.transfer import load_corpus
 
 _THEIRS, _BATCHED = "transformers.pipeline", "transformers.pipeline, batches of 32"

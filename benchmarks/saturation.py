@@ -25,14 +25,14 @@ import torch
 
 from affineur import sample
 from affineur.artifact import describe_machine, open_folder
-from affineur.artifact.probe import Agreement
+from affineur.artifact.selftest import Agreement
 from affineur.cli.main import guarded
-from affineur.compress.models import load_model, save_model
-from affineur.compress.quantizing import quantize, this_cpu
+from affineur.engines.checkpoints import load_model, save_model
 from affineur.entities import Corpus, write_conll
 from affineur.measure import evaluate
 from affineur.pipeline import load
 from affineur.runtime import EngineTagger
+from affineur.steps.quantize import quantize, this_cpu
 from affineur.transfer import load_splits
 
 _SHIFT = 32.0

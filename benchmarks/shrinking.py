@@ -16,10 +16,10 @@ import sys
 from pathlib import Path
 
 from affineur.artifact import describe_machine, open_folder
-from affineur.compress import TrainSettings, recover, shrink
 from affineur.errors import ParameterError
 from affineur.measure import evaluate, megabytes
 from affineur.pipeline import load
+from affineur.steps import TrainSettings, recover, shrink
 from affineur.transfer import load_splits, resolve_model
 from curve import numbers, run, show
 

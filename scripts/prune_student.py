@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from affineur.cli.main import guarded
-from affineur.compress import check_pruning, prune
 from affineur.pipeline import guide
+from affineur.steps import check_pruning, prune
 from affineur.transfer import resolve_model
 
 

@@ -128,8 +128,8 @@ def shared_onnx(
     shared_model: ModelFactory, shared_corpus: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """A CamemBERT of two layers exported to ONNX in full precision, once: look, do not touch."""
-    from affineur.compress.exporting import export
     from affineur.entities import open_corpus
+    from affineur.steps.export import export
 
     out = tmp_path_factory.mktemp("shared") / "onnx"
     return export(
@@ -140,8 +140,8 @@ def shared_onnx(
 @pytest.fixture(scope="session")
 def shared_int8(shared_onnx: Path, shared_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same in eight bits that any CPU multiplies faithfully."""
-    from affineur.compress.quantizing import quantize
     from affineur.entities import open_corpus
+    from affineur.steps.quantize import quantize
 
     out = tmp_path_factory.mktemp("shared") / "int8"
     quantize(shared_onnx, out, "avx2", min_agreement=0.0, text=open_corpus(shared_corpus / "train.conll"))
@@ -340,7 +340,7 @@ def _build_model(
     import torch
     from transformers import AutoModelForTokenClassification
 
-    from affineur.compress.models import quiet
+    from affineur.engines.checkpoints import quiet
 
     folder.mkdir(parents=True)
     tokenizer = write_tokenizer(folder, family)

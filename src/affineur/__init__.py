@@ -17,7 +17,10 @@ from affineur.registration import register as _register
 
 if TYPE_CHECKING:
     from affineur.artifact import describe
-    from affineur.compress import (
+    from affineur.errors import AffineurError
+    from affineur.measure import compare, evaluate
+    from affineur.pipeline import candidate, load, read_recipe, run
+    from affineur.steps import (
         KeepZeros,
         cast,
         distill,
@@ -30,11 +33,8 @@ if TYPE_CHECKING:
         trim_vocabulary,
         unpack,
     )
-    from affineur.compress.exporting import export
-    from affineur.compress.quantizing import quantize
-    from affineur.errors import AffineurError
-    from affineur.measure import compare, evaluate
-    from affineur.pipeline import candidate, load, read_recipe, run
+    from affineur.steps.export import export
+    from affineur.steps.quantize import quantize
     from affineur.transfer import DataOptions, load_corpus, load_splits
 
 __version__ = version("affineur")
@@ -48,9 +48,9 @@ __getattr__, __dir__ = lazy.names(
     __name__,
     {
         "affineur.artifact": "describe",
-        "affineur.compress": "KeepZeros cast distill pack prune prune_model recover shrink train trim_vocabulary unpack",
-        "affineur.compress.exporting": "export",
-        "affineur.compress.quantizing": "quantize",
+        "affineur.steps": "KeepZeros cast distill pack prune prune_model recover shrink train trim_vocabulary unpack",
+        "affineur.steps.export": "export",
+        "affineur.steps.quantize": "quantize",
         "affineur.errors": "AffineurError",
         "affineur.measure": "compare evaluate",
         "affineur.pipeline": "candidate load read_recipe run",

@@ -1,6 +1,6 @@
 """What transformers loads packed folders with; imported only then (see :mod:`affineur.registration`).
 
-It stands outside the room ``compress``, whose training stages take longer to import than a model takes to
+It stands outside the room ``steps``, whose training stages take longer to import than a model takes to
 load.
 """
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from affineur.artifact.probe import PROBE
+from affineur.artifact.selftest import PROBE
 from affineur.cli.main import main
-from affineur.compress import exporting
+from affineur.steps import exporting
 
 from .test_commands import line_of
 

@@ -273,8 +273,8 @@ def test_a_batch_in_eight_bits_and_its_texts_alone(
     scores: float,
 ) -> None:
     """The same to the last bit, unless activations are scaled by the batch (docs/onnx.md)."""
-    from affineur.compress.quantizing import quantize
     from affineur.serve.app import create_app
+    from affineur.steps.quantize import quantize
 
     path = tmp_path / "int8"
     quantize(

@@ -78,7 +78,7 @@ def _text(args: argparse.Namespace) -> Corpus:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from affineur.compress.exporting import export
+    from affineur.steps.export import export
 
     out = export(resolve_model(args.model), args.output, args.to, args.plain, _text(args))
     info = read_export_info(out)
@@ -99,7 +99,7 @@ def _export(args: argparse.Namespace) -> int:
 
 
 def _quantize(args: argparse.Namespace) -> int:
-    from affineur.compress.quantizing import quantize
+    from affineur.steps.quantize import quantize
 
     quantize(
         resolve_model(args.model),

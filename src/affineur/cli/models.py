@@ -118,8 +118,8 @@ def _splits(args: argparse.Namespace) -> Splits:
 
 
 def _train(args: argparse.Namespace) -> int:
-    from affineur.compress import train
     from affineur.entities import Scheme
+    from affineur.steps import train
 
     splits = _splits(args)
     settings = options.settings_of(
@@ -140,7 +140,7 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _distill(args: argparse.Namespace) -> int:
-    from affineur.compress import distill
+    from affineur.steps import distill
 
     splits = _splits(args)
     out = distill(
@@ -158,7 +158,7 @@ def _distill(args: argparse.Namespace) -> int:
 
 
 def _prune(args: argparse.Namespace) -> int:
-    from affineur.compress import check_pruning, prune
+    from affineur.steps import check_pruning, prune
 
     check_pruning(args.sparsity, args.method, args.max_layer_sparsity)
     if args.calibration is not None and args.method != "wanda":
@@ -194,7 +194,7 @@ def _prune(args: argparse.Namespace) -> int:
 
 
 def _recover(args: argparse.Namespace) -> int:
-    from affineur.compress import recover
+    from affineur.steps import recover
 
     splits = _splits(args)
     teacher = resolve_model(args.teacher) if args.teacher else None

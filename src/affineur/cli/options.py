@@ -164,7 +164,7 @@ def try_outputs(args: argparse.Namespace) -> None:
 
 def settings_of(args: argparse.Namespace, **more: Any) -> Any:
     """Build training settings from the options of :func:`add_training`."""
-    from affineur.compress import TrainSettings
+    from affineur.steps import TrainSettings
 
     return TrainSettings(
         epochs=args.epochs,
@@ -223,6 +223,6 @@ def add_soft(parser: argparse.ArgumentParser) -> None:
 
 def soft_of(args: argparse.Namespace) -> Any:
     """Build the soft targets from the options of :func:`add_soft`."""
-    from affineur.compress import SoftTargets
+    from affineur.steps import SoftTargets
 
     return SoftTargets(args.soft_weight, args.temperature, args.hidden_weight)

@@ -26,13 +26,13 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _pack(args: argparse.Namespace) -> int:
-    from affineur.compress.packing import pack
+    from affineur.steps.pack import pack
 
     return _said(args, "packed", pack)
 
 
 def _unpack(args: argparse.Namespace) -> int:
-    from affineur.compress.packing import unpack
+    from affineur.steps.pack import unpack
 
     return _said(args, "unpacked", unpack)
 

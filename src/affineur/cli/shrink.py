@@ -81,7 +81,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _trim_vocabulary(args: argparse.Namespace) -> int:
-    from affineur.compress import read_text, trim_vocabulary
+    from affineur.steps import read_text, trim_vocabulary
 
     texts: list[Corpus] = []
     unseen: list[Corpus] = []
@@ -115,7 +115,7 @@ def _trim_vocabulary(args: argparse.Namespace) -> int:
 
 
 def _shrink(args: argparse.Namespace) -> int:
-    from affineur.compress import shrink
+    from affineur.steps import shrink
 
     if args.no_reconstruct and args.ffn_width is None:
         raise ParameterError(

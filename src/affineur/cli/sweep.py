@@ -87,9 +87,9 @@ def _sweep(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     budget = Budget(args.min_f1, args.max_drop, args.confidence)
     if args.teacher and not args.recover:
         raise ParameterError("--teacher says what to learn from when recovering; add --recover")
-    from affineur.compress import GUIDE, METHODS
     from affineur.pipeline import Plan, Recovery
     from affineur.pipeline.sweep import sweep
+    from affineur.steps import GUIDE, METHODS
 
     soft = options.soft_of(args)
     if not args.teacher and soft != type(soft)():

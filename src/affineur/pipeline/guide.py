@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from affineur import sample
-from affineur.compress import TrainSettings, distill, prune
 from affineur.progress import report
+from affineur.steps import TrainSettings, distill, prune
 from affineur.transfer import load_splits
 
 STUDENT, PRUNED, FINETUNED = (

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Protocol
 
 from affineur.artifact import describe, open_folder
+from affineur.engines.spacy import SpacyTagger
 from affineur.entities import Tagger
 from affineur.errors import ModelError, ParameterError
 from affineur.measure import Candidate, Facts
 from affineur.runtime import EngineTagger, FixedBatches
-from affineur.runtime.peers import SpacyTagger
 from affineur.transfer import GUIDE, INT8, SPACY, resolve_model
 
 _GUIDE_BATCH = 32
@@ -85,7 +85,7 @@ def load(reference: str | Path, device: str = "cpu") -> EngineTagger:
     parsed = Reference.parse(reference)
     folder = open_folder(parsed.folder())
     if folder.kind not in ("onnx", "openvino"):
-        from affineur.compress import load_tagger
+        from affineur.steps import load_tagger
 
         return load_tagger(folder.path, device, parsed.prefix == INT8)
     if parsed.prefix:
@@ -96,7 +96,7 @@ def load(reference: str | Path, device: str = "cpu") -> EngineTagger:
         raise ParameterError(
             f"--device {device}: {folder.path} is an exported graph ({folder.kind}), which runs on the CPU here"
         )
-    from affineur.runtime.exported import load_exported
+    from affineur.engines.exported import load_exported
 
     return load_exported(folder)
 
@@ -132,7 +132,7 @@ def facts(reference: str | Path, tagger: Tagger | None = None) -> Facts:
         return Facts(parsed.kind, 0, 0.0, peer.size_bytes, peer.parameters, None)
     info = describe(parsed.folder())
     if parsed.prefix == INT8:
-        from affineur.compress import TorchTagger, serialized_size
+        from affineur.steps import TorchTagger, serialized_size
 
         size = serialized_size(tagger.model) if isinstance(tagger, TorchTagger) else 0
         return Facts(parsed.kind, info.folder.layers, info.sparsity, size, info.parameters, info.nonzero)

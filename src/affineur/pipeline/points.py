@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from affineur.artifact import describe, in_scope, open_folder
-from affineur.compress import (
+from affineur.entities import Corpus, Scheme
+from affineur.errors import ParameterError
+from affineur.measure import Budget, Curve, Evaluation, Point, common_scheme, model_types, scored_types
+from affineur.pipeline.models import load_any, model_digest, model_name
+from affineur.pipeline.scores import ScoreBook
+from affineur.progress import report
+from affineur.steps import (
     CALIBRATION_SENTENCES,
     GUIDE,
     SoftTargets,
@@ -25,13 +31,7 @@ from affineur.compress import (
     prune_model,
     recover,
 )
-from affineur.compress.encoded import check_types
-from affineur.entities import Corpus, Scheme
-from affineur.errors import ParameterError
-from affineur.measure import Budget, Curve, Evaluation, Point, common_scheme, model_types, scored_types
-from affineur.pipeline.models import load_any, model_digest, model_name
-from affineur.pipeline.scores import ScoreBook
-from affineur.progress import report
+from affineur.steps.training.encoded import check_types
 from affineur.transfer import DataOptions, load_corpus
 
 TOLERANCE = 0.01

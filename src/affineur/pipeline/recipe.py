@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from affineur.compress import SoftTargets, TrainSettings, check_pruning
 from affineur.errors import ParameterError, RecipeError, did_you_mean, one_line
 from affineur.measure import MARGIN, Bars, Budget, parse_bars
 from affineur.pipeline.points import Plan
+from affineur.steps import SoftTargets, TrainSettings, check_pruning
 
 RowName = Literal[
     "teacher",

@@ -17,7 +17,6 @@ from pathlib import Path
 import yaml
 
 from affineur.artifact import alone, open_folder, write_text
-from affineur.compress import cast, distill, pack, prune, recipe_digest, recover, train
 from affineur.entities import Scheme, types_of, with_prefix
 from affineur.measure import scored_types
 from affineur.pipeline.models import load, model_digest
@@ -25,6 +24,7 @@ from affineur.pipeline.recipe import Recipe
 from affineur.pipeline.results import Run, write_results
 from affineur.pipeline.scores import ScoreBook
 from affineur.progress import report
+from affineur.steps import cast, distill, pack, prune, recipe_digest, recover, train
 from affineur.transfer import DataOptions, Splits, load_corpus, load_splits, resolve_model
 
 
@@ -192,8 +192,8 @@ def _store(recipe: Recipe, made: Run, last: Path, stem: Path, splits: Splits) ->
         made.models["packed"] = pack(last, stem.with_name(f"{stem.name}_packed"))
     if recipe.export is None and recipe.quantize is None:
         return
-    from affineur.compress.exporting import export
-    from affineur.compress.quantizing import quantize
+    from affineur.steps.export import export
+    from affineur.steps.quantize import quantize
 
     text = splits.train or load_corpus("sample", "train")
     if recipe.export is not None:

@@ -31,9 +31,6 @@ import yaml
 
 from affineur.artifact import alone, open_folder, verify, write_json, write_text
 from affineur.artifact.writing import MANIFEST
-from affineur.compress import TrainSettings, distill, pack, prune, recover, shrink, trim_vocabulary
-from affineur.compress.exporting import export
-from affineur.compress.quantizing import quantize
 from affineur.entities import Corpus, shared_sentences, types_of, with_prefix
 from affineur.errors import DataError, ModelError, ParameterError
 from affineur.measure import Confirmation, Evaluation, Point, State, scored_types, throughput
@@ -46,6 +43,9 @@ from affineur.pipeline.search_results import Found, Trial, write_found
 from affineur.pipeline.search_space import Choice, Space, propose, require_optuna
 from affineur.progress import report
 from affineur.runtime import EngineTagger
+from affineur.steps import TrainSettings, distill, pack, prune, recover, shrink, trim_vocabulary
+from affineur.steps.export import export
+from affineur.steps.quantize import quantize
 from affineur.transfer import Splits, resolve_model
 
 _TRIALS = "trials.json"

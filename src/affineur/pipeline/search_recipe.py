@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
 
-from affineur.compress.eight_bits import SCHEMES
 from affineur.errors import ParameterError, RecipeError, did_you_mean
 from affineur.measure import Budget
 from affineur.pipeline.recipe import DataSection, Recipe, _Learning, _Section, explain, read_yaml
+from affineur.steps.graphs.eight_bits import SCHEMES
 
 #: Beside the schemes of ``quantize``: a graph in full precision, the scheme of the CPU at hand, a sparse
 #: file.

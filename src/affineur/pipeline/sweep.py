@@ -32,7 +32,6 @@ from affineur.artifact import (
     write_manifest,
     write_text,
 )
-from affineur.compress import cache_folder
 from affineur.entities import Corpus, shared_sentences
 from affineur.errors import DataError, ModelError, ParameterError
 from affineur.measure import Confirmation, Curve, Evaluation, Point, State, Sweep, sparsest
@@ -42,6 +41,7 @@ from affineur.pipeline.models import Reference, model_name
 from affineur.pipeline.points import Plan, Points, point_folder
 from affineur.pipeline.scores import ScoreBook
 from affineur.progress import report
+from affineur.steps import cache_folder
 from affineur.transfer import SPACY, Splits
 
 

@@ -28,8 +28,8 @@ from typing import Any, TextIO
 
 _SPACY = "spacy:"
 _ENGINES = {
-    "onnx": "affineur.runtime.onnx",
-    "openvino": "affineur.runtime.openvino",
+    "onnx": "affineur.engines.onnx",
+    "openvino": "affineur.engines.openvino",
 }  # of a kind of folder; of the others, torch
 
 
@@ -88,7 +88,7 @@ class _Worker:
                 )
             }
         if "size" in asked:
-            from affineur.compress import serialized_size
+            from affineur.steps import serialized_size
 
             return {"bytes": serialized_size(self._tagger.model)}
         return {"bytes": peak_bytes()}
@@ -104,7 +104,7 @@ def _folder(reference: str) -> Path | None:
     """Find the files of a model; ``None`` where there are none, which is said better when it is loaded."""
     with contextlib.suppress(Exception):
         if reference.startswith(_SPACY):
-            from affineur.runtime.peers import pipeline_folder
+            from affineur.engines.spacy import pipeline_folder
 
             return pipeline_folder(reference.removeprefix(_SPACY))
         from affineur.pipeline.models import Reference
@@ -147,10 +147,10 @@ def _loader(reference: str) -> Callable[[str], Any]:
         folder = _folder(reference)
         with contextlib.suppress(Exception):  # said better when it is loaded
             importlib.import_module(
-                _ENGINES.get(open_folder(folder).kind, "affineur.compress") if folder else "affineur.compress"
+                _ENGINES.get(open_folder(folder).kind, "affineur.steps") if folder else "affineur.steps"
             )
         return lambda device: load_any(reference, device)
-    from affineur.runtime.peers import (
+    from affineur.engines.spacy import (
         SpacyTagger,
         needs_torch,
     )  # a room without torch, whose 0.2 GB are not the peer's

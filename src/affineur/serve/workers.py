@@ -20,9 +20,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from affineur.engines.onnx import usable_threads
 from affineur.errors import AffineurError, ModelError
 from affineur.runtime.memory import give_back
-from affineur.runtime.onnx import usable_threads
 from affineur.serve import logs, system
 from affineur.serve.listening import Sockets
 from affineur.serve.metrics import SHARED

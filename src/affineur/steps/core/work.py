@@ -1,0 +1,256 @@
+"""What all stages share: recognizing finished work, a place for unfinished work, and writing the artifact."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from affineur import sample
+from affineur.artifact import (
+    CARD,
+    Manifest,
+    ModelFolder,
+    Parent,
+    alone,
+    card_text,
+    describe,
+    disk_errors,
+    new_folder,
+    read_card,
+    read_manifest,
+    refuse_to_lose,
+    verify,
+    write_json,
+    write_manifest,
+    write_text,
+)
+from affineur.artifact.tensors import has_weights
+from affineur.engines.checkpoints import save_model
+from affineur.engines.torch import TorchTagger
+from affineur.entities import Corpus
+from affineur.errors import ModelError, ParameterError
+from affineur.measure import evaluate
+from affineur.progress import report
+from affineur.runtime import Encoder
+from affineur.steps.training.encoded import check_types
+
+#: Digest of the recipe whose stages are being run, for their manifests.
+recipe_digest: ContextVar[str | None] = ContextVar("affineur_recipe", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One step from a model folder to a new one.
+
+    Args:
+        name: The stage, such as ``prune``.
+        out: The folder it writes.
+        source: The model it starts from.
+        parameters: Everything that decides the result beside source and data.
+        data: Corpora used, by role.
+        teacher: The teacher, where there is one beside the source.
+    """
+
+    name: str
+    out: Path
+    source: ModelFolder
+    parameters: dict[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Corpus] = field(default_factory=dict)
+    teacher: ModelFolder | None = None
+
+    @property
+    def key(self) -> str:
+        """Digest of all that decides the result: the same key means the same artifact."""
+        decides = {
+            "stage": self.name,
+            "source": self.source.digest(),
+            "teacher": self.teacher.digest() if self.teacher else None,
+            "parameters": self.parameters,
+            "data": {role: corpus.digest for role, corpus in self.data.items()},
+        }
+        return hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()
+
+    def finished(self) -> bool:
+        """Say whether ``out`` already holds this very result, whole.
+
+        Raises:
+            ParameterError: If ``out`` is the source, or holds something that is not ours and would be lost.
+        """
+        for given in (self.source, self.teacher):
+            if given is None:
+                continue
+            out, model = self.out.resolve(), given.path.resolve()
+            if out == model:
+                raise ParameterError(
+                    f"{self.out} is the model itself, which would be lost; name another folder with -o"
+                )
+            if model in out.parents or out in model.parents:
+                raise ParameterError(
+                    f"{self.out} and the model {given.path} lie in one another; name another folder with -o"
+                )
+        try:
+            manifest = read_manifest(self.out)
+            if manifest is not None and manifest.key == self.key:
+                verify(self.out)
+                report(f"{self.name}: {self.out} is up to date")
+                return True
+        except ModelError:
+            pass  # damaged, so it is made again
+        refuse_to_lose(self.out)
+        return False
+
+    @contextmanager
+    def workplace(self) -> Iterator[Path]:
+        """Give a folder beside ``out`` for unfinished work.
+
+        What an interrupted run of the same key left is still in it.
+
+        Raises:
+            ParameterError: If another process is at work on the same ``out``.
+            AffineurError: If the disk is full or not writable.
+        """
+        place = self.out.parent / f".{self.out.name}.work"
+        with disk_errors(self.out), alone(self.out, "name another folder with -o"):
+            place.mkdir(parents=True, exist_ok=True)
+            key_file = place / "key"
+            if not (key_file.exists() and key_file.read_text() == self.key):
+                for old in place.iterdir():
+                    shutil.rmtree(old) if old.is_dir() else old.unlink()
+                key_file.write_text(self.key)
+            yield place
+            shutil.rmtree(place)
+
+    def write(
+        self,
+        model: PreTrainedModel,
+        scores: dict[str, Any] | None = None,
+        extra: Mapping[str, Any] | None = None,
+        check: Callable[[Path], None] | None = None,
+    ) -> Path:
+        """Write the artifact from a torch model: its files, the tokenizer, extra JSON files.
+
+        Otherwise as :meth:`write_files`.
+
+        Args:
+            model: The result.
+            scores: What was measured on the way.
+            extra: JSON files to add, by name.
+            check: Called with the folder before it takes its place; raises to refuse it.
+        """
+
+        def fill(folder: Path) -> None:
+            save_model(model, folder, self.source.path)
+            carried = self.source.path / "pruning_info.json"
+            if carried.is_file() and "pruning_info.json" not in (extra or {}) and self.name != "distill":
+                shutil.copyfile(carried, folder / carried.name)
+            for name, value in (extra or {}).items():
+                write_json(folder / name, value)
+            if check is not None:
+                check(folder)
+
+        return self.write_files(fill, scores=scores)
+
+    def write_files(
+        self, fill: Callable[[Path], None], kind: str = "transformers", scores: dict[str, Any] | None = None
+    ) -> Path:
+        """Write the artifact: what ``fill`` puts into the folder, model card, manifest; all of it or nothing.
+
+        Of the source's card only license, language and the like are read; its text is about another model.
+
+        Args:
+            fill: Called with the empty folder; raises to refuse the result, and then ``out`` stays as it was.
+            kind: Of the artifact: ``transformers``, ``packed``, ``onnx`` or ``openvino``.
+            scores: What was measured on the way.
+        """
+        with new_folder(self.out) as folder:
+            fill(folder)
+            manifest = self._manifest(kind, scores or {})
+            self._write_card(folder, manifest)
+            write_manifest(folder, manifest)
+        report(f"{self.name}: wrote {self.out}")
+        return self.out
+
+    def _write_card(self, folder: Path, manifest: Manifest) -> None:
+        try:
+            info = describe(folder)
+        except ModelError as error:  # hours of training are not thrown away for want of a card
+            report(f"{self.name}: no {CARD} is written ({error})")
+            return
+        write_text(
+            folder / CARD,
+            card_text(info, manifest, None, read_card(self.source.path), self.out.resolve().name),
+        )
+
+    def _manifest(self, kind: str, scores: dict[str, Any]) -> Manifest:
+        before = read_manifest(self.source.path)
+        weights = has_weights(self.source.path)
+        parent = Parent(
+            before.stage if before else "given" if weights else "configuration",
+            self.source.digest(),
+            _model_name(self.source.path, before),
+            before.parameters if before else {},
+            before.data if before else {},
+        )
+        parameters = self.parameters
+        if self.teacher:
+            taught = _model_name(self.teacher.path, read_manifest(self.teacher.path))
+            parameters = parameters | {"teacher": taught, "teacher_digest": self.teacher.digest()}
+        return Manifest(
+            kind=kind,
+            stage=self.name,
+            parameters=parameters,
+            parents=[parent, *(before.parents if before else [])],
+            data={
+                role: {"name": corpus.name, "digest": corpus.digest, "sentences": len(corpus)}
+                for role, corpus in self.data.items()
+            },
+            key=self.key,
+            recipe=recipe_digest.get(),
+            scores=scores,
+        )
+
+
+def _model_name(path: Path, manifest: Manifest | None) -> str:
+    """Name a model by its id on the Hub where it was fetched from there, otherwise by its folder."""
+    source = str(manifest.parameters.get("source", "")) if manifest and manifest.stage == "download" else ""
+    if source.startswith("hub:"):
+        return source.removeprefix("hub:")
+    path = path.absolute()
+    if path == sample.teacher().absolute():
+        return "sample"  # as it is typed
+    # In the Hub's cache the folder's own name is a commit: models--owner--name/snapshots/commit.
+    if path.parent.name == "snapshots" and path.parent.parent.name.startswith("models--"):
+        return path.parent.parent.name.removeprefix("models--").replace("--", "/")
+    return path.name
+
+
+def corpora(labels: tuple[str, ...], train: Corpus, dev: Corpus | None) -> dict[str, Corpus]:
+    """Name the corpora of a stage by role, after checking that the model has a label for each of their types.
+
+    Raises:
+        DataError: If it has not, before any work is done.
+    """
+    found = {"train": train} | ({"dev": dev} if dev else {})
+    for corpus in found.values():
+        check_types(corpus, labels)
+    return found
+
+
+def dev_scorer(
+    corpus: Corpus, encoder: Encoder, labels: tuple[str, ...]
+) -> Callable[[PreTrainedModel], float]:
+    """Return a function that gives a model's F1 on a corpus."""
+
+    def score(model: PreTrainedModel) -> float:
+        return evaluate(TorchTagger(model, encoder, labels), corpus).total.f1
+
+    return score

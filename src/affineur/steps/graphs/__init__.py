@@ -1,0 +1,1 @@
+"""ONNX graphs: traced, tidied, stored in eight bits."""

@@ -1,0 +1,1 @@
+"""How weights are chosen to become zero: one file per method."""

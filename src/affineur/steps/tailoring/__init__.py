@@ -1,0 +1,1 @@
+"""A smaller model of the same kind: fewer layers, narrower layers, fewer pieces."""

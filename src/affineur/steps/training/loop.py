@@ -1,0 +1,383 @@
+"""The training loop all stages share.
+
+Transformers' Trainer, made exactly resumable and told what to learn from.
+
+A killed training goes on from its last complete checkpoint and ends with the very same weights: data order is
+a pure function of seed and epoch, and the Trainer restores optimizer, schedule and random states.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch.nn import functional
+from torch.utils.data import Sampler
+from transformers import (
+    EarlyStoppingCallback,
+    PreTrainedModel,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerState,
+    TrainingArguments,
+)
+
+from affineur.engines.checkpoints import quiet
+from affineur.errors import ModelError, ParameterError
+from affineur.progress import report
+from affineur.steps.training.encoded import IGNORED, EncodedCorpus, collate
+
+_COMPLETE = "affineur-complete"
+_CHECKPOINT_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSettings:
+    """How to train.
+
+    Args:
+        epochs: Passes over the data; a fraction stops inside one.
+        learning_rate: Peak learning rate of AdamW.
+        batch_size: Sentences (windows) in a step.
+        weight_decay: AdamW's decoupled weight decay.
+        warmup: Share of the steps spent warming up; the rate then falls linearly to zero.
+        seed: Seed of data order, dropout and augmentation.
+        label_smoothing: Mass spread over the wrong labels.
+        patience: Evaluations without a better dev F1 before training stops; ``None`` never stops early.
+        keep_best: End with the weights of the best dev F1 rather than the last ones (needs dev data).
+    """
+
+    epochs: float = 3.0
+    learning_rate: float = 5e-5
+    batch_size: int = 8
+    weight_decay: float = 0.01
+    warmup: float = 0.0
+    seed: int = 13
+    label_smoothing: float = 0.0
+    patience: int | None = None
+    keep_best: bool = False
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("epochs", 0, 1e6),
+            ("learning_rate", 0, 1e3),
+            ("batch_size", 1, math.inf),
+            ("weight_decay", 0, math.inf),
+            ("warmup", 0, 1),
+            ("label_smoothing", 0, 1),
+            ("patience", 1, math.inf),
+            ("seed", 0, 2**32 - 1),
+        ):
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise ParameterError(f"{name} must lie between {low:g} and {high:g}, got {value:g}")
+
+
+@dataclass(frozen=True, slots=True)
+class SoftTargets:
+    """What a student learns from its teacher beside the labels.
+
+    Args:
+        weight: Weight of the soft labels; the hard labels get one minus it.
+        temperature: Softens both distributions (Hinton et al. 2015).
+        hidden_weight: Weight of the cosine distance between last hidden states (Sanh et al. 2019), or 0.
+        teacher: The teacher, needed only for hidden states; its logits come with the data.
+    """
+
+    weight: float = 0.5
+    temperature: float = 2.0
+    hidden_weight: float = 0.0
+    teacher: PreTrainedModel | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight <= 1:
+            raise ParameterError(f"the weight of soft labels must lie in [0, 1], got {self.weight:g}")
+        if not (0 < self.temperature < math.inf and 0 <= self.hidden_weight < math.inf):
+            raise ParameterError("temperature must be positive and the hidden-state weight not negative")
+
+    @property
+    def parameters(self) -> dict[str, float]:
+        """What decides the result, for a stage's key."""
+        return {
+            "soft_weight": self.weight,
+            "temperature": self.temperature,
+            "hidden_weight": self.hidden_weight,
+        }
+
+
+def fit(
+    model: PreTrainedModel,
+    data: EncodedCorpus,
+    settings: TrainSettings,
+    checkpoints: Path,
+    what: str,
+    pad_id: int,
+    soft: SoftTargets | None = None,
+    score: Callable[[PreTrainedModel], float] | None = None,
+    callbacks: list[TrainerCallback] | None = None,
+) -> dict[str, Any]:
+    """Train a model in place.
+
+    Args:
+        model: The model, on the device to train on.
+        data: Encoded training data, with teacher logits if ``soft`` is given.
+        settings: How to train.
+        checkpoints: Folder for checkpoints; complete ones found there are resumed from. Removed by the
+            caller.
+        what: What to call this in progress reports.
+        pad_id: Id of the padding piece.
+        soft: What to learn from a teacher.
+        score: Gives a dev F1 after each epoch.
+        callbacks: More Trainer callbacks, such as :class:`~affineur.steps.training.mask.KeepZeros`.
+
+    Returns:
+        ``steps`` taken, the last training ``loss`` and the dev ``f1`` after each evaluation.
+
+    Raises:
+        ModelError: If the loss is no longer a number.
+    """
+    if settings.epochs == 0:
+        return {"steps": 0, "loss": None, "dev_f1": []}
+    steps = max(1, round(settings.epochs * math.ceil(len(data) / settings.batch_size)))
+    evaluate = score is not None
+    extra: list[TrainerCallback] = [_Reporter(what), *(callbacks or []), _Checkpoints(_CHECKPOINT_SECONDS)]
+    if evaluate and settings.patience is not None:
+        extra.append(EarlyStoppingCallback(early_stopping_patience=settings.patience))
+    device = next(model.parameters()).device.type
+    with warnings.catch_warnings(), quiet():
+        warnings.simplefilter(
+            "ignore"
+        )  # the Trainer warns of choices made here on purpose, such as pinned memory without a GPU
+        arguments = TrainingArguments(
+            output_dir=str(checkpoints),
+            max_steps=steps,
+            per_device_train_batch_size=settings.batch_size,
+            learning_rate=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            warmup_steps=round(settings.warmup * steps),
+            seed=settings.seed,
+            label_smoothing_factor=0.0,  # the loss below does it, on labelled words only
+            use_cpu=device == "cpu",
+            eval_strategy="epoch" if evaluate else "no",
+            save_strategy="epoch" if evaluate else "no",
+            load_best_model_at_end=evaluate and settings.keep_best,
+            metric_for_best_model="f1" if evaluate else None,
+            greater_is_better=True if evaluate else None,
+            save_total_limit=2,
+            restore_callback_states_from_checkpoint=True,  # how long early stopping has waited already
+            logging_steps=10,
+            report_to="none",
+            disable_tqdm=True,
+            log_level="error",
+            remove_unused_columns=False,
+            dataloader_pin_memory=device == "cuda",
+        )
+        trainer = _Trainer(
+            settings=settings,
+            soft=soft,
+            score=score,
+            model=model,
+            args=arguments,
+            train_dataset=data,
+            eval_dataset=data if evaluate else None,  # only its presence matters: `score` brings its own data
+            data_collator=partial(collate, pad_id=pad_id),
+            callbacks=extra,
+        )
+        trainer.remove_callback(PrinterCallback)
+        resume = _last_complete(checkpoints)
+        if resume is not None:
+            report(f"{what}: going on from step {resume.name.rpartition('-')[2]} of {steps}")
+        if resume is not None and _is_last(resume):
+            # Killed between the last step and the written artifact: the Trainer would go on and take one step
+            # more.
+            trainer.state = TrainerState.load_from_json(str(resume / "trainer_state.json"))
+            best = trainer.state.best_model_checkpoint if arguments.load_best_model_at_end else None
+            model.load_state_dict(
+                load_file((checkpoints / Path(best).name if best else resume) / "model.safetensors")
+            )
+        else:
+            trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    model.eval()
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    return {
+        "steps": trainer.state.global_step,
+        "loss": losses[-1] if losses else None,
+        "dev_f1": [entry["eval_f1"] for entry in trainer.state.log_history if "eval_f1" in entry],
+    }
+
+
+class _Trainer(Trainer):
+    """A Trainer with our loss, our data order and our score."""
+
+    def __init__(
+        self,
+        settings: TrainSettings,
+        soft: SoftTargets | None,
+        score: Callable[[PreTrainedModel], float] | None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self._settings, self._soft, self._score = settings, soft, score
+        self.model_accepts_loss_kwargs = False
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """Mix hard labels, soft labels and hidden states; only first pieces of words count."""
+        teacher = inputs.pop("teacher", None)
+        labels = inputs.pop("labels")
+        hidden = bool(self._soft and self._soft.hidden_weight)
+        output = model(**inputs, output_hidden_states=hidden)
+        labelled = labels != IGNORED
+        logits = output.logits[labelled]
+        loss = functional.cross_entropy(
+            logits, labels[labelled], label_smoothing=self._settings.label_smoothing
+        )
+        if self._soft is not None and teacher is not None:
+            known = ~teacher.isnan().any(
+                dim=-1
+            )  # a teacher with another tokenizer may not have seen every word
+            if known.any():
+                soft = soft_label_loss(logits[known], teacher[known], self._soft.temperature)
+                loss = (1 - self._soft.weight) * loss + self._soft.weight * soft
+        if hidden and self._soft is not None and self._soft.teacher is not None:
+            with torch.no_grad():
+                wanted = self._soft.teacher(**inputs, output_hidden_states=True).hidden_states[-1]
+            seen = inputs["attention_mask"].bool()
+            distance = 1 - functional.cosine_similarity(output.hidden_states[-1][seen], wanted[seen], dim=-1)
+            loss = loss + self._soft.hidden_weight * distance.mean()
+        if not torch.isfinite(loss):
+            raise ModelError(
+                f"the loss is {float(loss)} at step {self.state.global_step}; lower the learning rate or check the weights"
+            )
+        return (loss, output) if return_outputs else loss
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Score on the dev data that ``score`` knows."""
+        model = cast("PreTrainedModel", self.model)
+        was_training = model.training
+        model.eval()
+        metrics = {"eval_f1": self._score(model) if self._score else 0.0}
+        model.train(was_training)
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        return _LengthSampler(
+            cast("EncodedCorpus", self.train_dataset), self._settings.batch_size, self._settings.seed
+        )
+
+
+def soft_label_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Kullback-Leibler divergence from the teacher's softened distribution, times T² (Hinton et al. 2015).
+
+    Args:
+        student: Logits, shape ``(words, labels)``.
+        teacher: Logits, the same shape.
+        temperature: Divides both.
+    """
+    wanted = functional.log_softmax(teacher / temperature, dim=-1)
+    given = functional.log_softmax(student / temperature, dim=-1)
+    return functional.kl_div(given, wanted, reduction="batchmean", log_target=True) * temperature**2
+
+
+class _LengthSampler(Sampler[int]):
+    """Shuffles, then sorts by length inside pools of 32 batches, so that batches pad little.
+
+    A pure function of seed and epoch.
+    """
+
+    def __init__(self, data: EncodedCorpus, batch_size: int, seed: int) -> None:
+        self._data, self._batch, self._seed, self._epoch = data, batch_size, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self._epoch = epoch
+        self._data.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __iter__(self) -> Iterator[int]:
+        random = np.random.default_rng((self._seed, self._epoch))
+        order = random.permutation(len(self._data))
+        lengths = np.asarray(self._data.lengths)
+        pool = 32 * self._batch
+        batches: list[list[int]] = []
+        for start in range(0, len(order), pool):
+            part = order[start : start + pool]
+            part = part[np.argsort(-lengths[part], kind="stable")]
+            batches += [part[i : i + self._batch].tolist() for i in range(0, len(part), self._batch)]
+        full = [b for b in batches if len(b) == self._batch]
+        rest = [b for b in batches if len(b) < self._batch]  # at most one, and it must come last
+        for i in random.permutation(len(full)):
+            yield from full[i]
+        for batch in rest:
+            yield from batch
+
+
+class _Reporter(TrainerCallback):
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        losses = [entry["loss"] for entry in state.log_history[-2:] if "loss" in entry]
+        report(
+            self._what + (f", loss {losses[-1]:.4f}" if losses else ""), state.global_step, state.max_steps
+        )
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
+        report(f"{self._what}: dev F1 {metrics['eval_f1']:.4f} at step {state.global_step}")
+
+
+class _Checkpoints(TrainerCallback):
+    """Asks for a checkpoint every so many seconds, and marks each one when the last of its files is written."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._last = seconds, time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        # Where epochs are scored, the Trainer saves at their end, after the score: a checkpoint before it
+        # would lose the score.
+        scored_next = args.eval_strategy != "no" and float(state.epoch).is_integer()
+        if (
+            time.monotonic() - self._last > self._seconds
+            and state.global_step < state.max_steps
+            and not scored_next
+        ):
+            control.should_save = True
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / _COMPLETE).touch()
+        self._last = time.monotonic()
+
+
+def _last_complete(checkpoints: Path) -> Path | None:
+    """Find the newest complete checkpoint and remove half-written ones."""
+    found = sorted(checkpoints.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))
+    for path in found:
+        if not (path / _COMPLETE).exists():
+            shutil.rmtree(path)
+    return next((path for path in reversed(found) if path.exists()), None)
+
+
+def _is_last(checkpoint: Path) -> bool:
+    """Say whether training was over when a checkpoint was written: all steps taken, or stopped early."""
+    state = json.loads((checkpoint / "trainer_state.json").read_text("utf-8"))
+    return bool(state["stateful_callbacks"]["TrainerControl"]["args"]["should_training_stop"])

@@ -1,0 +1,98 @@
+"""What the tests of ``steps`` share."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from affineur.artifact import in_scope
+from affineur.entities import Corpus, Scheme, Sentence, open_corpus
+from affineur.steps import TrainSettings
+
+FAMILIES = (
+    "camembert",
+    "roberta",
+    "bert",
+    "distilbert",
+    "xlm-roberta",
+    "electra",
+    "deberta-v2",
+    "modernbert",
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _libraries_are_no_garbage() -> None:
+    """The Trainer collects garbage whenever it starts: spare it what the libraries loaded, or that takes most
+    of the time here.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture
+def train_corpus(shared_corpus: Path) -> Corpus:
+    return open_corpus(shared_corpus / "train.conll")
+
+
+@pytest.fixture
+def dev_corpus(shared_corpus: Path) -> Corpus:
+    return open_corpus(shared_corpus / "dev.conll")
+
+
+@pytest.fixture
+def short(train_corpus: Corpus) -> Corpus:
+    """Eight sentences."""
+    return train_corpus.head(8)
+
+
+@pytest.fixture
+def one_step() -> TrainSettings:
+    return TrainSettings(epochs=1, batch_size=8, learning_rate=1e-3)
+
+
+def corpus_of(*sentences: tuple[str, str], scheme: Scheme | None = None) -> Corpus:
+    """Make a corpus of pairs of words and tags, each separated by spaces."""
+    made = [Sentence(tuple(words.split(" ")), tuple(tags.split(" "))) for words, tags in sentences]
+    return Corpus.scan("made", lambda: iter(made), scheme)
+
+
+def zero_set(folder: Path) -> dict[str, torch.Tensor]:
+    """Where the matrices in scope are zero."""
+    weights = load_file(folder / "model.safetensors")
+    return {m.name: weights[m.name] == 0 for m in in_scope(list(weights))}
+
+
+def same_bits(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    """Compare to the bit: signs of zeros too."""
+    return first.keys() == second.keys() and all(
+        a.dtype == second[name].dtype
+        and a.shape == second[name].shape
+        and a.contiguous()
+        .view(-1)
+        .view(torch.uint8)
+        .equal(second[name].contiguous().view(-1).view(torch.uint8))
+        for name, a in first.items()
+    )
+
+
+class InterruptedTrainingError(Exception):
+    """Stands for a kill: raised where a process would have died."""
+
+
+def count_calls(monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> list[int]:
+    """Count the calls of a method from now on."""
+    calls = [0]
+    real: Callable[..., object] = getattr(owner, name)
+
+    def counting(*words: object, **options: object) -> object:
+        calls[0] += 1
+        return real(*words, **options)
+
+    monkeypatch.setattr(owner, name, counting)
+    return calls

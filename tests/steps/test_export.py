@@ -1,0 +1,324 @@
+"""``export``: equal to its parent, whole, with its lineage, and refused in one line where it cannot be."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from affineur.artifact import MANIFEST, describe, open_folder, read_manifest, verify
+from affineur.artifact.exported import read_export_info
+from affineur.artifact.selftest import read_probe
+from affineur.engines.onnx import load_onnx
+from affineur.entities import Corpus
+from affineur.errors import AffineurError, DataError, MissingExtraError, ModelError, ParameterError
+from affineur.pipeline import load
+from affineur.runtime import Encoder
+from affineur.steps import exporting, load_tagger, prune
+from affineur.steps.export import export
+from affineur.steps.graphs.graph import linears
+from affineur.steps.pack import pack
+from affineur.steps.quantize import quantize
+
+from .conftest import FAMILIES, zero_set
+
+LONG = [["Marie", "vit", "à", "Paris", "."], ["Aix"], [], ["long"] * 90, ["Jean-Pierre", "Morvan"] * 20]
+
+
+def near(one: Any, other: Any, tolerance: float) -> bool:
+    return all(
+        np.allclose(a, b, atol=tolerance, equal_nan=True)
+        for a, b in zip(one.logits(LONG), other.logits(LONG), strict=True)
+    )
+
+
+@pytest.fixture
+def traced(shared_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Take the graph that was traced once for every model that differs only in files; count the calls."""
+    calls = [0]
+
+    def trace(*_: Any) -> onnx.ModelProto:
+        calls[0] += 1
+        return onnx.load(shared_onnx / "model.onnx")
+
+    monkeypatch.setattr(exporting, "_trace", trace)
+    return calls
+
+
+@pytest.fixture
+def parent(shared_model) -> Path:
+    return Path(shared_model("camembert", num_hidden_layers=2))
+
+
+def test_an_artifact_with_its_lineage(shared_onnx: Path, parent: Path, train_corpus: Corpus) -> None:
+    assert near(load(shared_onnx), load(parent), 1e-4)
+    manifest = verify(shared_onnx)
+    assert manifest is not None
+    assert (manifest.kind, manifest.stage, manifest.parameters) == (
+        "onnx",
+        "export",
+        {"to": "onnx", "plain": False},
+    )
+    assert [(p.stage, p.digest) for p in manifest.parents] == [("given", open_folder(parent).digest())]
+    assert manifest.data["calibration"]["sentences"] == len(train_corpus)
+    files = {path.name for path in shared_onnx.iterdir()}
+    assert {
+        "config.json",
+        "tokenizer.json",
+        "model.onnx",
+        "probe.safetensors",
+        "export_info.json",
+        "README.md",
+        MANIFEST,
+    } <= files
+    info = read_export_info(shared_onnx)
+    assert info is not None
+    assert (info.engine, info.scheme, info.target, info.kept) == ("onnx", "fp32", "any", ())
+    assert info.parity is not None
+    assert info.parity["same_tags"] == 1
+    assert info.parity["max_difference"] < 1e-4
+    assert not list(shared_onnx.parent.glob(".*")), "nothing is left beside it"
+
+
+def test_the_probe_is_the_parents_word(shared_onnx: Path, parent: Path) -> None:
+    probe = read_probe(shared_onnx)
+    assert probe is not None
+    theirs = load_tagger(parent).forward(probe.ids, probe.mask)[probe.mask.astype(bool)]
+    assert np.allclose(probe.logits[probe.mask.astype(bool)], theirs, atol=1e-5)
+    assert (theirs.argmax(1) != 0).any(), "it shows entities: a model that finds none must not pass"
+    assert len(probe.ids) == 8
+    # About 64 pieces at most, since it runs at every load.
+    assert probe.mask.sum(axis=1).max() <= 64
+
+
+def test_a_second_run_does_nothing(
+    parent: Path, train_corpus: Corpus, traced: list[int], tmp_path: Path
+) -> None:
+    first = export(parent, tmp_path / "out", text=train_corpus)
+    before = {path.name: path.stat().st_mtime_ns for path in first.iterdir()}
+    assert export(parent, tmp_path / "out", text=train_corpus) == first
+    assert {path.name: path.stat().st_mtime_ns for path in first.iterdir()} == before
+    assert traced == [1]
+    export(parent, tmp_path / "out", text=train_corpus.head(5))
+    assert traced == [2]
+
+
+@pytest.mark.parametrize("dtype", [pytest.param("float16", marks=pytest.mark.slow), "bfloat16"])
+def test_half_precision_parents(
+    dtype: str, tiny_model: Callable[..., Path], train_corpus: Corpus, tmp_path: Path
+) -> None:
+    model = tiny_model("camembert", num_hidden_layers=1, dtype=dtype)
+    out = export(model, tmp_path / "out", text=train_corpus.head(20))
+    assert near(load(out), load(model), 1e-4)
+    info = read_export_info(out)
+    assert info is not None
+    assert (info.dtypes, info.parameters) == (("F32",), describe(model).parameters)
+    # The folder and the graph made of it give the same eight bits.
+    found = [
+        quantize(m, tmp_path / n, "avx2", min_agreement=0.0, text=train_corpus.head(20))
+        for n, m in (("a", model), ("b", out))
+    ]
+    assert found[0] == found[1] is not None
+    assert (tmp_path / "a" / "model.onnx").read_bytes() == (tmp_path / "b" / "model.onnx").read_bytes()
+    assert describe(tmp_path / "a").parts == describe(tmp_path / "b").parts
+
+
+def test_zeros_survive_and_are_told(
+    tiny_model: Callable[..., Path], train_corpus: Corpus, tmp_path: Path
+) -> None:
+    """prune → pack → export → quantize: sparsity and lineage at every step, and zeros in the graph."""
+    text = train_corpus.head(20)
+    prune(tiny_model("camembert", num_hidden_layers=1), tmp_path / "pruned", 0.4)
+    pack(tmp_path / "pruned", tmp_path / "packed")
+    export(tmp_path / "packed", tmp_path / "onnx", text=text)
+    quantize(tmp_path / "onnx", tmp_path / "int8", "avx2", min_agreement=0.0, text=text)
+    pruned = describe(tmp_path / "pruned")
+    for name, stages in (
+        ("onnx", ["pack", "prune", "given"]),
+        ("int8", ["export", "pack", "prune", "given"]),
+    ):
+        info = describe(tmp_path / name)
+        assert info.sparsity == pruned.sparsity == pytest.approx(0.4, abs=1e-3)
+        assert info.by_layer() == pruned.by_layer()
+        assert (info.nonzero, info.parameters) == (pruned.nonzero, pruned.parameters)
+        assert [step["stage"] for step in info.as_dict()["lineage"]] == stages
+        assert "quantization_config" not in info.folder.config
+    for name, role in (("onnx", ""), ("int8", "@s8")):
+        stored = {
+            t.name: onnx.numpy_helper.to_array(t)
+            for t in onnx.load(tmp_path / name / "model.onnx").graph.initializer
+        }
+        found = {
+            n: array
+            for key, array in stored.items()
+            if key.endswith(f"weight{role}")
+            for n in [key.removesuffix(role)]
+        }
+        for matrix, zeros in zero_set(tmp_path / "pruned").items():
+            holder = next((n for n in found if matrix in n.split("+")), None)
+            assert holder is not None, matrix
+            place = holder.split("+").index(matrix)
+            part = np.split(found[holder], len(holder.split("+")), axis=1)[place]
+            assert (part[zeros.T.numpy()] == 0).all(), "a zero stays a zero"
+    assert near(load(tmp_path / "onnx"), load(tmp_path / "pruned"), 1e-4)
+
+
+def test_plain_graphs(parent: Path, train_corpus: Corpus, tmp_path: Path) -> None:
+    out = export(parent, tmp_path / "plain", plain=True, text=train_corpus.head(20))
+    model = onnx.load(out / "model.onnx")
+    assert {o.domain for o in model.opset_import} <= {"", "ai.onnx"}, "standard operators only"
+    onnx.checker.check_model(model)
+    assert near(load(out), load(parent), 1e-4)
+    found = quantize(out, tmp_path / "int8", "avx2", min_agreement=0.0, text=train_corpus.head(20))
+    assert found is not None
+    assert found.size_bytes < found.parent_bytes - 50_000
+    assert [linear.name for linear in linears(onnx.load(tmp_path / "int8" / "model.onnx"))] == [
+        "classifier.weight"
+    ]
+
+
+def test_openvino(parent: Path, train_corpus: Corpus, traced: list[int], tmp_path: Path) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install 'affineur[openvino]'")
+    out = export(parent, tmp_path / "out", "openvino", text=train_corpus)
+    info, manifest = read_export_info(out), verify(out)
+    assert info is not None
+    assert manifest is not None
+    assert (info.engine, info.opset, manifest.kind, open_folder(out).kind) == (
+        "openvino",
+        0,
+        "openvino",
+        "openvino",
+    )
+    assert near(load(out), load(parent), 1e-4)
+    for call in (
+        lambda: export(out, tmp_path / "x", text=train_corpus),
+        lambda: quantize(out, tmp_path / "x", text=train_corpus),
+    ):
+        with pytest.raises(
+            ModelError, match=r"OpenVINO graph; give the model|exported graph already \(openvino\)"
+        ):
+            call()
+
+
+def test_what_cannot_be_done_is_one_line(
+    parent: Path, shared_onnx: Path, train_corpus: Corpus, traced: list[int], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    for error, said, call in (
+        (
+            ParameterError,
+            "no format 'tflite', expected one of onnx, openvino",
+            lambda: export(parent, out, "tflite", text=train_corpus),
+        ),
+        (ParameterError, "an export is proved on text", lambda: export(parent, out)),
+        (
+            ModelError,
+            r"is an exported graph already \(onnx\)",
+            lambda: export(shared_onnx, out, text=train_corpus),
+        ),
+        (ParameterError, "is the model itself", lambda: export(parent, parent, text=train_corpus)),
+        (ModelError, "is not there", lambda: export(tmp_path / "no", out, text=train_corpus)),
+    ):
+        with pytest.raises(error, match=said) as raised:
+            call()
+        assert len(str(raised.value).splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_graph_that_is_not_its_parent_is_never_written(
+    tiny_model: Callable[..., Path], train_corpus: Corpus, traced: list[int], tmp_path: Path
+) -> None:
+    other = tiny_model("camembert", num_hidden_layers=2, seed=8)  # the traced graph is of another model
+    with pytest.raises(ModelError, match=r"does not give its logits .*nothing was written"):
+        export(other, tmp_path / "out", text=train_corpus)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_architecture_that_cannot_be_traced_is_one_line(
+    parent: Path, train_corpus: Corpus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from transformers.exporters.exporter_onnx import OnnxExporter
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("no\nway")
+
+    monkeypatch.setattr(OnnxExporter, "export", fail)
+    with pytest.raises(
+        ModelError, match=r"this architecture \(camembert\) cannot be exported to ONNX \(no way\)"
+    ):
+        export(parent, tmp_path / "out", text=train_corpus)
+    monkeypatch.setitem(sys.modules, "onnx_ir", None)
+    with pytest.raises(MissingExtraError, match="compress"):
+        export(parent, tmp_path / "out", text=train_corpus)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_text_without_a_piece_is_one_line(
+    parent: Path, train_corpus: Corpus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(Encoder, "windows", lambda *_: iter(()))
+    with pytest.raises(DataError, match="no piece of any word"):
+        export(parent, tmp_path / "out", text=train_corpus)
+
+
+@pytest.mark.parametrize("fault", ["full", "interrupted"])
+def test_all_or_nothing(
+    fault: str,
+    parent: Path,
+    train_corpus: Corpus,
+    traced: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    out = export(parent, tmp_path / "out", text=train_corpus.head(5))
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def fail(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device") if fault == "full" else KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(exporting, "save_graph", fail)
+        with pytest.raises(AffineurError if fault == "full" else KeyboardInterrupt) as error:
+            export(parent, out, text=train_corpus)
+    assert len(str(error.value).splitlines()) <= 1
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_constants_beside_a_large_graph(
+    parent: Path, train_corpus: Corpus, traced: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Protobuf ends at two gigabytes; here at a thousand bytes."""
+    monkeypatch.setattr(exporting, "_INLINE_BYTES", 1000)
+    out = export(parent, tmp_path / "out", text=train_corpus)
+    manifest = read_manifest(out)
+    assert manifest is not None
+    assert "model.onnx.data" in manifest.files
+    assert near(load_onnx(out), load(parent), 1e-4)
+    assert near(load_onnx(Path(shutil.move(out, tmp_path / "moved"))), load(parent), 1e-4)
+    monkeypatch.undo()
+    found = quantize(tmp_path / "moved", tmp_path / "int8", "avx2", min_agreement=0.0, text=train_corpus)
+    assert found is not None
+    assert not (tmp_path / "int8" / "model.onnx.data").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family(family: str, shared_model, train_corpus: Corpus, tmp_path: Path) -> None:
+    model = shared_model(family, num_hidden_layers=2)
+    out = export(model, tmp_path / "onnx", text=train_corpus)
+    assert near(load(out), load(model), 1e-3)
+    scope = {m.matrix.name for m in describe(model).matrices}
+    stored = {name for t in onnx.load(out / "model.onnx").graph.initializer for name in t.name.split("+")}
+    assert scope <= stored
+    found = quantize(out, tmp_path / "int8", "avx2", min_agreement=0.99, text=train_corpus)
+    assert found is not None
+    assert found.agreement.same_tags >= 0.99
+    load(tmp_path / "int8")
