@@ -19,7 +19,8 @@ from transformers import AutoModelForTokenClassification, PreTrainedModel
 
 from affineur.artifact import in_scope
 from affineur.errors import ModelError, ParameterError
-from affineur.steps import PruningInfo, magnitude, prune_model
+from affineur.steps import PruningInfo, prune_model
+from affineur.steps.pruning import magnitude
 
 from ..conftest import FAMILIES, same_bits
 
