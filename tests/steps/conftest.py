@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from affineur.artifact import in_scope
+from affineur.artifact import in_scope, open_folder
 from affineur.entities import Corpus, Scheme, Sentence, open_corpus
-from affineur.steps import TrainSettings
+from affineur.steps.core.context import Context
+from affineur.steps.core.step import STEPS
+from affineur.steps.training.loop import TrainSettings
+from affineur.transfer import Splits
 
 FAMILIES = (
     "camembert",
@@ -96,3 +100,27 @@ def count_calls(monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> list
 
     monkeypatch.setattr(owner, name, counting)
     return calls
+
+
+def run_step(
+    name: str,
+    model: Path | str,
+    out: Path,
+    *,
+    train: Corpus | None = None,
+    dev: Corpus | None = None,
+    teacher: Path | str | None = None,
+    context: Context | None = None,
+    calibration: Corpus | None = None,
+    **parameters: object,
+) -> Path:
+    """Run a step on a model folder, as recipe, library and command line do; return where the result is."""
+    step = STEPS.get(name).given(parameters)
+    context = context or Context()
+    if train is not None or dev is not None:
+        context = replace(context, data=Splits(train, dev, None, "made"))
+    if calibration is not None:
+        context = replace(context, calibration=calibration)
+    if teacher is not None:
+        context = replace(context, teacher=open_folder(teacher))
+    return step.run(open_folder(model), out, context)

@@ -1,0 +1,36 @@
+"""What training steps check and score on labelled data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from transformers import PreTrainedModel
+
+from affineur.engines.torch import TorchTagger
+from affineur.entities import Corpus
+from affineur.measure import evaluate
+from affineur.runtime import Encoder
+from affineur.steps.training.encoded import check_types
+
+
+def corpora(labels: tuple[str, ...], train: Corpus, dev: Corpus | None) -> dict[str, Corpus]:
+    """Name the corpora of a stage by role, after checking that the model has a label for each of their types.
+
+    Raises:
+        DataError: If it has not, before any work is done.
+    """
+    found = {"train": train} | ({"dev": dev} if dev else {})
+    for corpus in found.values():
+        check_types(corpus, labels)
+    return found
+
+
+def dev_scorer(
+    corpus: Corpus, encoder: Encoder, labels: tuple[str, ...]
+) -> Callable[[PreTrainedModel], float]:
+    """Return a function that gives a model's F1 on a corpus."""
+
+    def score(model: PreTrainedModel) -> float:
+        return evaluate(TorchTagger(model, encoder, labels), corpus).total.f1
+
+    return score
