@@ -25,6 +25,7 @@ class Prune(Step):
     name = "prune"
     summary = "set the least important weights to zero"
     suffix = "pruned"
+    renames = False
     takes = ("transformers", "packed")
     inputs = (CALIBRATION,)
     examples = (

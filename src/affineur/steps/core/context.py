@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from affineur.artifact import ModelFolder
 from affineur.entities import Corpus
 from affineur.errors import ParameterError
+from affineur.progress import report
 from affineur.transfer import DataOptions, Splits, load_corpus
 
 #: How calibration text is read: nothing is decided on its labels, so no dev part need be held out of it.
@@ -36,6 +38,8 @@ class Context:
         teacher: A teacher to learn from, where there is one beside the model.
         texts: Texts to count pieces in; those of ``data`` where there are none.
         unseen: Texts that are only looked at afterwards.
+        dev_f1: Scores a model on the data's dev part, at most once each.
+        notes: What was decided on the way and belongs in a report.
     """
 
     device: str = "cpu"
@@ -47,6 +51,13 @@ class Context:
     teacher: ModelFolder | None = None
     texts: tuple[Corpus, ...] = ()
     unseen: tuple[Corpus, ...] = ()
+    dev_f1: Callable[[ModelFolder], float] | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        """Report what was decided, and keep it for the report of a run."""
+        self.notes.append(text)
+        report(text)
 
     @property
     def splits(self) -> Splits:

@@ -25,7 +25,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from affineur.artifact import ModelFolder
+from affineur.artifact import ModelFolder, open_folder
 from affineur.errors import ParameterError, did_you_mean
 from affineur.registry import Registry
 from affineur.steps.core.context import Context
@@ -92,6 +92,7 @@ class Step(BaseModel):
         summary: One line for lists of commands.
         suffix: What the result's folder and row are called after the model's, as in ``student_11L_pruned``.
         stores: Whether the result is the same model in another form, named after the student alone: ``student_11L_int8``.
+        renames: Whether what follows is named after its result, and not after the model it started from.
         takes: Kinds of artifacts it starts from.
         makes: Kind of artifact it makes.
         inputs: What it is given beside its parameters.
@@ -105,6 +106,7 @@ class Step(BaseModel):
     summary: ClassVar[str]
     suffix: ClassVar[str]
     stores: ClassVar[bool] = False
+    renames: ClassVar[bool] = True
     takes: ClassVar[tuple[str, ...]] = ("transformers", "packed")
     makes: ClassVar[str] = "transformers"
     inputs: ClassVar[tuple[Input, ...]] = ()
@@ -122,6 +124,15 @@ class Step(BaseModel):
             return cls.model_validate(dict(values))
         except ValidationError as error:
             raise parameter_error(error, cls) from None
+
+    @classmethod
+    def open(cls, path: Path) -> ModelFolder:
+        """Open the model that the step starts from.
+
+        Raises:
+            ModelError: If it is not usable.
+        """
+        return open_folder(path)
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -151,6 +162,8 @@ class Step(BaseModel):
         for needed in self.inputs:
             if needed.required and not getattr(context, needed.name, None):
                 raise ParameterError(f"{self.name} needs {needed.name}: {needed.help}", needed.name)
+            if needed is DATA:
+                context.splits.get("train")
 
     def after(self, shape: Shape) -> Shape:
         """Say what a model of this shape becomes.
