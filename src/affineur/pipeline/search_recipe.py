@@ -186,7 +186,11 @@ def default_search_recipe(
     Raises:
         RecipeError: If a value is impossible.
     """
-    ranges = {"layers": [max(1, layers // 2), layers], "ffn_width": [0.25, 1.0], "precision": ["fp32", "int8"]}
+    ranges = {
+        "layers": [max(1, layers // 2), layers],
+        "ffn_width": [0.25, 1.0],
+        "precision": ["fp32", "int8"],
+    }
     train = {"learning_rate": 2e-4, "warmup": 0.1, "batch_size": 16}
     budget = {"max_drop": max_drop}
     name = re.sub(r"[^\w.-]+", "-", Path(teacher).name).strip("-.") or "search"
