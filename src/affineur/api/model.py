@@ -126,9 +126,18 @@ class Model:
         strategy: AggregationStrategy = "word",
         threshold: float = 0.0,
         batch_size: int | None = None,
-    ) -> Iterator[list[Entity] | list[LabeledPiece]]:
-        """Find the entities of texts as they come, in their order; memory does not grow with their number."""
-        return self._engine.predict_stream(texts, strategy, batch_size, threshold=threshold)
+        read_ahead: int = 1024,
+    ) -> Iterator[list[Entity]] | Iterator[list[LabeledPiece]]:
+        """Find the entities of texts as they come, in their order; memory does not grow with their number.
+
+        Args:
+            texts: Raw texts.
+            strategy: As when the model is called.
+            threshold: Entities with a lower score are left out.
+            batch_size: Most texts in a batch; ``None`` for the token budget alone.
+            read_ahead: Most texts read ahead and sorted by length together.
+        """
+        return self._engine.predict_stream(texts, strategy, batch_size, read_ahead, threshold=threshold)
 
     def tag(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
         """Return the likeliest label of each word of some sentences that are cut into words."""

@@ -17,6 +17,7 @@ def annotate(
     strategy: AggregationStrategy = "word",
     threshold: float = 0.0,
     device: str = "cpu",
+    threads: int | None = None,
 ) -> int:
     """Write a file with the entities a model finds in another, in one pass and in constant memory.
 
@@ -28,6 +29,7 @@ def annotate(
         strategy: How pieces become entities.
         threshold: Entities with a lower score are left out.
         device: A torch device.
+        threads: Threads of the engine.
 
     Returns:
         How many texts or sentences were annotated.
@@ -43,5 +45,5 @@ def annotate(
 
     check_strategy(strategy)
     check_files(Path(source), Path(out), strategy)
-    tagger = load(model, device=device)._engine
+    tagger = load(model, device=device, threads=threads)._engine
     return write_annotated(tagger, Path(source), Path(out), strategy, threshold=threshold)

@@ -176,7 +176,7 @@ def signature_of(kind: type[Step]) -> inspect.Signature:
 
 def places_of(kind: type[Step]) -> tuple[str, ...]:
     """Say which of device, threads and cache change something for a step."""
-    return ("device", "cache") if kind.on_device else ()
+    return (*(["device", "cache"] if kind.on_device else []), *(["threads"] if kind.threaded else []))
 
 
 def _annotation(known: Input) -> str:

@@ -21,6 +21,7 @@ class Cast(Step):
     name = "cast"
     summary = "the same weights in another dtype"
     suffix = "cast"
+    threaded = False
     examples = ("affineur cast student_11L --dtype float16 -o student_11L_fp16",)
 
     dtype: Literal["float32", "float16", "bfloat16"] = Field(description="the dtype to store weights in")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
-from affineur.artifact import ModelFolder
+from affineur.artifact import ModelFolder, ModelInfo
 from affineur.errors import ParameterError
 from affineur.steps.core.context import Context
 from affineur.steps.core.step import CALIBRATION, Shape, Step
@@ -99,6 +100,21 @@ class Prune(Step):
             seen = {"name": text.name, "digest": text.digest, "sentences": len(text)}
             info = replace(info, calibration=seen)
         return work.write(network, extra={"pruning_info.json": info.as_dict()})
+
+    def said(self, info: ModelInfo) -> list[str]:
+        """Say how many weights are zero, and where most."""
+        found = self.result(info)
+        layers = [layer["sparsity"] for layer in found["layers"]]
+        return [
+            f"{found['zeros_in_scope']:,} of {found['weights_in_scope']:,} weights in scope ({found['scope']}) are zero: "
+            f"{found['achieved_sparsity']:.4%} ({found['sparsity_of_model']:.2%} of the whole model)",
+            f"sparsest layer {max(layers):.2%}, densest {min(layers):.2%}; threshold {found['threshold']:.3g}",
+        ]
+
+    def result(self, info: ModelInfo) -> dict[str, Any]:
+        """Return the content of ``pruning_info.json``."""
+        found: dict[str, Any] = json.loads((info.folder.path / "pruning_info.json").read_text("utf-8"))
+        return found
 
 
 STEP = Prune

@@ -25,7 +25,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from affineur.artifact import ModelFolder, open_folder
+from affineur.artifact import ModelFolder, ModelInfo, open_folder
 from affineur.errors import ParameterError, did_you_mean
 from affineur.registry import Registry
 from affineur.steps.core.context import Context
@@ -97,6 +97,7 @@ class Step(BaseModel):
         makes: Kind of artifact it makes.
         inputs: What it is given beside its parameters.
         on_device: Whether it computes on the device it is told, and not on the CPU alone.
+        threaded: Whether the number of threads changes how long it takes.
         examples: Command lines that show its use.
     """
 
@@ -111,6 +112,7 @@ class Step(BaseModel):
     makes: ClassVar[str] = "transformers"
     inputs: ClassVar[tuple[Input, ...]] = ()
     on_device: ClassVar[bool] = False
+    threaded: ClassVar[bool] = True
     examples: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
@@ -193,6 +195,25 @@ class Step(BaseModel):
         Raises:
             AffineurError: Whatever is wrong with model, data or values, in one line; nothing is written then.
         """
+
+    def said(self, info: ModelInfo) -> list[str]:
+        """Say what was made, in lines for people.
+
+        Args:
+            info: The result.
+        """
+        dev = info.manifest.scores.get("dev_f1") if info.manifest else None
+        return [f"dev F1 {dev[-1]:.4f}"] if dev else []
+
+    def result(self, info: ModelInfo) -> dict[str, Any]:
+        """Return what was made, under stable keys, for machines.
+
+        Args:
+            info: The result.
+        """
+        scores = info.manifest.scores if info.manifest else {}
+        parameters = info.manifest.parameters if info.manifest else {}
+        return {"model": str(info.folder.path), "step": self.name, "parameters": parameters, "scores": scores}
 
 
 def parameter_error(error: ValidationError, step: type[BaseModel], where: str = "") -> ParameterError:
