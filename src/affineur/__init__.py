@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from importlib import import_module
 from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Any
 
 from affineur.registration import register as _register
@@ -58,7 +59,8 @@ __all__ = ["__version__", *_HOME_OF, *_STEPS]  # noqa: PLE0604
 def __getattr__(name: str) -> Any:
     if name in _HOME_OF:
         return getattr(import_module(_HOME_OF[name]), name)
-    if not name.startswith("_"):
+    # A room that is about to be imported is asked for here first; only what is no module may be a step.
+    if not name.startswith("_") and find_spec(f"affineur.{name}") is None:
         from affineur.steps.core.step import STEPS
 
         if (step := name.replace("_", "-")) in STEPS:

@@ -22,22 +22,12 @@ from affineur.progress import report
 _CHUNK = 512
 
 
-def cache_folder() -> Path:
-    """Return where computed things are kept between runs.
-
-    ``$AFFINEUR_CACHE``, or ``affineur`` in the user's cache.
-    """
-    if given := os.environ.get("AFFINEUR_CACHE"):
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "affineur"
-
-
 def teacher_logits(
     teacher: TorchTagger,
     teacher_digest: str,
     corpus: Corpus,
     labels: tuple[str, ...],
-    cache: Path | None = None,
+    cache: Path,
 ) -> npt.NDArray[np.float32]:
     """Return the teacher's logits for every word of a corpus.
 
@@ -55,7 +45,7 @@ def teacher_logits(
         ModelError: If the teacher does not have the student's labels.
     """
     order = _columns(teacher.labels, labels)
-    folder = (cache or cache_folder()) / "logits"
+    folder = cache / "logits"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / (hashlib.sha256(f"1 {teacher_digest} {corpus.digest}".encode()).hexdigest() + ".f4")
     width = len(teacher.labels)
