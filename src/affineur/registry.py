@@ -1,7 +1,8 @@
 """Things of a kind, found by name: steps, pruning methods, engines, artifact formats, server protocols.
 
-Ours are the modules of one package: a file ``layerwise.py`` there is the built-in ``layerwise``, and adding a file is all it takes.
-Another distribution adds to the same registry by an entry point of the registry's group::
+Ours are the modules of one package: a file ``layerwise.py`` there is the built-in ``layerwise``, and adding a
+file is all it takes. Another distribution adds to the same registry by an entry point of the registry's
+group::
 
     [project.entry-points."affineur.pruning_methods"]
     random = "my_package.pruning:METHOD"
@@ -30,7 +31,8 @@ class Registry(Generic[T]):
 
     Args:
         group: Entry-point group that other distributions add to, such as ``affineur.steps``.
-        package: The package whose modules are the built-in ones. Sub-packages are not, nor is what begins with ``_``.
+        package: The package whose modules are the built-in ones. Sub-packages are not, nor is what begins
+            with ``_``.
         attribute: What each built-in module calls its one, such as ``METHOD``.
         what: What one is called in messages, such as ``pruning method``.
         check: Called with what a plugin gives; raises ``TypeError`` saying what is wrong with it.

@@ -17,7 +17,7 @@ from affineur.entities import Corpus
 from affineur.errors import ParameterError, did_you_mean
 from affineur.steps.core.context import CALIBRATION, Context
 from affineur.steps.core.step import STEPS, Input, Step
-from affineur.steps.trim_vocab import texts_of
+from affineur.steps.tailoring.texts import texts_of
 from affineur.transfer import DataOptions, resolve_model
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY

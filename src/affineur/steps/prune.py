@@ -16,12 +16,13 @@ from affineur.steps.core.step import CALIBRATION, Shape, Step
 from affineur.steps.core.work import Work
 from affineur.steps.pruning.core.method import METHODS, check_sparsity
 
-#: Sentences of the calibration text that are read: Wanda's paper uses 128 sequences and finds that more hardly matter.
+#: Sentences of the calibration text that are read: Wanda's paper uses 128 sequences and finds that more
+#: hardly matter.
 CALIBRATION_SENTENCES = 256
 
 
 class Prune(Step):
-    """Set the least important weights to zero and write the result with ``pruning_info.json``; the dtype stays as it was."""
+    """Set the least important weights to zero, and say which in ``pruning_info.json``; the dtype stays."""
 
     name = "prune"
     summary = "set the least important weights to zero"
@@ -54,8 +55,8 @@ class Prune(Step):
         if context.calibration is not None and not method.needs_calibration:
             needy = [name for name, each in METHODS.all().items() if each.needs_calibration]
             raise ParameterError(
-                f"calibration is for methods that look at text ({', '.join(needy)}), but the method is '{self.method}'; "
-                "leave it out, or choose one of those",
+                f"calibration is for methods that look at text ({', '.join(needy)}), "
+                f"but the method is '{self.method}'; leave it out, or choose one of those",
                 "calibration",
             )
 
@@ -66,7 +67,8 @@ class Prune(Step):
     def run(self, model: ModelFolder, out: Path, context: Context) -> Path:
         """Prune a model folder.
 
-        The words of the first 256 sentences of calibration text are read, its labels never: they may be of any types.
+        The words of the first 256 sentences of calibration text are read, its labels never: they may be of
+        any types.
 
         Raises:
             ParameterError: If a value is out of range.
@@ -83,7 +85,8 @@ class Prune(Step):
         from affineur.engines.torch import load_tagger
         from affineur.steps.pruning.core.zeroing import prune_model
 
-        # Half precision is calibrated in float32 and pruned as it is, so the model is loaded once for each, one after the other.
+        # Half precision is calibrated in float32 and pruned as it is, so the model is loaded once for each,
+        # one after the other.
         known = (
             method.calibrate(load_tagger(model.path), [s.words for s in text], self.scope) if text else None
         )

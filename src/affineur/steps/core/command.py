@@ -1,4 +1,4 @@
-"""The command line of a step, for cards and reports; the only place below the command line that spells options."""
+"""The command line of a step, for cards and reports: below ``cli``, only this module spells options."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ def command_line(step: Step, source: str, out: str, inputs: Iterable[str] = ()) 
         step: The step; what has its default is left out.
         source: Name of the model it starts from.
         out: Name of the model it makes.
-        inputs: Names of the inputs it was given and that have to be given again; each is written with a placeholder.
+        inputs: Names of the inputs it was given and that have to be given again; each is written with a
+            placeholder.
     """
     words = ["affineur", step.name, source]
     for name, field in type(step).model_fields.items():

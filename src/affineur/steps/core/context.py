@@ -1,4 +1,4 @@
-"""Where and on what a step works: one object that is handed through, instead of globals and long signatures."""
+"""Where and on what a step works: one object handed through, instead of globals and long signatures."""
 
 from __future__ import annotations
 

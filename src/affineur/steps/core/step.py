@@ -1,8 +1,9 @@
 """What a step is: one description from which recipe, command line, library, manifest and card derive.
 
-A step is a frozen pydantic model in a file of its own. Its fields are the recipe's keys, the command's options, the library's
-keyword arguments and the manifest's parameters at once; what it is given beside them (data, calibration text, a teacher) it
-declares as inputs, and where it works (device, cache) comes with the :class:`~affineur.steps.core.context.Context`.
+A step is a frozen pydantic model in a file of its own. Its fields are the recipe's keys, the command's
+options, the library's keyword arguments and the manifest's parameters at once; what it is given beside them
+(data, calibration text, a teacher) it declares as inputs, and where it works (device, cache) comes with the
+:class:`~affineur.steps.core.context.Context`.
 
 ::
 
@@ -53,7 +54,8 @@ class Input:
 #: Labelled text to train on, with a dev part to score epochs on.
 DATA = Input(
     "data",
-    "a CoNLL, WikiNER, JSON lines or Parquet file, a folder with train/dev/test, a data set of the Hub, or 'sample'",
+    "a CoNLL, WikiNER, JSON lines or Parquet file, a folder with train/dev/test, a data set of the Hub, "
+    "or 'sample'",
     required=True,
 )
 #: Text without labels.
@@ -91,7 +93,8 @@ class Step(BaseModel):
         name: What people type, such as ``trim-vocab``.
         summary: One line for lists of commands.
         suffix: What the result's folder and row are called after the model's, as in ``student_11L_pruned``.
-        stores: Whether the result is the same model in another form, named after the student alone: ``student_11L_int8``.
+        stores: Whether the result is the same model in another form, named after the student alone:
+            ``student_11L_int8``.
         renames: Whether what follows is named after its result, and not after the model it started from.
         takes: Kinds of artifacts it starts from.
         makes: Kind of artifact it makes.
@@ -175,8 +178,8 @@ class Step(BaseModel):
         """
         if shape.kind not in self.takes:
             raise ParameterError(
-                f"{self.name} cannot start from a model of the kind {shape.kind}, expected {' or '.join(self.takes)}; "
-                f"{self.name} comes before the step that makes it so"
+                f"{self.name} cannot start from a model of the kind {shape.kind}, "
+                f"expected {' or '.join(self.takes)}; {self.name} comes before the step that makes it so"
             )
         return replace(shape, kind=self.kind)
 

@@ -1,4 +1,4 @@
-"""What all steps share: recognizing finished work, a place for unfinished work, and writing the artifact; no torch."""
+"""What all steps share: recognizing finished work, a place for unfinished work, and writing; no torch."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ class Work:
         context: Where it works.
         data: Corpora used, by role.
         teacher: The teacher, where there is one beside the source.
-        resolved: Parameters that the step worked out, over its own: everything that decides the result is among them.
+        resolved: Parameters that the step worked out, over its own: everything that decides the result is
+            among them.
     """
 
     step: Step

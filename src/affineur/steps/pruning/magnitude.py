@@ -1,4 +1,4 @@
-"""Global magnitude: all weights in scope are ranked together (Han et al. 2015, arXiv 1506.02626; guide §2)."""
+"""Global magnitude: all weights in scope ranked together (Han et al. 2015, arXiv 1506.02626; guide §2)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Magnitude(PruningMethod):
     def checked(
         self, weights: Mapping[Matrix, torch.Tensor], statistics: Mapping[str, torch.Tensor] | None
     ) -> dict[Matrix, torch.Tensor]:
-        """Refuse statistics; numbers that are not finite are met by the ranking, before anything is changed."""
+        """Refuse statistics; the ranking itself meets numbers that are not finite, before any change."""
         return {} if statistics is None else super().checked(weights, statistics)
 
     def would_lose(self, weights: Sequence[torch.Tensor], k: int) -> list[int]:

@@ -1,7 +1,8 @@
 """Wanda (Sun et al. 2023, arXiv 2306.11695): a weight matters as much as what it is multiplied with.
 
-The score of a weight is ``|W_ij| · ‖X_j‖₂``, its magnitude times the norm of input feature *j* over some text, and scores
-are compared within an output row only: each output keeps the inputs it draws most on. No label and no gradient is needed.
+The score of a weight is ``|W_ij| · ‖X_j‖₂``, its magnitude times the norm of input feature *j* over some
+text, and scores are compared within an output row only: each output keeps the inputs it draws most on. No
+label and no gradient is needed.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ class Wanda(PruningMethod):
             norms = found[matrix]
             if tuple(norms.shape) != tuple(weight.shape[1:]):
                 raise ParameterError(
-                    f"the statistics of {matrix.name} have the shape {tuple(norms.shape)}, expected {tuple(weight.shape[1:])}",
+                    f"the statistics of {matrix.name} have the shape {tuple(norms.shape)}, "
+                    f"expected {tuple(weight.shape[1:])}",
                     "statistics",
                 )
             if not bool((norms.isfinite() & (norms >= 0)).all()):

@@ -36,7 +36,8 @@ class PruningMethod(ABC):
         """Set exactly ``k`` weights to zero, in place; weights that are zero already go first.
 
         Args:
-            weights: Matrices of shape ``(out_features, in_features)`` that are ranked together: all in scope, or one.
+            weights: Matrices of shape ``(out_features, in_features)`` that are ranked together: all in scope,
+                or one.
             k: How many of their weights are zero afterwards, at most all.
             statistics: For each matrix what was measured of it, ``None`` where nothing is.
 
@@ -72,12 +73,14 @@ class PruningMethod(ABC):
 
         if not self.needs_calibration and statistics is not None:
             raise ParameterError(
-                f"statistics are for methods that are calibrated, but the method is '{self.name}'; leave them out",
+                "statistics are for methods that are calibrated, "
+                f"but the method is '{self.name}'; leave them out",
                 "statistics",
             )
         if self.needs_calibration and statistics is None:
             raise ParameterError(
-                f"method '{self.name}' needs statistics of the model on a text; compute them with its calibrate()",
+                f"method '{self.name}' needs statistics of the model on a text; "
+                "compute them with its calibrate()",
                 "statistics",
             )
         if not all(map(all_finite, weights.values())):
@@ -90,7 +93,9 @@ class PruningMethod(ABC):
         return {m: found[m.name] for m in weights if m.name in found}
 
     def would_lose(self, weights: Sequence[torch.Tensor], k: int) -> list[int]:
-        """Count how many weights each matrix would lose if ``k`` of all went; only for methods that rank all together.
+        """Count how many weights each matrix would lose if ``k`` of all went.
+
+        Only methods that rank all together can tell.
 
         Raises:
             ParameterError: If the method cannot tell, so that no layer can be capped.
@@ -120,7 +125,8 @@ def check_sparsity(sparsity: float, cap: float | None = None) -> None:
     """
     if not 0 <= sparsity < 1:
         raise ParameterError(
-            f"sparsity {sparsity:g} is outside [0, 1): it is the share of weights set to zero, for example 0.15",
+            f"sparsity {sparsity:g} is outside [0, 1): "
+            "it is the share of weights set to zero, for example 0.15",
             "sparsity",
         )
     if cap is not None and not 0 < cap <= 1:

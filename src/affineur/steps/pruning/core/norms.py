@@ -1,9 +1,4 @@
-"""Wanda (Sun et al. 2023, arXiv 2306.11695): a weight matters as much as what it is multiplied with.
-
-The score of a weight is ``|W_ij| · ‖X_j‖₂``, its magnitude times the norm of input feature *j* over some
-text, and scores are compared within an output row only: each output keeps the inputs it draws most on. No
-label and no gradient is needed.
-"""
+"""The norm of each input feature of a matrix over some text, and rows pruned by weight times norm."""
 
 from __future__ import annotations
 
@@ -145,7 +140,8 @@ class _Squares:
         """Return the norm of each input feature, by weight name."""
         if unused := [name for name in self._names if name not in self._sums]:
             raise ModelError(
-                f"the model never used {unused[0]}, so nothing can be said of its inputs; prune it by magnitude"
+                f"the model never used {unused[0]}, so nothing can be said of its inputs; "
+                "prune it by magnitude"
             )
         for name, sums in self._sums.items():
             if not bool(torch.isfinite(sums).all()):
@@ -165,14 +161,14 @@ class _Squares:
             real = inputs[self._mask[:, seen : seen + inputs.shape[1]]]
             self._seen[name] += inputs.shape[1]
         elif not seen and inputs.numel() == int(self._mask.sum()) * features:
-            real = inputs.reshape(
-                -1, features
-            )  # some implementations of ModernBERT take the padding out themselves
+            # Some implementations of ModernBERT take the padding out themselves.
+            real = inputs.reshape(-1, features)
             self._seen[name] = longest
         else:
             raise ModelError(
-                f"the inputs of {name} have the shape {tuple(inputs.shape)}, expected ({sequences}, {longest}, {features}): "
-                "which of them are padding cannot be told; prune it by magnitude"
+                f"the inputs of {name} have the shape {tuple(inputs.shape)}, "
+                f"expected ({sequences}, {longest}, {features}): which of them are padding cannot be told; "
+                "prune it by magnitude"
             )
         found = real.double().square_().sum(0)
         self._sums[name] = self._sums[name] + found if name in self._sums else found

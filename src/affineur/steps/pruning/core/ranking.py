@@ -1,7 +1,7 @@
-"""Exactly the k smallest weights, whatever the size of the model: found by radix selection, set to zero in place.
+"""Exactly the k smallest weights of a model of any size: found by radix selection, set to zero in place.
 
-IEEE 754 numbers without their sign order as integers, so two histograms of 16 bits each find the k-th smallest magnitude exactly,
-without sorting and without a second copy.
+IEEE 754 numbers without their sign order as integers, so two histograms of 16 bits each find the k-th
+smallest magnitude exactly, without sorting and without a second copy.
 """
 
 from __future__ import annotations
@@ -91,14 +91,14 @@ def _histogram(weights: Sequence[torch.Tensor], part_of: Any) -> torch.Tensor:
 
 
 def _bucket_of(counts: torch.Tensor, k: int) -> tuple[int, int]:
-    """Return the bucket that holds the ``k``-th element, and how many elements lie in the buckets before it."""
+    """Return the bucket that holds the ``k``-th element, and how many lie in the buckets before it."""
     cumulative = counts.cumsum(0)
     bucket = int(torch.searchsorted(cumulative, k))
     return bucket, int(cumulative[bucket - 1]) if bucket else 0
 
 
 def _magnitude_bits(part: torch.Tensor) -> torch.Tensor:
-    """Return magnitudes as integers that order alike; half precision becomes float32 first, which is exact."""
+    """Return magnitudes as integers that order alike; half precision becomes float32 first: exact."""
     return part.float().view(torch.int32) & 0x7FFF_FFFF
 
 

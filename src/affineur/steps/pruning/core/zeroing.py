@@ -1,4 +1,4 @@
-"""Pruning a model in memory: which matrices are ranked together, how many weights each loses, and the result."""
+"""Pruning a model in memory: which matrices are ranked together, what each loses, and the result."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ def prune_model(
 ) -> PruningInfo:
     """Set the least important weights in scope to zero, in place, keeping dtype and device.
 
-    Exactly ``round(sparsity × weights in scope)`` weights are zero afterwards, those that were zero before included (a
-    model, or with ``layerwise`` a matrix, or with ``wanda`` an output row, that already has more keeps them all). Ties at
-    the threshold go by layer, matrix and position. Matrices ranked alone share the zeros in proportion to their size, by
-    largest remainder.
+    Exactly ``round(sparsity × weights in scope)`` weights are zero afterwards, those that were zero before
+    included (a model, or with ``layerwise`` a matrix, or with ``wanda`` an output row, that already has more
+    keeps them all). Ties at the threshold go by layer, matrix and position. Matrices ranked alone share the
+    zeros in proportion to their size, by largest remainder.
 
     Args:
         model: The model.
         sparsity: Zeros ÷ weights in scope, in [0, 1).
         method: A pruning method, or its name.
         scope: ``attention+ffn``, ``attention`` or ``ffn``.
-        max_layer_sparsity: No encoder layer loses more than this share of its weights in scope (one weight more where
-            whole weights allow the sparsity in no other way); what one may not lose the others do. Global ranking
-            otherwise over-prunes layers whose weights are small.
+        max_layer_sparsity: No encoder layer loses more than this share of its weights in scope (one weight
+            more where whole weights allow the sparsity in no other way); what one may not lose the others do.
+            Global ranking otherwise over-prunes layers whose weights are small.
         statistics: For a method that is calibrated, and for it alone: by tensor name what it measured
             (:meth:`~affineur.steps.pruning.core.method.PruningMethod.calibrate`).
 
     Raises:
-        ParameterError: If a value is out of range, the cap is below the sparsity, or the statistics do not fit the method
-            or the model.
+        ParameterError: If a value is out of range, the cap is below the sparsity, or the statistics do not
+            fit the method or the model.
         ModelError: If a weight in scope is not a number.
     """
     check_sparsity(sparsity, max_layer_sparsity)
@@ -108,13 +108,12 @@ def _capped(
     cap: float,
     method: PruningMethod,
 ) -> list[tuple[list[Matrix], int]]:
-    """Fix the layers that ranking all together would prune beyond the cap at the cap, and rank the rest again."""
+    """Fix at the cap what ranking all together would prune beyond it, and rank the other layers again."""
     free = {layer: [m for m in weights if m.layer == layer] for layer in sorted({m.layer for m in weights})}
     limit = {layer: int(cap * sum(weights[m].numel() for m in group) + 1e-6) for layer, group in free.items()}
     if sum(limit.values()) < total:
         limit = {layer: most + 1 for layer, most in limit.items()}
-    # Zeros that are there already stay, so a layer that has more of them than the cap allows is fixed at
-    # those.
+    # Zeros that are there already stay, so a layer with more of them than the cap allows is fixed at those.
     limit = {layer: max(limit[layer], sum(before[m] for m in group)) for layer, group in free.items()}
     fixed: list[tuple[list[Matrix], int]] = []
     while True:
