@@ -212,14 +212,12 @@ def test_a_file_that_is_not_there_is_not_looked_for_on_the_hub(reference: str) -
 def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parquet = write_parquet(tmp_path / "train.parquet")
     lines = write_json(tmp_path / "x.jsonl", GOOD)
-    for module in ("datasets", "pyarrow", "huggingface_hub"):
+    for module in ("datasets", "pyarrow"):
         monkeypatch.setitem(sys.modules, module, None)
     assert len(load_corpus(lines)) == 1
     for reference in (parquet, tmp_path):
         with pytest.raises(MissingExtraError, match="reading data sets needs"):
             load_corpus(reference)
-    with pytest.raises(MissingExtraError, match="a Hub data set needs"):
-        load_corpus("owner/name")
 
 
 def test_memory_does_not_grow_with_the_corpus(tmp_path: Path) -> None:

@@ -97,7 +97,9 @@ def _predict(args: argparse.Namespace) -> int:
     # time.
     ahead = {"read_ahead": 1} if not texts and sys.stdin.isatty() else {}
     results = zip(
-        kept, tagger.predict_stream(read, args.aggregation_strategy, args.batch_size, **ahead), strict=True
+        kept,
+        tagger.predict_stream(read, strategy=args.aggregation_strategy, batch_size=args.batch_size, **ahead),
+        strict=True,
     )
     with _json_file(args.json) as write, _map_file(args.redact_map) as write_map:
         for piece in as_json(_redacted(results, style, write_map) if style else _shown(results)):
@@ -154,8 +156,8 @@ def _annotate(args: argparse.Namespace) -> int:
     from affineur.runtime.annotation import annotate, check_files, is_text
 
     check_strategy(args.aggregation_strategy)
-    check_files(args.source, args.out, args.aggregation_strategy)
-    done = annotate(load(args.model, args.device), args.source, args.out, args.aggregation_strategy)
+    check_files(args.source, args.out, strategy=args.aggregation_strategy)
+    done = annotate(load(args.model, args.device), args.source, args.out, strategy=args.aggregation_strategy)
     show.lines([f"{counted(done, 'text' if is_text(args.source) else 'sentence')} annotated in {args.out}"])
     show.to_json({"source": str(args.source), "out": str(args.out), "annotated": done}, args.json)
     return 0
@@ -172,7 +174,7 @@ def _redacted(results: Iterator[tuple[str, Any]], style: Any, write_map: Any) ->
     from affineur.runtime.redaction import redact
 
     for text, found in results:
-        redacted = redact(text, found, style)
+        redacted = redact(text, found, style=style)
         show.lines([redacted.text])
         write_map(json_line({"map": [replacement._asdict() for replacement in redacted.replacements]}) + "\n")
         yield redacted.text, redacted.entities

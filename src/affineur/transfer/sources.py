@@ -11,9 +11,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from affineur import sample
+from affineur.artifact.card.names import is_id
 from affineur.entities import Corpus, Scheme, open_corpus
 from affineur.errors import DataError, ParameterError, one_line
-from affineur.transfer.hub import PREFIX, looks_like_id, need, snapshot
+from affineur.transfer.hub import PREFIX, need, snapshot
 from affineur.transfer.tables import SUFFIXES, WHAT, open_table, saved_table, to_corpus
 
 #: The splits, and what others call them.
@@ -81,7 +82,7 @@ def find_sources(reference: str | Path, options: DataOptions) -> dict[str, Open]
         return _folder(path, text, options)
     name = text.removeprefix(PREFIX)
     # data/test.conll has the form of an id, but is a file that is not there
-    if not looks_like_id(name) or path.suffix.lower() in (*_CONLL_SUFFIXES, *SUFFIXES, ".csv", ".tsv"):
+    if not is_id(name) or path.suffix.lower() in (*_CONLL_SUFFIXES, *SUFFIXES, ".csv", ".tsv"):
         raise DataError("no such file or folder, and not a Hub id such as owner/name", path)
     found = snapshot(name, "dataset", _HUB_PATTERNS)
     return _data_set(found.folder, name, options)
