@@ -75,7 +75,11 @@ def test_a_batch_has_no_more_sequences_than_asked_for() -> None:
         (lambda model: model(TEXT, threshold=50), "threshold", "threshold=50 is impossible, expected 0 to 1"),
         (lambda model: model(TEXT, batch_size=0), "batch_size", "batch_size=0 is impossible"),
         (lambda model: model(TEXT, strategy="frist"), "strategy", "did you mean 'first'"),
-        (lambda model: model.read([TEXT], PredictOptions(stride=400)), "stride", "stride=400 is impossible"),
+        (
+            lambda model: model.read([TEXT], PredictOptions(stride=400)),
+            "stride",
+            "stride of 400 is impossible",
+        ),
         (lambda model: model.predict_stream([], threshold=-1), "threshold", "threshold=-1"),
     ],
 )

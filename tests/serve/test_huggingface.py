@@ -95,9 +95,8 @@ def test_every_strategy_is_the_runtime_s(client: TestClient, tagger: EngineTagge
     found = ask(client, TEXT, aggregation_strategy=strategy)
     expected = tagger.predict_batch([TEXT], strategy=strategy)[0]
     kind = "entity" if strategy == "none" else "entity_group"
-    wanted = [
-        (getattr(each, kind), each.score, each.start, each.end) for each in expected if each.start < each.end
-    ]
+    spans = (each.as_dict() for each in expected if each.start < each.end)
+    wanted = [(each[kind], each["score"], each["start"], each["end"]) for each in spans]
     assert [(each[kind], each["score"], each["start"], each["end"]) for each in found] == wanted
     assert wanted
     if strategy == "none":

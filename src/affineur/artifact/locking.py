@@ -1,4 +1,4 @@
-"""One process at a time at a target: a lock on a file beside it, which goes with the process, however it ends."""
+"""One process at a time at a target: a lock on a file beside it, gone with its process, however that ends."""
 
 from __future__ import annotations
 

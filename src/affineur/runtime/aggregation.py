@@ -174,7 +174,7 @@ def _token(text: str, window: TextWindow, place: int, encoder: TextEncoder) -> s
 
 
 def _continues(text: str, window: TextWindow, place: int, encoder: TextEncoder) -> bool:
-    """Say whether a piece goes on with the word before; by the pipeline's guess, where pieces do not show it."""
+    """Say whether a piece goes on with the word before: the pipeline's guess, where pieces do not show it."""
     known, (start, end) = encoder.token(window.ids[place]), window.offsets[place]
     if known is None:
         return False

@@ -33,8 +33,8 @@ def annotate(
 
     A ``.txt`` file is raw text, one text per line, and a ``.jsonl`` file has the text of each line under
     ``text``: both become JSON lines, see :func:`annotate_rows`. Any other file is CoNLL, a word in the first
-    column of each line: it becomes words and predicted tags, invalid sequences repaired. The target appears when
-    all of it is written.
+    column of each line: it becomes words and predicted tags, invalid sequences repaired. The target appears
+    when all of it is written.
 
     Args:
         tagger: The model.
@@ -48,8 +48,8 @@ def annotate(
 
     Raises:
         DataError: If the source cannot be read, with file and line.
-        ParameterError: If the target is a folder or the source itself, or an option is for raw text alone or out
-            of range.
+        ParameterError: If the target is a folder or the source itself, or an option is for raw text alone or
+            out of range.
         AffineurError: If the target cannot be written; what was there is unchanged.
     """
     check_files(source, target, strategy=strategy, threshold=threshold)
@@ -108,7 +108,7 @@ def check_files(source: Path, target: Path, *, strategy: str = "word", threshold
 
     Raises:
         DataError: If the source is no file.
-        ParameterError: If the target is a folder or the source itself, or CoNLL is given an option of raw text.
+        ParameterError: If the target is a folder or the source itself, or an option is for raw text alone.
     """
     if not source.is_file():
         raise DataError("this is a folder, expected a file" if source.is_dir() else "no such file", source)

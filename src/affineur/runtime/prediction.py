@@ -56,9 +56,7 @@ def _with_gaps(mentions: Sequence[Mention], words: int) -> list[Mention]:
 
 
 def best_labels(logits: Logits, tags: Sequence[str]) -> tuple[list[str], list[float]]:
-    """Choose the likeliest tag of each word and its softmax probability.
-
-    An unseen word (NaN) is ``O`` with score 0.
+    """Choose the likeliest tag of each word, and its softmax probability; an unseen word is ``O`` with 0.
 
     Args:
         logits: Shape ``(words, labels)``.

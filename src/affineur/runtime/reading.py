@@ -155,7 +155,7 @@ def word_logits(
         labels: Number of labels.
 
     Returns:
-        One array of shape ``(words, labels)`` a sentence; a word that is in no window is all NaN.
+        One array of shape ``(words, labels)`` for each sentence; a word that is in no window is all NaN.
     """
     found = [np.full((count, labels), np.nan, dtype=np.float32) for count in words]
     for window, logits in zip(windows, rows, strict=True):

@@ -170,7 +170,7 @@ def without_overlap(text: str, entities: Sequence[Entity]) -> list[Entity]:
 
 
 def _mentions(text: str, entities: Sequence[Entity]) -> list[Entity]:
-    """Return what is replaced, by position: the entities without overlap, and the repetitions of their words."""
+    """Return what is replaced, by position: entities without overlap, and repetitions of their words."""
     mentions = without_overlap(text, entities)
     covered = bytearray(len(text))
     for mention in mentions:

@@ -76,7 +76,7 @@ class EngineTagger(ABC):
         """
 
     def whole(self) -> Self:
-        """Return the same model as a tagger that takes up to 256 windows as one batch, whatever their length."""
+        """Return the same model as a tagger that takes up to 256 windows as one batch, of any length."""
         other = copy.copy(self)
         other.budget = _ENDLESS
         return other
@@ -93,7 +93,7 @@ class EngineTagger(ABC):
             batch_size: Most windows in a batch, beside the token budget; ``None`` for that alone.
 
         Returns:
-            One array of shape ``(words, labels)`` a sentence; a word the tokenizer drops is all NaN.
+            One array of shape ``(words, labels)`` for each sentence; a word the tokenizer drops is all NaN.
 
         Raises:
             ModelError: If the model itself gives NaN or infinity.
@@ -272,14 +272,14 @@ class EngineTagger(ABC):
             texts: Raw texts of any length; long ones go through overlapping windows.
             batch_size: Most sequences in one batch, beside the token budget; ``None`` for that alone.
             strategy: ``word`` labels words as French corpora have them by their first piece, and gives
-                ``word == text[start:end]``. ``none``, ``simple``, ``first``, ``average`` and ``max`` are those
-                of transformers' pipeline and give what it gives, for long texts with ``stride``; ``none``
-                gives pieces.
+                ``word == text[start:end]``. ``none``, ``simple``, ``first``, ``average`` and ``max`` are
+                those of transformers' pipeline and give what it gives, for long texts with ``stride``;
+                ``none`` gives pieces.
             threshold: Entities with a lower score are left out, in [0, 1].
 
         Raises:
-            ParameterError: If there is no such strategy, an option is out of range, or ``texts`` is no list of
-                texts.
+            ParameterError: If there is no such strategy, an option is out of range, or ``texts`` is no list
+                of texts.
             ModelError: If the model gives NaN or infinity.
         """
         options = PredictOptions(strategy, threshold=threshold)

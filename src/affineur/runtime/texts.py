@@ -92,7 +92,7 @@ class TextEncoder:
                 first += self._step if number < last else len(window.ids)
 
     def token(self, piece: int) -> str | None:
-        """Return a piece as it stands in the vocabulary; ``None`` for the unknown one, which stands for the text."""
+        """Return a piece as it stands in the vocabulary; ``None`` for the one that means unknown text."""
         return None if piece == self._unknown_id else self.tokenizer.id_to_token(piece)
 
     def join(self, tokens: list[str]) -> str:

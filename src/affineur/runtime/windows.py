@@ -114,7 +114,7 @@ class Encoder:
             yield from self._cut(index, encoding.ids, encoding.word_ids, overlap)
 
     def encode(self, sentences: Sequence[Sequence[str]]) -> list[Encoding]:
-        """Cut the words of each sentence into pieces, without special ones; an endless word gives its beginning."""
+        """Cut words into pieces, whole and without special ones; of an endless word its beginning is cut."""
         words = [[encodable(word[:LONGEST_RUN]) for word in sentence] for sentence in sentences]
         # One sentence is what an endpoint is mostly asked for: a batch would wake the threads of the
         # tokenizer for it. But only a batch lets go of Python's lock, without which a long text would stop
@@ -147,7 +147,7 @@ class Encoder:
             return self._overlap
         if not 0 <= stride <= self.most_stride:
             raise ParameterError(
-                f"stride={stride} is impossible, expected 0 to {self.most_stride}: "
+                f"a stride of {stride} is impossible, expected 0 to {self.most_stride}: "
                 f"half of a window's {self._room} pieces",
                 "stride",
             )

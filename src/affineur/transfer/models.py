@@ -53,11 +53,8 @@ def resolve_model(reference: str | Path, revision: str | None = None) -> Path:
     found = snapshot(name, "model", MODEL_PATTERNS, revision)
     _refuse_pickles(name, found)
     # a card that is listed and gone is no reason to ask again: it decides nothing
-    if missing := [
-        file
-        for file in manifest_files(found.folder, name)
-        if file != CARD and not (found.folder / file).is_file()
-    ]:
+    listed = (file for file in manifest_files(found.folder, name) if file != CARD)
+    if missing := [file for file in listed if not (found.folder / file).is_file()]:
         # the folder's name is its commit: the rest must not come from a later one
         snapshot(name, "model", map(escape, missing), found.folder.name)
     return found.folder
@@ -68,6 +65,7 @@ def _refuse_pickles(name: str, found: Snapshot) -> None:
         return
     if pickles := [file for file in found.names if is_pickle(file)]:
         raise ModelError(
-            f"{name} has its weights only as {', '.join(pickles)}: pickles can run code when they are read and are refused. "
-            "Convert it where you trust it: AutoModelForTokenClassification.from_pretrained(…).save_pretrained(FOLDER), then give FOLDER"
+            f"{name} has its weights only as {', '.join(pickles)}: pickles can run code when they are read "
+            "and are refused. Convert it where you trust it: "
+            "AutoModelForTokenClassification.from_pretrained(…).save_pretrained(FOLDER), then give FOLDER"
         )

@@ -54,7 +54,7 @@ class DataOptions:
 
     def __post_init__(self) -> None:
         if not 0 <= self.dev_share <= 0.5:
-            raise ParameterError(f"the dev share is {self.dev_share}, expected 0 to 0.5")
+            raise ParameterError(f"dev_share={self.dev_share} is impossible, expected 0 to 0.5", "dev_share")
 
 
 def find_sources(reference: str | Path, options: DataOptions) -> dict[str, Open]:
@@ -140,12 +140,10 @@ def _data_set(folder: Path, name: str, options: DataOptions) -> dict[str, Open]:
     try:
         with TemporaryDirectory() as scratch:
             builder = datasets.load_dataset_builder(str(folder.absolute()), cache_dir=scratch)
-    except (
-        Exception
-    ) as error:  # several configurations, no data, a README.md that is not YAML, …: its words say which
+    except Exception as error:  # several configurations, no data, a README.md that is not YAML: it says which
         raise DataError(
-            f"no data set was recognized in {folder} ({one_line(error)}); expected train, dev and test as .conll, .jsonl or .parquet: "
-            "give the folder of one configuration, or a file",
+            f"no data set was recognized in {folder} ({one_line(error)}); expected train, dev and test as "
+            ".conll, .jsonl or .parquet: give the folder of one configuration, or a file",
             name,
         ) from None
     files = _by_split(name, builder.config.data_files.items())
