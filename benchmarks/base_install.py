@@ -25,10 +25,10 @@ sizes = {d.metadata["Name"]: sum(p.stat().st_size for f in d.files or () if (p :
 print(json.dumps({name: size for name, size in sizes.items() if name not in ("pip", "setuptools")}))
 """
 _ENTITIES = """
-import dataclasses, json, sys, affineur
+import json, sys, affineur
 found = affineur.load(sys.argv[1]).predict_batch(json.load(sys.stdin))
 assert "torch" not in sys.modules
-print(json.dumps([[dataclasses.asdict(entity) for entity in entities] for entities in found]))
+print(json.dumps([[entity.as_dict() for entity in entities] for entities in found]))
 """
 
 

@@ -8,7 +8,6 @@ import json
 import subprocess
 import sys
 import venv
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -76,7 +75,7 @@ def test_an_exported_model_needs_no_torch(shared_model, shared_corpus: Path, tmp
     assert any(wanted)
     ours = [each["entities"] for each in json.loads(found.read_text("utf-8"))]
     assert [[{**e, "score": 0} for e in each] for each in ours] == [
-        [{**asdict(e), "score": 0} for e in each] for each in wanted
+        [{**e.as_dict(), "score": 0} for e in each] for each in wanted
     ]
     assert [e["score"] for each in ours for e in each] == pytest.approx(
         [e.score for each in wanted for e in each], abs=1e-4

@@ -40,7 +40,6 @@ from affineur.artifact import (
     write_manifest,
 )
 from affineur.artifact.card import files as module
-from affineur.artifact.card.names import is_id
 from affineur.errors import ModelError, ParameterError
 from affineur.progress import listening
 
@@ -397,13 +396,6 @@ def test_relations_in_the_hubs_words(
 ) -> None:
     text = card_text(describe(artifact), replace(PRUNED, stage=stage, parents=parents))
     assert yaml.safe_load(text.split("---\n")[1]).get("base_model_relation") == wanted
-
-
-@given(st.text(alphabet="ab/-._ é\n", max_size=12))
-def test_ids_are_what_transfer_takes_for_ids(text: str) -> None:
-    from affineur.transfer.hub import looks_like_id
-
-    assert is_id(text) == looks_like_id(text)
 
 
 # ---- how to reproduce

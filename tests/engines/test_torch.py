@@ -30,7 +30,7 @@ TEXTS = (
 
 def equal(first: list[Entity], second: list[Entity]) -> bool:
     return len(first) == len(second) and all(
-        (a.entity_group, a.word, a.start, a.end) == (b.entity_group, b.word, b.start, b.end)
+        (a.type, a.word, a.start, a.end) == (b.type, b.word, b.start, b.end)
         and abs(a.score - b.score) < 1e-5
         for a, b in zip(first, second, strict=True)
     )

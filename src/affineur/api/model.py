@@ -79,7 +79,7 @@ class Model:
         *,
         strategy: AggregationStrategy = "word",
         threshold: float = 0.0,
-        batch_size: int | None = 32,
+        batch_size: int | None = None,
     ) -> list[Entity]: ...
 
     @overload
@@ -89,7 +89,7 @@ class Model:
         *,
         strategy: AggregationStrategy = "word",
         threshold: float = 0.0,
-        batch_size: int | None = 32,
+        batch_size: int | None = None,
     ) -> list[list[Entity]]: ...
 
     def __call__(
@@ -98,7 +98,7 @@ class Model:
         *,
         strategy: AggregationStrategy = "word",
         threshold: float = 0.0,
-        batch_size: int | None = 32,
+        batch_size: int | None = None,
     ) -> Any:
         """Find the entities of one text, or of several.
 
@@ -137,7 +137,9 @@ class Model:
             batch_size: Most texts in a batch; ``None`` for the token budget alone.
             read_ahead: Most texts read ahead and sorted by length together.
         """
-        return self._engine.predict_stream(texts, strategy, batch_size, read_ahead, threshold=threshold)
+        return self._engine.predict_stream(
+            texts, strategy=strategy, threshold=threshold, batch_size=batch_size, read_ahead=read_ahead
+        )
 
     def tag(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
         """Return the likeliest label of each word of some sentences that are cut into words."""

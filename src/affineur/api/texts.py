@@ -44,6 +44,6 @@ def annotate(
     from affineur.runtime.annotation import check_files
 
     check_strategy(strategy)
-    check_files(Path(source), Path(out), strategy)
+    check_files(Path(source), Path(out), strategy=strategy, threshold=threshold)
     tagger = load(model, device=device, threads=threads)._engine
-    return write_annotated(tagger, Path(source), Path(out), strategy, threshold=threshold)
+    return write_annotated(tagger, Path(source), Path(out), strategy=strategy, threshold=threshold)

@@ -42,7 +42,7 @@ class Manifest:
     """What ``affineur.json`` says.
 
     Args:
-        kind: ``transformers`` (later also ``packed``, ``onnx``, ``openvino``).
+        kind: ``transformers``, ``packed``, ``onnx`` or ``openvino``.
         stage: The stage that wrote it.
         parameters: That stage's parameters.
         parents: Ancestors, the nearest first, up to the teacher.
@@ -103,7 +103,8 @@ def read_manifest(folder: Path) -> Manifest | None:
         raw = json.loads(path.read_text("utf-8"))
         if raw["format"] > FORMAT:
             raise ModelError(
-                f"{path} has format {raw['format']}, this Affineur reads up to {FORMAT}; upgrade it: pip install -U affineur"
+                f"{path} has format {raw['format']}, this Affineur reads up to {FORMAT}; "
+                "upgrade it: pip install -U affineur"
             )
         manifest = Manifest(**{**raw, "parents": [Parent(**p) for p in raw["parents"]]})
         if not all(isinstance(value, str) for value in manifest.files.values()):
@@ -135,7 +136,7 @@ def verify(folder: Path) -> Manifest | None:
             raise ModelError(f"{path} is missing, though {MANIFEST} lists it; the artifact is incomplete")
         if file_digest(path) != digest:
             raise ModelError(
-                f"{path} is not the file that was written (sha256 differs from {MANIFEST}); fetch or make the artifact again, "
-                f"or delete {MANIFEST} if the change was meant"
+                f"{path} is not the file that was written (sha256 differs from {MANIFEST}); "
+                f"fetch or make the artifact again, or delete {MANIFEST} if the change was meant"
             )
     return manifest

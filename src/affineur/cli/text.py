@@ -204,7 +204,7 @@ def _redacted(results: Iterator[tuple[str, Any]], style: Any, write_map: Any) ->
     from affineur.runtime.redaction import redact
 
     for text, found in results:
-        redacted = redact(text, found, style)
+        redacted = redact(text, found, style=style)
         show.lines([redacted.text])
         write_map(json_line({"map": [replacement._asdict() for replacement in redacted.replacements]}) + "\n")
         yield redacted.text, redacted.entities

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from affineur.entities import Entity, LabeledPiece
 from affineur.errors import AffineurError, ParameterError
-from affineur.runtime import Reading, Wish
+from affineur.runtime import PredictOptions, Reading
 from affineur.runtime.memory import give_back
 from affineur.serve.admission import Refused
 from affineur.serve.batcher import Expired, Job
@@ -167,7 +167,7 @@ class Service:
         self,
         name: str | None,
         texts: Sequence[str],
-        wish: Wish,
+        options: PredictOptions,
         gone: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> Answer:
         """Find the entities of texts.
@@ -175,12 +175,12 @@ class Service:
         Args:
             name: The model; ``None`` for the default one.
             texts: Raw texts, within the limits.
-            wish: How the entities are wanted.
+            options: How the entities are predicted.
             gone: Returns what ends when nobody waits for the answer any more; what has not begun then is
                 never computed.
 
         Raises:
-            Problem: 404 no such model, 413 more than can be done in time, 422 a wish that does not fit the
+            Problem: 404 no such model, 413 more than can be done in time, 422 options that do not fit the
                 model, 424 the engine failed, 429 too many wait or the time is over, 503 not yet loaded.
             Gone: If nobody waits any more.
         """
@@ -194,7 +194,7 @@ class Service:
         job: Job | None = None
         try:
             try:
-                reading = await self.aside(texts, lambda: self._read(model, texts, wish, arrived))
+                reading = await self.aside(texts, lambda: self._read(model, texts, options, arrived))
             except Refused as refused:
                 raise self._refusal(model, refused.reason) from None
             except Expired as error:
@@ -254,20 +254,22 @@ class Service:
             model.batcher.close(timeout=5)
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _read(self, model: ServedModel, texts: Sequence[str], wish: Wish, arrived: float) -> Reading:
+    def _read(
+        self, model: ServedModel, texts: Sequence[str], options: PredictOptions, arrived: float
+    ) -> Reading:
         """Cut texts, unless they waited for that so long that it would be in vain."""
         if time.perf_counter() > arrived + self.settings.timeout:
             raise Expired("the request waited longer than it may")
         if model.admission.refusing is not None and time.perf_counter() > arrived + 1:
             raise Refused(model.admission.refusing)
-        return model.tagger.read(texts, wish)
+        return model.tagger.read(texts, options)
 
     def _tell_scores(
         self, found: Sequence[Sequence[Entity] | Sequence[LabeledPiece]]
     ) -> Sequence[Sequence[Entity] | Sequence[LabeledPiece]]:
         for entities in found:
             for entity in entities:
-                label = entity.entity_group if isinstance(entity, Entity) else entity.entity
+                label = entity.type if isinstance(entity, Entity) else entity.label
                 self.metrics.confidence.labels(label).observe(entity.score)
         return found
 

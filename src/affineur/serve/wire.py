@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import asdict
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from affineur.entities import Entity, LabeledPiece
 from affineur.errors import did_you_mean
-from affineur.runtime import Wish
+from affineur.runtime import PredictOptions
 from affineur.runtime.aggregation import AggregationStrategy
 from affineur.runtime.redaction import redact, without_overlap
 from affineur.serve.problems import Problem
@@ -70,11 +69,11 @@ class Parameters(BaseModel):
     )
     redact_map: bool | None = Field(None, description="With `redact`: also what stood there, to undo it.")
 
-    def wish(self) -> Wish:
+    def predict_options(self) -> PredictOptions:
         """Return it as the runtime takes it."""
-        default = Wish()
-        return Wish(
-            self.aggregation_strategy or default.aggregation_strategy,
+        default = PredictOptions()
+        return PredictOptions(
+            self.aggregation_strategy or default.strategy,
             default.ignore_labels if self.ignore_labels is None else tuple(self.ignore_labels),
             self.stride,
             self.threshold or 0.0,
@@ -217,7 +216,7 @@ async def find(
     parameters = asked.parameters or Parameters.model_construct()
     check_texts(texts, service.settings)
     check_redaction(parameters)
-    answer = await service.answer(model, texts, parameters.wish(), gone)
+    answer = await service.answer(model, texts, parameters.predict_options(), gone)
     found = await service.aside(
         texts, lambda: [shown(*each, parameters) for each in zip(texts, answer.entities, strict=True)]
     )
@@ -225,10 +224,10 @@ async def find(
 
 
 def _fields(entity: Entity, text: str) -> dict[str, Any]:
-    """Do what ``asdict`` does, several times as fast."""
+    """Do what ``as_dict`` does, with the text for the word."""
     start, end = entity.start, entity.end
     return {
-        "entity_group": entity.entity_group,
+        "entity_group": entity.type,
         "score": entity.score,
         "word": text[start:end],
         "start": start,
@@ -292,15 +291,18 @@ def shown(text: str, found: Sequence[Entity] | Sequence[LabeledPiece], parameter
     """
     if parameters.aggregation_strategy == "none":
         return [
-            asdict(piece) | {"word": text[piece.start : piece.end]}
+            piece.as_dict() | {"word": text[piece.start : piece.end]}
             for piece in found
             if piece.start < piece.end
         ]
     entities = [entity for entity in found if isinstance(entity, Entity)]
     if parameters.redact is None:
         return [_fields(entity, text) for entity in without_overlap(text, entities)]
-    hidden = redact(text, entities, parameters.redact)
-    answer: dict[str, Any] = {"text": hidden.text, "entities": [asdict(entity) for entity in hidden.entities]}
+    hidden = redact(text, entities, style=parameters.redact)
+    answer: dict[str, Any] = {
+        "text": hidden.text,
+        "entities": [entity.as_dict() for entity in hidden.entities],
+    }
     if parameters.redact_map:
         answer["map"] = [replacement._asdict() for replacement in hidden.replacements]
     return answer

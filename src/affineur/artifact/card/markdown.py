@@ -13,11 +13,6 @@ def folded(text: str) -> str:
     return " ".join(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(text)).split())
 
 
-def encodable(text: str) -> str:
-    """Replace lone surrogates, which UTF-8 cannot carry."""
-    return text.encode("utf-8", "replace").decode()
-
-
 def literal(text: str) -> str:
     """Escape what Markdown would read as more than text; an underscore inside a word is none of that."""
     return re.sub(r"[\\`*{}\[\]<>#|~&$]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", folded(text))

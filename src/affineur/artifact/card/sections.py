@@ -84,7 +84,7 @@ def use(info: ModelInfo, name: str) -> str:
     ours = f"""import affineur  # pip install {f"'affineur{extra}'" if extra else "affineur"}
 
 for entity in affineur.load({quoted}).predict("Marie Curie, Paris"):
-    print(entity.entity_group, entity.word, entity.start, entity.end, round(entity.score, 2))"""
+    print(entity.type, entity.word, entity.start, entity.end, round(entity.score, 2))"""
     shown = ["With Affineur, on running text of any length:", fenced(ours, "python")]
     if exported:
         return "\n\n".join(

@@ -8,7 +8,7 @@ import yaml
 
 from affineur.artifact.card.contents import NOTHING, Carried, Measured
 from affineur.artifact.card.front import base_model, front_matter
-from affineur.artifact.card.markdown import code_span, encodable, folded
+from affineur.artifact.card.markdown import code_span, folded
 from affineur.artifact.card.sections import (
     environment,
     license_terms,
@@ -21,6 +21,7 @@ from affineur.artifact.card.sections import (
 )
 from affineur.artifact.info import ModelInfo
 from affineur.artifact.manifest import Manifest
+from affineur.entities import encodable
 
 
 def card_text(

@@ -6,7 +6,6 @@ reuses them. An interrupted computation goes on where it stopped.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from affineur.artifact import in_turn
 from affineur.engines.torch import TorchTagger
 from affineur.entities import Corpus, chunks, with_prefix
 from affineur.errors import ModelError
@@ -67,8 +67,7 @@ def _columns(teacher: tuple[str, ...], student: tuple[str, ...]) -> list[int]:
 
 def _compute(teacher: TorchTagger, corpus: Corpus, path: Path, width: int) -> None:
     part = path.with_suffix(".part")
-    with part.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # two runs may want the same logits; the second one finds them done
+    with in_turn(path), part.open("ab") as file:  # the second of two runs that want the same finds it done
         if path.exists() and path.stat().st_size == corpus.words * width * 4:
             part.unlink(missing_ok=True)
             return
