@@ -9,7 +9,7 @@ from affineur.entities import Corpus
 from affineur.errors import ParameterError
 from affineur.transfer import DataOptions, Splits, load_corpus, load_splits
 
-#: Labelled text: a reference, one corpus, or a corpus in splits.
+#: Labeled text: a reference, one corpus, or a corpus in splits.
 Data = str | os.PathLike[str] | Corpus | Splits
 
 _DEFAULT = DataOptions()

@@ -24,7 +24,7 @@ def evaluate(
     types: Sequence[str] | None = None,
     device: str = "cpu",
 ) -> Evaluation:
-    """Score a model on labelled data: of a reference with several splits, on test.
+    """Score a model on labeled data: of a reference with several splits, on test.
 
     Args:
         model: A reference, a path or a model.
@@ -164,7 +164,7 @@ def check(
     if isinstance(bars, Mapping):
         bars = parse_bars(dict(bars), "bars")
     elif not isinstance(bars, Bars):
-        bars = read_bars(bars)
+        bars = read_bars(os.fspath(bars))
     return judge(
         reference_of(model),
         bars,

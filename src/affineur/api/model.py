@@ -73,7 +73,7 @@ class Model:
         return self.tagger.labels
 
     @overload
-    def __call__(
+    def __call__(  # type: ignore[overload-overlap]
         self,
         texts: str,
         *,
@@ -146,7 +146,7 @@ class Model:
         return self.tagger.tag(sentences)
 
     def evaluate(self, data: Data = "sample", *, types: Sequence[str] | None = None) -> Evaluation:
-        """Score it on labelled data: of a reference with several splits, on test.
+        """Score it on labeled data: of a reference with several splits, on test.
 
         Args:
             data: A reference, a corpus, or splits.

@@ -54,7 +54,7 @@ def run(
         recipe = make_recipe({**recipe, **changes})
     elif not isinstance(recipe, Recipe):
         recipe = read_recipe(os.fspath(recipe), changes)
-    return run_recipe(recipe, runs=runs, context=_context(device, threads, cache))
+    return run_recipe(recipe, runs=os.fspath(runs), context=_context(device, threads, cache))
 
 
 def sweep(
@@ -83,7 +83,7 @@ def sweep(
 
     Args:
         model: The model to prune.
-        data: Labelled data: ``dev`` is searched, ``test`` confirms, ``train`` is for recovery and calibration.
+        data: Labeled data: ``dev`` is searched, ``test`` confirms, ``train`` is for recovery and calibration.
         out: Folder of the model found.
         max_drop: F1 that may be lost, 0.01 is a point: the upper end of the paired interval must not exceed it.
         min_f1: F1 to keep: the lower end of its interval must reach it.
@@ -142,7 +142,7 @@ def sweep(
     against = None if baseline is None else reference_of(baseline)
     return search_sparsity(
         reference_of(model),
-        out=out,
+        out=os.fspath(out),
         plan=plan,
         context=context,
         baseline=against,
@@ -168,7 +168,7 @@ def search(
 
     Args:
         model: The model to start from; with a recipe, instead of the recipe's teacher.
-        data: Labelled data with train, dev and test; with a recipe, instead of the recipe's.
+        data: Labeled data with train, dev and test; with a recipe, instead of the recipe's.
         recipe: A recipe of a search, as a YAML file or its content; without one, sensible ranges for the model.
         out: Folder for the one model to take: the smallest whose F1 is inside the budget.
         front: Folder for the front and its models; ``searches/NAME`` by default.
@@ -205,7 +205,11 @@ def search(
         asked = read_search_recipe(os.fspath(recipe), changes)
     where = Path(front) if front is not None else Path("searches") / asked.name
     return search_front(
-        asked, front=where, out=out, keep_all=keep_all, context=_context(device, threads, cache)
+        asked,
+        front=where,
+        out=None if out is None else os.fspath(out),
+        keep_all=keep_all,
+        context=_context(device, threads, cache),
     )
 
 

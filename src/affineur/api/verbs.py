@@ -55,6 +55,10 @@ def take(
         from affineur.engines.checkpoints import pick_device
 
         pick_device(context.device)
+    if context.threads is not None and step.threaded:
+        import torch
+
+        torch.set_num_threads(context.threads)
     source = step.open(resolve_model(reference_of(model)))
     return Model(step.run(source, Path(out), context), device=context.device if step.on_device else "cpu")
 

@@ -22,7 +22,7 @@ class Commands:
     def __init__(self, parser: argparse.ArgumentParser) -> None:
         self._parser = parser
         self._commands = parser.add_subparsers(
-            dest="command", required=True, metavar="COMMAND", help=argparse.SUPPRESS
+            dest="command", required=True, metavar="COMMAND", prog="affineur", help=argparse.SUPPRESS
         )
         self._listed: dict[str, list[tuple[str, str]]] = {group: [] for group in _GROUPS}
 

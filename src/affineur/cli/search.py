@@ -45,7 +45,7 @@ def add_parsers(commands: Commands) -> None:
     )
     parser.add_argument("--teacher", metavar="MODEL", help="use this teacher instead of the recipe's")
     parser.add_argument(
-        "--data", metavar="DATA", help="labelled data with train, dev and test; needed without a recipe"
+        "--data", metavar="DATA", help="labeled data with train, dev and test; needed without a recipe"
     )
     parser.add_argument(
         "--minutes",
@@ -97,7 +97,7 @@ def _search(args: argparse.Namespace) -> int:
         **{key: value for key, value in given.items() if value is not None},
     )
     show.table(COLUMNS, found.cells())
-    where = found.folder
+    where = found.out
     show.lines(
         [
             *found.lines(),

@@ -9,7 +9,7 @@ from affineur.errors import ModelError
 from affineur.runtime.tagger import EngineTagger
 
 
-def load_exported(path: ModelFolder | Path | str) -> EngineTagger:
+def load_exported(path: ModelFolder | Path | str, threads: int | None = None) -> EngineTagger:
     """Load an ONNX or OpenVINO artifact and prove it on this CPU.
 
     Raises:
@@ -20,11 +20,11 @@ def load_exported(path: ModelFolder | Path | str) -> EngineTagger:
     if folder.kind == "onnx":
         from affineur.engines.onnx import load_onnx
 
-        return load_onnx(folder)
+        return load_onnx(folder, threads)
     if folder.kind == "openvino":
         from affineur.engines.openvino import load_openvino
 
-        return load_openvino(folder)
+        return load_openvino(folder, threads)
     raise ModelError(
         f"{folder.path} is not exported ({folder.kind}); type: affineur export {folder.path} -o OUT"
     )

@@ -326,7 +326,7 @@ def usable_threads() -> int:
     return int(told) if told.isdigit() and int(told) else usable
 
 
-def load_onnx(path: ModelFolder | Path | str) -> OnnxTagger:
+def load_onnx(path: ModelFolder | Path | str, threads: int | None = None) -> OnnxTagger:
     """Load an exported artifact and prove it on this CPU.
 
     Raises:
@@ -348,7 +348,7 @@ def load_onnx(path: ModelFolder | Path | str) -> OnnxTagger:
             "make one that has: affineur quantize PARENT -o OUT"
         )
     encoder = Encoder.from_folder(folder.path, folder.config)
-    tagger = OnnxTagger(open_session(graph), encoder, folder.labels, file=file)
+    tagger = OnnxTagger(open_session(graph, threads), encoder, folder.labels, file=file)
     if folder.size_bytes <= _LIGHT_FOR_MANY:
         tagger.beside_from = 2 if folder.size_bytes <= _LIGHT else _MANY * tagger.threads
     if probe is not None:

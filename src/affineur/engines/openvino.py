@@ -66,7 +66,7 @@ class OpenVinoTagger(EngineTagger):
         return fitting(logits, ids, self.labels)
 
 
-def compile_graph(graph: Any) -> Any:
+def compile_graph(graph: Any, threads: int | None = None) -> Any:
     """Compile an OpenVINO model, or its file, for the CPU in full precision.
 
     Left alone, OpenVINO takes bf16 where it can.
@@ -82,7 +82,7 @@ def compile_graph(graph: Any) -> Any:
     settings = {
         "INFERENCE_PRECISION_HINT": "f32",
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": usable_threads(),
+        "INFERENCE_NUM_THREADS": threads or usable_threads(),
     }
     try:
         return openvino.Core().compile_model(graph, "CPU", settings)
@@ -92,7 +92,7 @@ def compile_graph(graph: Any) -> Any:
         ) from None
 
 
-def load_openvino(path: ModelFolder | Path | str) -> OpenVinoTagger:
+def load_openvino(path: ModelFolder | Path | str, threads: int | None = None) -> OpenVinoTagger:
     """Load an OpenVINO artifact and prove it on this CPU.
 
     Raises:
@@ -106,7 +106,7 @@ def load_openvino(path: ModelFolder | Path | str) -> OpenVinoTagger:
     if probe is None and manifest is not None:
         raise ModelError(f"{folder.path} has no probe, so nothing proves it on this CPU; export it again")
     tagger = OpenVinoTagger(
-        compile_graph(str(folder.path / OPENVINO)),
+        compile_graph(str(folder.path / OPENVINO), threads),
         Encoder.from_folder(folder.path, folder.config),
         folder.labels,
     )

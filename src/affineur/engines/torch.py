@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from affineur.artifact import open_folder
+from affineur.artifact import ModelFolder, open_folder
 from affineur.engines.checkpoints import load_encoder, load_model
 from affineur.errors import ModelError
 from affineur.runtime import DEFAULT_BUDGET, Encoder, EngineTagger, Logits
@@ -52,7 +52,9 @@ def pad(sequences: Sequence[Sequence[int]], pad_id: int) -> tuple[torch.Tensor, 
     return torch.from_numpy(ids), torch.from_numpy(mask)
 
 
-def load_tagger(path: Path | str, device: str = "cpu", int8: bool = False) -> TorchTagger:
+def load_tagger(
+    path: ModelFolder | Path | str, device: str = "cpu", int8: bool = False, threads: int | None = None
+) -> TorchTagger:
     """Load a model folder as a tagger.
 
     Args:
@@ -64,7 +66,9 @@ def load_tagger(path: Path | str, device: str = "cpu", int8: bool = False) -> To
     Raises:
         ModelError: If the folder is not a usable model.
     """
-    folder = open_folder(path)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    folder = path if isinstance(path, ModelFolder) else open_folder(path)
     model: nn.Module = load_model(folder, "cpu" if int8 else device)
     if int8:
         model = quantize_dynamic(model)

@@ -69,13 +69,14 @@ def model_name(reference: str | Path) -> str:
     return Reference.parse(reference).name
 
 
-def load(reference: str | Path, device: str = "cpu") -> EngineTagger:
+def load(reference: str | Path, device: str = "cpu", *, threads: int | None = None) -> EngineTagger:
     """Load a model of ours, ready to ``predict``, ``predict_batch`` and be scored.
 
     Args:
         reference: A folder, a Hub id, ``sample`` for the embedded teacher, or ``torch-int8:`` and one of
             these.
         device: A torch device; an exported graph runs on the CPU.
+        threads: Threads of the engine; ``None`` for one per usable processor.
 
     Raises:
         ModelError: If it is not a usable model, or an exported graph that does not prove itself on this CPU.
@@ -85,9 +86,9 @@ def load(reference: str | Path, device: str = "cpu") -> EngineTagger:
     parsed = Reference.parse(reference)
     folder = open_folder(parsed.folder())
     if folder.kind not in ("onnx", "openvino"):
-        from affineur.steps import load_tagger
+        from affineur.engines.torch import load_tagger
 
-        return load_tagger(folder.path, device, parsed.prefix == INT8)
+        return load_tagger(folder.path, device, parsed.prefix == INT8, threads)
     if parsed.prefix:
         raise ModelError(
             f"{reference}: {folder.path} is an exported graph ({folder.kind}), which is run as it is; leave {parsed.prefix} out"
@@ -98,15 +99,16 @@ def load(reference: str | Path, device: str = "cpu") -> EngineTagger:
         )
     from affineur.engines.exported import load_exported
 
-    return load_exported(folder)
+    return load_exported(folder, threads)
 
 
-def load_any(reference: str | Path, device: str = "cpu") -> Batched:
+def load_any(reference: str | Path, device: str = "cpu", *, threads: int | None = None) -> Batched:
     """Load a model of ours or a peer, to be scored and timed.
 
     Args:
         reference: What :func:`load` takes, or ``guide:`` and one of these, or ``spacy:`` and a pipeline.
         device: A torch device.
+        threads: Threads of the engine; ``None`` for one per usable processor.
 
     Raises:
         ModelError: If it is not a usable model.
@@ -116,7 +118,7 @@ def load_any(reference: str | Path, device: str = "cpu") -> Batched:
     parsed = Reference.parse(reference)
     if parsed.prefix == SPACY:
         return SpacyTagger(parsed.rest)
-    tagger = load(reference, device)
+    tagger = load(reference, device, threads=threads)
     return FixedBatches(tagger.whole(), _GUIDE_BATCH) if parsed.prefix == GUIDE else tagger
 
 
@@ -132,7 +134,7 @@ def facts(reference: str | Path, tagger: Tagger | None = None) -> Facts:
         return Facts(parsed.kind, 0, 0.0, peer.size_bytes, peer.parameters, None)
     info = describe(parsed.folder())
     if parsed.prefix == INT8:
-        from affineur.steps import TorchTagger, serialized_size
+        from affineur.engines.torch import TorchTagger, serialized_size
 
         size = serialized_size(tagger.model) if isinstance(tagger, TorchTagger) else 0
         return Facts(parsed.kind, info.folder.layers, info.sparsity, size, info.parameters, info.nonzero)

@@ -177,7 +177,7 @@ def default_search_recipe(
 
     Args:
         teacher: The model, as the user names it.
-        data: Labelled data with train, dev and test.
+        data: Labeled data with train, dev and test.
         layers: Encoder layers of the teacher.
         minutes: Time for all points together.
         max_drop: F1 that may be lost, with the whole interval.

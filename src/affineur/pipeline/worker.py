@@ -88,7 +88,7 @@ class _Worker:
                 )
             }
         if "size" in asked:
-            from affineur.steps import serialized_size
+            from affineur.engines.torch import serialized_size
 
             return {"bytes": serialized_size(self._tagger.model)}
         return {"bytes": peak_bytes()}
@@ -147,7 +147,9 @@ def _loader(reference: str) -> Callable[[str], Any]:
         folder = _folder(reference)
         with contextlib.suppress(Exception):  # said better when it is loaded
             importlib.import_module(
-                _ENGINES.get(open_folder(folder).kind, "affineur.steps") if folder else "affineur.steps"
+                _ENGINES.get(open_folder(folder).kind, "affineur.engines.torch")
+                if folder
+                else "affineur.engines.torch"
             )
         return lambda device: load_any(reference, device)
     from affineur.engines.spacy import (

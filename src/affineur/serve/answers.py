@@ -75,7 +75,7 @@ def group_of(found: Found) -> str:
 
 
 def is_piece(found: Found) -> bool:
-    """Say whether it is one labelled piece.
+    """Say whether it is one labeled piece.
 
     Servers answer that put nothing together (``aggregation_strategy`` ``none``).
     """

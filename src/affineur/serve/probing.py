@@ -152,11 +152,11 @@ class Probe:
 def read_texts(reference: str, options: DataOptions | None = None, many: int = TEXTS) -> list[str]:
     """Read the first texts of a file.
 
-    Lines of ``.txt``, else the sentences of labelled text, its words put together as French is written.
+    Lines of ``.txt``, else the sentences of labeled text, its words put together as French is written.
 
     Args:
         reference: What ``--data`` takes, or a ``.txt`` file.
-        options: How labelled text is read.
+        options: How labeled text is read.
         many: How many.
 
     Raises:

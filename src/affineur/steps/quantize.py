@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -97,7 +98,7 @@ class Quantize(Step):
         windows = list(parent.encoder.windows(sentences))
         if not windows:
             raise DataError("the tokenizer makes no piece of any word of the calibration text")
-        ranges = {}
+        ranges: Mapping[str, tuple[float, float]] = {}
         if self.activations in ("auto", "static"):
             ranges = activation_ranges(graph, parent, list(parent.encoder.windows(measured_on(sentences))))
         first = "static" if self.activations == "auto" else self.activations

@@ -31,7 +31,7 @@ class Train(Training):
     """
 
     name = "train"
-    summary = "fine-tune or train a teacher on labelled data"
+    summary = "fine-tune or train a teacher on labeled data"
     suffix = "teacher"
     renames = False
     examples = ("affineur train camembert-base --data my_corpus --epochs 3 -o my_teacher",)

@@ -33,7 +33,7 @@ class Context:
         threads: Threads of every engine; ``None`` for one per usable processor.
         cache: Where teacher logits and scores are kept.
         recipe: Digest of the recipe being run, for manifests.
-        data: Labelled data.
+        data: Labeled data.
         calibration: Text without labels that a step looks at.
         teacher: A teacher to learn from, where there is one beside the model.
         texts: Texts to count pieces in; those of ``data`` where there are none.
@@ -61,13 +61,13 @@ class Context:
 
     @property
     def splits(self) -> Splits:
-        """Labelled data that has to be there.
+        """Labeled data that has to be there.
 
         Raises:
             ParameterError: If there is none.
         """
         if self.data is None:
-            raise ParameterError("no labelled data was given; name a file or folder as data", "data")
+            raise ParameterError("no labeled data was given; name a file or folder as data", "data")
         return self.data
 
     @property

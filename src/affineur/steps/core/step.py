@@ -51,7 +51,7 @@ class Input:
     spellings: tuple[str, ...] = ()
 
 
-#: Labelled text to train on, with a dev part to score epochs on.
+#: Labeled text to train on, with a dev part to score epochs on.
 DATA = Input(
     "data",
     "a CoNLL, WikiNER, JSON lines or Parquet file, a folder with train/dev/test, a data set of the Hub, "

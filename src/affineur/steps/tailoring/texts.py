@@ -19,7 +19,7 @@ def texts_of(
     """Open the texts of :class:`~affineur.steps.trim_vocab.TrimVocab`.
 
     Args:
-        data: Labelled text, as elsewhere: train is counted, test, or dev where there is none, is unseen. A
+        data: Labeled text, as elsewhere: train is counted, test, or dev where there is none, is unseen. A
             corpus is counted whole.
         text: Files of raw text, one sentence or paragraph per line; one line in 20 is unseen. Where there is
             neither, the embedded sample.

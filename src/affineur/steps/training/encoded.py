@@ -48,9 +48,9 @@ class EncodedCorpus(Dataset[Item]):
         self._pieces: npt.NDArray[np.int32] = np.memmap(folder / "pieces.i4", dtype=np.int32, mode="r")
         self._targets: npt.NDArray[np.int16] = np.memmap(folder / "targets.i2", dtype=np.int16, mode="r")
         self._bounds: npt.NDArray[np.int64] = np.fromfile(folder / "bounds.i8", dtype=np.int64)
-        labelled = np.concatenate([[0], np.cumsum(self._targets != IGNORED)])
-        # Labelled words before each window, and which word of the corpus each of them is.
-        self._word_bounds: npt.NDArray[np.int64] = labelled[self._bounds]
+        labeled = np.concatenate([[0], np.cumsum(self._targets != IGNORED)])
+        # Labeled words before each window, and which word of the corpus each of them is.
+        self._word_bounds: npt.NDArray[np.int64] = labeled[self._bounds]
         self._word_index: npt.NDArray[np.int64] = np.memmap(folder / "words.i8", dtype=np.int64, mode="r")
         self._single = np.fromfile(folder / "single.u1", dtype=np.uint8)
         self._teacher: npt.NDArray[np.float32] | None = None
@@ -156,7 +156,7 @@ def encode_corpus(corpus: Corpus, encoder: Encoder, labels: tuple[str, ...], fol
     """Write a corpus as pieces and label ids, and open the result.
 
     Args:
-        corpus: Labelled sentences, in any scheme.
+        corpus: Labeled sentences, in any scheme.
         encoder: The model's encoder.
         labels: Labels of the model, in the order of its outputs; tags are rewritten to their scheme.
         folder: An existing folder to write to.
@@ -221,7 +221,7 @@ def collate(items: list[Item], pad_id: int) -> dict[str, torch.Tensor]:
 
     Returns:
         ``input_ids``, ``attention_mask`` and ``labels`` of shape ``(batch, longest)``; ``teacher`` of shape
-        ``(labelled words, labels)`` where the items have it, rows in the order of the labelled pieces.
+        ``(labeled words, labels)`` where the items have it, rows in the order of the labeled pieces.
     """
     ids, mask = pad([item["input_ids"] for item in items], pad_id)
     targets, _ = pad([item["labels"] for item in items], IGNORED)

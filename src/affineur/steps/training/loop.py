@@ -168,7 +168,7 @@ def fit(
             weight_decay=settings.weight_decay,
             warmup_steps=round(settings.warmup * steps),
             seed=settings.seed,
-            label_smoothing_factor=0.0,  # the loss below does it, on labelled words only
+            label_smoothing_factor=0.0,  # the loss below does it, on labeled words only
             use_cpu=device == "cpu",
             eval_strategy="epoch" if evaluate else "no",
             save_strategy="epoch" if evaluate else "no",
@@ -244,10 +244,10 @@ class _Trainer(Trainer):
         labels = inputs.pop("labels")
         hidden = bool(self._soft and self._soft.hidden_weight)
         output = model(**inputs, output_hidden_states=hidden)
-        labelled = labels != IGNORED
-        logits = output.logits[labelled]
+        labeled = labels != IGNORED
+        logits = output.logits[labeled]
         loss = functional.cross_entropy(
-            logits, labels[labelled], label_smoothing=self._settings.label_smoothing
+            logits, labels[labeled], label_smoothing=self._settings.label_smoothing
         )
         if self._soft is not None and teacher is not None:
             known = ~teacher.isnan().any(

@@ -1,4 +1,4 @@
-"""What training steps check and score on labelled data."""
+"""What training steps check and score on labeled data."""
 
 from __future__ import annotations
 
