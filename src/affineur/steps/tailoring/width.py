@@ -168,7 +168,7 @@ def _loss(
 def _narrow(
     layer: _Feedforward, kept: torch.Tensor, moments: torch.Tensor, reconstruct: bool
 ) -> dict[str, float]:
-    """Leave only some neurons of a layer, in place; return the share of its output's mean square that is lost.
+    """Leave only some neurons of a layer, in place; return which share of its output is lost on the text.
 
     The second matrix becomes the minimum of ``‖A_K W_K − A W‖² + ridge ‖W_K − (W)_K‖²``, where ``A`` are the
     activations of the dense model and ``K`` the neurons kept: ``W_K = (W)_K + (G_KK + ridge)⁻¹ G_KD W_D``
