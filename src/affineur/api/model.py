@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from affineur.api.data import Data, corpus_of
-from affineur.artifact import ModelInfo, describe
+from affineur.artifact import ModelFolder, ModelInfo, describe
 from affineur.entities import Entity, LabeledPiece, Tagger
 from affineur.errors import ModelError, ParameterError
 from affineur.measure import Evaluation, evaluate
@@ -37,6 +37,8 @@ class Model:
     ) -> None:
         self.reference = reference_of(reference)
         self.device, self.threads = device, threads
+        #: What it was made from, where a step has just made it.
+        self.source: ModelFolder | None = None
 
     @cached_property
     def path(self) -> Path:

@@ -116,7 +116,10 @@ def sweep(
     from affineur.steps.pruning.core.method import METHODS
 
     if teacher is not None and recover is False:
-        raise ParameterError("teacher says what to learn from when recovering; set recover too", "teacher")
+        raise ParameterError(
+            "teacher says what to learn from when recovering; say that points are to be recovered: recover",
+            "teacher recover",
+        )
     chosen = (
         METHODS.names() if methods == "all" else (methods,) if isinstance(methods, str) else tuple(methods)
     )

@@ -60,7 +60,9 @@ def take(
 
         torch.set_num_threads(context.threads)
     source = step.open(resolve_model(reference_of(model)))
-    return Model(step.run(source, Path(out), context), device=context.device if step.on_device else "cpu")
+    made = Model(step.run(source, Path(out), context), device=context.device if step.on_device else "cpu")
+    made.source = source
+    return made
 
 
 def context_of(

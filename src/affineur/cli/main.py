@@ -17,7 +17,7 @@ from functools import partial
 from affineur import __version__
 from affineur.cli import check, info, options, probe, runs, scores, search, serve, show, steps, sweep, text
 from affineur.cli.commands import Commands
-from affineur.errors import AffineurError, MissingExtraError, ParameterError
+from affineur.errors import AffineurError, MissingExtraError
 from affineur.progress import listening
 
 _HEAVY = {"torch", "transformers", "accelerate"}
@@ -106,7 +106,7 @@ def spelled(error: AffineurError, given: Collection[str]) -> str:
     """
     message = str(error)
     for name in given:
-        only = isinstance(error, ParameterError) and error.parameter == name
+        only = name in (error.parameter or "").split()
         if not only and "_" not in name:
             continue  # a word that may stand for something else
         flag = "-o" if name == "out" else f"--{name.replace('_', '-')}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
-from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -101,9 +100,12 @@ def _run(kind: type[Step], args: argparse.Namespace) -> int:
         threads=getattr(args, "threads", None),
     )
     made = take(step, args.model, args.out, context)
-    if made.path == Path(args.out):
-        show.lines([*step.said(made.info), f"written to {args.out}"])
+    assert made.source is not None
+    if made.path != made.source.path:
+        *lines, last = step.said(made.info, made.source) or [""]
+        show.lines([*lines, f"{last}; written to {args.out}" if last else f"written to {args.out}"])
+        show.to_json(step.result(made.info, made.source), args.json)
     else:
         show.lines([f"nothing had to be done: use {made.path} as it is"])
-    show.to_json(step.result(made.info), args.json)
+        show.to_json({"model": str(made.path), "step": None}, args.json)
     return 0

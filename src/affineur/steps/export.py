@@ -105,15 +105,15 @@ class Export(Step):
 
         return work.write_files(fill, scores={"parity": parity})
 
-    def said(self, info: ModelInfo) -> list[str]:
+    def said(self, info: ModelInfo, source: ModelFolder) -> list[str]:
         """Say how near the graph comes to the model."""
-        found = self.result(info)
+        found = self.result(info, source)
         return [
             f"{found['engine']}, {megabytes(found['size_bytes'])}: {found['same_tags']:.2%} of the tags are the model's, "
             f"logits differ by at most {found['max_difference']:.1e}"
         ]
 
-    def result(self, info: ModelInfo) -> dict[str, Any]:
+    def result(self, info: ModelInfo, source: ModelFolder) -> dict[str, Any]:
         """Return engine, size and agreement with the model."""
         known = read_export_info(info.folder.path)
         assert known is not None

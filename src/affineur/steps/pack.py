@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from affineur.artifact import ModelFolder
+from affineur.artifact import ModelFolder, ModelInfo
 from affineur.artifact.packed import FORMAT
 from affineur.artifact.packed_files import pack_weights, quantization_config
 from affineur.artifact.tensors import WEIGHTS
 from affineur.errors import ModelError, ParameterError
-from affineur.steps.core.carried import write_carried
+from affineur.measure.tables import megabytes
+from affineur.steps.core.carried import sizes, write_carried
 from affineur.steps.core.context import Context
 from affineur.steps.core.step import Shape, Step
 from affineur.steps.core.work import Work
@@ -63,6 +65,19 @@ class Pack(Step):
             write_carried(model, target, model.config | {"quantization_config": quantization_config(packed)})
 
         return work.write_files(fill)
+
+    def said(self, info: ModelInfo, source: ModelFolder) -> list[str]:
+        """Say how much smaller the file is."""
+        found = self.result(info, source)
+        before, after = found["size_bytes_before"], found["size_bytes"]
+        lines = [f"packed: {megabytes(before)} → {megabytes(after)} ({found['ratio']:.3f} of it)"]
+        if not found["packed_tensors"]:
+            lines.append("no matrix has zeros enough for a bitmask to pay, so nothing was saved; prune first")
+        return lines
+
+    def result(self, info: ModelInfo, source: ModelFolder) -> dict[str, Any]:
+        """Return the sizes before and after, and how many matrices are packed."""
+        return sizes(info, source)
 
 
 STEP = Pack

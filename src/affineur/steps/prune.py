@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from affineur.artifact import ModelFolder, ModelInfo
 from affineur.errors import ParameterError
@@ -44,14 +44,21 @@ class Prune(Step):
     )
     max_layer_sparsity: float | None = Field(None, description="no encoder layer loses more than this share")
 
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        """Refuse what cannot be, as soon as it is said."""
+        check_sparsity(self.sparsity, self.max_layer_sparsity)
+        METHODS.get(self.method, "method")
+        return self
+
     def check(self, context: Context) -> None:
-        """Check the sparsity and the method, and that there is calibration text only where it is read.
+        """Check that there is calibration text only where it is read.
 
         Raises:
-            ParameterError: If they do not go together.
+            ParameterError: If there is some for a method that reads none.
         """
-        check_sparsity(self.sparsity, self.max_layer_sparsity)
-        method = METHODS.get(self.method, "method")
+        super().check(context)
+        method = METHODS.get(self.method)
         if context.calibration is not None and not method.needs_calibration:
             needy = [name for name, each in METHODS.all().items() if each.needs_calibration]
             raise ParameterError(
@@ -104,9 +111,9 @@ class Prune(Step):
             info = replace(info, calibration=seen)
         return work.write(network, extra={"pruning_info.json": info.as_dict()})
 
-    def said(self, info: ModelInfo) -> list[str]:
+    def said(self, info: ModelInfo, source: ModelFolder) -> list[str]:
         """Say how many weights are zero, and where most."""
-        found = self.result(info)
+        found = self.result(info, source)
         layers = [layer["sparsity"] for layer in found["layers"]]
         return [
             f"{found['zeros_in_scope']:,} of {found['weights_in_scope']:,} weights in scope ({found['scope']}) are zero: "
@@ -114,7 +121,7 @@ class Prune(Step):
             f"sparsest layer {max(layers):.2%}, densest {min(layers):.2%}; threshold {found['threshold']:.3g}",
         ]
 
-    def result(self, info: ModelInfo) -> dict[str, Any]:
+    def result(self, info: ModelInfo, source: ModelFolder) -> dict[str, Any]:
         """Return the content of ``pruning_info.json``."""
         found: dict[str, Any] = json.loads((info.folder.path / "pruning_info.json").read_text("utf-8"))
         return found

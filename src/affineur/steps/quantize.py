@@ -133,7 +133,7 @@ class Quantize(Step):
         }
         return work.write_files(fill, scores=scores)
 
-    def said(self, info: ModelInfo) -> list[str]:
+    def said(self, info: ModelInfo, source: ModelFolder) -> list[str]:
         """Say what stayed in full precision, and how near the result comes to its parent."""
         known = read_export_info(info.folder.path)
         assert known is not None
@@ -146,7 +146,7 @@ class Quantize(Step):
             f"{known.parity['same_tags']:.2%} of the tags of {known.parity['words']:,} words are the parent's",
         ]
 
-    def result(self, info: ModelInfo) -> dict[str, Any]:
+    def result(self, info: ModelInfo, source: ModelFolder) -> dict[str, Any]:
         """Return scheme, scales, what was kept, and agreement with the parent."""
         known = read_export_info(info.folder.path)
         assert known is not None

@@ -17,8 +17,9 @@ from typing import Any
 
 from pydantic import Field
 
-from affineur.artifact import ModelFolder
+from affineur.artifact import ModelFolder, ModelInfo
 from affineur.errors import DataError, ParameterError
+from affineur.measure.tables import megabytes
 from affineur.steps.core.context import Context
 from affineur.steps.core.step import CALIBRATION, Shape, Step
 from affineur.steps.core.work import Work
@@ -75,7 +76,8 @@ class Shrink(Step):
         if self.layers is None and self.ffn_width is None:
             raise ParameterError(
                 "nothing to shrink; say how many encoder layers stay with layers, "
-                "how many neurons with ffn_width, or both"
+                "how many neurons with ffn_width, or both",
+                "layers ffn_width",
             )
         if not self.reconstruct and self.ffn_width is None:
             raise ParameterError(
@@ -142,6 +144,30 @@ class Shrink(Step):
             scores |= narrow(network, model, width, windows, encoder.pad_id, self.reconstruct)
         network.to(dtype)
         return work.write(network, scores=scores)
+
+    def said(self, info: ModelInfo, source: ModelFolder) -> list[str]:
+        """Say which layers and how many neurons stay, and what was lost with the others."""
+        found = self.result(info, source)
+        lines = []
+        if self.layers is not None:
+            kept, before = found["layers_kept"], found["layers_before"]
+            lines += [
+                f"{len(kept)} of {before} encoder layers stay, of 0 to {before - 1}: {', '.join(map(str, kept))}",
+                f"without the others, the tags diverge by {found['divergence']:.3g} nats per word of the text",
+            ]
+        if self.ffn_width is not None:
+            worst = max(found["layers"], key=lambda layer: float(layer["lost"]))
+            lines += [
+                f"{found['width']:,} of {found['width_before']:,} neurons stay in each feed-forward layer",
+                f"at most {worst['lost']:.2%} of a layer's output is lost on the text (layer {worst['layer']}; "
+                f"{worst['lost_without_least_squares']:.2%} without least squares)",
+            ]
+        return [*lines, f"{megabytes(found['size_bytes'])} left"]
+
+    def result(self, info: ModelInfo, source: ModelFolder) -> dict[str, Any]:
+        """Return which layers were kept, and what each lost."""
+        scores = info.manifest.scores if info.manifest else {}
+        return {"model": str(info.folder.path), "size_bytes": info.folder.size_bytes, **scores}
 
 
 STEP = Shrink

@@ -15,13 +15,17 @@ from typing import Any
 
 from pydantic import Field
 
-from affineur.artifact import ModelFolder
+from affineur.artifact import ModelFolder, ModelInfo
 from affineur.entities import Corpus
 from affineur.errors import ParameterError
+from affineur.measure.tables import megabytes
 from affineur.steps.core.context import Context
 from affineur.steps.core.step import Input, Step
 from affineur.steps.core.work import Work
 from affineur.steps.tailoring.texts import texts_of
+
+#: Share of unseen words cut in another way beyond which F1 was seen to fall by points.
+_MUCH = 0.02
 
 
 class TrimVocab(Step):
@@ -120,6 +124,30 @@ class TrimVocab(Step):
             vocabulary.check_logits(load_tagger(model.path), load_tagger(target), same)
 
         return work.write(network, scores=scores, check=finish)
+
+    def said(self, info: ModelInfo, source: ModelFolder) -> list[str]:
+        """Say how many pieces stay, and how much of unseen text is cut in another way."""
+        found = self.result(info, source)
+        lines = [
+            f"{found['pieces']:,} of {found['pieces_before']:,} pieces stay (the text uses {found['pieces_used']:,}); "
+            f"{megabytes(found['bytes_saved'])} saved, {megabytes(found['size_bytes'])} left"
+        ]
+        if unseen := found.get("unseen"):
+            longer = unseen["pieces"] / max(1, unseen["pieces_before"]) - 1
+            lines.append(
+                f"of unseen text, {unseen['share_of_sentences_changed']:.2%} of {unseen['sentences']:,} sentences "
+                f"({unseen['share_of_words_changed']:.2%} of the words) are cut in another way; it has {longer:+.2%} pieces"
+            )
+            if unseen["share_of_words_changed"] > _MUCH:
+                lines.append(
+                    "that is much, and will cost F1 (compare says how much): give more of your own text"
+                )
+        return lines
+
+    def result(self, info: ModelInfo, source: ModelFolder) -> dict[str, Any]:
+        """Return what was dropped, and how unseen text is cut."""
+        scores = info.manifest.scores if info.manifest else {}
+        return {"model": str(info.folder.path), "size_bytes": info.folder.size_bytes, **scores}
 
 
 def _roles(role: str, corpora: Sequence[Corpus]) -> dict[str, Corpus]:

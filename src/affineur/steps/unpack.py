@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from affineur.artifact import ModelFolder
+from affineur.artifact import ModelFolder, ModelInfo
 from affineur.artifact.packed import FORMAT
 from affineur.artifact.packed_files import unpack_weights
 from affineur.artifact.tensors import WEIGHTS
 from affineur.errors import ParameterError
-from affineur.steps.core.carried import write_carried
+from affineur.measure.tables import megabytes
+from affineur.steps.core.carried import sizes, write_carried
 from affineur.steps.core.context import Context
 from affineur.steps.core.step import Shape, Step
 from affineur.steps.core.work import Work
@@ -52,6 +54,16 @@ class Unpack(Step):
             write_carried(model, target, config)
 
         return work.write_files(fill)
+
+    def said(self, info: ModelInfo, source: ModelFolder) -> list[str]:
+        """Say how large the dense file is."""
+        found = self.result(info, source)
+        before, after = found["size_bytes_before"], found["size_bytes"]
+        return [f"unpacked: {megabytes(before)} → {megabytes(after)} ({found['ratio']:.3f} of it)"]
+
+    def result(self, info: ModelInfo, source: ModelFolder) -> dict[str, Any]:
+        """Return the sizes before and after."""
+        return sizes(info, source)
 
 
 STEP = Unpack

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from affineur.artifact import TOKENIZER_FILES, ModelFolder, write_text
+from affineur.artifact import TOKENIZER_FILES, ModelFolder, ModelInfo, write_text
 
 _CARRIED = (*TOKENIZER_FILES, "pruning_info.json")
 
@@ -26,3 +26,20 @@ def write_carried(model: ModelFolder, target: Path, config: Mapping[str, Any]) -
     for name in _CARRIED:
         if (model.path / name).is_file():
             shutil.copyfile(model.path / name, target / name)
+
+
+def sizes(info: ModelInfo, source: ModelFolder) -> dict[str, Any]:
+    """Return the sizes of a model before and after it took another form, under stable keys.
+
+    Args:
+        info: The model now.
+        source: The model before.
+    """
+    size, was = info.folder.size_bytes, source.size_bytes
+    return {
+        "model": str(info.folder.path),
+        "size_bytes": size,
+        "size_bytes_before": was,
+        "ratio": size / was,
+        "packed_tensors": sum(tensor.packed is not None for tensor in info.folder.tensors()),
+    }

@@ -199,20 +199,22 @@ class Step(BaseModel):
             AffineurError: Whatever is wrong with model, data or values, in one line; nothing is written then.
         """
 
-    def said(self, info: ModelInfo) -> list[str]:
+    def said(self, info: ModelInfo, source: ModelFolder) -> list[str]:
         """Say what was made, in lines for people.
 
         Args:
             info: The result.
+            source: What it was made from.
         """
         dev = info.manifest.scores.get("dev_f1") if info.manifest else None
         return [f"dev F1 {dev[-1]:.4f}"] if dev else []
 
-    def result(self, info: ModelInfo) -> dict[str, Any]:
+    def result(self, info: ModelInfo, source: ModelFolder) -> dict[str, Any]:
         """Return what was made, under stable keys, for machines.
 
         Args:
             info: The result.
+            source: What it was made from.
         """
         scores = info.manifest.scores if info.manifest else {}
         parameters = info.manifest.parameters if info.manifest else {}

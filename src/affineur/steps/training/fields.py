@@ -73,5 +73,6 @@ class Learning(Training):
         for name in ("soft_weight", "temperature", "hidden_weight"):
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise ParameterError(
-                    f"{name} says what to learn from a teacher, but none is given; name one as teacher", name
+                    f"{name} says what to learn from a teacher, but none is given; name one: teacher",
+                    f"{name} teacher",
                 )
