@@ -29,8 +29,8 @@ from affineur.artifact import describe_machine, open_folder
 from affineur.artifact.selftest import Agreement
 from affineur.artifact.tensors import ONNX
 from affineur.cli.main import guarded
-from affineur.engines.onnx import OnnxTagger, open_session
-from affineur.engines.openvino import OpenVinoTagger
+from affineur.engines.support.onnx import OnnxTagger, open_session
+from affineur.engines.support.openvino import OpenVinoTagger
 from affineur.errors import AffineurError
 from affineur.measure.speed import median_ratio
 from affineur.runtime import Encoder, EngineTagger, Window, pad, plan_batches

@@ -27,7 +27,7 @@ from affineur import sample
 from affineur.artifact import describe_machine, open_folder
 from affineur.artifact.selftest import Agreement
 from affineur.cli.main import guarded
-from affineur.engines.checkpoints import load_model, save_model
+from affineur.engines.support.checkpoints import load_model, save_model
 from affineur.entities import Corpus, write_conll
 from affineur.measure import evaluate
 from affineur.pipeline import load

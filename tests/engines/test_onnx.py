@@ -22,7 +22,7 @@ from safetensors.numpy import load_file, save_file
 from affineur.artifact import MANIFEST, open_folder
 from affineur.artifact.selftest import PROBE, Agreement
 from affineur.engines.exported import load_exported
-from affineur.engines.onnx import (
+from affineur.engines.support.onnx import (
     BUDGET_PER_THREAD,
     GraphFile,
     OnnxTagger,

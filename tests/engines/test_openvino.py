@@ -13,8 +13,8 @@ import pytest
 from affineur.artifact import MANIFEST, open_folder
 from affineur.artifact.selftest import PROBE
 from affineur.engines.exported import load_exported
-from affineur.engines.onnx import load_onnx
-from affineur.engines.openvino import OpenVinoTagger, load_openvino
+from affineur.engines.support.onnx import load_onnx
+from affineur.engines.support.openvino import OpenVinoTagger, load_openvino
 from affineur.errors import MissingExtraError, ModelError
 
 from .test_onnx import LABELS, WORDS, foreign

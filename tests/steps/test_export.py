@@ -16,7 +16,7 @@ import pytest
 from affineur.artifact import MANIFEST, describe, open_folder, read_manifest, verify
 from affineur.artifact.exported import read_export_info
 from affineur.artifact.selftest import read_probe
-from affineur.engines.onnx import load_onnx
+from affineur.engines.support.onnx import load_onnx
 from affineur.entities import Corpus
 from affineur.errors import AffineurError, DataError, MissingExtraError, ModelError, ParameterError
 from affineur.pipeline import load

@@ -21,8 +21,8 @@ from transformers import AutoConfig, AutoModel, AutoModelForTokenClassification
 import affineur
 from affineur.artifact import describe, open_folder, read_manifest
 from affineur.artifact.folder import PACKED
-from affineur.engines.checkpoints import load_model
-from affineur.engines.torch import load_tagger
+from affineur.engines.support.checkpoints import load_model
+from affineur.engines.support.torch import load_tagger
 from affineur.entities import Corpus
 from affineur.errors import ModelError, ParameterError
 from affineur.steps.core.step import STEPS, Shape

@@ -18,7 +18,7 @@ from onnx import numpy_helper
 from affineur.artifact import MANIFEST, verify
 from affineur.artifact.exported import EXPORT_INFO, read_export_info
 from affineur.artifact.selftest import PROBE, Agreement, Probe, read_probe, write_probe
-from affineur.engines.onnx import load_onnx, open_session
+from affineur.engines.support.onnx import load_onnx, open_session
 from affineur.entities import Corpus, Sentence
 from affineur.errors import AffineurError, DataError, ModelError, ParameterError
 from affineur.runtime import Encoder

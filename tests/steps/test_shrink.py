@@ -14,8 +14,8 @@ from scipy.special import rel_entr, softmax
 from transformers import AutoConfig, AutoModelForTokenClassification
 
 from affineur.artifact import in_scope, layer_of, verify
-from affineur.engines.checkpoints import load_encoder, load_model
-from affineur.engines.torch import load_tagger
+from affineur.engines.support.checkpoints import load_encoder, load_model
+from affineur.engines.support.torch import load_tagger
 from affineur.entities import Corpus
 from affineur.errors import DataError, ParameterError
 from affineur.steps.core.context import Context

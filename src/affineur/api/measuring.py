@@ -84,14 +84,14 @@ def compare(
         first = reference_of(baseline)
         references = [first, *(reference for reference in references if reference != first)]
     corpus = corpus_of(data)
-    candidates = [candidate(reference, device) for reference in references]
+    candidates = [candidate(reference, device, threads=threads) for reference in references]
     names = [each.name for each in candidates]
     if len(set(names)) < len(names):  # two folders of one name: show them as they were typed
         candidates = [replace(each, name=name) for each, name in zip(candidates, references, strict=True)]
     by_name = {each.name: reference for each, reference in zip(candidates, references, strict=True)}
 
     def peak(name: str) -> int | None:
-        return peak_rss(by_name[name], corpus, device)
+        return peak_rss(by_name[name], corpus, device, threads)
 
     return compare_candidates(
         candidates, corpus, types=types, rounds=rounds, peak_rss=peak if memory else None, margin=margin

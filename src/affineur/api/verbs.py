@@ -52,7 +52,7 @@ def take(
     context = context or Context()
     step.check(context)
     if step.on_device and context.device != "cpu":
-        from affineur.engines.checkpoints import pick_device
+        from affineur.engines.support.checkpoints import pick_device
 
         pick_device(context.device)
     if context.threads is not None and step.threaded:

@@ -74,6 +74,11 @@ class ModelFolder:
         )
 
     @property
+    def is_graph(self) -> bool:
+        """Whether it is an exported graph, which is run by its own engine and cannot be changed."""
+        return self.kind not in ("transformers", "packed")
+
+    @property
     def layers(self) -> int:
         """Number of encoder layers."""
         found = self.config.get("num_hidden_layers") or self.config.get("n_layers")
@@ -86,7 +91,7 @@ class ModelFolder:
 
     def tensors(self) -> list[Tensor]:
         """List its tensors, by name; of an exported graph none (see ``exported``)."""
-        return [] if self.kind in ("onnx", "openvino") else tensors(self.path)
+        return [] if self.is_graph else tensors(self.path)
 
     def digest(self) -> str:
         """Return the sha256 over what decides its outputs.

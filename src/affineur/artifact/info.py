@@ -111,7 +111,7 @@ def describe(path: Path | str) -> ModelInfo:
     """
     folder = open_folder(path)
     manifest = verify(folder.path)
-    if folder.kind in ("onnx", "openvino"):
+    if folder.is_graph:
         return _describe_exported(folder, manifest)
     listed = folder.tensors()
     zeros = {t.name: t.zeros() for t in listed}

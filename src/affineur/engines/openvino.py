@@ -1,115 +1,53 @@
-"""A tagger on OpenVINO, behind the same interface."""
+"""openvino: OpenVINO on the CPU, without torch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
-from affineur.artifact import ModelFolder, open_folder, verify
-from affineur.artifact.selftest import read_probe
 from affineur.artifact.tensors import OPENVINO
-from affineur.engines.onnx import INPUTS, fitting, prove, usable_threads
-from affineur.errors import MissingExtraError, ModelError, one_line
-from affineur.runtime.batches import DEFAULT_BUDGET
-from affineur.runtime.prediction import Logits
-from affineur.runtime.tagger import EngineTagger
-from affineur.runtime.windows import Encoder
+from affineur.engines.core.engine import Engine, on_cpu
+from affineur.errors import MissingExtraError
+from affineur.runtime import EngineTagger
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 
-class OpenVinoTagger(EngineTagger):
-    """Tags words with a compiled OpenVINO model.
+class OpenVino(Engine):
+    """A graph compiled by OpenVINO, only after its self-test passed on this CPU."""
 
-    Args:
-        compiled: The model, compiled.
-        encoder: Cuts words into windows of pieces.
-        labels: Labels in the order of the outputs.
-        budget: Padded tokens in one batch.
+    name = "openvino"
+    summary = "exported graphs on OpenVINO, without torch"
+    kinds = ("openvino",)
+    exports = True
 
-    Raises:
-        ModelError: If the graph wants inputs that are not pieces.
-    """
+    def preload(self, rest: str) -> None:
+        """Import OpenVINO."""
+        import openvino  # noqa: F401
 
-    def __init__(
-        self, compiled: Any, encoder: Encoder, labels: Sequence[str], budget: int = DEFAULT_BUDGET
-    ) -> None:
-        super().__init__(encoder, labels, budget)
-        self.compiled = compiled
-        self._request = compiled.create_infer_request()
-        self._names = [port.get_any_name() for port in compiled.inputs]
-        if strange := sorted(set(self._names).difference(INPUTS)):
-            raise ModelError(f"the OpenVINO graph wants {', '.join(strange)}, expected {', '.join(INPUTS)}")
+        import affineur.engines.support.openvino  # noqa: F401
 
-    @property
-    def threads(self) -> int:
-        """Threads of the engine."""
-        return int(self.compiled.get_property("INFERENCE_NUM_THREADS"))
+    def load(self, rest: str, *, device: str = "cpu", threads: int | None = None) -> EngineTagger:
+        """Compile a graph and prove it."""
+        from affineur.engines.support.openvino import load_openvino
 
-    def forward(self, ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64]) -> Logits:
-        """Compute logits of shape ``(sequences, longest, labels)``.
+        folder = self.open(rest)
+        on_cpu(device, folder)
+        return load_openvino(folder, threads)
 
-        Raises:
-            ModelError: If the graph cannot take the pieces, or gives other than one number a label.
-        """
-        known = {"input_ids": ids, "attention_mask": mask}
+    def write(self, graph: ModelProto, place: Path) -> None:
+        """Write ``openvino_model.xml`` and its ``.bin``."""
         try:
-            logits: Logits = self._request.infer(
-                {name: known.get(name, np.zeros_like(ids)) for name in self._names}
-            )[0]
-        except RuntimeError as error:
-            raise ModelError(
-                f"the OpenVINO graph fails on {len(ids)} × {ids.shape[1]} pieces ({one_line(error)}); export it again"
-            ) from None
-        return fitting(logits, ids, self.labels)
+            import openvino
+        except ModuleNotFoundError:
+            raise MissingExtraError("export for openvino", "openvino") from None
+        from affineur.engines.support.graphs import graph_bytes
+
+        # Read from memory; left alone, it would be stored in half precision.
+        model = openvino.convert_model(io.BytesIO(graph_bytes(graph)))
+        openvino.save_model(model, place / OPENVINO, compress_to_fp16=False)
 
 
-def compile_graph(graph: Any, threads: int | None = None) -> Any:
-    """Compile an OpenVINO model, or its file, for the CPU in full precision.
-
-    Left alone, OpenVINO takes bf16 where it can.
-
-    Raises:
-        ModelError: If OpenVINO cannot.
-        MissingExtraError: If OpenVINO is not installed.
-    """
-    try:
-        import openvino
-    except ModuleNotFoundError:
-        raise MissingExtraError("an OpenVINO model", "openvino") from None
-    settings = {
-        "INFERENCE_PRECISION_HINT": "f32",
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": threads or usable_threads(),
-    }
-    try:
-        return openvino.Core().compile_model(graph, "CPU", settings)
-    except RuntimeError as error:
-        raise ModelError(
-            f"{graph} cannot be compiled by OpenVINO ({one_line(error)}); fetch or export it again"
-        ) from None
-
-
-def load_openvino(path: ModelFolder | Path | str, threads: int | None = None) -> OpenVinoTagger:
-    """Load an OpenVINO artifact and prove it on this CPU.
-
-    Raises:
-        ModelError: If the folder is not a usable OpenVINO artifact, a file is not what its manifest says, or
-            the probe disagrees.
-        MissingExtraError: If OpenVINO is not installed.
-    """
-    folder = path if isinstance(path, ModelFolder) else open_folder(path)
-    manifest = verify(folder.path)
-    probe = read_probe(folder.path)
-    if probe is None and manifest is not None:
-        raise ModelError(f"{folder.path} has no probe, so nothing proves it on this CPU; export it again")
-    tagger = OpenVinoTagger(
-        compile_graph(str(folder.path / OPENVINO), threads),
-        Encoder.from_folder(folder.path, folder.config),
-        folder.labels,
-    )
-    if probe is not None:
-        prove(tagger, probe, folder.path)
-    return tagger
+ENGINE = OpenVino()

@@ -25,7 +25,6 @@ from affineur.measure.conditions import Conditions
 from affineur.measure.gate import judge
 from affineur.pipeline import models, processes
 from affineur.progress import report
-from affineur.transfer import INT8
 
 #: Gives the scores of a reference and its loaded model, on these types and in this scheme.
 Scorer = Callable[[str, Tagger, Sequence[str] | None, Scheme], Evaluation]
@@ -137,7 +136,8 @@ def _parent(model: str, bars: Bars, baseline: str | None, parent: str | None) ->
     if not bars.needs_agreement:
         return None
     typed = models.Reference.parse(model)
-    if chosen := parent or (typed.rest if typed.prefix == INT8 else None) or baseline:
+    built = typed.asked is not None and typed.engine.in_memory
+    if chosen := parent or (typed.rest if built else None) or baseline:
         return chosen
     raise ParameterError(
         f"{bars.where} has min_agreement, which needs the model {model} was made from; add --parent MODEL"

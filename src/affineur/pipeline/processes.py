@@ -15,13 +15,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from affineur.engines.core.facts import Facts
 from affineur.entities import Corpus
 from affineur.errors import ModelError, ParameterError
-from affineur.measure import Birth, Facts, percentiles
+from affineur.measure import Birth, percentiles
 from affineur.measure.benchmark import CALLS, OWN, SINGLE, Batching, block
-from affineur.pipeline.models import facts, model_name
+from affineur.pipeline.models import Reference, facts, model_name
 from affineur.progress import report
-from affineur.transfer import INT8, SPACY
 
 _MEMORY_SENTENCES = 128
 #: Sentences a model in a process is given, evenly over the corpus.
@@ -31,7 +31,6 @@ _BLOCK = 256  # single sentences in one pass under load
 _LOAD_SECONDS = 15.0  # no further pass under load is begun after so long
 
 _WORKER = Path(__file__).with_name("worker.py")
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class ModelProcess:
@@ -42,7 +41,7 @@ class ModelProcess:
         sentences: Words of the sentences to time.
         device: A torch device.
         name: What to call it; by default its short name.
-        threads: Threads of its engine; ``None`` for what the environment says.
+        threads: Threads of its engine; ``None`` for one per usable processor.
 
     Raises:
         ModelError: If the model cannot be used, or the process died.
@@ -96,8 +95,8 @@ class ModelProcess:
                 str(_WORKER),
                 self._reference,
                 self._device,
+                str(self._threads or 0),
             ],  # -P: this folder's modules are no top-level ones
-            env=os.environ | (dict.fromkeys(_THREADS, str(self._threads)) if self._threads else {}),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -125,12 +124,10 @@ class ModelProcess:
     @property
     def facts(self) -> Facts:
         """What is known of the model; its serialized size where it was built in memory."""
-        known = facts(self._reference)
-        return (
-            replace(known, size_bytes=int(self._ask({"size": True})["bytes"]))
-            if self._reference.startswith(INT8)
-            else known
-        )
+        known, parsed = facts(self._reference), Reference.parse(self._reference)
+        if parsed.asked is None or not parsed.engine.in_memory:
+            return known
+        return replace(known, size_bytes=int(self._ask({"size": True})["bytes"]))
 
     def run(self, sentences: Sequence[int], batching: Batching) -> list[float]:
         """Tag sentences, given by their indices; return the seconds of each call."""
@@ -163,7 +160,7 @@ class ModelProcess:
             )
             alone = (
                 f"evaluate {self._reference} --data sample"
-                if self._reference.startswith(SPACY)
+                if Reference.parse(self._reference).is_peer
                 else f"predict {self._reference} 'Marie vit à Paris.'"
             )
             raise ModelError(f"the process that measures {self.name} died ({why}); try: affineur {alone}")
@@ -225,7 +222,7 @@ def under_load(reference: str, corpus: Corpus, device: str = "cpu", threads: int
         reference: The model.
         corpus: Where the sentences come from; its labels are not read.
         device: A torch device.
-        threads: Threads of its engine; ``None`` for what the environment says.
+        threads: Threads of its engine; ``None`` for one per usable processor.
 
     Raises:
         ModelError: If the model cannot be used.
@@ -243,7 +240,7 @@ def under_load(reference: str, corpus: Corpus, device: str = "cpu", threads: int
         return Load(len(singles), *percentiles(singles), statistics.median(speeds), process.peak_rss())
 
 
-def peak_rss(reference: str, corpus: Corpus, device: str = "cpu") -> int | None:
+def peak_rss(reference: str, corpus: Corpus, device: str = "cpu", threads: int | None = None) -> int | None:
     """Peak resident memory, in bytes.
 
     Of a fresh process that loads a model and tags up to 128 sentences with it.
@@ -252,7 +249,8 @@ def peak_rss(reference: str, corpus: Corpus, device: str = "cpu") -> int | None:
         The bytes, or ``None`` where the system does not tell or the process fails.
     """
     try:
-        with ModelProcess(reference, [s.words for s in corpus.head(_MEMORY_SENTENCES)], device) as process:
+        sentences = [s.words for s in corpus.head(_MEMORY_SENTENCES)]
+        with ModelProcess(reference, sentences, device, threads=threads) as process:
             return process.birth.peak_rss_bytes
     except ModelError:
         return None
@@ -286,12 +284,13 @@ def processors(threads: int | None) -> tuple[int, ...]:
             each other.
     """
     if threads is not None and threads < 1:
-        raise ParameterError(f"--threads {threads} is impossible, expected at least 1")
+        raise ParameterError(f"threads={threads} is impossible, expected at least 1", "threads")
     if not hasattr(os, "sched_getaffinity"):
         return ()
     usable = sorted(os.sched_getaffinity(0))
     if threads is not None and threads > len(usable):
         raise ParameterError(
-            f"--threads {threads}, but this machine lets us use {len(usable)} processors; figures would mean nothing"
+            f"threads={threads}, but this machine lets us use {len(usable)} processors; figures would mean nothing",
+            "threads",
         )
     return tuple(usable[:threads])

@@ -43,7 +43,7 @@ from affineur.pipeline.points import Plan, Points, point_folder
 from affineur.pipeline.scores import ScoreBook
 from affineur.progress import report
 from affineur.steps.core.context import Context
-from affineur.transfer import SPACY, Splits
+from affineur.transfer import Splits
 
 
 def sweep(
@@ -85,7 +85,8 @@ def sweep(
     dev, test = data.get("dev"), data.get("test")
     shared = _check_data(data, plan, context.calibration)
     folder = _folder(model)
-    against = [] if baseline is None or baseline.startswith(SPACY) else [Reference.parse(baseline).folder()]
+    measured = None if baseline is None else Reference.parse(baseline)
+    against = [] if measured is None or measured.is_peer else [measured.folder()]
     against += [context.teacher.path] if plan.recovery and context.teacher else []
     for given in (folder, *against):
         if out.resolve() == given.resolve():
@@ -125,7 +126,7 @@ def sweep(
 def _folder(model: str) -> Path:
     """Return the folder of the model to prune."""
     parsed = Reference.parse(model)
-    if parsed.prefix not in ("", SPACY):  # a spaCy pipeline says itself that it is none
+    if parsed.asked and not parsed.is_peer:  # a peer says itself that it is none
         raise ParameterError(
             f"{model} is {parsed.rest} run in another way, and only its folder can be pruned; give {parsed.rest}"
         )

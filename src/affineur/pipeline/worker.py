@@ -16,7 +16,6 @@ peer's memory.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import os
 import sys
@@ -26,12 +25,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
-_SPACY = "spacy:"
-_ENGINES = {
-    "onnx": "affineur.engines.onnx",
-    "openvino": "affineur.engines.openvino",
-}  # of a kind of folder; of the others, torch
-
 
 def main() -> None:
     """Make ready for the model named on the command line, then answer until standard input ends."""
@@ -40,8 +33,8 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     sys.path.append(str(Path(__file__).parents[2]))  # where this package is, if it is not installed
-    reference, device = sys.argv[1:3]
-    worker = _Worker(reference, device, json.loads(sys.stdin.readline())["sentences"])
+    reference, device, threads = sys.argv[1:4]
+    worker = _Worker(reference, device, int(threads) or None, json.loads(sys.stdin.readline())["sentences"])
     if not _told(answers, worker, worker.make_ready):
         return
     for line in sys.stdin:
@@ -65,13 +58,17 @@ def _told(answers: TextIO, worker: _Worker, answer: Callable[[], dict[str, Any]]
 class _Worker:
     """One model, from before it is loaded, and the sentences it is timed on."""
 
-    def __init__(self, reference: str, device: str, sentences: list[list[str]]) -> None:
-        self.reference, self._device, self._sentences = reference, device, sentences
+    def __init__(self, reference: str, device: str, threads: int | None, sentences: list[list[str]]) -> None:
+        self.reference, self._device, self._threads, self._sentences = reference, device, threads, sentences
         self._tagger: Any = None
 
     def make_ready(self) -> dict[str, Any]:
         """Import what the model needs."""
-        self._load = _loader(self.reference)
+        from affineur.engines.core.references import Reference
+
+        self._parsed = Reference.parse(self.reference)
+        with contextlib.suppress(Exception):  # said better when it is loaded
+            self._parsed.engine.preload(self._parsed.rest)
         return {"imported": True}
 
     def answer(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -88,29 +85,20 @@ class _Worker:
                 )
             }
         if "size" in asked:
-            from affineur.engines.torch import serialized_size
-
-            return {"bytes": serialized_size(self._tagger.model)}
+            return {"bytes": self._parsed.engine.serialized_size(self._tagger)}
         return {"bytes": peak_bytes()}
 
     def _loaded(self) -> dict[str, Any]:
-        cold = _forgotten(_folder(self.reference))
+        cold = _forgotten(self._folder())
         start = time.perf_counter()
-        self._tagger = self._load(self._device)
+        self._tagger = self._parsed.load(device=self._device, threads=self._threads)
         return {"load_seconds": time.perf_counter() - start, "cold": cold, "threads": _threads(self._tagger)}
 
-
-def _folder(reference: str) -> Path | None:
-    """Find the files of a model; ``None`` where there are none, which is said better when it is loaded."""
-    with contextlib.suppress(Exception):
-        if reference.startswith(_SPACY):
-            from affineur.engines.spacy import pipeline_folder
-
-            return pipeline_folder(reference.removeprefix(_SPACY))
-        from affineur.pipeline.models import Reference
-
-        return Reference.parse(reference).folder()
-    return None
+    def _folder(self) -> Path | None:
+        """Find the files of the model; ``None`` where there are none, which is said better when it is loaded."""
+        with contextlib.suppress(Exception):
+            return self._parsed.engine.folder(self._parsed.rest)
+        return None
 
 
 def _forgotten(folder: Path | None) -> bool:
@@ -136,34 +124,6 @@ def _forgotten(folder: Path | None) -> bool:
                 pass
             return False
     return True
-
-
-def _loader(reference: str) -> Callable[[str], Any]:
-    """Import what a model needs, so that loading it is all that is timed."""
-    if not reference.startswith(_SPACY):
-        from affineur.artifact import open_folder
-        from affineur.pipeline.models import load_any
-
-        folder = _folder(reference)
-        with contextlib.suppress(Exception):  # said better when it is loaded
-            importlib.import_module(
-                _ENGINES.get(open_folder(folder).kind, "affineur.engines.torch")
-                if folder
-                else "affineur.engines.torch"
-            )
-        return lambda device: load_any(reference, device)
-    from affineur.engines.spacy import (
-        SpacyTagger,
-        needs_torch,
-    )  # a room without torch, whose 0.2 GB are not the peer's
-
-    folder = _folder(reference)
-    with contextlib.suppress(OSError, ValueError, ImportError):  # said better when it is loaded
-        if folder is not None and not needs_torch(folder):
-            sys.modules["torch"] = None  # type: ignore[assignment]  # an import of it fails, as where it is not installed
-        import spacy  # noqa: F401
-
-    return lambda _: SpacyTagger(reference.removeprefix(_SPACY))
 
 
 def _threads(tagger: Any) -> int:

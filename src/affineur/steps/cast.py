@@ -41,7 +41,7 @@ class Cast(Step):
             return out
         import torch
 
-        from affineur.engines.checkpoints import load_model
+        from affineur.engines.support.checkpoints import load_model
 
         return work.write(load_model(model, dtype=getattr(torch, self.dtype)))
 

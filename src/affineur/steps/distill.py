@@ -84,8 +84,8 @@ class Distill(Learning):
 
         from transformers import set_seed
 
-        from affineur.engines.checkpoints import load_encoder, load_model
-        from affineur.engines.torch import TorchTagger
+        from affineur.engines.support.checkpoints import load_encoder, load_model
+        from affineur.engines.support.torch import TorchTagger
         from affineur.steps.tailoring.layers import keep_layers
         from affineur.steps.training.encoded import encode_corpus
         from affineur.steps.training.loop import fit

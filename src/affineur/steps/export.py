@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from affineur.artifact import ModelFolder, ModelInfo
 from affineur.artifact.exported import read_export_info
-from affineur.errors import ParameterError
+from affineur.engines.core.engine import ENGINES
+from affineur.errors import ParameterError, did_you_mean
 from affineur.measure import megabytes
 from affineur.steps.core.context import Context
 from affineur.steps.core.step import CALIBRATION, Shape, Step
@@ -18,7 +19,6 @@ from affineur.steps.core.work import Work
 
 #: Sentences of calibration text that are read.
 CALIBRATION_SENTENCES = 256
-FORMATS = ("onnx", "openvino")
 
 
 class Export(Step):
@@ -37,7 +37,7 @@ class Export(Step):
         "affineur export student_11L --to openvino -o student_11L_openvino",
     )
 
-    to: str = Field("onnx", description=f"the engine to export for: {', '.join(FORMATS)}")
+    to: str = Field("onnx", description="the engine to export for, such as onnx or openvino")
     plain: bool = Field(
         False, description="leave the graph as the exporter writes it, for engines other than ONNX Runtime"
     )
@@ -51,15 +51,16 @@ class Export(Step):
         """Name the result after the engine: ``student_11L_onnx``."""
         return f"{stem}_{self.to}"
 
-    def check(self, context: Context) -> None:
-        """Check that there is such an engine.
-
-        Raises:
-            ParameterError: If there is none that models can be exported for.
-        """
-        super().check(context)
-        if self.to not in FORMATS:
-            raise ParameterError(f"to='{self.to}' is impossible, expected one of {', '.join(FORMATS)}", "to")
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        """Refuse an engine that models are not exported for."""
+        if self.to not in ENGINES or not ENGINES.get(self.to).exports:
+            known = [name for name, engine in ENGINES.all().items() if engine.exports]
+            raise ParameterError(
+                f"to='{self.to}' is impossible, expected one of {', '.join(known)}{did_you_mean(self.to, known)}",
+                "to",
+            )
+        return self
 
     def run(self, model: ModelFolder, out: Path, context: Context) -> Path:
         """Export a model folder.
@@ -76,32 +77,20 @@ class Export(Step):
         work = Work(self, out, model, context, {"calibration": text})
         if work.finished():
             return out
-        from affineur.engines.exported import load_exported
-        from affineur.steps.graphs.exporting import (
-            finish,
-            info_of,
-            parity_of,
-            save_graph,
-            save_openvino,
-            to_onnx,
-        )
+        from affineur.steps.graphs.exporting import finish, info_of, parity_of, to_onnx
 
         made = to_onnx(model, [s.words for s in text], self.plain)
         parity = parity_of(made.parity, made.largest)
 
+        engine = ENGINES.get(self.to)
+
         def fill(place: Path) -> None:
-            if self.to == "onnx":
-                save_graph(made.graph, place)
-            else:
-                save_openvino(made.graph, place)
+            engine.write(made.graph, place)
             info = info_of(made.graph, model, "fp32", "any", parity)
-            finish(
-                place,
-                model,
-                made.probe,
-                info if self.to == "onnx" else replace(info, engine=self.to, opset=0),
-            )
-            load_exported(place)  # what was written, not what is in memory, is proved
+            if engine.name != info.engine:  # the graph was turned into something else
+                info = replace(info, engine=engine.name, opset=0)
+            finish(place, model, made.probe, info)
+            engine.load(str(place))  # what was written, not what is in memory, is proved
 
         return work.write_files(fill, scores={"parity": parity})
 

@@ -88,8 +88,8 @@ class Prune(Step):
         work = Work(self, out, model, context, {"calibration": text} if text else {})
         if work.finished():
             return out
-        from affineur.engines.checkpoints import load_model
-        from affineur.engines.torch import load_tagger
+        from affineur.engines.support.checkpoints import load_model
+        from affineur.engines.support.torch import load_tagger
         from affineur.steps.pruning.core.zeroing import prune_model
 
         # Half precision is calibrated in float32 and pruned as it is, so the model is loaded once for each,

@@ -16,7 +16,7 @@ from affineur.artifact.selftest import FURTHEST, VNNI
 from affineur.errors import DataError, ModelError
 from affineur.measure import megabytes
 from affineur.steps.core.context import Context
-from affineur.steps.core.step import CALIBRATION, Step
+from affineur.steps.core.step import CALIBRATION, Shape, Step
 from affineur.steps.core.work import Work
 from affineur.steps.export import CALIBRATION_SENTENCES
 
@@ -73,6 +73,7 @@ class Quantize(Step):
             ModelError: If the model cannot be used, or this CPU cannot prove the scheme.
         """
         self.check(context)
+        self.after(Shape.of(model))
         target = this_cpu() if self.target == "auto" else self.target
         scheme = self.scheme or TARGETS[target]
         if scheme == "u8s8" and this_cpu() in ("avx2", "avx512"):
@@ -84,7 +85,8 @@ class Quantize(Step):
         work = Work(self, out, model, context, {"calibration": text}, resolved=resolved)
         if work.finished():
             return out
-        from affineur.steps.graphs.exporting import finish, save_graph
+        from affineur.engines.support.graphs import save_graph
+        from affineur.steps.graphs.exporting import finish
         from affineur.steps.graphs.trial import (
             Trial,
             activation_ranges,

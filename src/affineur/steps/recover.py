@@ -72,8 +72,8 @@ class Recover(Learning):
         import torch
         from transformers import set_seed
 
-        from affineur.engines.checkpoints import load_encoder, load_model
-        from affineur.engines.torch import TorchTagger
+        from affineur.engines.support.checkpoints import load_encoder, load_model
+        from affineur.engines.support.torch import TorchTagger
         from affineur.steps.training.encoded import encode_corpus
         from affineur.steps.training.loop import fit
         from affineur.steps.training.mask import KeepZeros
@@ -133,7 +133,7 @@ class Recover(Learning):
         if context.dev_f1 is not None:
             f1 = context.dev_f1(model)
         else:
-            from affineur.engines.torch import load_tagger
+            from affineur.engines.support.torch import load_tagger
             from affineur.measure import evaluate
 
             f1 = evaluate(load_tagger(model.path, context.device), context.splits.get("dev")).total.f1

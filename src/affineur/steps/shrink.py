@@ -41,7 +41,6 @@ class Shrink(Step):
     name = "shrink"
     summary = "drop the encoder layers and the feed-forward neurons that matter least"
     suffix = "shrunk"
-    takes = ("transformers",)
     inputs = (replace(CALIBRATION, spellings=("data",)),)
     examples = (
         "affineur shrink student_11L --layers 8 -o student_8L",
@@ -122,8 +121,8 @@ class Shrink(Step):
         work = Work(self, out, model, context, {"text": text}, resolved={"ffn_width": width} if width else {})
         if work.finished():
             return out
-        from affineur.engines.checkpoints import load_encoder, load_model
-        from affineur.engines.torch import TorchTagger
+        from affineur.engines.support.checkpoints import load_encoder, load_model
+        from affineur.engines.support.torch import TorchTagger
         from affineur.steps.tailoring.layers import drop_layers
         from affineur.steps.tailoring.width import narrow
 

@@ -62,7 +62,7 @@ class Train(Training):
                 "keep them; name them in its config.json's id2label, as in O, I-PER, I-LOC, or take the model it was made from"
             )
         folder = ModelFolder(path, config, labels)
-        if folder.kind in ("onnx", "openvino"):
+        if folder.is_graph:
             raise ModelError(
                 f"{path} is an exported graph ({folder.kind}), which cannot be trained; give the model it was made from"
             )
@@ -109,7 +109,7 @@ class Train(Training):
             return out
         from transformers import set_seed
 
-        from affineur.engines.checkpoints import load_encoder, pick_device
+        from affineur.engines.support.checkpoints import load_encoder, pick_device
         from affineur.steps.training.encoded import encode_corpus
         from affineur.steps.training.loop import fit
 
@@ -145,7 +145,7 @@ def labels_for(types: tuple[str, ...], scheme: Scheme) -> tuple[str, ...]:
 def _load_base(folder: ModelFolder, has_weights: bool) -> PreTrainedModel:
     from transformers import AutoConfig, AutoModelForTokenClassification
 
-    from affineur.engines.checkpoints import quiet
+    from affineur.engines.support.checkpoints import quiet
 
     verify(folder.path)
     named = dict(enumerate(folder.labels))

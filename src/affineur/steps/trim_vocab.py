@@ -94,8 +94,8 @@ class TrimVocab(Step):
         work = Work(self, out, model, context, _roles("text", texts) | _roles("unseen", unseen))
         if work.finished():
             return out
-        from affineur.engines.checkpoints import load_encoder, load_model
-        from affineur.engines.torch import load_tagger
+        from affineur.engines.support.checkpoints import load_encoder, load_model
+        from affineur.engines.support.torch import load_tagger
         from affineur.steps.tailoring import vocabulary
         from affineur.steps.tailoring.pieces import check_kind, pieces_of
 

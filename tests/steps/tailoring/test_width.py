@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForTokenClassification
 
 from affineur.artifact import in_scope, verify
-from affineur.engines.checkpoints import load_encoder, load_model
-from affineur.engines.torch import load_tagger
+from affineur.engines.support.checkpoints import load_encoder, load_model
+from affineur.engines.support.torch import load_tagger
 from affineur.entities import Corpus
 from affineur.errors import DataError, ParameterError
 

@@ -32,7 +32,7 @@ class Round(Step):
         if work.finished():
             return out
         import torch
-        from affineur.engines.checkpoints import load_model
+        from affineur.engines.support.checkpoints import load_model
 
         network = load_model(model, dtype="auto")
         with torch.no_grad():

@@ -156,7 +156,7 @@ class Work:
         """
 
         def fill(folder: Path) -> None:
-            from affineur.engines.checkpoints import save_model
+            from affineur.engines.support.checkpoints import save_model
 
             save_model(model, folder, self.source.path)
             carried = self.source.path / "pruning_info.json"

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import onnx
 import torch
 from onnx import ModelProto
 from torch.export import Dim
@@ -22,10 +21,10 @@ from transformers import PreTrainedModel
 from affineur.artifact import ModelFolder, describe
 from affineur.artifact.exported import ExportInfo, write_export_info
 from affineur.artifact.selftest import Agreement, Probe, write_probe
-from affineur.artifact.tensors import ONNX, OPENVINO
-from affineur.engines.checkpoints import copy_tokenizer, quiet
-from affineur.engines.onnx import OnnxTagger, open_session
-from affineur.engines.torch import load_tagger
+from affineur.engines.support.checkpoints import copy_tokenizer, quiet
+from affineur.engines.support.graphs import graph_bytes
+from affineur.engines.support.onnx import OnnxTagger, open_session
+from affineur.engines.support.torch import load_tagger
 from affineur.errors import DataError, MissingExtraError, ModelError, one_line
 from affineur.progress import report
 from affineur.runtime import EngineTagger, pad, plan_batches
@@ -36,7 +35,6 @@ from affineur.steps.graphs.graph import bytes_by_part, name_matrices, opset, tid
 CALIBRATION_SENTENCES = 256
 _PROBE_SENTENCES, _PROBE_PIECES = 8, 64
 _EQUAL = 1e-3  # error of an export in full precision: another order of summing, no more
-_INLINE_BYTES = 1_900_000_000  # protobuf ends at two gigabytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,26 +119,6 @@ def compare_logits(ours: Sequence[Any], theirs: Sequence[Any]) -> tuple[Agreemen
 def parity_of(agreement: Agreement, largest: float) -> dict[str, float]:
     """Return stable keys."""
     return {"same_tags": agreement.same_tags, "error": agreement.error, "max_difference": largest}
-
-
-def graph_bytes(graph: ModelProto) -> bytes:
-    """Serialize a graph.
-
-    Raises:
-        ModelError: If it is larger than protobuf can carry.
-    """
-    try:
-        return bytes(graph.SerializeToString())
-    except ValueError as error:
-        raise ModelError(f"the graph is too large for one ONNX file ({one_line(error)})") from None
-
-
-def save_graph(graph: ModelProto, place: Path) -> None:
-    """Write ``model.onnx``; constants go into a file beside it only where protobuf could not carry them."""
-    if sum(len(t.raw_data) for t in graph.graph.initializer) < _INLINE_BYTES:
-        (place / ONNX).write_bytes(graph_bytes(graph))
-    else:
-        onnx.save(graph, place / ONNX, save_as_external_data=True, location=f"{ONNX}.data")
 
 
 def finish(place: Path, source: ModelFolder, probe: Probe, info: ExportInfo) -> None:
@@ -244,19 +222,3 @@ def _silence() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-
-
-def save_openvino(graph: ModelProto, place: Path) -> None:
-    """Write ``model.xml`` and ``model.bin``.
-
-    Raises:
-        MissingExtraError: If OpenVINO is not installed.
-    """
-    try:
-        import openvino
-    except ModuleNotFoundError:
-        raise MissingExtraError("export --to openvino", "openvino") from None
-    # Read from memory; left alone, it would be stored in half precision.
-    openvino.save_model(
-        openvino.convert_model(io.BytesIO(graph_bytes(graph))), place / OPENVINO, compress_to_fp16=False
-    )

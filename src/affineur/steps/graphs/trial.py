@@ -21,7 +21,8 @@ from affineur.artifact import ModelFolder, verify
 from affineur.artifact.exported import ExportInfo, read_export_info
 from affineur.artifact.selftest import Agreement, Probe, read_probe
 from affineur.artifact.tensors import ONNX
-from affineur.engines.onnx import OnnxTagger, load_onnx, open_session
+from affineur.engines.support.graphs import graph_bytes
+from affineur.engines.support.onnx import OnnxTagger, load_onnx, open_session
 from affineur.errors import ModelError
 from affineur.progress import report
 from affineur.runtime import EngineTagger, Logits
@@ -30,7 +31,7 @@ from affineur.runtime.tagger import pad
 from affineur.runtime.windows import Window
 from affineur.steps.export import CALIBRATION_SENTENCES
 from affineur.steps.graphs.eight_bits import Ranges, quantized, watched
-from affineur.steps.graphs.exporting import all_logits, graph_bytes, info_of, to_onnx
+from affineur.steps.graphs.exporting import all_logits, info_of, to_onnx
 from affineur.steps.graphs.graph import bytes_by_part, linears, tables
 from affineur.transfer import load_corpus
 
@@ -186,9 +187,7 @@ def parent_graph(
     folder: ModelFolder, sentences: Sequence[Sequence[str]]
 ) -> tuple[ModelProto, EngineTagger, Probe]:
     """Get the graph in full precision: exported here, or read from an ONNX artifact that was."""
-    if folder.kind == "openvino":
-        raise ModelError(f"{folder.path} is an OpenVINO graph; give the model it was made from")
-    if folder.kind != "onnx":
+    if not folder.is_graph:
         made = to_onnx(folder, sentences)
         return made.graph, made.tagger, made.probe
     verify(folder.path)

@@ -16,8 +16,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from affineur.artifact import TOKENIZER_FILES, ModelFolder, write_json, write_text
-from affineur.engines.checkpoints import auto_tokenizer
-from affineur.engines.torch import TorchTagger
+from affineur.engines.support.checkpoints import auto_tokenizer
+from affineur.engines.support.torch import TorchTagger
 from affineur.entities import Corpus, Sentence, chunks
 from affineur.errors import DataError, ModelError
 from affineur.progress import report

@@ -31,7 +31,7 @@ def load_model(
         ModelError: If it is not whole: transformers would invent weights, or leave layers out.
     """
     folder = folder if isinstance(folder, ModelFolder) else open_folder(folder)
-    if folder.kind in ("onnx", "openvino"):
+    if folder.is_graph:
         raise ModelError(
             f"{folder.path} is an exported graph ({folder.kind}), which cannot be trained or pruned; give the model it was made from"
         )

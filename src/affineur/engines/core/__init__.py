@@ -1,0 +1,1 @@
+"""What an engine is, and references: from what people type to the engine and the model it names."""

@@ -1,0 +1,1 @@
+"""What the engines are made of: taggers, sessions, torch checkpoints; heavy libraries only in here."""
