@@ -4,14 +4,14 @@
 
     AffineurError           names the parameter at fault, if there is one
     ├── ParameterError      a value outside its range, or two parameters that exclude each other
-    ├── DataError           a corpus that cannot be read as labelled text (carries file and line)
+    ├── DataError           a corpus that cannot be read as labeled text (carries file and line)
     ├── ModelError          a folder that is not a usable token-classification model
     ├── RecipeError         a recipe with an unknown key or a value of the wrong type
     ├── TransferError       something that had to come from elsewhere did not
     └── MissingExtraError   an optional part of Affineur is not installed
 
-A message says what was found, what was expected, where, and what to do next. Parameters have their Python names
-in it; the command line makes its options of them.
+A message says what was found, what was expected, where, and what to do next. It names parameters as Python
+does; the command line makes its options of them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class ParameterError(AffineurError):
 
 
 class DataError(AffineurError):
-    """Labelled text that cannot be used.
+    """Labeled text that cannot be used.
 
     Args:
         message: What was found and what was expected.

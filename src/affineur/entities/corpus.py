@@ -1,4 +1,4 @@
-"""A corpus: labelled sentences that can be read again and again without being kept in memory."""
+"""A corpus: labeled sentences that can be read again and again without being kept in memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from affineur.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """Labelled sentences behind a source that can be opened any number of times.
+    """Labeled sentences behind a source that can be opened any number of times.
 
     Build one with :meth:`scan`, which reads everything once and checks every tag, so that an error in the
     last line is found before any work is done.

@@ -1,4 +1,4 @@
-"""Words to windows of pieces: nothing is truncated, and every word is labelled in exactly one window."""
+"""Words to windows of pieces: nothing is truncated, and every word is labeled in exactly one window."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Window:
     Args:
         sentence: Index of the sentence it comes from.
         ids: Piece ids, special pieces included.
-        words: Index of each word labelled here.
+        words: Index of each word labeled here.
         positions: Position in ``ids`` of the first piece of each of those words.
     """
 

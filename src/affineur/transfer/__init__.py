@@ -1,4 +1,4 @@
-"""Models and labelled text from elsewhere: the Hub, HTTP, folders, data sets.
+"""Models and labeled text from elsewhere: the Hub, HTTP, folders, data sets.
 
 Importing this room is cheap: huggingface_hub, datasets and pyarrow are loaded where they are needed.
 """

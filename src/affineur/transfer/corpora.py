@@ -1,4 +1,4 @@
-"""From what a user types to labelled text, split by split."""
+"""From what a user types to labeled text, split by split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finding labelled text: which splits a reference has and how each is opened, nothing being read yet."""
+"""Finding labeled text: which splits a reference has and how each is opened, nothing being read yet."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Open = Callable[[], Corpus]
 
 @dataclass(frozen=True, slots=True)
 class DataOptions:
-    """How labelled text is to be read.
+    """How labeled text is to be read.
 
     Args:
         word_column: Column of the word in a CoNLL file, from 0; negative counts from the right.
@@ -65,7 +65,7 @@ def find_sources(reference: str | Path, options: DataOptions) -> dict[str, Open]
         options: How it will be read.
 
     Raises:
-        DataError: If nothing like labelled text is there.
+        DataError: If nothing like labeled text is there.
         TransferError: If it is a Hub id and the Hub does not give it.
         MissingExtraError: If finding it takes a package that is not installed.
     """
