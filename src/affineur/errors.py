@@ -10,8 +10,8 @@
     ├── TransferError       something that had to come from elsewhere did not
     └── MissingExtraError   an optional part of Affineur is not installed
 
-A message says what was found, what was expected, where, and what to do next. Parameters have their Python names
-in it; the command line makes its options of them.
+A message says what was found, what was expected, where, and what to do next. It names parameters as Python
+does; the command line makes its options of them.
 """
 
 from __future__ import annotations

@@ -204,7 +204,7 @@ def test_pickles_in_a_manifest_or_an_index(artifact: Path, model: Path, target: 
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("ftp://host/model", "ftp is not spoken here"),
+        ("ftp://host/model", "ftp is not supported"),
         ("http://127.0.0.1:9/model", "could not be fetched .*refused"),
         ("http://[bad/model", "is not a URL"),
         ("file:///no/such/folder", "could not be fetched"),

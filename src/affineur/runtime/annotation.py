@@ -24,7 +24,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 def annotate(
     tagger: EngineTagger,
     source: Path,
-    target: Path,
+    out: Path,
     *,
     strategy: AggregationStrategy = "word",
     threshold: float = 0.0,
@@ -33,13 +33,13 @@ def annotate(
 
     A ``.txt`` file is raw text, one text per line, and a ``.jsonl`` file has the text of each line under
     ``text``: both become JSON lines, see :func:`annotate_rows`. Any other file is CoNLL, a word in the first
-    column of each line: it becomes words and predicted tags, invalid sequences repaired. The target appears
+    column of each line: it becomes words and predicted tags, invalid sequences repaired. The file appears
     when all of it is written.
 
     Args:
         tagger: The model.
         source: The file to read, UTF-8.
-        target: The file to write.
+        out: The file to write.
         strategy: For raw text, as in :meth:`EngineTagger.predict_batch`.
         threshold: For raw text: entities with a lower score are left out, in [0, 1].
 
@@ -48,11 +48,11 @@ def annotate(
 
     Raises:
         DataError: If the source cannot be read, with file and line.
-        ParameterError: If the target is a folder or the source itself, or an option is for raw text alone or
+        ParameterError: If ``out`` is a folder or the source itself, or an option is for raw text alone or
             out of range.
-        AffineurError: If the target cannot be written; what was there is unchanged.
+        AffineurError: If ``out`` cannot be written; what was there is unchanged.
     """
-    check_files(source, target, strategy=strategy, threshold=threshold)
+    check_files(source, out, strategy=strategy, threshold=threshold)
     lines: Iterator[str]
     if is_text(source):
         what = "texts"
@@ -61,7 +61,7 @@ def annotate(
     else:
         what, lines = "sentences", _annotated_words(tagger, source)
     done = 0
-    with new_file(target) as file:
+    with new_file(out) as file:
         for done, line in enumerate(lines, start=1):
             file.write(line)
             report(f"annotating {what}", done)
@@ -103,21 +103,21 @@ def annotate_rows(
     )
 
 
-def check_files(source: Path, target: Path, *, strategy: str = "word", threshold: float = 0.0) -> None:
+def check_files(source: Path, out: Path, *, strategy: str = "word", threshold: float = 0.0) -> None:
     """Refuse what cannot be annotated, before a model is loaded.
 
     Raises:
         DataError: If the source is no file.
-        ParameterError: If the target is a folder or the source itself, or an option is for raw text alone.
+        ParameterError: If ``out`` is a folder or the source itself, or an option is for raw text alone.
     """
     if not source.is_file():
         raise DataError("this is a folder, expected a file" if source.is_dir() else "no such file", source)
-    if target.is_dir():
+    if out.is_dir():
         raise ParameterError(
-            f"{target} is a folder, expected a file to write, such as {target / source.name}", "target"
+            f"{out} is a folder, expected a file to write, such as {out / source.name}", "out"
         )
-    if target.exists() and target.samefile(source):
-        raise ParameterError(f"{target} is the file that is read; name another", "target")
+    if out.exists() and out.samefile(source):
+        raise ParameterError(f"{out} is the file that is read; name another", "out")
     if is_text(source):
         return
     given = f"strategy={strategy}" if strategy != "word" else f"threshold={threshold:g}" if threshold else ""

@@ -80,7 +80,7 @@ def _base(source: str) -> str:
     scheme = source.partition("://")[0].lower()
     if scheme not in ("http", "https", "file"):
         raise TransferError(
-            f"{source} cannot be fetched ({scheme} is not spoken here); "
+            f"{source} cannot be fetched ({scheme} is not supported); "
             "expected a folder, http://, https://, file:// or a Hub id"
         )
     try:

@@ -83,7 +83,7 @@ def use(info: ModelInfo, name: str) -> str:
     extra = "[compress]" if not exported else "[openvino]" if info.folder.kind == "openvino" else ""
     ours = f"""import affineur  # pip install {f"'affineur{extra}'" if extra else "affineur"}
 
-for entity in affineur.load({quoted}).predict("Marie Curie, Paris"):
+for entity in affineur.load({quoted})("Marie Curie, Paris"):
     print(entity.type, entity.word, entity.start, entity.end, round(entity.score, 2))"""
     shown = ["With Affineur, on running text of any length:", fenced(ours, "python")]
     if exported:
