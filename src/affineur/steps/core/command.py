@@ -31,7 +31,7 @@ def command_line(step: Step, source: str, out: str, inputs: Iterable[str] = ()) 
         if isinstance(value, bool):
             words.append(spelled if value else spelled.replace("--", "--no-", 1))
         elif value is not None:
-            words += [spelled, str(value)]
+            words += [spelled, str(value).removesuffix(".0") if isinstance(value, float) else str(value)]
     for given in inputs:
         words += [option(given), given.upper()]
     return shlex.join([*words, "-o", out])
