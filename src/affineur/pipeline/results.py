@@ -18,12 +18,12 @@ import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from affineur import __version__
 from affineur.artifact import Measured, describe, open_folder, write_card, write_json, write_text
 from affineur.entities import Corpus, Scheme
 from affineur.measure import (
@@ -59,6 +59,8 @@ from affineur.pipeline.scores import ScoreBook
 from affineur.progress import report
 from affineur.steps.core.context import Context
 from affineur.transfer import DataOptions, Splits
+
+__version__ = version("affineur")
 
 
 @dataclass(slots=True)
