@@ -1,11 +1,11 @@
-"""What all steps share: recognizing finished work, a place for unfinished work, and writing the artifact; no torch."""
+"""What all steps share: recognizing finished work, a place for unfinished work, and writing; no torch."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,7 +53,10 @@ class Work:
         context: Where it works.
         data: Corpora used, by role.
         teacher: The teacher, where there is one beside the source.
-        resolved: Parameters that the step worked out, over its own: everything that decides the result is among them.
+        resolved: Parameters that the step worked out, over its own: everything that decides the result is
+            among them.
+        unused: Names of the step's parameters that decide nothing about this result, so that neither its key
+            nor its manifest has them.
     """
 
     step: Step
@@ -63,6 +66,7 @@ class Work:
     data: Mapping[str, Corpus] = field(default_factory=dict)
     teacher: ModelFolder | None = None
     resolved: Mapping[str, Any] = field(default_factory=dict)
+    unused: Collection[str] = ()
 
     @property
     def name(self) -> str:
@@ -72,7 +76,8 @@ class Work:
     @property
     def parameters(self) -> dict[str, Any]:
         """Everything that decides the result beside source and data."""
-        return self.step.parameters | dict(self.resolved)
+        used = {key: value for key, value in self.step.parameters.items() if key not in self.unused}
+        return used | dict(self.resolved)
 
     @property
     def key(self) -> str:
