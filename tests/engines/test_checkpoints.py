@@ -16,7 +16,6 @@ from affineur.artifact import Manifest, write_manifest
 from affineur.engines.support.checkpoints import save_model
 from affineur.errors import ModelError, ParameterError
 from affineur.steps import load_encoder, load_model, pick_device
-
 from steps.conftest import FAMILIES, same_bits
 
 

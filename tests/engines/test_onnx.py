@@ -15,13 +15,13 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from affineur.engines.exported import load_exported
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import quantize_dynamic
 from safetensors.numpy import load_file, save_file
 
 from affineur.artifact import MANIFEST, open_folder
 from affineur.artifact.selftest import PROBE, Agreement
-from affineur.engines.exported import load_exported
 from affineur.engines.support.onnx import (
     BUDGET_PER_THREAD,
     GraphFile,
@@ -35,7 +35,6 @@ from affineur.runtime import onnx as module
 from affineur.runtime.batches import plan_batches
 from affineur.runtime.windows import Encoder
 from affineur.steps import load_tagger
-
 from runtime.conftest import unigram
 
 LABELS = ("O", "I-PER", "I-LOC")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from affineur.engines.exported import load_exported
 
 from affineur.artifact import MANIFEST, open_folder
 from affineur.artifact.selftest import PROBE
-from affineur.engines.exported import load_exported
 from affineur.engines.support.onnx import load_onnx
 from affineur.engines.support.openvino import OpenVinoTagger, load_openvino
 from affineur.errors import MissingExtraError, ModelError

@@ -14,7 +14,6 @@ from affineur.engines.support.torch import pad
 from affineur.entities import Corpus, Entity, Tagger
 from affineur.errors import ModelError
 from affineur.steps import TorchTagger, load_tagger, quantize_dynamic, serialized_size
-
 from steps.conftest import FAMILIES, count_calls
 
 TEXTS = (
@@ -30,8 +29,7 @@ TEXTS = (
 
 def equal(first: list[Entity], second: list[Entity]) -> bool:
     return len(first) == len(second) and all(
-        (a.type, a.word, a.start, a.end) == (b.type, b.word, b.start, b.end)
-        and abs(a.score - b.score) < 1e-5
+        (a.type, a.word, a.start, a.end) == (b.type, b.word, b.start, b.end) and abs(a.score - b.score) < 1e-5
         for a, b in zip(first, second, strict=True)
     )
 

@@ -14,6 +14,7 @@ from affineur.errors import ParameterError
 from affineur.steps.core.context import Context
 from affineur.steps.core.step import Shape
 from affineur.steps.core.work import Work
+from affineur.steps.tailoring.limits import check_layers
 from affineur.steps.training.fields import Learning
 
 if TYPE_CHECKING:
@@ -56,13 +57,19 @@ class Distill(Learning):
         super().check(context)
         if self.keep == "search" and context.splits.dev is None:
             raise ParameterError(
-                "choosing layers by search needs dev data; give data with a dev part, or keep='top'", "keep"
+                "choosing layers by search needs dev data; give data with a dev part, or use keep='top'",
+                "keep",
             )
 
     def after(self, shape: Shape) -> Shape:
-        """Say that the student has so many layers, and no zeros to keep."""
-        self._refuse(shape.layers)
-        return replace(super().after(shape), layers=self.layers, pruned=False)
+        """Say that the student has so many layers, and no zeros to keep.
+
+        Raises:
+            ParameterError: If the model has fewer layers, or is of a kind that cannot be trained.
+        """
+        after = super().after(shape)
+        check_layers(self.layers, shape.layers)
+        return replace(after, layers=self.layers, pruned=False)
 
     def run(self, model: ModelFolder, out: Path, context: Context) -> Path:
         """Make and train a student.
@@ -72,7 +79,7 @@ class Distill(Learning):
             ModelError: If the teacher cannot be used.
             DataError: If the data cannot be used.
         """
-        self._refuse(model.layers)
+        check_layers(self.layers, model.layers)
         self.check(context)
         from affineur.steps.training.scoring import corpora, dev_scorer
 
@@ -110,14 +117,6 @@ class Distill(Learning):
             )
             scores = {"layers_kept": kept, "layer_search": trials, "dev_f1_untrained": before, **log}
             return work.write(student, scores)
-
-    def _refuse(self, have: int) -> None:
-        if self.layers > have:
-            raise ParameterError(
-                f"layers={self.layers} is impossible: the model has {have} encoder layer{'s' if have != 1 else ''}, "
-                f"so give a number from 1 to {have}",
-                "layers",
-            )
 
     def _choose(
         self, teacher: PreTrainedModel, score: Any, place: Path

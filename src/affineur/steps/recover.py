@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -12,7 +13,14 @@ from affineur.progress import report
 from affineur.steps.core.context import Context
 from affineur.steps.core.step import DATA, TEACHER
 from affineur.steps.core.work import Work
-from affineur.steps.training.fields import Learning
+from affineur.steps.training.fields import SOFT, Learning
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from affineur.runtime import Encoder
+    from affineur.steps.training.encoded import EncodedCorpus
+    from affineur.steps.training.loop import SoftTargets
 
 
 class Recover(Learning):
@@ -35,11 +43,11 @@ class Recover(Learning):
     epochs: float = Field(0.5, ge=0, le=1e6, description="passes over the data, fractions allowed")
     learning_rate: float = Field(1e-5, ge=0, le=1e3, description="peak learning rate of AdamW")
     if_f1_below: float | None = Field(
-        None, ge=0, le=1, description="train only where F1 on dev is below this (guide §5 and §9)"
+        None, ge=0, le=1, description="train only where F1 on dev is below this"
     )
 
     def check(self, context: Context) -> None:
-        """Check that there is data, a dev part where it decides, and a teacher where something is said of one.
+        """Check that there is data, a dev part where it decides, a teacher where parameters are about one.
 
         Raises:
             DataError: If a part of the data is missing.
@@ -48,11 +56,19 @@ class Recover(Learning):
         super().check(context)
         if self.if_f1_below is not None:
             context.splits.get("dev")
-        if context.teacher is None:
-            self.refuse_soft()
+        said = (name for name in SOFT if getattr(self, name) != type(self).model_fields[name].default)
+        if context.teacher is None and (name := next(said, None)):
+            raise ParameterError(
+                f"{name}={getattr(self, name):g} says what to learn from a teacher, but none is given; "
+                "name one as teacher",
+                name,
+            )
 
     def run(self, model: ModelFolder, out: Path, context: Context) -> Path:
         """Fine-tune a model folder under its mask.
+
+        Returns:
+            ``out``, or the folder of ``model`` where F1 on dev reaches ``if_f1_below``.
 
         Raises:
             ModelError: If a model cannot be used, or a zero was lost.
@@ -65,41 +81,32 @@ class Recover(Learning):
         known = corpora(model.labels, train, dev)
         if not self._needed(model, context):
             return model.path
-        guide = context.teacher
-        work = Work(self, out, model, context, known, guide)
+        unused = ("if_f1_below", *(() if context.teacher else SOFT))
+        work = Work(self, out, model, context, known, context.teacher, unused=unused)
         if work.finished():
             return out
         import torch
         from transformers import set_seed
 
         from affineur.engines.support.checkpoints import load_encoder, load_model
-        from affineur.engines.support.torch import TorchTagger
         from affineur.steps.training.encoded import encode_corpus
         from affineur.steps.training.loop import fit
         from affineur.steps.training.mask import KeepZeros
-        from affineur.steps.training.teacher_logits import teacher_logits
 
         set_seed(self.seed)
         network, encoder = load_model(model, context.device), load_encoder(model)
         score = dev_scorer(dev, encoder, model.labels) if dev else None
         keep = KeepZeros(network)
-        zeros = f"{len(keep.mask):,} weights stay zero"
-        report(f"recover: {zeros if len(keep.mask) else 'no zeros in scope, so this is plain fine-tuning'}")
-        soft = None
+        zeros = len(keep.mask)
+        said = f"{zeros:,} weights stay zero" if zeros else "no zeros in scope, so this is plain fine-tuning"
+        report(f"recover: {said}")
+
+        def zeros_survived(written: Path) -> None:
+            keep.mask.check(load_model(written))
+
         with work.workplace() as place:
             data = encode_corpus(train, encoder, model.labels, place)
-            if guide is not None:
-                master = load_model(guide, context.device)
-                tagger = TorchTagger(master, load_encoder(guide), guide.labels)
-                data.with_teacher(teacher_logits(tagger, guide.digest(), train, model.labels, context.cache))
-                if self.hidden_weight:
-                    same = tagger.encoder.tokenizer.to_str() == encoder.tokenizer.to_str()
-                    if not same or master.config.hidden_size != network.config.hidden_size:
-                        raise ParameterError(
-                            "hidden states can be learned only from a teacher with the same tokenizer and hidden size",
-                            "hidden_weight",
-                        )
-                soft = self.soft(master if self.hidden_weight else None)
+            soft = self._ask(context.teacher, data, network, encoder, context) if context.teacher else None
             before = score(network) if score else None
             log = fit(
                 network,
@@ -113,17 +120,36 @@ class Recover(Learning):
                 [keep],
             )
             keep.mask.check(network)
-
-            def zeros_survived(written: Path) -> None:
-                keep.mask.check(load_model(written))
-
-            scores = {
-                "dev_f1_before": before,
-                "zeros_kept": len(keep.mask),
-                "torch": torch.__version__,
-                **log,
-            }
+            scores = {"dev_f1_before": before, "zeros_kept": zeros, "torch": torch.__version__, **log}
             return work.write(network, scores, check=zeros_survived)
+
+    def _ask(
+        self,
+        teacher: ModelFolder,
+        data: EncodedCorpus,
+        network: PreTrainedModel,
+        encoder: Encoder,
+        context: Context,
+    ) -> SoftTargets:
+        """Attach the teacher's logits to the data; the teacher stays loaded only for its hidden states."""
+        from affineur.engines.support.checkpoints import load_encoder, load_model
+        from affineur.engines.support.torch import TorchTagger
+        from affineur.steps.training.teacher_logits import teacher_logits
+
+        train = context.splits.get("train")
+        master = load_model(teacher, context.device)
+        tagger = TorchTagger(master, load_encoder(teacher), teacher.labels)
+        data.with_teacher(teacher_logits(tagger, teacher.digest(), train, data.labels, context.cache))
+        if not self.hidden_weight:
+            return self.soft(None)
+        same_pieces = tagger.encoder.tokenizer.to_str() == encoder.tokenizer.to_str()
+        if not same_pieces or master.config.hidden_size != network.config.hidden_size:
+            raise ParameterError(
+                "hidden states can be learned only from a teacher with the same tokenizer and hidden size; "
+                "leave hidden_weight out",
+                "hidden_weight",
+            )
+        return self.soft(master)
 
     def _needed(self, model: ModelFolder, context: Context) -> bool:
         """Apply ``if_f1_below`` to F1 on dev, never on test."""
@@ -133,10 +159,11 @@ class Recover(Learning):
         if context.dev_f1 is not None:
             f1 = context.dev_f1(model)
         else:
-            from affineur.engines.support.torch import load_tagger
-            from affineur.measure import evaluate
+            from affineur.engines.support.checkpoints import load_encoder, load_model
+            from affineur.steps.training.scoring import dev_scorer
 
-            f1 = evaluate(load_tagger(model.path, context.device), context.splits.get("dev")).total.f1
+            score = dev_scorer(context.splits.get("dev"), load_encoder(model), model.labels)
+            f1 = score(load_model(model, context.device))
         if f1 < bar:
             context.note(f"dev F1 {f1:.4f} is below {bar:g}, so the model was fine-tuned")
         else:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from affineur.artifact import ModelFolder, verify
 from affineur.artifact.folder import is_token_classifier, labels_of, read_config, require_tokenizer
-from affineur.artifact.tensors import has_weights, pickled_weights
+from affineur.artifact.tensors import pickled_weights
 from affineur.entities import Mention, Scheme, to_tags
 from affineur.errors import ModelError, ParameterError, one_line
 from affineur.progress import report
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 class Train(Training):
     """Fine-tune a token classifier.
 
-    The base may be a token classifier (its labels stay when they cover the data), any encoder checkpoint (a new
-    classifier is added), or a configuration with a tokenizer and no weights (everything starts at random). An
-    interrupted run goes on where it stopped.
+    The base may be a token classifier (its labels stay, and have to cover the data), any encoder checkpoint
+    (a new classifier is added), or a configuration with a tokenizer and no weights (everything starts at
+    random). An interrupted run goes on where it stopped. Where there is dev data, the weights of the best
+    epoch are written.
     """
 
     name = "train"
@@ -48,26 +49,30 @@ class Train(Training):
     def open(cls, path: Path) -> ModelFolder:
         """Look at a base: a token classifier has labels, anything else gets them from the data.
 
+        Returns:
+            The base; without labels where it brings none.
+
         Raises:
             ModelError: If it cannot be trained.
         """
         config = read_config(path)
-        has_labels = is_token_classifier(config) and "id2label" in config
-        labels = labels_of(config, path) if has_labels else ()
-        if (
-            has_labels and "O" not in labels
-        ):  # said here: after hours of training nothing could open the result
+        named = is_token_classifier(config) and "id2label" in config
+        labels = labels_of(config, path) if named else ()
+        # Said here: after hours of training nothing could open the result.
+        if named and "O" not in labels:
             raise ModelError(
-                f"{path} is a token classifier with the labels {', '.join(labels)}, none of them O, and training would "
-                "keep them; name them in its config.json's id2label, as in O, I-PER, I-LOC, or take the model it was made from"
+                f"{path} is a token classifier with the labels {', '.join(labels)}, none of them O, and "
+                "training would keep them; name them in its config.json's id2label, as in O, I-PER, I-LOC, "
+                "or take the model it was made from"
             )
         folder = ModelFolder(path, config, labels)
         if folder.is_graph:
             raise ModelError(
-                f"{path} is an exported graph ({folder.kind}), which cannot be trained; give the model it was made from"
+                f"{path} is an exported graph ({folder.kind}), which cannot be trained; "
+                "give the model it was made from"
             )
         require_tokenizer(path)
-        if has_weights(path) or pickled_weights(path):
+        if _has_weights(path) or pickled_weights(path):
             folder.tensors()  # says that pickles are refused or that a file is damaged, and what to do
         return folder
 
@@ -85,7 +90,8 @@ class Train(Training):
         super().check(context)
         if self.patience is not None and context.splits.dev is None:
             raise ParameterError(
-                "patience needs dev data, to see when F1 gets no better; give data with a dev part",
+                f"patience={self.patience} asks for early stopping, and early stopping needs dev data; "
+                "give data with a dev part",
                 "patience",
             )
 
@@ -101,10 +107,11 @@ class Train(Training):
 
         train, dev = context.splits.get("train"), context.splits.dev
         labels = model.labels or labels_for(train.types, Scheme(self.tags))
-        model = replace(model, labels=labels)
-        weights = any(path.suffix == ".safetensors" for path in model.path.iterdir())
+        unused = ("tags",) if model.labels else ()
+        model, weights = replace(model, labels=labels), _has_weights(model.path)
         resolved = {"labels": list(labels), "from_weights": weights, "keep_best": dev is not None}
-        work = Work(self, out, model, context, corpora(labels, train, dev), resolved=resolved)
+        known = corpora(labels, train, dev)
+        work = Work(self, out, model, context, known, resolved=resolved, unused=unused)
         if work.finished():
             return out
         from transformers import set_seed
@@ -142,6 +149,10 @@ def labels_for(types: tuple[str, ...], scheme: Scheme) -> tuple[str, ...]:
     return tuple(tags)
 
 
+def _has_weights(path: Path) -> bool:
+    return any(file.suffix == ".safetensors" for file in path.iterdir())
+
+
 def _load_base(folder: ModelFolder, has_weights: bool) -> PreTrainedModel:
     from transformers import AutoConfig, AutoModelForTokenClassification
 
@@ -175,7 +186,8 @@ def _load_base(folder: ModelFolder, has_weights: bool) -> PreTrainedModel:
         name for name in sorted(loading["missing_keys"]) if name.startswith(f"{model.base_model_prefix}.")
     ]:
         raise ModelError(
-            f"{folder.path} lacks {len(missing)} tensors of its architecture (such as {missing[0]}); is it an encoder of this type?"
+            f"{folder.path} lacks {len(missing)} tensors of its architecture (such as {missing[0]}); "
+            "is it an encoder of this type?"
         )
     return model  # type: ignore[no-any-return]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +55,8 @@ class Work:
         teacher: The teacher, where there is one beside the source.
         resolved: Parameters that the step worked out, over its own: everything that decides the result is
             among them.
+        unused: Names of the step's parameters that decide nothing about this result, so that neither its key
+            nor its manifest has them.
     """
 
     step: Step
@@ -64,6 +66,7 @@ class Work:
     data: Mapping[str, Corpus] = field(default_factory=dict)
     teacher: ModelFolder | None = None
     resolved: Mapping[str, Any] = field(default_factory=dict)
+    unused: Collection[str] = ()
 
     @property
     def name(self) -> str:
@@ -73,7 +76,8 @@ class Work:
     @property
     def parameters(self) -> dict[str, Any]:
         """Everything that decides the result beside source and data."""
-        return self.step.parameters | dict(self.resolved)
+        used = {key: value for key, value in self.step.parameters.items() if key not in self.unused}
+        return used | dict(self.resolved)
 
     @property
     def key(self) -> str:

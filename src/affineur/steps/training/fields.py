@@ -1,4 +1,4 @@
-"""Parameters that steps which train have in common; no torch."""
+"""Parameters that the steps which train have in common; no torch."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from affineur.errors import ParameterError
 from affineur.steps.core.step import DATA, Input, Step
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from affineur.steps.training.loop import SoftTargets, TrainSettings
 
 
@@ -23,7 +24,7 @@ class Training(Step):
     learning_rate: float = Field(5e-5, ge=0, le=1e3, description="peak learning rate of AdamW")
     batch_size: int = Field(8, ge=1, description="sentences in a training step")
     weight_decay: float = Field(0.01, ge=0, description="AdamW's weight decay")
-    warmup: float = Field(0.0, ge=0, le=1, description="share of the training spent warming up")
+    warmup: float = Field(0.0, ge=0, le=1, description="share of the training steps spent warming up")
     seed: int = Field(13, ge=0, lt=2**32, description="seed of data order, dropout and augmentation")
 
     def settings(self, **more: Any) -> TrainSettings:
@@ -35,12 +36,12 @@ class Training(Step):
         from affineur.steps.training.loop import TrainSettings
 
         return TrainSettings(
-            self.epochs,
-            self.learning_rate,
-            self.batch_size,
-            self.weight_decay,
-            self.warmup,
-            self.seed,
+            epochs=self.epochs,
+            learning_rate=self.learning_rate,
+            batch_size=self.batch_size,
+            weight_decay=self.weight_decay,
+            warmup=self.warmup,
+            seed=self.seed,
             **more,
         )
 
@@ -51,28 +52,21 @@ class Learning(Training):
     soft_weight: float = Field(
         0.5, ge=0, le=1, description="weight of the teacher's soft labels, the rest is the data's"
     )
-    temperature: float = Field(2.0, gt=0, description="softens both distributions")
-    hidden_weight: float = Field(0.0, ge=0, description="weight of the cosine distance of last hidden states")
+    temperature: float = Field(2.0, gt=0, description="softens the predictions of teacher and student alike")
+    hidden_weight: float = Field(
+        0.0, ge=0, description="weight of the cosine distance between last hidden states"
+    )
 
-    def soft(self, teacher: Any = None) -> SoftTargets:
+    def soft(self, teacher: PreTrainedModel | None) -> SoftTargets:
         """Return what the training loop is to learn from the teacher.
 
         Args:
-            teacher: The teacher, needed for hidden states alone.
+            teacher: The teacher, where hidden states are to be learned too; its logits come with the data.
         """
         from affineur.steps.training.loop import SoftTargets
 
         return SoftTargets(self.soft_weight, self.temperature, self.hidden_weight, teacher)
 
-    def refuse_soft(self) -> None:
-        """Refuse parameters about a teacher where there is none.
 
-        Raises:
-            ParameterError: If one is not at its default.
-        """
-        for name in ("soft_weight", "temperature", "hidden_weight"):
-            if getattr(self, name) != type(self).model_fields[name].default:
-                raise ParameterError(
-                    f"{name} says what to learn from a teacher, but none is given; name one: teacher",
-                    f"{name} teacher",
-                )
+#: Names of what :class:`Learning` adds: they say nothing where there is no teacher.
+SOFT = tuple(name for name in Learning.model_fields if name not in Training.model_fields)

@@ -1,4 +1,4 @@
-"""What training steps check and score on labeled data."""
+"""What the steps that train check and score on labeled data."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ from affineur.steps.training.encoded import check_types
 
 
 def corpora(labels: tuple[str, ...], train: Corpus, dev: Corpus | None) -> dict[str, Corpus]:
-    """Name the corpora of a stage by role, after checking that the model has a label for each of their types.
+    """Name corpora by role, after checking that the model has a label for each of their types.
+
+    Args:
+        labels: Labels of the model.
+        train: What is trained on.
+        dev: What epochs are scored on.
 
     Raises:
-        DataError: If it has not, before any work is done.
+        DataError: If a label is missing; it is called before any work is done.
     """
     found = {"train": train} | ({"dev": dev} if dev else {})
     for corpus in found.values():

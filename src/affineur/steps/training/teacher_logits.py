@@ -60,7 +60,8 @@ def _columns(teacher: tuple[str, ...], student: tuple[str, ...]) -> list[int]:
     wanted = [with_prefix(label) for label in student]
     if sorted(have) != sorted(wanted):
         raise ModelError(
-            f"the teacher's labels are {', '.join(teacher)}, the student's {', '.join(student)}; soft labels need the same set"
+            f"the teacher's labels are {', '.join(teacher)}, the student's {', '.join(student)}; "
+            "soft labels need the same set"
         )
     return [have.index(label) for label in wanted]
 
@@ -74,8 +75,7 @@ def _compute(teacher: TorchTagger, corpus: Corpus, path: Path, width: int) -> No
         rows_there = part.stat().st_size // (4 * width)
         rows = done = 0
         for chunk in chunks(iter(corpus), _CHUNK):
-            # Only whole chunks are kept, so that batches, and with them the last bits, are those of an
-            # undisturbed run.
+            # Only whole chunks are kept: batches, and so the last bits, are those of an undisturbed run.
             words = sum(len(s.words) for s in chunk)
             if rows + words > rows_there:
                 file.truncate(rows * 4 * width)
