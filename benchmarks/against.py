@@ -19,12 +19,11 @@ import time
 import urllib.request
 from pathlib import Path
 
-from load import closed
-
 from affineur.artifact import describe_machine
 from affineur.cli.main import guarded
 from affineur.errors import AffineurError
 from affineur.transfer import load_corpus
+from load import closed
 
 HERE = Path(__file__).parents[1]
 _SENTENCES = 512

@@ -26,9 +26,10 @@ from transformers import AutoModelForTokenClassification, CamembertConfig
 
 from affineur.artifact import describe_machine
 from affineur.cli.main import guarded
+from affineur.engines.support.torch import TorchTagger
 from affineur.measure import throughput
 from affineur.runtime import Encoder
-from affineur.steps import TorchTagger, prune_model
+from affineur.steps.pruning.core.zeroing import prune_model
 
 SHARES = (0.15, 0.5, 0.8, 0.9, 0.95)
 SHAPES = ((768, 768), (3072, 768), (768, 3072))

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from affineur import sample
+from affineur.engines.support.torch import load_tagger
 from affineur.entities import Scheme, open_corpus, project
 from affineur.measure import evaluate
-from affineur.steps import load_tagger
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 

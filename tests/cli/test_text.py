@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from affineur.cli.main import main
+from affineur.engines.support.torch import load_tagger
 from affineur.entities import open_corpus
 from affineur.runtime.redaction import Replacement, redact, restore
-from affineur.steps import load_tagger
 
 TEXTS = ["Marie Duval habite à Paris, près de l'Hôtel-Dieu.", "", "👩‍👩‍👧 Élodie et M. Morvan !"]
 

@@ -30,11 +30,11 @@ from affineur.engines.support.onnx import (
     open_session,
     usable_threads,
 )
+from affineur.engines.support.torch import load_tagger
 from affineur.errors import ModelError
 from affineur.runtime import onnx as module
 from affineur.runtime.batches import plan_batches
 from affineur.runtime.windows import Encoder
-from affineur.steps import load_tagger
 from runtime.conftest import unigram
 
 LABELS = ("O", "I-PER", "I-LOC")

@@ -24,6 +24,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForTokenClassification
 
 from affineur.artifact import MANIFEST, alone, describe, open_folder, read_manifest, verify
+from affineur.engines.support.torch import load_tagger
 from affineur.entities import Corpus, Scheme, Sentence
 from affineur.errors import AffineurError, DataError, ModelError, ParameterError
 from affineur.measure import Budget, Curve, Evaluation, Point, Sweep, evaluate
@@ -32,7 +33,8 @@ from affineur.pipeline import Plan, Points, Recovery, ScoreBook
 from affineur.pipeline import points as points_module
 from affineur.pipeline.sweep import sweep
 from affineur.progress import listening
-from affineur.steps import TrainSettings, cast, load_tagger, prune, recovery, train
+from affineur.steps import cast, prune, recovery, train
+from affineur.steps.training.loop import TrainSettings
 from affineur.transfer import Splits, load_corpus, load_splits
 
 QUICK = Recovery(TrainSettings(epochs=0.25, learning_rate=1e-3))

@@ -107,8 +107,8 @@ def both(
     import torch
     from transformers import AutoConfig, AutoModelForTokenClassification
 
+    from affineur.engines.support.torch import load_tagger
     from affineur.sample import teacher
-    from affineur.steps import load_tagger
 
     if request.param == "sample":  # its tokenizer, and a model that labels at random
         folder = tmp_path_factory.mktemp("sample")

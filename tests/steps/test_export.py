@@ -17,11 +17,12 @@ from affineur.artifact import MANIFEST, describe, open_folder, read_manifest, ve
 from affineur.artifact.exported import read_export_info
 from affineur.artifact.selftest import read_probe
 from affineur.engines.support.onnx import load_onnx
+from affineur.engines.support.torch import load_tagger
 from affineur.entities import Corpus
 from affineur.errors import AffineurError, DataError, MissingExtraError, ModelError, ParameterError
 from affineur.pipeline import load
 from affineur.runtime import Encoder
-from affineur.steps import exporting, load_tagger, prune
+from affineur.steps import exporting, prune
 from affineur.steps.export import export
 from affineur.steps.graphs.graph import linears
 from affineur.steps.pack import pack

@@ -18,12 +18,12 @@ from onnx import numpy_helper
 from affineur.artifact import MANIFEST, verify
 from affineur.artifact.exported import EXPORT_INFO, read_export_info
 from affineur.artifact.selftest import PROBE, Agreement, Probe, read_probe, write_probe
+from affineur.engines.support.graphs import graph_bytes
 from affineur.engines.support.onnx import load_onnx, open_session
 from affineur.entities import Corpus, Sentence
 from affineur.errors import AffineurError, DataError, ModelError, ParameterError
 from affineur.runtime import Encoder
 from affineur.steps import quantizing
-from affineur.steps.export import graph_bytes
 from affineur.steps.graphs.eight_bits import SCHEMES
 from affineur.steps.graphs.graph import linears, tables
 from affineur.steps.quantize import TARGETS, _Trial, quantize, this_cpu

@@ -19,9 +19,9 @@ from onnxruntime.quantization import (
 
 from affineur.artifact.scope import part_of
 from affineur.artifact.selftest import Agreement
+from affineur.engines.support.graphs import graph_bytes
 from affineur.engines.support.onnx import load_onnx, open_session
 from affineur.entities import Corpus
-from affineur.steps.export import graph_bytes
 from affineur.steps.graphs.eight_bits import ACTIVATIONS, SCHEMES, Ranges, quantized
 from affineur.steps.graphs.graph import linears, tables
 from affineur.steps.quantize import activation_ranges

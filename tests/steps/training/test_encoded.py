@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from affineur.engines.checkpoints import load_encoder
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
+from affineur.engines.support.checkpoints import load_encoder
 from affineur.entities import Corpus, Mention, Sentence, detect, project, to_mentions, to_tags
 from affineur.errors import DataError
 from affineur.progress import listening

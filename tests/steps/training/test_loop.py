@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from affineur.engines.checkpoints import load_encoder, load_model
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedModel, TrainerCallback, TrainingArguments, set_seed
 
+from affineur.engines.support.checkpoints import load_encoder, load_model
 from affineur.entities import Corpus
 from affineur.errors import ModelError
 from affineur.progress import listening
