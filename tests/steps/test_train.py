@@ -14,7 +14,7 @@ import torch
 from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForTokenClassification
 
 from affineur.artifact import Manifest, open_folder, read_manifest, verify, write_manifest
-from affineur.engines.torch import load_tagger
+from affineur.engines.support.torch import load_tagger
 from affineur.entities import Corpus, Scheme
 from affineur.errors import ModelError, ParameterError
 from affineur.measure import evaluate
@@ -76,7 +76,7 @@ def test_train_from_an_encoder_without_a_head(
 
 
 def headless(folder: Path, kind: Any) -> Path:
-    from affineur.engines.checkpoints import quiet
+    from affineur.engines.support.checkpoints import quiet
 
     with quiet():
         model = kind.from_pretrained(folder)
@@ -213,7 +213,7 @@ def test_impossible_shares(share: float, tiny_model, short: Corpus, tmp_path: Pa
 
 
 def test_early_stopping_needs_dev(tiny_model, short: Corpus, tmp_path: Path) -> None:
-    with pytest.raises(ParameterError, match="^patience=2 .* early stopping needs dev data") as error:
+    with pytest.raises(ParameterError, match=r"^patience=2 .* early stopping needs dev data") as error:
         run_step("train", tiny_model(), tmp_path / "out", train=short, patience=2)
     assert error.value.parameter == "patience"
 
