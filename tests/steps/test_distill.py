@@ -122,10 +122,9 @@ def test_what_a_student_will_be_is_known_before() -> None:
 def test_a_packed_teacher(tiny_model, short: Corpus, tmp_path: Path) -> None:
     run_step("prune", tiny_model(), tmp_path / "pruned", sparsity=0.5)
     run_step("pack", tmp_path / "pruned", tmp_path / "packed")
+    options = {"layers": 2, "keep": "top", "train": short, **STEP}
     out = [
-        run_step(
-            "distill", tmp_path / name, tmp_path / f"of_{name}", layers=2, train=short, keep="top", **STEP
-        )
+        run_step("distill", tmp_path / name, tmp_path / f"of_{name}", **options)
         for name in ("pruned", "packed")
     ]
     assert same_bits(weights(out[0]), weights(out[1]))

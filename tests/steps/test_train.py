@@ -213,7 +213,7 @@ def test_impossible_shares(share: float, tiny_model, short: Corpus, tmp_path: Pa
 
 
 def test_early_stopping_needs_dev(tiny_model, short: Corpus, tmp_path: Path) -> None:
-    with pytest.raises(ParameterError, match="^patience=2 .* early stopping needs dev data") as error:
+    with pytest.raises(ParameterError, match=r"^patience=2 .* early stopping needs dev data") as error:
         run_step("train", tiny_model(), tmp_path / "out", train=short, patience=2)
     assert error.value.parameter == "patience"
 

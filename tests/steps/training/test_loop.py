@@ -1,4 +1,4 @@
-"""The training loop: the right number of steps, the right loss, and a killed run that ends with the same weights."""
+"""The training loop: the right number of steps, the right loss, and killed runs end as they would have."""
 
 from __future__ import annotations
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import Field
+
 from affineur.artifact import ModelFolder
 from affineur.steps.core.context import Context
 from affineur.steps.core.step import Step
 from affineur.steps.core.work import Work
-from pydantic import Field
 
 
 class Round(Step):
@@ -32,6 +33,7 @@ class Round(Step):
         if work.finished():
             return out
         import torch
+
         from affineur.engines.support.checkpoints import load_model
 
         network = load_model(model, dtype="auto")
