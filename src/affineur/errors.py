@@ -28,7 +28,16 @@ class AffineurError(Exception):
 
 
 class ParameterError(AffineurError):
-    """A parameter is outside its range."""
+    """A parameter is outside its range, or does not go with another.
+
+    Args:
+        message: What was found and what was expected, naming parameters as Python does.
+        parameter: The parameter at fault, where one is: the command line names its option.
+    """
+
+    def __init__(self, message: str, parameter: str | None = None) -> None:
+        self.parameter = parameter
+        super().__init__(message)
 
 
 class DataError(AffineurError):

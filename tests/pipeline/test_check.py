@@ -319,7 +319,7 @@ def test_scores_come_from_the_caller_who_has_them(loaded: list[str]) -> None:
 
     def scored(reference: str, tagger: Tagger, types: Sequence[str] | None, scheme: Scheme) -> Evaluation:
         asked.append((reference, types, scheme))
-        return evaluate(tagger, corpus, types, scheme)
+        return evaluate(tagger, corpus, types=types, scheme=scheme)
 
     check("half", parse_bars({"max_drop": 0.5, "min_agreement": 0.5}, "bars"), corpus, "good", scored=scored)
     assert asked == [("half", None, Scheme.IO), ("good", None, Scheme.IO)]

@@ -114,7 +114,7 @@ def _evaluate(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
             f"--card: --types {args.types} leaves out {', '.join(left)}, which {corpus.name} has, and the F1 of a card is that of all of them; "
             "leave --types out, or leave --card out"
         )
-    evaluation = evaluate(load_any(args.model, args.device), corpus, types)
+    evaluation = evaluate(load_any(args.model, args.device), corpus, types=types)
     total, interval = evaluation.total, evaluation.interval()
     show.lines(
         [
@@ -213,9 +213,9 @@ def _compare(args: argparse.Namespace) -> int:
     found = compare(
         candidates,
         corpus,
-        options.split_list(args.types),
-        args.rounds,
-        lambda name: peak_rss(by_name[name], corpus, args.device),
+        types=options.split_list(args.types),
+        rounds=args.rounds,
+        peak_rss=lambda name: peak_rss(by_name[name], corpus, args.device),
         margin=args.margin,
     )
     show.table(COLUMNS, comparison_cells(found))

@@ -18,7 +18,8 @@ from typing import Any
 from affineur.entities import Corpus
 from affineur.errors import ModelError, ParameterError
 from affineur.measure import Birth, Facts, percentiles
-from affineur.measure.benchmark import CALLS, OWN, SINGLE, Batching, block
+from affineur.measure.benchmark import CALLS, OWN, SINGLE, block
+from affineur.measure.benchmark_result import Batching
 from affineur.pipeline.models import facts, model_name
 from affineur.progress import report
 from affineur.transfer import INT8, SPACY

@@ -26,7 +26,6 @@ from affineur import __version__
 from affineur.artifact import Measured, describe, read_manifest, write_card, write_json, write_text
 from affineur.entities import Corpus, Scheme
 from affineur.measure import (
-    BENCHMARK_COLUMNS,
     COLUMNS,
     Analysis,
     Benchmark,
@@ -37,8 +36,6 @@ from affineur.measure import (
     Gate,
     Row,
     analyze,
-    benchmark_cells,
-    benchmark_notes,
     common_scheme,
     compare,
     comparison_cells,
@@ -129,11 +126,13 @@ class _Results:
         return compare(
             list(candidates.values()),
             self.test,
-            self.recipe.types,
-            section.rounds,
-            (lambda name: peak_rss(by_name[name], self.test, self.device)) if section.memory else None,
-            lambda c, types, scheme: self.score(by_name[c.name], c.tagger, types, scheme),
-            section.margin,
+            types=self.recipe.types,
+            rounds=section.rounds,
+            peak_rss=(lambda name: peak_rss(by_name[name], self.test, self.device))
+            if section.memory
+            else None,
+            scored=lambda c, types, scheme: self.score(by_name[c.name], c.tagger, types, scheme),
+            margin=section.margin,
         )
 
     def curves(self) -> tuple[Curve, ...]:
@@ -188,7 +187,11 @@ class _Results:
         scheme = common_scheme([c.tagger for c in candidates.values()], self.test)
         report(f"looking at the errors of {model.name}")
         return analyze(
-            (model.name, model.tagger), (baseline.name, baseline.tagger), self.test, table.types, scheme
+            (model.name, model.tagger),
+            (baseline.name, baseline.tagger),
+            self.test,
+            types=table.types,
+            scheme=scheme,
         )
 
     def commands(self) -> tuple[tuple[str, str], ...]:
@@ -307,9 +310,7 @@ def write_results(
         analysis=analysis,
         curves=curves,
         models={names[row]: describe(made.models[row]) for row in references if row != "torch-int8"},
-        benchmark=(BENCHMARK_COLUMNS, benchmark_cells(benchmark), benchmark_notes(benchmark))
-        if benchmark
-        else None,
+        benchmark=benchmark,
         recipe=(folder / "recipe.yaml").read_text("utf-8"),
         commands=results.commands(),
         notes=tuple(made.notes),

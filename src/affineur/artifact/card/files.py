@@ -116,7 +116,8 @@ def write_card(folder: Path | str, measured: Measured | None = None, keep_table:
     if not _is_free(folder / CARD):
         seal(folder, manifest)
         report(
-            f"{folder / CARD} was written or edited by hand and is left as it is; move it away to have one written"
+            f"{folder / CARD} was written or edited by hand and is left as it is; move it away to have one "
+            "written"
         )
         return False
     text = card_text(info, manifest, measured, read_card(folder, own=True))

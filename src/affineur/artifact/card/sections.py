@@ -50,9 +50,12 @@ def summary(info: ModelInfo, name: str) -> str:
     architecture = (info.folder.config.get("architectures") or ["unknown architecture"])[0]
     whole = 1 - info.nonzero / info.parameters if info.parameters else 0.0
     return (
-        f"# {literal(name)}\n\nA token classifier for named entities: {literal(architecture)}, {info.folder.layers} encoder layers, "
-        f"{info.parameters:,} parameters, {megabytes(info.folder.size_bytes)} of weights ({info.precision or ', '.join(info.dtypes)}). "
-        f"Sparsity: {info.sparsity:.2%} of the attention and feed-forward weights are zero, {whole:.2%} of the whole model. "
+        f"# {literal(name)}\n\nA token classifier for named entities: {literal(architecture)}, "
+        f"{info.folder.layers} encoder layers, "
+        f"{info.parameters:,} parameters, {megabytes(info.folder.size_bytes)} of weights "
+        f"({info.precision or ', '.join(info.dtypes)}). "
+        f"Sparsity: {info.sparsity:.2%} of the attention and feed-forward weights are zero, {whole:.2%} of "
+        "the whole model. "
         f"Made with Affineur; `{MANIFEST}` beside this card has every parameter and digest."
     )
 
@@ -68,7 +71,10 @@ def lineage(info: ModelInfo, manifest: Manifest, name: str, base: str | list[str
     if manifest.recipe:
         text += f"\n\nMade by a recipe with the digest {code_span(manifest.recipe[:12])}."
     if isinstance(base, str) and "/" not in base and manifest.parents and base == manifest.parents[-1].name:
-        text += f"\n\n`base_model` above is the name of a folder: put the id of {code_span(base)} on the Hub there, if it has one."
+        text += (
+            f"\n\n`base_model` above is the name of a folder: put the id of {code_span(base)} on the Hub "
+            "there, if it has one."
+        )
     return text
 
 
@@ -127,17 +133,25 @@ def scores(manifest: Manifest, measured: Measured | None, name: str) -> str:
         )
     else:
         parts.append(
-            f"**F1 {measured.f1:.2%}** (95 % interval {ends(measured.f1_low, measured.f1_high)}), precision {measured.precision:.2%}, "
-            f"recall {measured.recall:.2%}, word accuracy {measured.accuracy:.2%}, on {measured.sentences:,} sentences, {measured.words:,} words of "
-            f"{code_span(short_name(measured.data))} ({literal(measured.split)}; digest over words and tags {code_span(measured.data_digest[:12])}). "
-            "F1 counts mentions, micro, exact span and type; the interval is a bootstrap over sentences, or documents where the data has them."
+            f"**F1 {measured.f1:.2%}** (95 % interval {ends(measured.f1_low, measured.f1_high)}), "
+            f"precision {measured.precision:.2%}, "
+            f"recall {measured.recall:.2%}, word accuracy {measured.accuracy:.2%}, on "
+            f"{measured.sentences:,} sentences, {measured.words:,} words of "
+            f"{code_span(short_name(measured.data))} ({literal(measured.split)}; digest over words and "
+            f"tags {code_span(measured.data_digest[:12])}). "
+            "F1 counts mentions, micro, exact span and type; the interval is a bootstrap over sentences, "
+            "or documents where the data has them."
         )
         if measured.drop is not None:
             interval = ""
             if measured.drop_low is not None and measured.drop_high is not None:
-                interval = f" (95 % interval {measured.drop_low * 100:+z.2f} to {measured.drop_high * 100:+z.2f}, paired over the same sentences)"
+                interval = (
+                    f" (95 % interval {measured.drop_low * 100:+z.2f} to {measured.drop_high * 100:+z.2f}, "
+                    "paired over the same sentences)"
+                )
             parts.append(
-                f"F1 lost against {code_span(measured.baseline or 'the baseline')}: {measured.drop * 100:+z.2f} points{interval}."
+                f"F1 lost against {code_span(measured.baseline or 'the baseline')}: "
+                f"{measured.drop * 100:+z.2f} points{interval}."
             )
         if measured.per_type:
             columns = ("Type", "F1", "95 %", "Precision", "Recall", "Gold mentions")
@@ -153,7 +167,8 @@ def scores(manifest: Manifest, measured: Measured | None, name: str) -> str:
     if dev:
         last = max(dev) if manifest.parameters.get("keep_best") else dev[-1]
         parts.append(
-            f"On dev data, while it was made: F1 {last:.2%}. Decisions may have been made on that data: it is no test score."
+            f"On dev data, while it was made: F1 {last:.2%}. Decisions may have been made on that data: it "
+            "is no test score."
         )
     return "\n\n".join(part for part in parts if part)
 
@@ -196,7 +211,8 @@ def limits(info: ModelInfo, manifest: Manifest, measured: Measured | None, carri
     )
     if info.sparsity >= 0.001:  # half precision alone rounds a few weights to zero
         lines.append(
-            "Zeros are stored like any weight: in this dense file they make the model neither smaller nor faster."
+            "Zeros are stored like any weight: in this dense file they make the model neither smaller nor "
+            "faster."
         )
     if {"F16", "BF16"} & set(info.dtypes):
         lines.append("Weights are stored in half precision; use them in float32, as the code above does.")
@@ -221,7 +237,8 @@ def reproduce(manifest: Manifest, measured: Measured | None, name: str) -> str:
         if "teacher" in step.parameters:
             teacher = step.parameters
             remarks.append(
-                f"Teacher: {code_span(str(teacher['teacher']))}, digest {code_span(str(teacher.get('teacher_digest', ''))[:12])}."
+                f"Teacher: {code_span(str(teacher['teacher']))}, digest "
+                f"{code_span(str(teacher.get('teacher_digest', ''))[:12])}."
             )
     if not commands:
         commands.append(f"# {folded(manifest.stage)}: how the model was made before is not recorded here")
@@ -234,7 +251,10 @@ def reproduce(manifest: Manifest, measured: Measured | None, name: str) -> str:
 
 def _corpus(role: str, entry: Mapping[str, Any]) -> str:
     sentences = f"{entry['sentences']:,} sentences, " if isinstance(entry.get("sentences"), int) else ""
-    return f"{literal(role)} {code_span(short_name(str(entry.get('name', 'data'))))} ({sentences}digest {code_span(str(entry.get('digest', ''))[:12])})"
+    return (
+        f"{literal(role)} {code_span(short_name(str(entry.get('name', 'data'))))} ({sentences}digest "
+        f"{code_span(str(entry.get('digest', ''))[:12])})"
+    )
 
 
 def _command(step: Parent, source: str) -> str:
@@ -244,7 +264,10 @@ def _command(step: Parent, source: str) -> str:
         call = f"from affineur import cast; cast({source!r}, {step.name!r}, {str(parameters.get('dtype'))!r})"
         return f"python -c {shlex.quote(call)}"
     if step.stage not in _OPTIONS:
-        return f"# {step.stage}: {source} → {step.name}, parameters {json.dumps(parameters, ensure_ascii=False, default=str)}"
+        return (
+            f"# {step.stage}: {source} → {step.name}, parameters "
+            f"{json.dumps(parameters, ensure_ascii=False, default=str)}"
+        )
     words = ["affineur", step.stage, source]
     for key in _OPTIONS[step.stage]:
         if (value := parameters.pop(key, None)) is not None:
@@ -269,16 +292,23 @@ def license_terms(carried: Carried) -> str:
     known = listed(carried.metadata.get("license"))
     if not known:
         return (
-            "## License\n\nNot known: no card of a model this one comes from names a license. Their terms hold all the same, and those of the data: "
+            "## License\n\nNot known: no card of a model this one comes from names a license. Their terms "
+            "hold all the same, and those of the data: "
             "find them, and add `license` to the metadata above before you share this model."
         )
     text = f"## License\n\n{', '.join(map(code_span, known))}"
     if name := carried.metadata.get("license_name"):
         text += f" ({', '.join(map(literal, listed(name)))})"
-    text += ", as the card of the model it comes from says. Whether the data it learned from since allows this was not checked."
+    text += (
+        ", as the card of the model it comes from says. Whether the data it learned from since allows "
+        "this was not checked."
+    )
     links = listed(carried.metadata.get("license_link"))
     if any("://" not in link for link in links):
-        text += f" `license_link` names a file beside that card ({', '.join(map(code_span, links))}), which is not copied here: add it."
+        text += (
+            f" `license_link` names a file beside that card ({', '.join(map(code_span, links))}), which is "
+            "not copied here: add it."
+        )
     return text
 
 

@@ -50,7 +50,8 @@ def card_text(
     sections = [
         summary(info, name),
         lineage(info, manifest, name, base),
-        f"## Labels\n\n{', '.join(map(code_span, info.folder.labels))}\n\nThe label of a word is that of its first piece.",
+        f"## Labels\n\n{', '.join(map(code_span, info.folder.labels))}\n\nThe label of a word is that of "
+        "its first piece.",
         use(info, name),
         scores(manifest, measured, name),
         limits(info, manifest, measured, carried),

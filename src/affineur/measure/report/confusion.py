@@ -1,4 +1,4 @@
-"""What became of each gold mention: right, taken for another type, cut wrong, missed; and what was invented."""
+"""What became of each gold mention: right, of another type, cut wrong, missed; and what was invented."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from affineur.measure.report.words import percent
 def confusion(analysis: Analysis) -> Html:
     """Show the errors of the model beside those of its baseline."""
     intro = (
-        "Each row is a type in the gold data and adds up to all its mentions. ✓ marks the right ones: span and type are exact. A mention counts as "
-        "a wrong boundary where the type is right and the span is not, as missed where nothing overlaps it. Invented ones overlap no gold mention."
+        "Each row is a type in the gold data and adds up to all its mentions. ✓ marks the right ones: "
+        "span and type are exact. A mention counts as "
+        "a wrong boundary where the type is right and the span is not, as missed where nothing overlaps "
+        "it. Invented ones overlap no gold mention."
     )
     tables = [_table(analysis.model, analysis.confusion)]
     if analysis.baseline != analysis.model:

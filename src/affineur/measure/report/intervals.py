@@ -36,10 +36,10 @@ def intervals(report: Report) -> Html:
         " Models with exactly the scores of the baseline share its line." if len(lines) < len(drawn) else ""
     )
     caption = (
-        "Further right is better. The line is the 95 % interval, where F1 over all text of this kind may be expected. "
-        "Diamond: baseline; large dot: the model of this report; small dots: the others. All panels share one scale."
-        + together
-        + left_out
+        "Further right is better. The line is the 95 % interval, where F1 over all text of this kind may "
+        "be expected. "
+        "Diamond: baseline; large dot: the model of this report; small dots: the others. All panels share "
+        "one scale." + together + left_out
     )
     silent = [el("p", f"{listed(unseen)}: no gold mention in this data, hence no picture.")] if unseen else []
     return join([figure(panels, caption), *silent, *([_table(report)] if types else [])])
@@ -158,5 +158,8 @@ def _table(report: Report) -> Html:
             ]
         )
         lines.append(line)
-    caption = f"F1 of {row.model} by type. Precision: share of its marks that are right. Recall: share of gold mentions it finds."
+    caption = (
+        f"F1 of {row.model} by type. Precision: share of its marks that are right. Recall: share of gold "
+        "mentions it finds."
+    )
     return table(caption, columns, lines)

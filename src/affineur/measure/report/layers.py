@@ -1,4 +1,4 @@
-"""Sparsity by layer and kind of matrix: a table whose cells are shaded, so that it reads without the shade."""
+"""Sparsity by layer and kind of matrix: a table whose cells are shaded, and that reads without the shade."""
 
 from __future__ import annotations
 
@@ -49,13 +49,16 @@ def layers(name: str, info: ModelInfo) -> Html:
         percent(info.sparsity),
     ]
     caption = (
-        f"Zeros ÷ weights of each matrix of {name}, in scope. Layers count from 0, the one next to the words. "
+        f"Zeros ÷ weights of each matrix of {name}, in scope. Layers count from 0, the one next to the "
+        "words. "
         f"The stronger the shade, the more zeros: from {percent(low)} to {percent(high)}."
     )
     whole_model = 1 - info.nonzero / info.parameters if info.parameters else 0.0
     lead = (
-        f"{info.zeros_in_scope:,} of {info.weights_in_scope:,} weights in scope (attention and feed-forward matrices) are zero: "
-        f"{percent(info.sparsity)}, and {percent(whole_model)} of the whole model. Where a column or a row stands out, pruning found more to spare."
+        f"{info.zeros_in_scope:,} of {info.weights_in_scope:,} weights in scope (attention and "
+        "feed-forward matrices) are zero: "
+        f"{percent(info.sparsity)}, and {percent(whole_model)} of the whole model. Where a column or a row "
+        "stands out, pruning found more to spare."
     )
     return join(
         [

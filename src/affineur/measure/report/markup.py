@@ -17,6 +17,10 @@ class Html(str):
 
     __slots__ = ()
 
+    def __html__(self) -> str:
+        """Tell a template that it is markup."""
+        return self
+
 
 def clean(text: str) -> str:
     """Replace what cannot be written to a page by the replacement character."""
