@@ -15,47 +15,51 @@ _CELL = "padding: 0.2em 0.7em; border-bottom: 1px solid rgba(128, 128, 128, 0.35
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of text: the first column holds names, the others figures.
+    """A table of text: the first column holds names, the others figures, which are aligned on the right.
 
     Args:
         columns: Heads of the columns.
         rows: The cells, as many in each row as there are columns.
         title: One line above it.
         notes: Lines below it.
+        figures: Whether the columns after the first hold figures, and not words.
     """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     title: str = ""
     notes: Sequence[str] = ()
+    figures: bool = True
 
     def __str__(self) -> str:
         """Write it for a terminal."""
         lines = [list(self.columns), *map(list, self.rows)]
         wide = [max(len(line[place]) for line in lines) for place in range(len(self.columns))]
         aligned = (
-            [cell.rjust(width) if place else cell.ljust(width) for place, (cell, width) in enumerate(pairs)]
-            for pairs in (list(zip(line, wide, strict=True)) for line in lines)
+            [
+                cell.rjust(width) if self.figures and place else cell.ljust(width)
+                for place, (cell, width) in enumerate(zip(line, wide, strict=True))
+            ]
+            for line in lines
         )
         written = ["  ".join(cells).rstrip() for cells in aligned]
         return "\n".join([*([self.title] if self.title else []), *written, *self.notes])
 
     def html(self) -> str:
         """Write it for a notebook."""
-        head = "".join(_cell("th", text, place) for place, text in enumerate(self.columns))
-        body = "".join(
-            f"<tr>{''.join(_cell('td', text, place) for place, text in enumerate(row))}</tr>"
-            for row in self.rows
-        )
+        head = self._cells("th", self.columns)
+        body = "".join(f"<tr>{self._cells('td', row)}</tr>" for row in self.rows)
         title = f"<div><strong>{escape(self.title)}</strong></div>" if self.title else ""
         notes = "".join(f"<div><small>{escape(note)}</small></div>" for note in self.notes)
         table = f'<table style="{_TABLE}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
         return f"{title}{table}{notes}"
 
-
-def _cell(tag: str, text: str, place: int) -> str:
-    side = "right" if place else "left"
-    return f'<{tag} style="{_CELL} text-align: {side};">{escape(text)}</{tag}>'
+    def _cells(self, tag: str, texts: Sequence[str]) -> str:
+        sides = ["left", *["right" if self.figures else "left"] * (len(texts) - 1)]
+        return "".join(
+            f'<{tag} style="{_CELL} text-align: {side};">{escape(text)}</{tag}>'
+            for side, text in zip(sides, texts, strict=True)
+        )
 
 
 class Shown(ABC):

@@ -264,7 +264,7 @@ class Judged:
 def evaluate(
     tagger: Tagger, corpus: Corpus, *, types: Sequence[str] | None = None, scheme: Scheme | None = None
 ) -> Evaluation:
-    """Score a tagger on labelled sentences.
+    """Score a tagger on labeled sentences.
 
     Model and data may use different schemes: both sides are projected to the coarser one. Only predictions
     are repaired. Memory holds one chunk of sentences and three integers per type and sentence.

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from typing import Any
 import yaml
 
 from affineur import __version__
-from affineur.artifact import Measured, describe, read_manifest, write_card, write_json, write_text
+from affineur.artifact import SCORES, Measured, describe, read_manifest, write_card, write_json, write_text
 from affineur.entities import Corpus, Scheme
 from affineur.measure import (
     COLUMNS,
@@ -211,7 +212,7 @@ class _Results:
                 "the table, the intervals, speed and memory",
                 ["compare", *models, *data, *types, *margin, "--rounds", str(compared.rounds)],
             ),
-            ("one model's scores by type", ["evaluate", self.references[self.last], *data, *types]),
+            (SCORES, ["evaluate", self.references[self.last], *data, *types]),
             ("latency, throughput and load time", ["benchmark", *(self.timed or models), *data, *rounds]),
         ]
         if self.recipe.check:
@@ -344,7 +345,7 @@ def _write_cards(results: _Results, table: Comparison) -> None:
     """
     ours = results.made.folder / "models"
     rows = {row.model: row for row in table.rows}
-    commands = [command for _, command in results.commands()]
+    commands = dict(results.commands())
     for row, name in results.names.items():
         path = results.made.models[row]
         if row == "torch-int8" or path.parent != ours or read_manifest(path) is None:
@@ -352,7 +353,7 @@ def _write_cards(results: _Results, table: Comparison) -> None:
         write_card(path, measured(rows[name], table, commands))
 
 
-def measured(row: Row, table: Comparison, commands: list[str]) -> Measured:
+def measured(row: Row, table: Comparison, commands: Mapping[str, str]) -> Measured:
     """Turn a row of the table into what a card says of its model."""
     first = table.rows[0]
     alone = row is first

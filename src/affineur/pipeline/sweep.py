@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -55,7 +55,7 @@ def sweep(
     types: Sequence[str] | None = None,
     device: str = "cpu",
     cache: Path | None = None,
-    commands: Sequence[str] = (),
+    commands: Mapping[str, str] | None = None,
 ) -> Sweep:
     """Search dev for the largest sparsity inside a budget, hold that model against test, and write it.
 
@@ -72,7 +72,7 @@ def sweep(
         types: Types to score, or ``None`` for all.
         device: A torch device.
         cache: Where scores and teacher logits are kept.
-        commands: Command lines that give all this again, for the card.
+        commands: Command lines that give all this again, by what each gives, for the card.
 
     Returns:
         What was found; nothing is written where no point is inside the budget.
@@ -138,7 +138,7 @@ def sweep(
         if confirmation.state == "disagrees" and (out / MANIFEST).exists():
             return replace(found, kept=out)
         found = replace(found, out=out)
-        _write(made, out, found, _measured(found, confirmation, scored, baseline_scored, commands))
+        _write(made, out, found, _measured(found, confirmation, scored, baseline_scored, commands or {}))
     return found
 
 
@@ -287,7 +287,7 @@ def _measured(
     confirmation: Confirmation,
     scored: Evaluation,
     baseline: Evaluation,
-    commands: Sequence[str],
+    commands: Mapping[str, str],
 ) -> Measured:
     """Say what the card says: the scores on the split the search never saw."""
     change, first = scored.minus(baseline), found.curves[0]

@@ -16,7 +16,6 @@ from affineur.artifact.card.markdown import (
     fenced,
     folded,
     literal,
-    megabytes,
     short_name,
     table,
 )
@@ -24,25 +23,7 @@ from affineur.artifact.card.names import listed
 from affineur.artifact.info import ModelInfo
 from affineur.artifact.manifest import Manifest, Parent
 from affineur.artifact.writing import MANIFEST
-
-#: By this sentence a card of ours is seen to have a parent that names limits.
-PARENT_LIMITS = "names limits of its own; they hold here too, so see that card."
-_TRAINING = ("epochs", "learning_rate", "batch_size", "weight_decay", "warmup", "seed")
-_SOFT = ("soft_weight", "temperature", "hidden_weight")
-# Parameters of each command of the command line; every one is an option of the same name.
-_OPTIONS: dict[str, tuple[str, ...]] = {
-    "train": (*_TRAINING, "label_smoothing", "patience", "replace_mentions"),
-    "distill": ("layers", "keep", *_TRAINING, *_SOFT),
-    "prune": ("sparsity", "method", "scope", "max_layer_sparsity"),
-    "recover": (*_TRAINING, *_SOFT),
-    "shrink": ("layers", "ffn_width"),
-    "trim-vocab": ("keep", "min_count"),
-    "pack": (),
-    "unpack": (),
-    "export": ("to",),
-    "quantize": ("for", "scheme", "activations", "min_agreement"),
-}
-_NOT_OPTIONS = ("labels", "from_weights", "teacher", "teacher_digest")
+from affineur.display import megabytes
 
 
 def summary(info: ModelInfo, name: str) -> str:
@@ -90,7 +71,7 @@ def use(info: ModelInfo, name: str) -> str:
     ours = f"""import affineur  # pip install {f"'affineur{extra}'" if extra else "affineur"}
 
 for entity in affineur.load({quoted}).predict("Marie Curie, Paris"):
-    print(entity.entity_group, entity.word, entity.start, entity.end, round(entity.score, 2))"""
+    print(entity)"""
     shown = ["With Affineur, on running text of any length:", fenced(ours, "python")]
     if exported:
         return "\n\n".join(
@@ -217,7 +198,8 @@ def limits(info: ModelInfo, manifest: Manifest, measured: Measured | None, carri
     if {"F16", "BF16"} & set(info.dtypes):
         lines.append("Weights are stored in half precision; use them in float32, as the code above does.")
     if carried.limits:
-        lines.append(f"The card of {code_span(_top(manifest))} {PARENT_LIMITS}")
+        top = code_span(_top(manifest))
+        lines.append(f"The card of {top} names limits of its own; they hold here too, so see that card.")
     return "## Limits\n\n" + bullets(lines)
 
 
@@ -226,14 +208,17 @@ def _top(manifest: Manifest) -> str:
 
 
 def reproduce(manifest: Manifest, measured: Measured | None, name: str) -> str:
-    """Write the commands that made the model, and those that give its scores again."""
+    """Write the commands that made the model, as its steps stored them, and those that give its scores."""
     commands: list[str] = []
     remarks: list[str] = []
-    chain = [Parent(manifest.stage, "", name, manifest.parameters, manifest.data), *manifest.parents]
+    chain = [
+        Parent(manifest.stage, "", name, manifest.parameters, manifest.data, manifest.command),
+        *manifest.parents,
+    ]
     for step, source in reversed(list(pairwise(chain))):
-        commands.append(_command(step, source.name))
+        commands.append(step.command or _made(step, source.name))
         if roles := [_corpus(role, entry) for role, entry in step.data.items() if isinstance(entry, dict)]:
-            remarks.append(f"`DATA` of {literal(step.stage)}: {', '.join(roles)}.")
+            remarks.append(f"Data of {literal(step.stage)}: {', '.join(roles)}.")
         if "teacher" in step.parameters:
             teacher = step.parameters
             remarks.append(
@@ -243,48 +228,22 @@ def reproduce(manifest: Manifest, measured: Measured | None, name: str) -> str:
     if not commands:
         commands.append(f"# {folded(manifest.stage)}: how the model was made before is not recorded here")
     if measured:
-        commands += measured.commands
-    return "\n\n".join(
-        ["## Reproduce", fenced("\n".join(map(folded, commands)), "bash"), bullets(dict.fromkeys(remarks))]
-    ).rstrip()
+        commands += measured.commands.values()
+    code = fenced("\n".join(map(folded, commands)), "bash")
+    return "\n\n".join(["## Reproduce", code, bullets(dict.fromkeys(remarks))]).rstrip()
 
 
 def _corpus(role: str, entry: Mapping[str, Any]) -> str:
-    sentences = f"{entry['sentences']:,} sentences, " if isinstance(entry.get("sentences"), int) else ""
-    return (
-        f"{literal(role)} {code_span(short_name(str(entry.get('name', 'data'))))} ({sentences}digest "
-        f"{code_span(str(entry.get('digest', ''))[:12])})"
-    )
+    known = isinstance(entry.get("sentences"), int)
+    sentences = f"{entry['sentences']:,} sentences, " if known else ""
+    named = code_span(short_name(str(entry.get("name", "data"))))
+    return f"{literal(role)} {named} ({sentences}digest {code_span(str(entry.get('digest', ''))[:12])})"
 
 
-def _command(step: Parent, source: str) -> str:
-    """Write the command line of a stage, with what it has no option for in a comment."""
-    parameters = dict(step.parameters)
-    if step.stage == "cast":
-        call = f"from affineur import cast; cast({source!r}, {step.name!r}, {str(parameters.get('dtype'))!r})"
-        return f"python -c {shlex.quote(call)}"
-    if step.stage not in _OPTIONS:
-        return (
-            f"# {step.stage}: {source} → {step.name}, parameters "
-            f"{json.dumps(parameters, ensure_ascii=False, default=str)}"
-        )
-    words = ["affineur", step.stage, source]
-    for key in _OPTIONS[step.stage]:
-        if (value := parameters.pop(key, None)) is not None:
-            words += [f"--{key.replace('_', '-')}", str(value)]
-    if "teacher" in parameters:
-        words += ["--teacher", str(parameters["teacher"])]
-    prefixes = {str(label)[:2] for label in parameters.get("labels") or ()}
-    if step.stage == "train" and "B-" in prefixes:
-        words += ["--tags", "BIOES" if "S-" in prefixes else "BIO"]
-    if step.data:
-        words += ["--calibration" if "calibration" in step.data else "--data", "DATA"]
-    # train keeps the best epoch by itself wherever it has dev data
-    best = bool(parameters.pop("keep_best", False))
-    more = {key: value for key, value in parameters.items() if value and key not in _NOT_OPTIONS}
-    more |= {"keep_best": best} if best != (step.stage == "train" and "dev" in step.data) else {}
-    said = ", ".join(f"{key}={value}" for key, value in more.items())
-    return shlex.join([*words, "-o", step.name]) + (f" # in Python or a recipe, also: {said}" if said else "")
+def _made(step: Parent, source: str) -> str:
+    """Say how a model was made whose step stored no command."""
+    parameters = json.dumps(step.parameters, ensure_ascii=False, default=str)
+    return f"# {step.stage}: {source} → {step.name}, parameters {parameters}"
 
 
 def license_terms(carried: Carried) -> str:

@@ -60,7 +60,8 @@ def card_text(
         environment(manifest),
     ]
     body = "\n" + encodable("\n\n".join(section for section in sections if section)) + "\n"
-    return f"---\n{encodable(front)}---\n{body}\n<!-- affineur card {body_digest(body)} -->\n"
+    mark = " limits" if carried.limits else ""  # so that cards made from this one need not read its text
+    return f"---\n{encodable(front)}---\n{body}\n<!-- affineur card {body_digest(body)}{mark} -->\n"
 
 
 def body_digest(body: str) -> str:
