@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 # No colors: the ink is the notebook's own, so that a table reads in light and in dark.
 _TABLE = "border-collapse: collapse; margin: 0.5em 0;"
 _CELL = "padding: 0.2em 0.7em; border-bottom: 1px solid rgba(128, 128, 128, 0.35);"
+_LEFT, _RIGHT = "text-align: left;", "text-align: right; white-space: nowrap;"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,43 +23,43 @@ class Table:
         rows: The cells, as many in each row as there are columns.
         title: One line above it.
         notes: Lines below it.
-        figures: Whether the columns after the first hold figures, and not words.
+        words: Columns after the first that hold words, and not figures.
     """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     title: str = ""
     notes: Sequence[str] = ()
-    figures: bool = True
+    words: Collection[str] = ()
 
     def __str__(self) -> str:
         """Write it for a terminal."""
-        lines = [list(self.columns), *map(list, self.rows)]
+        lines = [self.columns, *self.rows]
         wide = [max(len(line[place]) for line in lines) for place in range(len(self.columns))]
-        aligned = (
-            [
-                cell.rjust(width) if self.figures and place else cell.ljust(width)
-                for place, (cell, width) in enumerate(zip(line, wide, strict=True))
-            ]
-            for line in lines
-        )
-        written = ["  ".join(cells).rstrip() for cells in aligned]
+        written = []
+        for line in lines:
+            cells = zip(line, wide, self._left(), strict=True)
+            aligned = (cell.ljust(width) if left else cell.rjust(width) for cell, width, left in cells)
+            written.append("  ".join(aligned).rstrip())
         return "\n".join([*([self.title] if self.title else []), *written, *self.notes])
 
     def html(self) -> str:
         """Write it for a notebook."""
-        head = self._cells("th", self.columns)
         body = "".join(f"<tr>{self._cells('td', row)}</tr>" for row in self.rows)
         title = f"<div><strong>{escape(self.title)}</strong></div>" if self.title else ""
         notes = "".join(f"<div><small>{escape(note)}</small></div>" for note in self.notes)
-        table = f'<table style="{_TABLE}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-        return f"{title}{table}{notes}"
+        head = f"<thead><tr>{self._cells('th', self.columns)}</tr></thead>"
+        return f'{title}<table style="{_TABLE}">{head}<tbody>{body}</tbody></table>{notes}'
+
+    def _left(self) -> list[bool]:
+        """Say of each column whether it is aligned on the left."""
+        return [place == 0 or column in self.words for place, column in enumerate(self.columns)]
 
     def _cells(self, tag: str, texts: Sequence[str]) -> str:
-        sides = ["left", *["right" if self.figures else "left"] * (len(texts) - 1)]
+        styles = [_LEFT if left else _RIGHT for left in self._left()]
         return "".join(
-            f'<{tag} style="{_CELL} text-align: {side};">{escape(text)}</{tag}>'
-            for side, text in zip(sides, texts, strict=True)
+            f'<{tag} style="{_CELL} {style}">{escape(text)}</{tag}>'
+            for style, text in zip(styles, texts, strict=True)
         )
 
 

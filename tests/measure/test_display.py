@@ -101,9 +101,9 @@ def test_a_model_shows_what_it_is(tiny_model) -> None:
 def test_tables_of_text() -> None:
     table = Table(("a", "b"), [("x", "1"), ("yy", "22")], "Title", ["note"])
     assert str(table) == "Title\na    b\nx    1\nyy  22\nnote"
-    assert str(Table(("a", "b"), [("x", "one")], figures=False)) == "a  b\nx  one"
+    assert str(Table(("a", "b"), [("x", "one")], words=("b",))) == "a  b\nx  one"
     assert "&lt;b&gt;" in Table(("a",), [("<b>",)]).html()
-    assert "text-align: right" not in Table(("a", "b"), [("x", "one")], figures=False).html()
+    assert "text-align: right" not in Table(("a", "b"), [("x", "one")], words=("b",)).html()
 
 
 def test_bytes_in_millions() -> None:

@@ -113,7 +113,7 @@ class ModelInfo(Shown):
 
     def tables(self) -> list[Table]:
         """Return what is shown."""
-        return [Table(("Aspect", "Details"), self.rows(), figures=False)]
+        return [Table(("Aspect", "Details"), self.rows(), words=("Details",))]
 
     def rows(self) -> list[list[str]]:
         """Write the guide's §2 table, one row per aspect."""

@@ -6,9 +6,10 @@ import argparse
 import json
 from pathlib import Path
 
-from affineur.artifact import SCOPES, describe
+from affineur.artifact import SCOPES, ModelInfo, describe
 from affineur.cli import options, show
 from affineur.errors import ParameterError
+from affineur.measure import megabytes
 from affineur.transfer import DataOptions, Splits, load_corpus, load_splits, resolve_model
 
 
@@ -234,6 +235,41 @@ def _made(out: Path, args: argparse.Namespace) -> int:
 
 def _info(args: argparse.Namespace) -> int:
     found = describe(resolve_model(args.model))
-    show.table(("Aspect", "Details"), found.rows(), numbers=False)
+    show.table(("Aspect", "Details"), _aspects(found), numbers=False)
     show.to_json(found.as_dict(), args.json)
     return 0
+
+
+def _aspects(info: ModelInfo) -> list[list[str]]:
+    """Write the guide's §2 table."""
+    facts = info.as_dict()
+    config = info.folder.config
+    rows = [
+        ["Model", f"{info.folder.path.resolve().name} ({facts['architecture']})"],
+        ["Layers", f"{facts['layers']} encoder layers"],
+        [
+            "Hidden size",
+            f"{facts['hidden_size']}, {facts['attention_heads']} attention heads per layer, vocabulary {config.get('vocab_size', 0):,}",
+        ],
+        ["Parameters", f"{info.parameters:,} ({info.nonzero:,} not zero)"],
+        ["Labels", f"{len(info.folder.labels)}: {', '.join(info.folder.labels)}"],
+        ["Size", f"{megabytes(info.folder.size_bytes)} ({info.precision or ', '.join(info.dtypes)})"],
+        [
+            "Sparsity",
+            f"{info.sparsity:.2%} of attention and feed-forward weights, {facts['sparsity_of_model']:.2%} of the whole model",
+        ],
+        ["Scope", f"{info.weights_in_scope:,} weights; excluded: embeddings, LayerNorm, biases, classifier"],
+    ]
+    if info.sparsity >= 0.001:  # half precision alone rounds a few weights to zero
+        by_layer = [f"{layer}: {share:.1%}" for layer, share in info.by_layer().items()]
+        rows.append(["Sparsity by layer", ", ".join(by_layer)])
+    if info.manifest:
+        rows.append(
+            ["Made by", f"{info.manifest.stage}, affineur {facts['version']}, format {facts['format']}"]
+        )
+        rows += [
+            ["Parent" if i == 0 else "", f"{p['stage']}: {p['name']} ({p['digest'][:12]})"]
+            for i, p in enumerate(facts["lineage"])
+        ]
+    rows.append(["Digest", facts["digest"]])
+    return rows

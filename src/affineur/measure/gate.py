@@ -137,7 +137,8 @@ class Gate(Shown):
             for one, measured, sign, limit in _compared(self)
         ]
         columns = ("Bar", "Outcome", "Measured", "Asked", "Behind it")
-        return [Table(columns, [[plain(cell) for cell in row] for row in rows], self.title, [self.summary])]
+        cells = [[plain(cell) for cell in row] for row in rows]
+        return [Table(columns, cells, self.title, [self.summary], words=("Outcome", "Behind it"))]
 
 
 def judge(bars: Bars, measures: Measures, *, model: str, data: str, baseline: str | None = None) -> Gate:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from affineur.measure.comparison import Row, TypeRow
 from affineur.measure.report.contents import Report
 from affineur.measure.report.frame import tick_percent
-from affineur.measure.report.markup import Html, el, figure, join, said, svg, table
+from affineur.measure.report.markup import Html, cell, el, figure, join, said, svg, table
 from affineur.measure.report.scales import Axis, axis
 from affineur.measure.report.words import counted, listed, percent, points, shortened
 
@@ -140,7 +140,7 @@ def _table(report: Report) -> Html:
     for kind in report.comparison.types:
         ours, theirs = row.per_type[kind], first.per_type[kind]
         if not ours.support:
-            lines.append([kind, "0", el("td", "no gold mention", colspan=len(columns) - 2, class_="none")])
+            lines.append([kind, "0", cell("no gold mention", colspan=len(columns) - 2, class_="none")])
             continue
         line = [
             kind,

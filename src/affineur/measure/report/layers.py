@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from affineur.artifact.info import MatrixInfo, ModelInfo
-from affineur.measure.report.markup import Html, el, join, table
+from affineur.measure.report.markup import Cell, Html, cell, el, join, table
 from affineur.measure.report.words import percent
 
 # In the order the data flows, not the alphabet's.
@@ -74,12 +74,12 @@ def layers(name: str, info: ModelInfo) -> Html:
     )
 
 
-def shaded(share: float | None, low: float, high: float, *lines: str) -> Html:
+def shaded(share: float | None, low: float, high: float, *lines: str, class_: str | None = None) -> Cell:
     """Build a cell that is darker the nearer its share is to the highest."""
     if share is None:
-        return el("td", "–")
+        return cell("–")
     depth = (share - low) / (high - low) if high > low else 0.5
-    return el("td", *(lines or [percent(share)]), style=f"--depth:{depth * 0.5:.2f}")
+    return cell(*(lines or [percent(share)]), class_=class_, style=f"--depth:{depth * 0.5:.2f}")
 
 
 def _zeros(matrices: Iterable[MatrixInfo]) -> float | None:
