@@ -179,7 +179,7 @@ def whole_models(rounds: int, layers: int) -> None:
         taggers = [TorchTagger(m, encoder(), [f"L{i}" for i in range(5)]) for m in (model, sparse)]
         first, second = (tagger.logits(sentences[:32]) for tagger in taggers)
         difference = max(float(abs(a - b).max()) for a, b in zip(first, second, strict=True))
-        dense, csr = throughput(taggers, sentences, rounds)
+        dense, csr = throughput(taggers, sentences, rounds=rounds)
         ratios = [b / a for a, b in zip(dense.rounds, csr.rounds, strict=True)]
         size = sum(size_of(sparse.get_submodule(name).weight) for name in names) / sum(
             m.size_bytes for m in info.matrices

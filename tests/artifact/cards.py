@@ -10,6 +10,7 @@ from huggingface_hub import ModelCard
 
 from affineur.artifact import (
     CARD,
+    SCORES,
     Manifest,
     Measured,
     Parent,
@@ -70,7 +71,7 @@ SCORED = Measured(
     columns=("Model", "F1"),
     cells=(("teacher", "84.93%"), ("a|b", "84.51%")),
     footnotes=("541 sentences of student_data.",),
-    commands=("affineur evaluate student_11L_pruned --data DIR",),
+    commands={SCORES: "affineur evaluate student_11L_pruned --data DIR"},
     notes=("Measured on a Monday.",),
 )
 PARENT = (

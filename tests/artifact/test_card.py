@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from affineur.artifact import (
     write_manifest,
 )
 
-from .cards import DATA, DISTILL, GIVEN, PRUNED, SCORED, SOFT, TRAINING, UNUSED, front, text_of
+from .cards import DATA, DISTILL, GIVEN, PRUNED, SCORED, front, text_of
 
 # ---- what it says
 
@@ -158,93 +157,31 @@ def commands(text: str) -> list[str]:
     return str(block).split("\n")
 
 
-def test_commands_are_those_that_made_it(artifact: Path) -> None:
-    from affineur.cli.main import build_parser
-
-    odd = "it's a\tmodel"
+def test_commands_are_those_that_the_steps_stored(artifact: Path) -> None:
+    taught = {"teacher": "it's a model", "teacher_digest": "77" * 32}
     made = [
-        Parent(
-            "recover",
-            "r",
-            "tuned",
-            {**TRAINING, **UNUSED, **SOFT, "teacher": odd, "teacher_digest": "77" * 32},
-            DATA,
-        ),
-        Parent(
-            "prune",
-            "p",
-            "pruned",
-            {"sparsity": 0.5, "method": "wanda", "scope": "ffn", "max_layer_sparsity": 0.7},
-            {"calibration": {}},
-        ),
-        DISTILL,
-        Parent(
-            "train",
-            "t",
-            odd,
-            {**TRAINING, **UNUSED, "keep_best": True, "labels": ["O", "B-A", "I-A"], "replace_mentions": 0.5},
-            DATA,
-        ),
+        Parent("recover", "r", "tuned", taught, DATA, "affineur recover pruned --teacher X -o tuned"),
+        Parent("prune", "p", "pruned", {"sparsity": 0.5}, {"calibration": {}}, "affineur prune\ta -o pruned"),
+        replace(DISTILL, name="a"),
         replace(GIVEN, name="owner/base"),
     ]
-    text = card_text(describe(artifact), replace(PRUNED, parents=made))
-    parser = build_parser()
-    parsed = [vars(parser.parse_args(shlex.split(line)[1:])) for line in commands(text)]
-    assert [p["command"] for p in parsed] == ["train", "distill", "prune", "recover", "prune"]
-    assert [str(p["output"]) for p in parsed] == [
-        "it's a model",
-        "student_11L",
-        "pruned",
-        "tuned",
-        artifact.name,
+    manifest = replace(PRUNED, parents=made, command="affineur prune tuned --sparsity 0.15 -o here")
+    text = card_text(describe(artifact), manifest, SCORED)
+    first, *stored = commands(text)
+    assert first.startswith("# distill: owner/base → a, parameters {")
+    assert stored == [
+        "affineur prune a -o pruned",
+        "affineur recover pruned --teacher X -o tuned",
+        "affineur prune tuned --sparsity 0.15 -o here",
+        "affineur evaluate student_11L_pruned --data DIR",
     ]
-    train, distill, prune, recover, last = parsed
-    assert (train["base"], train["tags"], train["replace_mentions"], train["label_smoothing"]) == (
-        "owner/base",
-        "BIO",
-        0.5,
-        0.0,
-    )
-    assert {key: distill[key] for key in (*TRAINING, *SOFT)} == {**TRAINING, **SOFT}
-    assert (distill["teacher"], distill["layers"], distill["keep"], distill["data"]) == (
-        "it's a model",
-        11,
-        "search",
-        "DATA",
-    )
-    assert (prune["sparsity"], prune["method"], prune["scope"], prune["max_layer_sparsity"]) == (
-        0.5,
-        "wanda",
-        "ffn",
-        0.7,
-    )
-    assert {key: recover[key] for key in (*TRAINING, *SOFT)} == {**TRAINING, **SOFT}
-    assert recover["teacher"] == "it's a model"
-    assert (last["model"], last["sparsity"]) == ("tuned", 0.15)
     assert "Teacher: `it's a model`, digest `777777777777`" in text
-    assert not any("#" in line for line in commands(text))
+    assert "- Data of recover: train `train.conll` (2,400 sentences, digest `abababababab`), dev " in text
 
 
-def test_what_the_command_line_cannot_say_is_said(artifact: Path) -> None:
-    parents = [
-        replace(DISTILL, parameters={**DISTILL.parameters, "label_smoothing": 0.1, "keep_best": True}),
-        GIVEN,
-    ]
-    first, second = commands(card_text(describe(artifact), replace(PRUNED, parents=parents)))
-    assert first.endswith(" # in Python or a recipe, also: label_smoothing=0.1, keep_best=True")
-    assert "#" not in second
-
-
-def test_stages_without_a_command(artifact: Path) -> None:
-    cast = replace(PRUNED, stage="cast", parameters={"dtype": "float16"})
-    line = commands(card_text(describe(artifact), cast))[-1]
-    code = shlex.split(line)
-    assert code[:2] == ["python", "-c"]
-    assert code[2] == f"from affineur import cast; cast('student_11L', '{artifact.name}', 'float16')"
-    unknown = commands(card_text(describe(artifact), replace(PRUNED, stage="fold", parameters={"é": [1]})))[
-        -1
-    ]
-    assert unknown == f'# fold: student_11L → {artifact.name}, parameters {{"é": [1]}}'
+def test_steps_that_stored_no_command_are_told_with_their_parameters(artifact: Path) -> None:
+    line = commands(card_text(describe(artifact), replace(PRUNED, stage="fold", parameters={"é": [1]})))[-1]
+    assert line == f'# fold: student_11L → {artifact.name}, parameters {{"é": [1]}}'
     assert commands(card_text(describe(artifact), Manifest("transformers", "download")))[0].startswith(
         "# download: how the model was made before"
     )

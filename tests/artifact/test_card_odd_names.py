@@ -85,7 +85,7 @@ def test_odd_names_break_nothing(
         cells=((cell, "1"),),
         columns=("Model", note),
         footnotes=(note,),
-        commands=(note,),
+        commands={"x": note},
         data_digest=cell,
         dataset_id=data,
     )

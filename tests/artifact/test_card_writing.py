@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from affineur.artifact import (
     CARD,
     MANIFEST,
+    SCORES,
     Measured,
     open_folder,
     read_manifest,
@@ -81,6 +82,14 @@ def test_from_the_keys_of_evaluate() -> None:
     assert (found.f1, found.split, found.data, found.notes) == (0.5, "dev", "x", ["a"])
     with pytest.raises(TypeError):
         Measured.of(scores)
+
+
+def test_commands_are_taken_over_but_for_those_of_the_scores(artifact: Path) -> None:
+    before = replace(SCORED, commands={"the table": "affineur compare a b", SCORES: "affineur evaluate old"})
+    found = replace(SCORED, commands={SCORES: "affineur evaluate new"}).with_table_of(before)
+    assert found.commands == {"the table": "affineur compare a b", SCORES: "affineur evaluate new"}
+    listed = Measured.of(asdict(SCORED) | {"commands": ["affineur compare a b"]})
+    assert list(listed.commands.values()) == ["affineur compare a b"]
 
 
 def test_scores_of_another_version_are_not_trusted(artifact: Path) -> None:

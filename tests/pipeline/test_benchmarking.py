@@ -13,7 +13,8 @@ import pytest
 
 from affineur.errors import ModelError, ParameterError
 from affineur.measure import Birth, Facts
-from affineur.measure.benchmark import SINGLE, Batching
+from affineur.measure.benchmark import SINGLE
+from affineur.measure.benchmark_result import Batching
 from affineur.pipeline import benchmark_models, benchmarking, processes
 from affineur.transfer import load_corpus
 

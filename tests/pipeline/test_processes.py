@@ -23,7 +23,8 @@ from safetensors.numpy import load_file
 
 from affineur.entities import Corpus, Sentence
 from affineur.errors import ModelError, ParameterError
-from affineur.measure.benchmark import OWN, SINGLE, Batching
+from affineur.measure.benchmark import OWN, SINGLE
+from affineur.measure.benchmark_result import Batching
 from affineur.pipeline import processes, worker
 from affineur.pipeline.processes import ModelProcess, peak_rss, pinned, under_load
 

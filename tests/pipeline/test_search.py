@@ -368,7 +368,7 @@ def test_front_knee_and_pick(corpus: Path) -> None:
             r"'ranges.vocabulary' is \[None, None\], but it names a value twice",
         ),
         ({"budget": {}}, "budget: a budget needs"),
-        ({"budget": {"max_drop": 3}}, "budget: --max-drop 3 is outside"),
+        ({"budget": {"max_drop": 3}}, "budget: max_drop=3 is outside"),
         ({"minutes": 0}, "'minutes' is 0, but it should be greater than 0"),
         (
             {"ranges": {"vocabulary": [50]}, "train": {"hidden_weight": 1}},

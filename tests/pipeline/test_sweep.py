@@ -765,12 +765,12 @@ def test_splits_that_will_not_do(trained: Path, data: Splits, tmp_path: Path) ->
         (replace(data, train=test), wanda, "calibration text and test are the same"),
         (replace(data, dev=corpus_of(list(dev)[:1])), PLAN, "found 1 sentence to search on.*fewer than 10"),
         (replace(data, dev=corpus_of(list(dev)[:9])), PLAN, "found 9 sentences"),
-        (replace(data, dev=corpus_of([Sentence(("a",), ("I-DATE",))] * 10)), PLAN, "DATE.*--label-map"),
-        (replace(data, test=corpus_of([Sentence(("a",), ("I-DATE",))])), PLAN, "DATE.*--label-map"),
+        (replace(data, dev=corpus_of([Sentence(("a",), ("I-DATE",))] * 10)), PLAN, "DATE.*label_map"),
+        (replace(data, test=corpus_of([Sentence(("a",), ("I-DATE",))])), PLAN, "DATE.*label_map"),
         (
             replace(data, train=corpus_of([Sentence(("a",), ("I-DATE",))])),
             replace(PLAN, recovery=QUICK),
-            "DATE.*--label-map",
+            "DATE.*label_map",
         ),
     ):
         refused(DataError, wanted, tmp_path, trained, splits, plan)

@@ -77,7 +77,7 @@ def sweep(
     device: str = "cpu",
     threads: int | None = None,
     cache: Path | None = None,
-    commands: Sequence[str] = (),
+    commands: Mapping[str, str] | None = None,
 ) -> Sweep:
     """Search dev for the largest sparsity inside a budget of F1, and check that model against test.
 
@@ -100,7 +100,7 @@ def sweep(
         device: A torch device.
         threads: Threads of each engine.
         cache: Where scores and teacher logits are kept; ``None`` for the user's cache.
-        commands: Command lines that give all this again, for the model's card.
+        commands: Command lines that give all this again, by what each gives, for the model's card.
 
     Returns:
         The curves, the point chosen and what test says of it.

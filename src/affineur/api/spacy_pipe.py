@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import tee
+from typing import Any
 
 from spacy.language import Language
 from spacy.tokens import Doc, Span
@@ -42,7 +43,7 @@ class Recognizer:
     def pipe(self, stream: Iterable[Doc], batch_size: int = _BATCH) -> Iterator[Doc]:
         """Set the entities of documents as they come, in batches."""
         docs, read = tee(stream)
-        found = self.model.stream(
+        found: Iterator[Any] = self.model.stream(
             (doc.text for doc in read), threshold=self.threshold, batch_size=batch_size, read_ahead=batch_size
         )
         for doc, entities in zip(docs, found, strict=True):

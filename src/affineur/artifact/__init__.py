@@ -1,6 +1,6 @@
 """What a model folder is: manifest, digests, layout, atomic writing. No torch."""
 
-from affineur.artifact.card import Carried, Measured, card_text, read_card, write_card
+from affineur.artifact.card import SCORES, Carried, Measured, card_text, read_card, write_card
 from affineur.artifact.environment import describe_machine, environment
 from affineur.artifact.folder import TOKENIZER_FILES, ModelFolder, file_digest, open_folder
 from affineur.artifact.info import ModelInfo, describe
@@ -23,6 +23,7 @@ __all__ = [
     "EXCLUDED",
     "MANIFEST",
     "SCOPES",
+    "SCORES",
     "TOKENIZER_FILES",
     "Carried",
     "Manifest",

@@ -28,6 +28,7 @@ class Parent:
         name: Its id on the Hub where it came from there, otherwise the name of its folder.
         parameters: That stage's parameters.
         data: Name and digest of the data used, by role.
+        command: The command line that makes it again, where the stage said so.
     """
 
     stage: str
@@ -35,6 +36,7 @@ class Parent:
     name: str
     parameters: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
+    command: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Manifest:
         environment: Library versions and CPU.
         files: sha256 of every other file.
         format: Version of this format.
+        command: The command line that makes it again, where the stage said so.
     """
 
     kind: str
@@ -66,6 +69,7 @@ class Manifest:
     environment: dict[str, Any] = field(default_factory=environment)
     files: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT
+    command: str | None = None
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

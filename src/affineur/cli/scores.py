@@ -10,7 +10,7 @@ from pathlib import Path
 from affineur import sample
 from affineur.api.measuring import benchmark, compare
 from affineur.api.model import load
-from affineur.artifact import CARD, MANIFEST, Measured, read_manifest, write_card, write_text
+from affineur.artifact import CARD, MANIFEST, SCORES, Measured, read_manifest, write_card, write_text
 from affineur.cli import options, show
 from affineur.cli.commands import MEASURE, Commands
 from affineur.entities import Corpus
@@ -146,7 +146,10 @@ def _evaluate(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     if folder:
         again = options.command_line(parser, args, "card")
         measured = Measured.of(
-            evaluation.as_dict(), commands=[again], split=_split(args.data), notes=[_scored(evaluation)]
+            evaluation.as_dict(),
+            commands={SCORES: again},
+            split=_split(args.data),
+            notes=[_scored(evaluation)],
         )
         if write_card(folder, measured, keep_table=True):
             show.lines([f"written into {folder / CARD} and {folder / MANIFEST}"])

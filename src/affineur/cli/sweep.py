@@ -7,7 +7,7 @@ import shlex
 from functools import partial
 from pathlib import Path
 
-from affineur.artifact import write_text
+from affineur.artifact import SCORES, write_text
 from affineur.cli import options, show
 from affineur.cli.commands import MAKE, Commands
 from affineur.cli.steps import add_field
@@ -141,18 +141,18 @@ def _sweep(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     return 0 if found.confirmation and found.confirmation.state != "disagrees" else 3
 
 
-def _again(parser: argparse.ArgumentParser, args: argparse.Namespace) -> list[str]:
-    """Return the commands that give the model and its scores again, for its card."""
+def _again(parser: argparse.ArgumentParser, args: argparse.Namespace) -> dict[str, str]:
+    """Return the commands that give the model and its scores again, by what they give, for its card."""
     name = args.out.resolve().name
     how = {
         name: getattr(args, name)
         for name in ("types", "word_column", "tag_column", "scheme", "tag_names", "label_map", "device")
     }
     again = argparse.Namespace(command="evaluate", model=name, data=args.data, **how)
-    return [
-        f"{options.command_line(parser, args, 'out', 'svg')} -o {shlex.quote(name)}",
-        options.command_line(parser, again),
-    ]
+    return {
+        "the model": f"{options.command_line(parser, args, 'out', 'svg')} -o {shlex.quote(name)}",
+        SCORES: options.command_line(parser, again),
+    }
 
 
 def _points(text: str | None) -> tuple[float, ...] | None:

@@ -55,12 +55,12 @@ def benchmark_models(
         return benchmark(
             processes,
             [len(words) for words in sentences],
-            corpus.name,
-            machine,
-            rounds,
-            cpus,
-            shapes,
-            partial(_renew, processes),
+            data=corpus.name,
+            machine=machine,
+            rounds=rounds,
+            cpus=cpus,
+            shapes=shapes,
+            renew=partial(_renew, processes),
         )
 
 

@@ -41,7 +41,7 @@ def check(
     scored: Scorer | None = None,
     threads: int | None = None,
 ) -> Gate:
-    """Measure a model and hold it against bars.
+    """Measure a model and check it against bars.
 
     Model and baseline are scored in one scheme, the coarsest of theirs and the data's, so that they pair. The
     model is scored on every type it or the data knows: a type it lost is an error, not left out because the
@@ -103,7 +103,7 @@ def check(
             {kind for tagger in both for kind in model_types(tagger) if types is None or kind in types}
         )
         measures = replace(
-            measures, agreement=agreement(both[0], both[1], corpus, every, common_scheme(both, corpus))
+            measures, agreement=agreement(*both, corpus, types=every, scheme=common_scheme(both, corpus))
         )
     if bars.needs_load:
         with processes.pinned(threads):
@@ -117,7 +117,8 @@ def check(
             sentences_per_second=load.sentences_per_second,
             peak_rss_bytes=load.peak_rss_bytes,
         )
-    gate = judge(bars, measures, ours.name, corpus.name, others[against].name if against else None)
+    named = others[against].name if against else None
+    gate = judge(bars, measures, model=ours.name, data=corpus.name, baseline=named)
     conditions = Conditions(
         sentences=corpus.sentences,
         calls=measures.calls,
@@ -190,4 +191,4 @@ def _score(
 
 
 def _evaluate(corpus: Corpus) -> Scorer:
-    return lambda _, tagger, types, scheme: evaluate(tagger, corpus, types, scheme)
+    return lambda _, tagger, types, scheme: evaluate(tagger, corpus, types=types, scheme=scheme)

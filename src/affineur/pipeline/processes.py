@@ -19,7 +19,8 @@ from affineur.engines.core.facts import Facts
 from affineur.entities import Corpus
 from affineur.errors import ModelError, ParameterError
 from affineur.measure import Birth, percentiles
-from affineur.measure.benchmark import CALLS, OWN, SINGLE, Batching, block
+from affineur.measure.benchmark import CALLS, OWN, SINGLE, block
+from affineur.measure.benchmark_result import Batching
 from affineur.pipeline.models import Reference, facts, model_name
 from affineur.progress import report
 

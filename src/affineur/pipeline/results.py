@@ -24,10 +24,9 @@ from typing import Any
 
 import yaml
 
-from affineur.artifact import Measured, describe, open_folder, write_card, write_json, write_text
+from affineur.artifact import SCORES, Measured, describe, open_folder, write_card, write_json, write_text
 from affineur.entities import Corpus, Scheme
 from affineur.measure import (
-    BENCHMARK_COLUMNS,
     COLUMNS,
     Analysis,
     Benchmark,
@@ -38,8 +37,6 @@ from affineur.measure import (
     Gate,
     Row,
     analyze,
-    benchmark_cells,
-    benchmark_notes,
     common_scheme,
     compare,
     comparison_cells,
@@ -143,11 +140,13 @@ class _Results:
         return compare(
             list(candidates.values()),
             self.test,
-            self.recipe.types,
-            section.rounds,
-            (lambda name: peak_rss(by_name[name], self.test, self.device)) if section.memory else None,
-            lambda c, types, scheme: self.score(by_name[c.name], c.tagger, types, scheme),
-            section.margin,
+            types=self.recipe.types,
+            rounds=section.rounds,
+            peak_rss=(lambda name: peak_rss(by_name[name], self.test, self.device))
+            if section.memory
+            else None,
+            scored=lambda c, types, scheme: self.score(by_name[c.name], c.tagger, types, scheme),
+            margin=section.margin,
         )
 
     def curves(self) -> tuple[Curve, ...]:
@@ -193,7 +192,11 @@ class _Results:
         scheme = common_scheme([c.tagger for c in candidates.values()], self.test)
         report(f"looking at the errors of {model.name}")
         return analyze(
-            (model.name, model.tagger), (baseline.name, baseline.tagger), self.test, table.types, scheme
+            (model.name, model.tagger),
+            (baseline.name, baseline.tagger),
+            self.test,
+            types=table.types,
+            scheme=scheme,
         )
 
     def commands(self) -> tuple[tuple[str, str], ...]:
@@ -213,7 +216,7 @@ class _Results:
                 "the table, the intervals, speed and memory",
                 ["compare", *models, *data, *types, *margin, "--rounds", str(compared.rounds)],
             ),
-            ("one model's scores by type", ["evaluate", self.references[self.last], *data, *types]),
+            (SCORES, ["evaluate", self.references[self.last], *data, *types]),
             ("latency, throughput and load time", ["benchmark", *(self.timed or models), *data, *rounds]),
         ]
         if self.recipe.check:
@@ -326,9 +329,7 @@ def write_results(
         analysis=analysis,
         curves=curves,
         models={row: describe(made.models[row]) for row in references if row in made.models},
-        benchmark=(BENCHMARK_COLUMNS, benchmark_cells(benchmark), benchmark_notes(benchmark))
-        if benchmark
-        else None,
+        benchmark=benchmark,
         recipe=(folder / "recipe.yaml").read_text("utf-8"),
         commands=results.commands(),
         notes=tuple(made.notes),
@@ -361,13 +362,13 @@ def _write_cards(results: _Results, table: Comparison) -> None:
     A teacher that was given is left alone.
     """
     rows = {row.model: row for row in table.rows}
-    commands = [command for _, command in results.commands()]
+    commands = dict(results.commands())
     for name in results.references:
         if name in results.made.steps:
             write_card(results.made.models[name], measured(rows[name], table, commands))
 
 
-def measured(row: Row, table: Comparison, commands: list[str]) -> Measured:
+def measured(row: Row, table: Comparison, commands: Mapping[str, str]) -> Measured:
     """Turn a row of the table into what a card says of its model."""
     first = table.rows[0]
     alone = row is first

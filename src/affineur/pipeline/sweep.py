@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +54,7 @@ def sweep(
     context: Context,
     baseline: str | None = None,
     types: Sequence[str] | None = None,
-    commands: Sequence[str] = (),
+    commands: Mapping[str, str] | None = None,
 ) -> Sweep:
     """Search dev for the largest sparsity inside a budget, check that model against test, and write it.
 
@@ -69,7 +69,7 @@ def sweep(
             calibration text (train by default; labels are ignored), a teacher to recover with, device, cache.
         baseline: What a drop is measured from; the model itself by default.
         types: Types to score, or ``None`` for all.
-        commands: Command lines that give all this again, for the card.
+        commands: Command lines that give all this again, by what each gives, for the card.
 
     Returns:
         What was found; nothing is written where no point is inside the budget.
@@ -119,7 +119,7 @@ def sweep(
         if confirmation.state == "disagrees" and (out / MANIFEST).exists():
             return replace(found, kept=out)
         found = replace(found, out=out)
-        _write(made, out, found, _measured(found, confirmation, scored, baseline_scored, commands))
+        _write(made, out, found, _measured(found, confirmation, scored, baseline_scored, commands or {}))
     return found
 
 
@@ -258,7 +258,7 @@ def _measured(
     confirmation: Confirmation,
     scored: Evaluation,
     baseline: Evaluation,
-    commands: Sequence[str],
+    commands: Mapping[str, str],
 ) -> Measured:
     """Say what the card says: the scores on the split the search never saw."""
     change, first = scored.minus(baseline), found.curves[0]

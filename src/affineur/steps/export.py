@@ -10,9 +10,9 @@ from pydantic import Field, model_validator
 
 from affineur.artifact import ModelFolder, ModelInfo
 from affineur.artifact.exported import read_export_info
+from affineur.display import megabytes
 from affineur.engines.core.engine import ENGINES
 from affineur.errors import ParameterError, did_you_mean
-from affineur.measure import megabytes
 from affineur.steps.core.context import Context
 from affineur.steps.core.step import CALIBRATION, Shape, Step
 from affineur.steps.core.work import Work

@@ -13,8 +13,8 @@ from pydantic import Field
 from affineur.artifact import ModelFolder, ModelInfo, environment
 from affineur.artifact.exported import read_export_info
 from affineur.artifact.selftest import FURTHEST, VNNI
+from affineur.display import megabytes
 from affineur.errors import DataError, ModelError
-from affineur.measure import megabytes
 from affineur.steps.core.context import Context
 from affineur.steps.core.step import CALIBRATION, Shape, Step
 from affineur.steps.core.work import Work

@@ -18,8 +18,8 @@ from typing import Any
 from pydantic import Field
 
 from affineur.artifact import ModelFolder, ModelInfo
+from affineur.display import megabytes
 from affineur.errors import DataError, ParameterError
-from affineur.measure.tables import megabytes
 from affineur.steps.core.context import Context
 from affineur.steps.core.step import CALIBRATION, Shape, Step
 from affineur.steps.core.work import Work

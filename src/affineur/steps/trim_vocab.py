@@ -16,9 +16,9 @@ from typing import Any
 from pydantic import Field
 
 from affineur.artifact import ModelFolder, ModelInfo
+from affineur.display import megabytes
 from affineur.entities import Corpus
 from affineur.errors import ParameterError
-from affineur.measure.tables import megabytes
 from affineur.steps.core.context import Context
 from affineur.steps.core.step import Input, Step
 from affineur.steps.core.work import Work

@@ -9,8 +9,8 @@ from affineur.artifact import ModelFolder, ModelInfo
 from affineur.artifact.packed import FORMAT
 from affineur.artifact.packed_files import unpack_weights
 from affineur.artifact.tensors import WEIGHTS
+from affineur.display import megabytes
 from affineur.errors import ParameterError
-from affineur.measure.tables import megabytes
 from affineur.steps.core.carried import sizes, write_carried
 from affineur.steps.core.context import Context
 from affineur.steps.core.step import Shape, Step

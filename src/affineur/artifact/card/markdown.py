@@ -51,8 +51,3 @@ def short_name(name: str) -> str:
 def ends(low: float, high: float) -> str:
     """Write an interval of shares as percents."""
     return f"{low * 100:.1f}–{high * 100:.1f}"
-
-
-def megabytes(size: int) -> str:
-    """Write bytes as megabytes (10⁶ bytes), with a decimal below 100."""
-    return f"{size / 1e6:.1f} MB" if size < 1e8 else f"{size / 1e6:.0f} MB"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from affineur.artifact import describe_machine, environment
+from affineur.display import Shown, Table
 from affineur.measure.budget import Budget, Curve, Point
 
 State = Literal["confirmed", "agrees", "disagrees"]
@@ -53,19 +54,21 @@ class Confirmation:
         """Say it in one line."""
         said = {
             "confirmed": "confirmed: shown to be inside the budget, its whole interval is",
-            "agrees": "agrees: the estimate is inside the budget, but the interval reaches over it, so it is not shown",
+            "agrees": "agrees: the estimate is inside the budget, but the interval reaches over it, so it "
+            "is not shown",
             "disagrees": "DISAGREES: outside the budget there; ask for less, or search on more text",
         }[self.state]
         seen = f"{self.shared:,} of them seen before" if self.shared else "none of them seen before"
-        return f"Confirmation on {self.data} ({self.sentences:,} sentences, {seen}): {figures(self.point)}; {said}."
+        where = f"Confirmation on {self.data} ({self.sentences:,} sentences, {seen})"
+        return f"{where}: {figures(self.point)}; {said}."
 
 
-@dataclass(frozen=True, slots=True)
-class Sweep:
-    """What a sweep found.
+@dataclass(frozen=True, slots=True, repr=False)
+class Sweep(Shown):
+    """What a sweep found; ``print`` and a notebook show its points.
 
     Args:
-        curves: One a method.
+        curves: One per method.
         methods: The methods, in that order.
         budget: The budget.
         recovery: How points were fine-tuned, by parameter, or ``None``.
@@ -101,10 +104,7 @@ class Sweep:
         return sum(len(curve.points) for curve in self.curves)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the stable keys of ``sweep --json``.
-
-        The chosen point's on top, ``null`` where the budget is met by none.
-        """
+        """Return the stable keys of ``sweep --json``: the chosen point's first, ``null`` without one."""
         chosen = self.chosen.as_dict() if self.chosen else dict.fromkeys(Point.__dataclass_fields__)
         best = {
             method: curve.best.as_dict() if curve.best else None
@@ -126,12 +126,32 @@ class Sweep:
             "machine": environment() | {"description": describe_machine()},
         }
 
+    @property
+    def summary(self) -> str:
+        """What was chosen, or that nothing was."""
+        if self.chosen is None:
+            return f"no sparsity is shown to be inside the budget ({self.budget})"
+        return f"{self.chosen.method} at {self.chosen.sparsity:.2%}, {figures(self.chosen)}"
+
+    def tables(self) -> list[Table]:
+        """Return what is shown: one row per point tried, and below what may be said of them."""
+        from affineur.measure.tables import SWEEP_COLUMNS, sweep_cells
+
+        return [
+            Table(
+                SWEEP_COLUMNS,
+                [row for curve in self.curves for row in sweep_cells(curve)],
+                notes=self.lines(),
+            )
+        ]
+
     def lines(self) -> list[str]:
         """Say what was found, in lines below the table."""
         first = self.curves[0]
         lines = [
-            f"Searched on {first.data}, {first.sentences:,} sentences; baseline {first.baseline}, F1 {first.baseline_f1:.2%}; budget: {self.budget}; "
-            f"sparsity is zeros ÷ weights in scope ({first.scope})."
+            f"Searched on {first.data}, {first.sentences:,} sentences; baseline {first.baseline}, F1 "
+            f"{first.baseline_f1:.2%}; budget: {self.budget}; sparsity is zeros ÷ weights in scope "
+            f"({first.scope})."
         ]
         return [*lines, *(self._nothing() if self.chosen is None else self._found(self.chosen))]
 
@@ -147,8 +167,8 @@ class Sweep:
             else f"Written to {self.out}, with the evidence in affineur.json, sweep.json and sweep.svg."
         )
         return [
-            f"Chosen {among}: {best.method} at {best.sparsity:.2%} ({self.sparsity_of_model:.2%} of the whole model). "
-            f"Its interval on {self.curves[0].data} is inside the budget: {figures(best)}.",
+            f"Chosen {among}: {best.method} at {best.sparsity:.2%} ({self.sparsity_of_model:.2%} of the "
+            f"whole model). Its interval on {self.curves[0].data} is inside the budget: {figures(best)}.",
             str(self.confirmation),
             written,
         ]
@@ -164,9 +184,8 @@ class Sweep:
             only = all(
                 point == replace(bare, method=point.method) for curve in self.curves for point in curve.points
             )
-            lines = [
-                f"Even the unpruned model {beyond}: {figures(bare)}.{' So nothing was pruned.' if only else ''}"
-            ]
+            nothing = " So nothing was pruned." if only else ""
+            lines = [f"Even the unpruned model {beyond}: {figures(bare)}.{nothing}"]
         best = f"The best point, {near.method} at {near.sparsity:.2%}: {figures(near)}."
         return [*lines, f"Of no sparsity is the interval inside the budget. {best} Nothing was written."]
 
