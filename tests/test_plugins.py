@@ -98,16 +98,3 @@ def test_all_in_a_recipe_and_in_python(
         assert "round" in dir(affineur)
         """
     )
-
-
-def test_the_protocol_is_served(affineur: Run, shared_int8: Path) -> None:
-    affineur(
-        shared_int8,
-        code="""if True:
-        import sys
-        from starlette.testclient import TestClient
-        from affineur_extras.displacy import PROTOCOL
-        from affineur.serve.protocols import PROTOCOLS
-        assert "displacy" in PROTOCOLS and PROTOCOLS.get("displacy") is PROTOCOL
-        """,
-    )

@@ -90,7 +90,7 @@ def read_back(line: str, step: type[Step]) -> tuple[str, str, Step, dict[str, st
     ids=repr,
 )
 def test_options_read_back_give_the_step(step: Step) -> None:
-    line = command_line(step, "my model", "out/it's", ["calibration"])
+    line = command_line(step, "my model", "out/it's", {"calibration": "CALIBRATION"})
     assert "\n" not in line
     source, out, again, inputs = read_back(line, type(step))
     assert (source, out, inputs) == ("my model", "out/it's", {"calibration": "CALIBRATION"})
@@ -99,7 +99,7 @@ def test_options_read_back_give_the_step(step: Step) -> None:
 
 def test_defaults_are_left_out() -> None:
     assert command_line(Prune(), "student", "pruned") == "affineur prune student -o pruned"
-    assert command_line(Shrink(layers=2), "student", "small", ["data"]) == (
+    assert command_line(Shrink(layers=2), "student", "small", {"data": "DATA"}) == (
         "affineur shrink student --layers 2 --data DATA -o small"
     )
     assert command_line(Shrink(ffn_width=20, reconstruct=False), "a", "b") == (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from affineur.steps.core.step import Step
 
@@ -13,15 +13,14 @@ def option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def command_line(step: Step, source: str, out: str, inputs: Iterable[str] = ()) -> str:
+def command_line(step: Step, source: str, out: str, inputs: Mapping[str, str] | None = None) -> str:
     """Write the command that makes a model again.
 
     Args:
         step: The step; what has its default is left out.
         source: Name of the model it starts from.
         out: Name of the model it makes.
-        inputs: Names of the inputs it was given and that have to be given again; each is written with a
-            placeholder.
+        inputs: What has to be given again beside parameters, by the inputs' names: a model, or a placeholder.
     """
     words = ["affineur", step.name, source]
     for name, field in type(step).model_fields.items():
@@ -32,6 +31,6 @@ def command_line(step: Step, source: str, out: str, inputs: Iterable[str] = ()) 
             words.append(spelled if value else spelled.replace("--", "--no-", 1))
         elif value is not None:
             words += [spelled, str(value).removesuffix(".0") if isinstance(value, float) else str(value)]
-    for given in inputs:
-        words += [option(given), given.upper()]
+    for name, given in (inputs or {}).items():
+        words += [option(name), given]
     return shlex.join([*words, "-o", out])

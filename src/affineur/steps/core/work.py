@@ -34,6 +34,7 @@ from affineur.artifact.tensors import has_weights
 from affineur.entities import Corpus
 from affineur.errors import ModelError, ParameterError
 from affineur.progress import report
+from affineur.steps.core.command import command_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -213,11 +214,13 @@ class Work:
             _model_name(self.source.path, before),
             before.parameters if before else {},
             before.data if before else {},
+            before.command if before else None,
         )
-        parameters = self.parameters
+        parameters, inputs = self.parameters, self._inputs()
         if self.teacher:
             taught = _model_name(self.teacher.path, read_manifest(self.teacher.path))
             parameters = parameters | {"teacher": taught, "teacher_digest": self.teacher.digest()}
+            inputs["teacher"] = taught
         return Manifest(
             kind=kind,
             stage=self.name,
@@ -230,7 +233,21 @@ class Work:
             key=self.key,
             recipe=self.context.recipe,
             scores=scores,
+            command=command_line(self._settled(), parent.name, self.out.resolve().name, inputs),
         )
+
+    def _inputs(self) -> dict[str, str]:
+        """Say which inputs have to be given again, with a placeholder for each."""
+        named = {known.name for known in self.step.inputs}
+        if "calibration" in named:
+            return {"calibration": "DATA"} if self.data else {}
+        return {"data": "DATA"} if "data" in named else {}
+
+    def _settled(self) -> Step:
+        """Return the step with what it worked out, so that its command does the same on another machine."""
+        fields = {field.alias or name for name, field in type(self.step).model_fields.items()}
+        known = {key: value for key, value in self.resolved.items() if key in fields}
+        return type(self.step).given(self.step.model_dump(by_alias=True) | known)
 
 
 def _model_name(path: Path, manifest: Manifest | None) -> str:
