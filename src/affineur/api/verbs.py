@@ -160,7 +160,7 @@ def signature_of(kind: type[Step]) -> inspect.Signature:
         ),
         inspect.Parameter("out", _KEYWORD, annotation="str | os.PathLike[str]"),
     ]
-    for name, field in kind.model_fields.items():
+    for name, field in kind.fields().items():
         default = (
             inspect.Parameter.empty if field.is_required() else field.get_default(call_default_factory=True)
         )

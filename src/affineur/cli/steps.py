@@ -27,7 +27,7 @@ def _add(commands: Commands, kind: type[Step]) -> None:
     options.add_model(parser)
     options.add_output(parser)
     fields = parser.add_argument_group("parameters") if kind.model_fields else parser
-    for name, field in kind.model_fields.items():
+    for name, field in kind.fields().items():
         add_field(fields, name, field)
     for known in kind.inputs:
         _add_input(parser, known)

@@ -23,7 +23,7 @@ def command_line(step: Step, source: str, out: str, inputs: Mapping[str, str] | 
         inputs: What has to be given again beside parameters, by the inputs' names: a model, or a placeholder.
     """
     words = ["affineur", step.name, source]
-    for name, field in type(step).model_fields.items():
+    for name, field in type(step).fields().items():
         value, spelled = getattr(step, name), option(field.alias or name)
         if value == field.get_default(call_default_factory=True) and not field.is_required():
             continue

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 
 from affineur.artifact import ModelFolder, ModelInfo, open_folder
 from affineur.errors import ParameterError, did_you_mean
@@ -117,6 +118,12 @@ class Step(BaseModel):
     on_device: ClassVar[bool] = False
     threaded: ClassVar[bool] = True
     examples: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def fields(cls) -> dict[str, FieldInfo]:
+        """Return its fields by name, those it declares itself before those it has in common with others."""
+        own = [name for name in cls.model_fields if name in cls.__annotations__]
+        return {name: cls.model_fields[name] for name in dict.fromkeys([*own, *cls.model_fields])}
 
     @classmethod
     def given(cls, values: Mapping[str, Any]) -> Self:
