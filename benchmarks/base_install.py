@@ -49,7 +49,7 @@ def main() -> int:
             "pass",
             "import affineur",
             "import affineur; affineur.load",
-            "import affineur; affineur.load; import affineur.engines.onnx",
+            "import affineur; affineur.load; import affineur.engines.support.onnx_tagger",
         ):
             print(_best(python, code))
         for model in sys.argv[1:2]:

@@ -24,7 +24,7 @@ import numpy as np
 from affineur.artifact import describe_machine
 from affineur.artifact.selftest import Agreement
 from affineur.cli.main import guarded
-from affineur.engines.onnx import OnnxTagger, load_onnx
+from affineur.engines.support.onnx_tagger import OnnxTagger, load_onnx
 from affineur.measure import throughput
 from affineur.steps.graphs.eight_bits import ACTIVATIONS
 from affineur.steps.quantize import quantize

@@ -340,7 +340,7 @@ def _build_model(
     import torch
     from transformers import AutoModelForTokenClassification
 
-    from affineur.engines.checkpoints import quiet
+    from affineur.engines.support.checkpoints import quiet
 
     folder.mkdir(parents=True)
     tokenizer = write_tokenizer(folder, family)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from affineur.engines.spacy import SpacyTagger, needs_torch
+from affineur.engines.support.spacy_tagger import SpacyTagger, needs_torch
 from affineur.entities import Scheme, detect, repair
 from affineur.errors import MissingExtraError, ModelError
 from affineur.pipeline import load_any

@@ -10,11 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForTokenClassification
 
-from affineur.engines.torch import pad
+from affineur.engines.support.torch_tagger import pad
 from affineur.entities import Corpus, Entity, Tagger
 from affineur.errors import ModelError
 from affineur.steps import TorchTagger, load_tagger, quantize_dynamic, serialized_size
-
 from steps.conftest import FAMILIES, count_calls
 
 TEXTS = (

@@ -15,8 +15,8 @@ import pytest
 
 from affineur.artifact import MANIFEST, describe, open_folder, read_manifest, verify
 from affineur.artifact.exported import read_export_info
-from affineur.artifact.selftest import read_probe
-from affineur.engines.onnx import load_onnx
+from affineur.artifact.selftest import read_self_test
+from affineur.engines.support.onnx_tagger import load_onnx
 from affineur.entities import Corpus
 from affineur.errors import AffineurError, DataError, MissingExtraError, ModelError, ParameterError
 from affineur.pipeline import load
@@ -87,15 +87,15 @@ def test_an_artifact_with_its_lineage(shared_onnx: Path, parent: Path, train_cor
     assert not list(shared_onnx.parent.glob(".*")), "nothing is left beside it"
 
 
-def test_the_probe_is_the_parents_word(shared_onnx: Path, parent: Path) -> None:
-    probe = read_probe(shared_onnx)
-    assert probe is not None
-    theirs = load_tagger(parent).forward(probe.ids, probe.mask)[probe.mask.astype(bool)]
-    assert np.allclose(probe.logits[probe.mask.astype(bool)], theirs, atol=1e-5)
+def test_the_self_test_is_the_parents_word(shared_onnx: Path, parent: Path) -> None:
+    self_test = read_self_test(shared_onnx)
+    assert self_test is not None
+    theirs = load_tagger(parent).forward(self_test.ids, self_test.mask)[self_test.mask.astype(bool)]
+    assert np.allclose(self_test.logits[self_test.mask.astype(bool)], theirs, atol=1e-5)
     assert (theirs.argmax(1) != 0).any(), "it shows entities: a model that finds none must not pass"
-    assert len(probe.ids) == 8
+    assert len(self_test.ids) == 8
     # About 64 pieces at most, since it runs at every load.
-    assert probe.mask.sum(axis=1).max() <= 64
+    assert self_test.mask.sum(axis=1).max() <= 64
 
 
 def test_a_second_run_does_nothing(

@@ -17,8 +17,9 @@ from onnx import numpy_helper
 
 from affineur.artifact import MANIFEST, verify
 from affineur.artifact.exported import EXPORT_INFO, read_export_info
-from affineur.artifact.selftest import PROBE, Agreement, Probe, read_probe, write_probe
-from affineur.engines.onnx import load_onnx, open_session
+from affineur.artifact.selftest import SELF_TEST, Agreement, SelfTest, read_self_test, write_self_test
+from affineur.engines.support.onnx_tagger import load_onnx
+from affineur.engines.support.session_pool import open_session
 from affineur.entities import Corpus, Sentence
 from affineur.errors import AffineurError, DataError, ModelError, ParameterError
 from affineur.runtime import Encoder
@@ -32,19 +33,21 @@ HOSTILE = "roberta.encoder.layer.1.output.dense.weight"
 
 
 def rewrite(source: Path, folder: Path, change: Any) -> Path:
-    """Copy an exported artifact with other weights, and with their own logits in its probe; no manifest."""
+    """Copy an exported artifact with other weights, and with their own logits in its self-test; no manifest."""
     shutil.copytree(source, folder)
     (folder / MANIFEST).unlink()
-    probe = read_probe(folder)
-    assert probe is not None
-    (folder / PROBE).unlink()
+    self_test = read_self_test(folder)
+    assert self_test is not None
+    (folder / SELF_TEST).unlink()
     model = onnx.load(folder / "model.onnx")
     stored = {t.name: t for t in model.graph.initializer}
     for name, array in change({n: numpy_helper.to_array(t).copy() for n, t in stored.items()}).items():
         stored[name].CopyFrom(numpy_helper.from_array(array, name))
     (folder / "model.onnx").write_bytes(graph_bytes(model))
-    logits = load_onnx(folder).forward(probe.ids, probe.mask)
-    write_probe(folder, Probe(probe.ids, probe.mask, logits, Agreement(1.0, 0.0), "fp32", "any"))
+    logits = load_onnx(folder).forward(self_test.ids, self_test.mask)
+    write_self_test(
+        folder, SelfTest(self_test.ids, self_test.mask, logits, Agreement(1.0, 0.0), "fp32", "any")
+    )
     return folder
 
 
@@ -209,13 +212,15 @@ def test_schemes(scheme: str, shared_onnx: Path, train_corpus: Corpus, tmp_path:
         "avx2",
         (tmp_path / "out" / "model.onnx").stat().st_size,
     )
-    probe, parents = read_probe(tmp_path / "out"), read_probe(shared_onnx)
-    assert probe is not None
+    self_test, parents = read_self_test(tmp_path / "out"), read_self_test(shared_onnx)
+    assert self_test is not None
     assert parents is not None
-    assert (probe.scheme, probe.target) == (scheme, "avx2")
-    assert np.array_equal(probe.logits, parents.logits), "the word of the parent in full precision"
-    assert probe.made == probe.agreement(load_onnx(tmp_path / "out").forward(probe.ids, probe.mask))
-    assert 0 < probe.made.error < 0.1
+    assert (self_test.scheme, self_test.target) == (scheme, "avx2")
+    assert np.array_equal(self_test.logits, parents.logits), "the word of the parent in full precision"
+    assert self_test.made == self_test.agreement(
+        load_onnx(tmp_path / "out").forward(self_test.ids, self_test.mask)
+    )
+    assert 0 < self_test.made.error < 0.1
 
 
 @pytest.mark.parametrize("flags", [["avx2"], ["avx2", "avx512f"]])
@@ -256,14 +261,14 @@ def test_lineage(shared_int8: Path) -> None:
         "min_agreement": 0.0,
     }
     assert [p.stage for p in manifest.parents] == ["export", "given"]
-    assert {"model.onnx", PROBE, EXPORT_INFO, "config.json", "tokenizer.json"} <= set(manifest.files)
+    assert {"model.onnx", SELF_TEST, EXPORT_INFO, "config.json", "tokenizer.json"} <= set(manifest.files)
 
 
 def test_what_cannot_be_done_is_one_line(
     shared_onnx: Path, shared_int8: Path, train_corpus: Corpus, tmp_path: Path
 ) -> None:
     foreign = Path(shutil.copytree(shared_onnx, tmp_path / "foreign"))
-    for name in (MANIFEST, EXPORT_INFO, PROBE):
+    for name in (MANIFEST, EXPORT_INFO, SELF_TEST):
         (foreign / name).unlink()
     out = tmp_path / "out"
     for error, said, options in (

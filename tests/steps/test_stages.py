@@ -598,7 +598,7 @@ def test_train_from_an_encoder_without_a_head(
 
 
 def headless(folder: Path, kind: Any) -> Path:
-    from affineur.engines.checkpoints import quiet
+    from affineur.engines.support.checkpoints import quiet
 
     with quiet():
         model = kind.from_pretrained(folder)

@@ -31,7 +31,7 @@ from affineur.measure import (
 )
 from affineur.measure.benchmark import ROUNDS
 from affineur.measure.report import Report, report_html
-from affineur.transfer import SPACY, load_corpus
+from affineur.transfer import load_corpus
 
 _ANY = "a folder, a Hub id, 'sample', torch-int8: or guide: and one of these, or spacy: and a pipeline"
 
@@ -157,9 +157,9 @@ def _folder_of_card(args: argparse.Namespace) -> Path:
     from affineur.pipeline.models import Reference
 
     model = Reference.parse(args.model)
-    if model.prefix == SPACY:
+    if model.peer:
         raise ParameterError(
-            f"--card: {args.model} is a spaCy pipeline, not a folder of Affineur's, so it has no card to write; leave --card out"
+            f"--card: {args.model} is {model.peer}, not a folder of Affineur's, so it has no card to write; leave --card out"
         )
     if model.prefix:
         command = shlex.join(["affineur", "evaluate", model.rest, "--data", args.data, "--card"])

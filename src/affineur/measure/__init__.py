@@ -3,9 +3,10 @@
 Numpy only; knows no model but as a tagger.
 """
 
+from affineur.engines.core.facts import Facts
 from affineur.measure.analysis import Analysis, Confusion, Disagreement, agreement, analyze
 from affineur.measure.bars import Bars, parse_bars, read_bars
-from affineur.measure.benchmark import Benchmark, Birth, Facts, benchmark, percentiles, speed_in_words
+from affineur.measure.benchmark import Benchmark, Birth, benchmark, percentiles, speed_in_words
 from affineur.measure.bootstrap import Difference, Interval, by_document, f1_difference, f1_interval
 from affineur.measure.budget import Budget, Curve, Point, sparsest
 from affineur.measure.comparison import MARGIN, Candidate, Comparison, Row, Step, TypeRow, compare, in_words

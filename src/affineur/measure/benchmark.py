@@ -8,11 +8,12 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
+from affineur.engines.core.facts import Facts
 from affineur.errors import ParameterError
 from affineur.measure.speed import SAME, Ratio, median_ratio
 from affineur.progress import report
@@ -52,29 +53,6 @@ class Batching:
 
 OWN, SINGLE = Batching(), Batching(1)
 _BATCHINGS = (OWN, Batching(8), Batching(32), Batching(8, by_length=True), Batching(32, by_length=True))
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known of a model without running it.
-
-    Args:
-        kind: ``transformers``, ``torch-int8``, ``guide`` or ``spacy``.
-        layers: Encoder layers, 0 where there are none.
-        sparsity: Zeros ÷ weights in scope.
-        size_bytes: Bytes of its weights on disk, or serialized for a model built in memory.
-        parameters: Its parameters, or ``None`` where unknown.
-        nonzero: Those that are not zero.
-        parts: Bytes by part (embeddings, encoder, head), where the weights lie in files that name them.
-    """
-
-    kind: str
-    layers: int
-    sparsity: float
-    size_bytes: int
-    parameters: int | None = None
-    nonzero: int | None = None
-    parts: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

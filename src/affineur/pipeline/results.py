@@ -55,7 +55,7 @@ from affineur.pipeline.processes import peak_rss
 from affineur.pipeline.recipe import LAST, DataSection, Recipe, RowName
 from affineur.pipeline.scores import ScoreBook
 from affineur.progress import report
-from affineur.transfer import INT8, DataOptions, Splits
+from affineur.transfer import DataOptions, Splits
 
 
 @dataclass(slots=True)
@@ -259,7 +259,7 @@ def write_results(
         device: A torch device.
     """
     references: dict[RowName, str] = {
-        row: f"{INT8 if row == 'torch-int8' else ''}{made.models[row]}"
+        row: f"{'torch-int8:' if row == 'torch-int8' else ''}{made.models[row]}"
         for row in recipe.compare.rows
         if row in made.models
     }
@@ -391,7 +391,7 @@ def measured(row: Row, table: Comparison, commands: list[str]) -> Measured:
 def _row_name(row: str, path: Path) -> str:
     if row in ("teacher_fp32", "teacher_fp16"):
         return f"teacher ({row.removeprefix('teacher_')})"
-    return f"{INT8}{path.name}" if row == "torch-int8" else "teacher" if row == "teacher" else path.name
+    return f"torch-int8:{path.name}" if row == "torch-int8" else "teacher" if row == "teacher" else path.name
 
 
 def _data_options(section: DataSection) -> list[str]:

@@ -42,7 +42,7 @@ from affineur.pipeline.points import Plan, Points, point_folder
 from affineur.pipeline.scores import ScoreBook
 from affineur.progress import report
 from affineur.steps import cache_folder
-from affineur.transfer import SPACY, Splits
+from affineur.transfer import Splits
 
 
 def sweep(
@@ -88,7 +88,8 @@ def sweep(
     dev, test = data.get("dev"), data.get("test")
     shared = _check_data(data, plan, calibration)
     folder = _folder(model)
-    against = [] if baseline is None or baseline.startswith(SPACY) else [Reference.parse(baseline).folder()]
+    typed = None if baseline is None else Reference.parse(baseline)
+    against = [] if typed is None or typed.peer else [typed.folder()]
     against += [plan.recovery.teacher] if plan.recovery and plan.recovery.teacher else []
     for given in (folder, *against):
         if out.resolve() == given.resolve():
@@ -145,7 +146,7 @@ def sweep(
 def _folder(model: str) -> Path:
     """Return the folder of the model to prune."""
     parsed = Reference.parse(model)
-    if parsed.prefix not in ("", SPACY):  # a spaCy pipeline says itself that it is none
+    if parsed.prefix and not parsed.peer:  # a peer says itself that it is no model
         raise ParameterError(
             f"{model} is {parsed.rest} run in another way, and only its folder can be pruned; type: affineur sweep {parsed.rest}"
         )

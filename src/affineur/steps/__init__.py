@@ -1,7 +1,7 @@
 """The only room with torch: train, distill, prune, recover, and a tagger on torch."""
 
-from affineur.engines.checkpoints import load_encoder, load_model, pick_device
-from affineur.engines.torch import TorchTagger, load_tagger, quantize_dynamic, serialized_size
+from affineur.engines.support.checkpoints import load_encoder, load_model, pick_device
+from affineur.engines.support.torch_tagger import TorchTagger, load_tagger, quantize_dynamic, serialized_size
 from affineur.steps.core.work import recipe_digest
 from affineur.steps.distill import distill
 from affineur.steps.pack import pack, unpack

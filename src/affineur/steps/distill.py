@@ -11,8 +11,8 @@ from typing import Any
 from transformers import PreTrainedModel, set_seed
 
 from affineur.artifact import open_folder, write_json
-from affineur.engines.checkpoints import load_encoder, load_model
-from affineur.engines.torch import TorchTagger
+from affineur.engines.support.checkpoints import load_encoder, load_model
+from affineur.engines.support.torch_tagger import TorchTagger
 from affineur.entities import Corpus
 from affineur.steps.core.work import Stage, corpora, dev_scorer
 from affineur.steps.tailoring.layers import check_layers, choose_layers, keep_layers

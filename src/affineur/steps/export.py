@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import onnx
 import torch
 from onnx import ModelProto
 from torch.export import Dim
@@ -21,12 +20,14 @@ from transformers import PreTrainedModel
 
 from affineur.artifact import ModelFolder, describe, open_folder
 from affineur.artifact.exported import ExportInfo, write_export_info
-from affineur.artifact.selftest import Agreement, Probe, write_probe
-from affineur.artifact.tensors import ONNX, OPENVINO
-from affineur.engines.checkpoints import copy_tokenizer, quiet
-from affineur.engines.exported import load_exported
-from affineur.engines.onnx import OnnxTagger, open_session
-from affineur.engines.torch import load_tagger
+from affineur.artifact.selftest import Agreement, SelfTest, write_self_test
+from affineur.engines.core.engine import ENGINES
+from affineur.engines.core.references import load_exported
+from affineur.engines.support.checkpoints import copy_tokenizer, quiet
+from affineur.engines.support.graph_files import graph_bytes
+from affineur.engines.support.onnx_tagger import OnnxTagger
+from affineur.engines.support.session_pool import open_session
+from affineur.engines.support.torch_tagger import load_tagger
 from affineur.entities import Corpus
 from affineur.errors import DataError, MissingExtraError, ModelError, ParameterError, one_line
 from affineur.progress import report
@@ -40,7 +41,6 @@ FORMATS = ("onnx", "openvino")
 CALIBRATION_SENTENCES = 256
 _PROBE_SENTENCES, _PROBE_PIECES = 8, 64
 _EQUAL = 1e-3  # error of an export in full precision: another order of summing, no more
-_INLINE_BYTES = 1_900_000_000  # protobuf ends at two gigabytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Exported:
 
     graph: ModelProto
     tagger: EngineTagger
-    probe: Probe
+    probe: SelfTest
     parity: Agreement
     largest: float
 
@@ -96,12 +96,8 @@ def export(
     parity = parity_of(made.parity, made.largest)
 
     def fill(place: Path) -> None:
-        if to == "onnx":
-            save_graph(made.graph, place)
-        else:
-            _save_openvino(made.graph, place)
         info = info_of(made.graph, folder, "fp32", "any", parity)
-        finish(place, folder, made.probe, info if to == "onnx" else replace(info, engine=to, opset=0))
+        finish(place, folder, made.probe, ENGINES.get(to).export(made.graph, folder, place, info))
         load_exported(place)  # what was written, not what is in memory, is proved
 
     return stage.write_files(fill, to, {"parity": parity})
@@ -114,7 +110,7 @@ def exportable(model: Path | str) -> ModelFolder:
         ModelError: If it is an exported graph already.
     """
     folder = open_folder(model)
-    if folder.kind in ("onnx", "openvino"):
+    if folder.is_graph:
         raise ModelError(
             f"{folder.path} is an exported graph already ({folder.kind}); give the model it was made from"
         )
@@ -186,27 +182,7 @@ def parity_of(agreement: Agreement, largest: float) -> dict[str, float]:
     return {"same_tags": agreement.same_tags, "error": agreement.error, "max_difference": largest}
 
 
-def graph_bytes(graph: ModelProto) -> bytes:
-    """Serialize a graph.
-
-    Raises:
-        ModelError: If it is larger than protobuf can carry.
-    """
-    try:
-        return bytes(graph.SerializeToString())
-    except ValueError as error:
-        raise ModelError(f"the graph is too large for one ONNX file ({one_line(error)})") from None
-
-
-def save_graph(graph: ModelProto, place: Path) -> None:
-    """Write ``model.onnx``; constants go into a file beside it only where protobuf could not carry them."""
-    if sum(len(t.raw_data) for t in graph.graph.initializer) < _INLINE_BYTES:
-        (place / ONNX).write_bytes(graph_bytes(graph))
-    else:
-        onnx.save(graph, place / ONNX, save_as_external_data=True, location=f"{ONNX}.data")
-
-
-def finish(place: Path, source: ModelFolder, probe: Probe, info: ExportInfo) -> None:
+def finish(place: Path, source: ModelFolder, probe: SelfTest, info: ExportInfo) -> None:
     """Put beside a graph what makes it an artifact.
 
     Configuration with labels, tokenizer, probe, ``export_info.json``.
@@ -214,7 +190,7 @@ def finish(place: Path, source: ModelFolder, probe: Probe, info: ExportInfo) -> 
     config = {key: value for key, value in source.config.items() if key != "quantization_config"}
     (place / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8")
     copy_tokenizer(source.path, place)
-    write_probe(place, probe)
+    write_self_test(place, probe)
     write_export_info(place, info)
 
 
@@ -243,7 +219,7 @@ def info_of(
     )
 
 
-def _probe(parent: EngineTagger, windows: Sequence[Window], logits: Sequence[Any]) -> Probe:
+def _probe(parent: EngineTagger, windows: Sequence[Window], logits: Sequence[Any]) -> SelfTest:
     """Take the windows with most entities among the short ones.
 
     Where nothing is found, a model that finds nothing passes.
@@ -257,7 +233,7 @@ def _probe(parent: EngineTagger, windows: Sequence[Window], logits: Sequence[Any
     theirs = np.zeros((*ids.shape, len(parent.labels)), np.float32)
     for row, index in enumerate(order):
         theirs[row, : len(windows[index])] = logits[index]
-    return Probe(ids, mask, theirs, Agreement(1.0, 0.0), "fp32", "any", tuple(parent.labels))
+    return SelfTest(ids, mask, theirs, Agreement(1.0, 0.0), "fp32", "any", tuple(parent.labels))
 
 
 def _trace(network: PreTrainedModel, pad_id: int, plain: bool) -> ModelProto:
@@ -291,17 +267,6 @@ def _trace(network: PreTrainedModel, pad_id: int, plain: bool) -> ModelProto:
             for value in [*program.graph.inputs, *program.graph.outputs]:
                 value.shape[number] = name
         return onnx_ir.to_proto(program)  # type: ignore[no-any-return]
-
-
-def _save_openvino(graph: ModelProto, place: Path) -> None:
-    try:
-        import openvino
-    except ModuleNotFoundError:
-        raise MissingExtraError("export --to openvino", "openvino") from None
-    # Read from memory; left alone, it would be stored in half precision.
-    openvino.save_model(
-        openvino.convert_model(io.BytesIO(graph_bytes(graph))), place / OPENVINO, compress_to_fp16=False
-    )
 
 
 @contextlib.contextmanager

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 from affineur.artifact import open_folder
-from affineur.engines.checkpoints import load_model
-from affineur.engines.torch import load_tagger
+from affineur.engines.support.checkpoints import load_model
+from affineur.engines.support.torch_tagger import load_tagger
 from affineur.entities import Corpus
 from affineur.errors import ParameterError
 from affineur.steps.core.work import Stage

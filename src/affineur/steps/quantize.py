@@ -23,9 +23,11 @@ from onnx import ModelProto
 
 from affineur.artifact import ModelFolder, environment, open_folder, verify
 from affineur.artifact.exported import ExportInfo, read_export_info
-from affineur.artifact.selftest import FURTHEST, VNNI, Agreement, Probe, read_probe
-from affineur.artifact.tensors import ONNX
-from affineur.engines.onnx import OnnxTagger, load_onnx, open_session
+from affineur.artifact.formats.onnx import FORMAT
+from affineur.artifact.selftest import FURTHEST, VNNI, Agreement, SelfTest, read_self_test
+from affineur.engines.support.graph_files import graph_bytes, save_graph
+from affineur.engines.support.onnx_tagger import OnnxTagger, load_onnx
+from affineur.engines.support.session_pool import open_session
 from affineur.entities import Corpus
 from affineur.errors import DataError, ModelError, ParameterError, did_you_mean
 from affineur.progress import report
@@ -38,9 +40,7 @@ from affineur.steps.export import (
     CALIBRATION_SENTENCES,
     all_logits,
     finish,
-    graph_bytes,
     info_of,
-    save_graph,
     to_onnx,
 )
 from affineur.steps.graphs.eight_bits import ACTIVATIONS, SCHEMES, Ranges, quantized, watched
@@ -172,7 +172,7 @@ def quantize(
     )
 
     def fill(place: Path) -> None:
-        save_graph(made, place)
+        save_graph(made, FORMAT.graph(place))
         finish(place, folder, probe, _info(made, folder, found))
 
     stage.write_files(
@@ -363,7 +363,7 @@ def _checked(target: str, scheme: str | None, min_agreement: float, activations:
 
 def _parent(
     folder: ModelFolder, sentences: Sequence[Sequence[str]]
-) -> tuple[ModelProto, EngineTagger, Probe]:
+) -> tuple[ModelProto, EngineTagger, SelfTest]:
     """Get the graph in full precision: exported here, or read from an ONNX artifact that was."""
     if folder.kind == "openvino":
         raise ModelError(f"{folder.path} is an OpenVINO graph; give the model it was made from")
@@ -371,7 +371,7 @@ def _parent(
         made = to_onnx(folder, sentences)
         return made.graph, made.tagger, made.probe
     verify(folder.path)
-    info, probe = read_export_info(folder.path), read_probe(folder.path)
+    info, probe = read_export_info(folder.path), read_self_test(folder.path)
     if info is None or probe is None:
         raise ModelError(
             f"{folder.path} was not exported by Affineur, so nothing is known of its matrices; give the model it was made from"
@@ -380,7 +380,7 @@ def _parent(
         raise ModelError(
             f"{folder.path} is quantized already ({info.scheme}); give the model it was made from"
         )
-    return onnx.load(folder.path / ONNX), load_onnx(folder), probe
+    return onnx.load(FORMAT.graph(folder.path)), load_onnx(folder), probe
 
 
 def _info(graph: ModelProto, folder: ModelFolder, found: Quantized) -> ExportInfo:

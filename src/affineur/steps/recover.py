@@ -9,8 +9,8 @@ import torch
 from transformers import set_seed
 
 from affineur.artifact import open_folder
-from affineur.engines.checkpoints import load_encoder, load_model
-from affineur.engines.torch import load_tagger
+from affineur.engines.support.checkpoints import load_encoder, load_model
+from affineur.engines.support.torch_tagger import load_tagger
 from affineur.entities import Corpus
 from affineur.errors import ParameterError
 from affineur.progress import report

@@ -23,8 +23,8 @@ import torch
 from transformers import PreTrainedModel
 
 from affineur.artifact import open_folder
-from affineur.engines.checkpoints import load_encoder, load_model, save_model
-from affineur.engines.torch import TorchTagger
+from affineur.engines.support.checkpoints import load_encoder, load_model, save_model
+from affineur.engines.support.torch_tagger import TorchTagger
 from affineur.entities import Corpus
 from affineur.errors import DataError, ParameterError
 from affineur.steps.core.work import Stage

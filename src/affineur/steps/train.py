@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModelForTokenClassification, PreTrained
 from affineur.artifact import ModelFolder, verify
 from affineur.artifact.folder import is_token_classifier, labels_of, read_config, require_tokenizer
 from affineur.artifact.tensors import pickled_weights
-from affineur.engines.checkpoints import load_encoder, pick_device, quiet
+from affineur.engines.support.checkpoints import load_encoder, pick_device, quiet
 from affineur.entities import Corpus, Mention, Scheme, to_tags
 from affineur.errors import ModelError, ParameterError, one_line
 from affineur.progress import report
@@ -101,7 +101,7 @@ def _open_base(path: Path, types: tuple[str, ...], scheme: Scheme) -> tuple[Mode
         )
     has_weights = any(p.suffix == ".safetensors" for p in path.iterdir())
     folder = ModelFolder(path, config, labels)
-    if folder.kind in ("onnx", "openvino"):
+    if folder.is_graph:
         raise ModelError(
             f"{path} is an exported graph ({folder.kind}), which cannot be trained; give the model it was made from"
         )

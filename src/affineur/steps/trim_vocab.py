@@ -23,8 +23,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from affineur.artifact import TOKENIZER_FILES, open_folder, write_json, write_text
-from affineur.engines.checkpoints import auto_tokenizer, load_encoder, load_model, save_model
-from affineur.engines.torch import TorchTagger, load_tagger
+from affineur.engines.support.checkpoints import auto_tokenizer, load_encoder, load_model, save_model
+from affineur.engines.support.torch_tagger import TorchTagger, load_tagger
 from affineur.entities import Corpus, Sentence, chunks
 from affineur.errors import DataError, ModelError, ParameterError
 from affineur.progress import report

@@ -5,13 +5,10 @@ Importing this room is cheap: huggingface_hub, datasets and pyarrow are loaded w
 
 from affineur.transfer.corpora import Splits, load_corpus, load_splits
 from affineur.transfer.files import download
-from affineur.transfer.models import GUIDE, INT8, SPACY, resolve_model
+from affineur.transfer.models import resolve_model
 from affineur.transfer.sources import DataOptions
 
 __all__ = [
-    "GUIDE",
-    "INT8",
-    "SPACY",
     "DataOptions",
     "Splits",
     "download",

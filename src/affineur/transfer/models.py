@@ -13,9 +13,6 @@ from affineur.errors import ModelError
 from affineur.transfer.hub import PREFIX, Snapshot, looks_like_id, snapshot
 from affineur.transfer.names import MODEL_PATTERNS, manifest_files
 
-#: Ways to run a model, typed before its name. What has one can be measured; it is no folder.
-INT8, GUIDE, SPACY = "torch-int8:", "guide:", "spacy:"
-
 
 def resolve_model(reference: str | Path, revision: str | None = None) -> Path:
     """Return the folder a reference stands for.
@@ -41,12 +38,6 @@ def resolve_model(reference: str | Path, revision: str | None = None) -> Path:
         return path
     if text == "sample":
         return sample.teacher()
-    if way := next((way for way in (INT8, GUIDE, SPACY) if text.startswith(way)), None):
-        what = "is a spaCy pipeline" if way == SPACY else "is a way to run a model"
-        instead = "nothing else" if way == SPACY else f"here give {text.removeprefix(way)}"
-        raise ModelError(
-            f"{text} {what}: it can be measured (evaluate, compare, benchmark, check), {instead}"
-        )
     if path.exists():
         raise ModelError(f"{path} is a file, expected a model folder or a Hub id")
     name = text.removeprefix(PREFIX)

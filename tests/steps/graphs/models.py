@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from affineur.engines.onnx import open_session
+from affineur.engines.support.session_pool import open_session
 from affineur.steps.export import graph_bytes
 
 Array = npt.NDArray[np.float32]

@@ -19,7 +19,8 @@ from onnxruntime.quantization import (
 
 from affineur.artifact.scope import part_of
 from affineur.artifact.selftest import Agreement
-from affineur.engines.onnx import load_onnx, open_session
+from affineur.engines.support.onnx_tagger import load_onnx
+from affineur.engines.support.session_pool import open_session
 from affineur.entities import Corpus
 from affineur.steps.export import graph_bytes
 from affineur.steps.graphs.eight_bits import ACTIVATIONS, SCHEMES, Ranges, quantized

@@ -33,9 +33,9 @@ from affineur.artifact import (
     write_manifest,
     write_text,
 )
-from affineur.artifact.tensors import has_weights
-from affineur.engines.checkpoints import save_model
-from affineur.engines.torch import TorchTagger
+from affineur.artifact.folder import has_weights
+from affineur.engines.support.checkpoints import save_model
+from affineur.engines.support.torch_tagger import TorchTagger
 from affineur.entities import Corpus
 from affineur.errors import ModelError, ParameterError
 from affineur.measure import evaluate

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from affineur.artifact import in_scope
-from affineur.engines.torch import TorchTagger, pad
+from affineur.engines.support.torch_tagger import TorchTagger, pad
 from affineur.errors import DataError, ModelError
 from affineur.progress import report
 from affineur.runtime import plan_batches

@@ -34,7 +34,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from affineur.engines.checkpoints import quiet
+from affineur.engines.support.checkpoints import quiet
 from affineur.errors import ModelError, ParameterError
 from affineur.progress import report
 from affineur.steps.training.encoded import IGNORED, EncodedCorpus, collate

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from affineur.engines.torch import TorchTagger
+from affineur.engines.support.torch_tagger import TorchTagger
 from affineur.entities import Corpus, chunks, with_prefix
 from affineur.errors import ModelError
 from affineur.progress import report
