@@ -25,10 +25,10 @@ sizes = {d.metadata["Name"]: sum(p.stat().st_size for f in d.files or () if (p :
 print(json.dumps({name: size for name, size in sizes.items() if name not in ("pip", "setuptools")}))
 """
 _ENTITIES = """
-import json, sys, affineur
-found = affineur.load(sys.argv[1])(json.load(sys.stdin))
+import dataclasses, json, sys, affineur
+found = affineur.load(sys.argv[1]).predict_batch(json.load(sys.stdin))
 assert "torch" not in sys.modules
-print(json.dumps([[entity.as_dict() for entity in entities] for entities in found]))
+print(json.dumps([[dataclasses.asdict(entity) for entity in entities] for entities in found]))
 """
 
 
@@ -49,11 +49,11 @@ def main() -> int:
             "pass",
             "import affineur",
             "import affineur; affineur.load",
-            "import affineur; affineur.load; import affineur.engines.support.onnx",
+            "import affineur; affineur.load; import affineur.engines.support.onnx_tagger",
         ):
             print(_best(python, code))
         for model in sys.argv[1:2]:
-            code = f"import affineur; affineur.load({str(Path(model).resolve())!r})('Marie vit à Paris.')"
+            code = f"import affineur; affineur.load({str(Path(model).resolve())!r}).predict('Marie vit à Paris.')"
             print(_best(python, code))
             if not _same(python, model):
                 return 1

@@ -26,7 +26,7 @@ from transformers import AutoModelForTokenClassification, CamembertConfig
 
 from affineur.artifact import describe_machine
 from affineur.cli.main import guarded
-from affineur.engines.support.torch import TorchTagger
+from affineur.engines.support.torch_tagger import TorchTagger
 from affineur.measure import throughput
 from affineur.runtime import Encoder
 from affineur.steps.pruning.core.zeroing import prune_model

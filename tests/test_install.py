@@ -47,7 +47,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_exported_model_needs_no_torch(shared_model, shared_corpus: Path, tmp_path: Path) -> None:
     """What is blocked is as good as not installed: its import fails."""
     from affineur.cli.main import main
-    from affineur.engines.support.torch import load_tagger
+    from affineur.engines.support.torch_tagger import load_tagger
 
     source, exported, found = shared_model(), tmp_path / "exported", tmp_path / "found.json"
     assert main(["export", str(source), "-o", str(exported), "-q"]) == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from affineur import sample
-from affineur.engines.support.torch import load_tagger
+from affineur.engines.support.torch_tagger import load_tagger
 from affineur.entities import Scheme, open_corpus, project
 from affineur.measure import evaluate
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from affineur.cli.main import main
-from affineur.engines.support.torch import load_tagger
+from affineur.engines.support.torch_tagger import load_tagger
 from affineur.entities import open_corpus
 from affineur.runtime.redaction import Replacement, redact, restore
 

@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForTokenClassification
 
 from affineur.artifact import MANIFEST, alone, describe, open_folder, read_manifest, verify
-from affineur.engines.support.torch import load_tagger
+from affineur.engines.support.torch_tagger import load_tagger
 from affineur.entities import Corpus, Scheme, Sentence
 from affineur.errors import AffineurError, DataError, ModelError, ParameterError
 from affineur.measure import Budget, Curve, Evaluation, Point, Sweep, evaluate

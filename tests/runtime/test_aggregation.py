@@ -107,7 +107,7 @@ def both(
     import torch
     from transformers import AutoConfig, AutoModelForTokenClassification
 
-    from affineur.engines.support.torch import load_tagger
+    from affineur.engines.support.torch_tagger import load_tagger
     from affineur.sample import teacher
 
     if request.param == "sample":  # its tokenizer, and a model that labels at random

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from affineur.artifact import open_folder, read_manifest, verify
-from affineur.engines.support.torch import TorchTagger, load_tagger
+from affineur.engines.support.torch_tagger import TorchTagger, load_tagger
 from affineur.entities import Corpus
 from affineur.errors import DataError, ParameterError
 from affineur.steps.core.step import Shape

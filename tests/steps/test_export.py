@@ -15,9 +15,9 @@ import pytest
 
 from affineur.artifact import MANIFEST, describe, open_folder, read_manifest, verify
 from affineur.artifact.exported import read_export_info
-from affineur.artifact.selftest import read_probe
-from affineur.engines.support.onnx import load_onnx
-from affineur.engines.support.torch import load_tagger
+from affineur.artifact.selftest import read_self_test
+from affineur.engines.support.onnx_tagger import load_onnx
+from affineur.engines.support.torch_tagger import load_tagger
 from affineur.entities import Corpus
 from affineur.errors import AffineurError, DataError, MissingExtraError, ModelError, ParameterError
 from affineur.pipeline import load
@@ -89,7 +89,7 @@ def test_an_artifact_with_its_lineage(shared_onnx: Path, parent: Path, train_cor
 
 
 def test_the_probe_is_the_parents_word(shared_onnx: Path, parent: Path) -> None:
-    probe = read_probe(shared_onnx)
+    probe = read_self_test(shared_onnx)
     assert probe is not None
     theirs = load_tagger(parent).forward(probe.ids, probe.mask)[probe.mask.astype(bool)]
     assert np.allclose(probe.logits[probe.mask.astype(bool)], theirs, atol=1e-5)

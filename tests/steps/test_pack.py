@@ -22,7 +22,7 @@ import affineur
 from affineur.artifact import describe, open_folder, read_manifest
 from affineur.artifact.folder import PACKED
 from affineur.engines.support.checkpoints import load_model
-from affineur.engines.support.torch import load_tagger
+from affineur.engines.support.torch_tagger import load_tagger
 from affineur.entities import Corpus
 from affineur.errors import ModelError, ParameterError
 from affineur.steps.core.step import STEPS, Shape

@@ -17,9 +17,9 @@ from onnx import numpy_helper
 
 from affineur.artifact import MANIFEST, verify
 from affineur.artifact.exported import EXPORT_INFO, read_export_info
-from affineur.artifact.selftest import PROBE, Agreement, Probe, read_probe, write_probe
-from affineur.engines.support.graphs import graph_bytes
-from affineur.engines.support.onnx import load_onnx, open_session
+from affineur.artifact.selftest import PROBE, Agreement, Probe, read_self_test, write_self_test
+from affineur.engines.support.graph_files import graph_bytes
+from affineur.engines.support.onnx_tagger import load_onnx, open_session
 from affineur.entities import Corpus, Sentence
 from affineur.errors import AffineurError, DataError, ModelError, ParameterError
 from affineur.runtime import Encoder
@@ -35,7 +35,7 @@ def rewrite(source: Path, folder: Path, change: Any) -> Path:
     """Copy an exported artifact with other weights, and with their own logits in its probe; no manifest."""
     shutil.copytree(source, folder)
     (folder / MANIFEST).unlink()
-    probe = read_probe(folder)
+    probe = read_self_test(folder)
     assert probe is not None
     (folder / PROBE).unlink()
     model = onnx.load(folder / "model.onnx")
@@ -44,7 +44,7 @@ def rewrite(source: Path, folder: Path, change: Any) -> Path:
         stored[name].CopyFrom(numpy_helper.from_array(array, name))
     (folder / "model.onnx").write_bytes(graph_bytes(model))
     logits = load_onnx(folder).forward(probe.ids, probe.mask)
-    write_probe(folder, Probe(probe.ids, probe.mask, logits, Agreement(1.0, 0.0), "fp32", "any"))
+    write_self_test(folder, Probe(probe.ids, probe.mask, logits, Agreement(1.0, 0.0), "fp32", "any"))
     return folder
 
 
@@ -209,7 +209,7 @@ def test_schemes(scheme: str, shared_onnx: Path, train_corpus: Corpus, tmp_path:
         "avx2",
         (tmp_path / "out" / "model.onnx").stat().st_size,
     )
-    probe, parents = read_probe(tmp_path / "out"), read_probe(shared_onnx)
+    probe, parents = read_self_test(tmp_path / "out"), read_self_test(shared_onnx)
     assert probe is not None
     assert parents is not None
     assert (probe.scheme, probe.target) == (scheme, "avx2")

@@ -12,7 +12,7 @@ from transformers import AutoModelForTokenClassification
 
 from affineur.artifact import CARD, ModelFolder, open_folder, read_manifest, refuse_to_lose, verify
 from affineur.engines.support import checkpoints
-from affineur.engines.support.torch import load_tagger
+from affineur.engines.support.torch_tagger import load_tagger
 from affineur.entities import Corpus
 from affineur.errors import DataError, ModelError, ParameterError
 from affineur.measure import evaluate

@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModelForTokenClassification
 
 from affineur.artifact import in_scope, layer_of, verify
 from affineur.engines.support.checkpoints import load_encoder, load_model
-from affineur.engines.support.torch import load_tagger
+from affineur.engines.support.torch_tagger import load_tagger
 from affineur.entities import Corpus
 from affineur.errors import DataError, ParameterError
 from affineur.steps.core.context import Context

@@ -14,7 +14,7 @@ import torch
 from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForTokenClassification
 
 from affineur.artifact import Manifest, open_folder, read_manifest, verify, write_manifest
-from affineur.engines.support.torch import load_tagger
+from affineur.engines.support.torch_tagger import load_tagger
 from affineur.entities import Corpus, Scheme
 from affineur.errors import ModelError, ParameterError
 from affineur.measure import evaluate

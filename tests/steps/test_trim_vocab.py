@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
 from affineur.artifact import MANIFEST, open_folder, read_manifest, verify
-from affineur.engines.support.torch import load_tagger
+from affineur.engines.support.torch_tagger import load_tagger
 from affineur.entities import Corpus, open_corpus
 from affineur.errors import DataError, ModelError, ParameterError
 from affineur.steps.core.context import Context

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from affineur.api.data import Data, corpus_of, splits_of
 from affineur.api.model import Model, reference_of
 from affineur.artifact import open_folder
+from affineur.engines.core.references import model_folder
 from affineur.errors import ParameterError
 from affineur.steps.core.context import CALIBRATION, Context
 from affineur.steps.core.step import STEPS
-from affineur.transfer import resolve_model
 
 if TYPE_CHECKING:
     from affineur.measure import Sweep
@@ -141,7 +141,7 @@ def sweep(
     if calibration is not None:
         context = replace(context, calibration=corpus_of(calibration, "train", CALIBRATION))
     if teacher is not None:
-        context = replace(context, teacher=open_folder(resolve_model(reference_of(teacher))))
+        context = replace(context, teacher=open_folder(model_folder(reference_of(teacher))))
     against = None if baseline is None else reference_of(baseline)
     return search_sparsity(
         reference_of(model),
@@ -200,7 +200,7 @@ def search(
             raise ParameterError(
                 "a search needs a model and data, or a recipe", "model" if model is None else "data"
             )
-        layers = open_folder(resolve_model(changes["teacher"])).layers
+        layers = open_folder(model_folder(changes["teacher"])).layers
         asked = default_search_recipe(changes.pop("teacher"), changes.pop("data"), layers, **changes)
     elif isinstance(recipe, Mapping):
         asked = make_search_recipe({**recipe, **changes})

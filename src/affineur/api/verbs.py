@@ -13,12 +13,13 @@ from typing import Any
 from affineur.api.data import Data, corpus_of, splits_of
 from affineur.api.model import Model, reference_of
 from affineur.artifact import open_folder
+from affineur.engines.core.references import model_folder
 from affineur.entities import Corpus
 from affineur.errors import ParameterError, did_you_mean
 from affineur.steps.core.context import CALIBRATION, Context
 from affineur.steps.core.step import STEPS, Input, Step
 from affineur.steps.tailoring.texts import texts_of
-from affineur.transfer import DataOptions, resolve_model
+from affineur.transfer import DataOptions
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 #: What every step may be told beside its own parameters.
@@ -59,7 +60,7 @@ def take(
         import torch
 
         torch.set_num_threads(context.threads)
-    source = step.open(resolve_model(reference_of(model)))
+    source = step.open(model_folder(reference_of(model)))
     made = Model(step.run(source, Path(out), context), device=context.device if step.on_device else "cpu")
     made.source = source
     return made
@@ -101,7 +102,7 @@ def context_of(
         elif known.name == "calibration":
             found = replace(found, calibration=corpus_of(value, "train", CALIBRATION))
         elif known.name == "teacher":
-            found = replace(found, teacher=open_folder(resolve_model(reference_of(value))))
+            found = replace(found, teacher=open_folder(model_folder(reference_of(value))))
     if any(known.many for known in kind.inputs):
         texts, unseen = texts_of(_several(inputs.get("data")), _several(inputs.get("text")))
         found = replace(found, texts=texts, unseen=unseen)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from affineur.artifact.exported import read_export_info
-from affineur.artifact.folder import ModelFolder, open_folder
-from affineur.artifact.manifest import Manifest, verify
+from affineur.artifact.folder import ModelFolder, State, folder_state, open_folder
+from affineur.artifact.manifest import Manifest, read_manifest, verify
 from affineur.artifact.scope import PARTS, Matrix, matrix_of, part_of
 from affineur.display import Shown, Table, megabytes
 
@@ -154,14 +155,21 @@ class ModelInfo(Shown):
         return [*rows, ["Digest", facts["digest"]]]
 
 
-def describe(path: Path | str) -> ModelInfo:
-    """Look at a model folder.
+def describe(path: ModelFolder | Path | str) -> ModelInfo:
+    """Look at a model folder; its weights are counted once, as long as none of its files changes.
 
     Raises:
         ModelError: If it is not a usable model folder, or a file is not what its manifest says.
     """
-    folder = open_folder(path)
-    manifest = verify(folder.path)
+    folder = path if isinstance(path, ModelFolder) else open_folder(path)
+    verify(folder.path)
+    return _described(folder.path, folder_state(folder.path))
+
+
+@lru_cache(maxsize=16)
+def _described(path: Path, _state: State) -> ModelInfo:
+    """Count the weights of a folder; ``_state`` makes the cache forget it when a file of it changes."""
+    folder, manifest = open_folder(path), read_manifest(path)
     if folder.is_graph:
         return _describe_exported(folder, manifest)
     listed = folder.tensors()

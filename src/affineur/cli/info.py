@@ -7,7 +7,7 @@ import argparse
 from affineur.artifact import describe
 from affineur.cli import options, show
 from affineur.cli.commands import MEASURE, Commands
-from affineur.transfer import resolve_model
+from affineur.engines.core.references import model_folder
 
 
 def add_parsers(commands: Commands) -> None:
@@ -24,7 +24,7 @@ def add_parsers(commands: Commands) -> None:
 
 
 def _info(args: argparse.Namespace) -> int:
-    found = describe(resolve_model(args.model))
+    found = describe(model_folder(args.model))
     show.table(("Aspect", "Details"), found.rows(), numbers=False)
     show.to_json(found.as_dict(), args.json)
     return 0

@@ -171,7 +171,7 @@ def _folder_of_card(args: argparse.Namespace) -> Path:
     from affineur.pipeline.models import Reference
 
     model = Reference.parse(args.model)
-    if model.is_peer:
+    if model.peer:
         raise ParameterError(
             f"--card: {args.model} is a peer, not a folder of Affineur's, so it has no card to write; leave --card out"
         )

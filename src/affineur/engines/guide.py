@@ -1,29 +1,29 @@
-"""guide: the guide's own way to run a model (§6), torch in float32 with unsorted batches of 32; a peer to measure."""
+"""The guide's §6: torch in float32, on batches of 32 sentences as they come."""
 
 from __future__ import annotations
 
-from affineur.engines.core.engine import Engine
-from affineur.runtime import FixedBatches
+from affineur.engines.core.engine import Batched
+from affineur.engines.core.references import Reference
+from affineur.engines.torch import Torch
 
 _BATCH = 32
 
 
-class Guide(Engine):
-    """A model run as the guide's ``predict_batch`` does."""
+class Guide(Torch):
+    """A model in the batches that the guide makes, unsorted: what most code does."""
 
     name = "guide"
-    summary = "a model in unsorted batches of 32 on torch, as the guide runs it"
-    prefixed = True
+    summary = "torch on batches of 32 as they come (guide §6)"
+    prefix = "guide:"
+    takes = Torch.kinds
+    kinds = ()
 
-    def preload(self, rest: str) -> None:
-        """Import torch and transformers."""
-        import affineur.engines.support.torch  # noqa: F401
-
-    def load(self, rest: str, *, device: str = "cpu", threads: int | None = None) -> FixedBatches:
+    def load(self, reference: Reference, *, device: str = "cpu", threads: int | None = None) -> Batched:
         """Load a model folder."""
-        from affineur.engines.support.torch import load_tagger
+        from affineur.engines.support.torch_tagger import load_tagger
+        from affineur.runtime import FixedBatches
 
-        return FixedBatches(load_tagger(self.open(rest), device, threads=threads).whole(), _BATCH)
+        return FixedBatches(load_tagger(reference.open(), device, threads=threads).whole(), _BATCH)
 
 
 ENGINE = Guide()

@@ -1,42 +1,42 @@
-"""onnx: ONNX Runtime on the CPU, without torch; graphs in full precision and in eight bits."""
+"""ONNX Runtime: runs exported graphs on the CPU, in full precision and in eight bits, without torch."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from affineur.engines.core.engine import Engine, on_cpu
-from affineur.runtime import EngineTagger
-
-if TYPE_CHECKING:
-    from onnx import ModelProto
+from affineur.artifact import ModelFolder
+from affineur.artifact.exported import ExportInfo
+from affineur.artifact.formats.onnx import FORMAT
+from affineur.engines.core.engine import Batched, Engine
+from affineur.engines.core.references import Reference
 
 
 class Onnx(Engine):
-    """An exported ONNX graph, only after its self-test passed on this CPU."""
+    """ONNX graphs on ONNX Runtime."""
 
     name = "onnx"
-    summary = "exported graphs on ONNX Runtime, without torch"
-    kinds = ("onnx",)
+    summary = "ONNX Runtime, without torch"
+    kinds = (FORMAT.kind,)
+    on_cpu = True
     exports = True
 
-    def preload(self, rest: str) -> None:
+    def preload(self, reference: Reference) -> None:
         """Import ONNX Runtime."""
-        import affineur.engines.support.onnx  # noqa: F401
+        import affineur.engines.support.onnx_tagger  # noqa: F401
 
-    def load(self, rest: str, *, device: str = "cpu", threads: int | None = None) -> EngineTagger:
+    def load(self, reference: Reference, *, device: str = "cpu", threads: int | None = None) -> Batched:
         """Load a graph and prove it."""
-        from affineur.engines.support.onnx import load_onnx
+        from affineur.engines.support.onnx_tagger import load_onnx
 
-        folder = self.open(rest)
-        on_cpu(device, folder)
-        return load_onnx(folder, threads)
+        return load_onnx(reference.open(), threads)
 
-    def write(self, graph: ModelProto, place: Path) -> None:
-        """Write ``model.onnx``."""
-        from affineur.engines.support.graphs import save_graph
+    def export(self, graph: Any, source: ModelFolder, place: Path, info: ExportInfo) -> ExportInfo:
+        """Write the graph itself."""
+        from affineur.engines.support.graph_files import save_graph
 
-        save_graph(graph, place)
+        save_graph(graph, FORMAT.graph(place))
+        return info
 
 
 ENGINE = Onnx()

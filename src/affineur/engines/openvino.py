@@ -1,53 +1,53 @@
-"""openvino: OpenVINO on the CPU, without torch."""
+"""OpenVINO: runs graphs in its own representation on the CPU, without torch."""
 
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from affineur.artifact.tensors import OPENVINO
-from affineur.engines.core.engine import Engine, on_cpu
+from affineur.artifact import ModelFolder
+from affineur.artifact.exported import ExportInfo
+from affineur.artifact.formats.openvino import FORMAT
+from affineur.engines.core.engine import Batched, Engine
+from affineur.engines.core.references import Reference
 from affineur.errors import MissingExtraError
-from affineur.runtime import EngineTagger
-
-if TYPE_CHECKING:
-    from onnx import ModelProto
 
 
 class OpenVino(Engine):
-    """A graph compiled by OpenVINO, only after its self-test passed on this CPU."""
+    """Graphs on OpenVINO."""
 
     name = "openvino"
-    summary = "exported graphs on OpenVINO, without torch"
-    kinds = ("openvino",)
+    summary = "OpenVINO, without torch"
+    kinds = (FORMAT.kind,)
+    on_cpu = True
     exports = True
 
-    def preload(self, rest: str) -> None:
+    def preload(self, reference: Reference) -> None:
         """Import OpenVINO."""
         import openvino  # noqa: F401
 
-        import affineur.engines.support.openvino  # noqa: F401
+        import affineur.engines.support.openvino_tagger  # noqa: F401
 
-    def load(self, rest: str, *, device: str = "cpu", threads: int | None = None) -> EngineTagger:
-        """Compile a graph and prove it."""
-        from affineur.engines.support.openvino import load_openvino
+    def load(self, reference: Reference, *, device: str = "cpu", threads: int | None = None) -> Batched:
+        """Load a graph and prove it."""
+        from affineur.engines.support.openvino_tagger import load_openvino
 
-        folder = self.open(rest)
-        on_cpu(device, folder)
-        return load_openvino(folder, threads)
+        return load_openvino(reference.open(), threads)
 
-    def write(self, graph: ModelProto, place: Path) -> None:
-        """Write ``openvino_model.xml`` and its ``.bin``."""
+    def export(self, graph: Any, source: ModelFolder, place: Path, info: ExportInfo) -> ExportInfo:
+        """Convert the graph, which stays in full precision."""
         try:
             import openvino
         except ModuleNotFoundError:
-            raise MissingExtraError("export for openvino", "openvino") from None
-        from affineur.engines.support.graphs import graph_bytes
+            raise MissingExtraError("an export to OpenVINO", "openvino") from None
+        from affineur.engines.support.graph_files import graph_bytes
 
         # Read from memory; left alone, it would be stored in half precision.
-        model = openvino.convert_model(io.BytesIO(graph_bytes(graph)))
-        openvino.save_model(model, place / OPENVINO, compress_to_fp16=False)
+        converted = openvino.convert_model(io.BytesIO(graph_bytes(graph)))
+        openvino.save_model(converted, FORMAT.graph(place), compress_to_fp16=False)
+        return replace(info, engine=self.name, opset=0)
 
 
 ENGINE = OpenVino()

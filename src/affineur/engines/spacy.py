@@ -1,4 +1,4 @@
-"""spacy: the entity recognizer of a spaCy pipeline, a peer to measure against."""
+"""spaCy: peers to measure against, by name or folder of a pipeline; torch is not imported for it."""
 
 from __future__ import annotations
 
@@ -10,71 +10,65 @@ from pathlib import Path
 
 from affineur.engines.core.engine import Batched, Engine
 from affineur.engines.core.facts import Facts
+from affineur.engines.core.references import Reference
+from affineur.engines.support.spacy_tagger import SpacyTagger, needs_torch, pipeline_folder
+from affineur.entities import Tagger
 from affineur.errors import ModelError
 
 
 class Spacy(Engine):
-    """An installed spaCy pipeline, or the folder of one."""
+    """Entity recognizers of spaCy pipelines."""
 
     name = "spacy"
-    summary = "the entity recognizer of a spaCy pipeline, to measure against"
-    kinds = ()
-    prefixed = True
-    peer = True
+    summary = "a spaCy pipeline, to measure against"
+    prefix = "spacy:"
+    peer = "a spaCy pipeline"
 
-    def preload(self, rest: str) -> None:
-        """Import spaCy, without the torch that a pipeline of spaCy's own networks does not need."""
-        from affineur.engines.support.spacy import needs_torch, pipeline_folder
+    def files(self, reference: Reference) -> Path:
+        """Return the folder of the pipeline."""
+        return pipeline_folder(reference.rest)
 
+    def preload(self, reference: Reference) -> None:
+        """Import spaCy, and see to it that it leaves torch alone where the pipeline does not need it."""
         with contextlib.suppress(OSError, ValueError, ImportError):  # said better when it is loaded
-            # As where it is not installed: an import of it fails, and its 0.2 GB are not the peer's.
-            if not needs_torch(pipeline_folder(rest)):
+            if not needs_torch(self.files(reference)):
+                # an import of it fails then, as where it is not installed
                 sys.modules["torch"] = None  # type: ignore[assignment]
             import spacy  # noqa: F401
 
-    def load(self, rest: str, *, device: str = "cpu", threads: int | None = None) -> Batched:
-        """Load what the recognizer needs of a pipeline."""
-        from affineur.engines.support.spacy import SpacyTagger
+    def load(self, reference: Reference, *, device: str = "cpu", threads: int | None = None) -> Batched:
+        """Load a pipeline; its own kernels know one thread, only torch's take more."""
+        tagger = SpacyTagger(reference.rest)
+        torch = sys.modules.get("torch")
+        if torch is not None and threads is not None and tagger.threads is None:
+            torch.set_num_threads(threads)
+        return tagger
 
-        return SpacyTagger(rest)
-
-    def folder(self, rest: str) -> Path:
-        """Return the folder of a pipeline.
-
-        Raises:
-            ModuleNotFoundError: If it is not installed.
-        """
-        from affineur.engines.support.spacy import pipeline_folder
-
-        return pipeline_folder(rest)
-
-    def facts(self, rest: str, tagger: object = None) -> Facts:
-        """Say what is known of a pipeline."""
-        from affineur.engines.support.spacy import SpacyTagger
-
-        peer = tagger if isinstance(tagger, SpacyTagger) else SpacyTagger(rest)
+    def facts(self, reference: Reference, tagger: Tagger | None = None) -> Facts:
+        """Say what its folder and its networks tell."""
+        peer = tagger if isinstance(tagger, SpacyTagger) else SpacyTagger(reference.rest)
         return Facts(self.name, 0, 0.0, peer.size_bytes, peer.parameters, None)
 
-    def digest(self, rest: str) -> str:
-        """Digest the versions of spaCy and the pipeline, or its files where it is a folder.
+    def digest(self, reference: Reference) -> str:
+        """Return versions, and the digests of the files of a folder.
 
         Raises:
-            ModelError: If it is not installed.
+            ModelError: If it is the name of a package that is not installed.
         """
-        folder = Path(rest)
+        folder = Path(reference.rest)
         try:
             versions = [importlib.metadata.version("spacy")]
-            if folder.is_dir():
-                files = sorted(path for path in folder.rglob("*") if path.is_file())
-                versions += [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
-            else:
-                versions.append(importlib.metadata.version(rest))
+            if not folder.is_dir():
+                versions.append(importlib.metadata.version(reference.rest))
         except importlib.metadata.PackageNotFoundError as error:
             raise ModelError(
-                f"{self.prefix}{rest} cannot be told from another: no package {error.name} is installed; "
+                f"{reference.name} cannot be told from another: no package {error.name} is installed; "
                 f"type: pip install {error.name}"
             ) from None
-        return f"{self.prefix}{rest} {' '.join(versions)}"
+        if folder.is_dir():
+            files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+            versions += [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+        return f"{reference.prefix}{reference.rest} {' '.join(versions)}"
 
 
 ENGINE = Spacy()

@@ -1,26 +1,29 @@
-"""torch: dense and packed models, on any device; what training and pruning start from."""
+"""torch, with transformers' own code: runs every model that is not exported; CPU and GPU."""
 
 from __future__ import annotations
 
-from affineur.engines.core.engine import Engine
-from affineur.runtime import EngineTagger
+from typing import ClassVar
+
+from affineur.engines.core.engine import Batched, Engine
+from affineur.engines.core.references import Reference
 
 
 class Torch(Engine):
-    """A token classifier of transformers, in float32."""
+    """A model as transformers builds it, in float32."""
 
     name = "torch"
-    summary = "dense and packed models in full precision, on the CPU or a GPU"
+    summary = "torch and transformers, as the model was trained"
+    kinds: ClassVar[tuple[str, ...]] = ("transformers", "packed")
 
-    def preload(self, rest: str) -> None:
+    def preload(self, reference: Reference) -> None:
         """Import torch and transformers."""
-        import affineur.engines.support.torch  # noqa: F401
+        import affineur.engines.support.torch_tagger  # noqa: F401
 
-    def load(self, rest: str, *, device: str = "cpu", threads: int | None = None) -> EngineTagger:
+    def load(self, reference: Reference, *, device: str = "cpu", threads: int | None = None) -> Batched:
         """Load a model folder."""
-        from affineur.engines.support.torch import load_tagger
+        from affineur.engines.support.torch_tagger import load_tagger
 
-        return load_tagger(self.open(rest), device, threads=threads)
+        return load_tagger(reference.open(), device, threads=threads)
 
 
 ENGINE = Torch()

@@ -1,4 +1,4 @@
-"""From what a user types for a model to something that tags; see :mod:`affineur.engines.core.references`."""
+"""From what a user types for a model to something that tags: a model, or a peer, by whatever engine runs it."""
 
 from __future__ import annotations
 
@@ -7,64 +7,78 @@ import os
 from affineur.engines.core.engine import Batched
 from affineur.engines.core.facts import Facts
 from affineur.engines.core.references import Reference
-from affineur.errors import ModelError
+from affineur.entities import Tagger
 from affineur.measure import Candidate
 from affineur.runtime import EngineTagger
 
-__all__ = ["Batched", "Reference", "candidate", "facts", "load", "load_any", "model_digest", "model_name"]
-
-_Named = str | os.PathLike[str]
+__all__ = ["Reference", "candidate", "facts", "load", "load_any", "model_digest", "model_name"]
 
 
-def model_name(reference: _Named) -> str:
+def model_name(reference: str | os.PathLike[str]) -> str:
     """Return a short name for a model as the user typed it."""
     return Reference.parse(reference).name
 
 
-def load(reference: _Named, device: str = "cpu", *, threads: int | None = None) -> EngineTagger:
-    """Load a model that takes texts, ready to be called and to be scored.
+def load(
+    reference: str | os.PathLike[str], device: str = "cpu", *, threads: int | None = None
+) -> EngineTagger:
+    """Load a model of ours, ready to ``predict``, ``predict_batch`` and be scored.
 
     Args:
-        reference: A folder, a Hub id, ``sample``, or one of these after an engine that runs it.
+        reference: A folder, a Hub id, ``sample`` for the embedded teacher, or one of these after the prefix of
+            an engine.
         device: A torch device; an exported graph runs on the CPU.
         threads: Threads of the engine; ``None`` for one per usable processor.
 
     Raises:
-        ModelError: If it is not a usable model, or an exported graph that does not prove itself on this CPU.
+        ModelError: If it is not a usable model, does not prove itself on this CPU, or can only be measured.
         ParameterError: If an exported graph is asked to run elsewhere.
-        TransferError: If it had to come from elsewhere and did not.
+        TransferError: If it had to come from the Hub and did not.
     """
-    tagger = load_any(reference, device, threads=threads)
+    parsed = Reference.parse(reference)
+    if parsed.peer:
+        raise parsed.not_a_model()
+    tagger = parsed.load(device=device, threads=threads)
     if not isinstance(tagger, EngineTagger):
-        raise ModelError(
-            f"{os.fspath(reference)} can be measured (evaluate, compare, benchmark, check), nothing else"
-        )
+        raise parsed.not_a_model()
     return tagger
 
 
-def load_any(reference: _Named, device: str = "cpu", *, threads: int | None = None) -> Batched:
+def load_any(
+    reference: str | os.PathLike[str], device: str = "cpu", *, threads: int | None = None
+) -> Batched:
     """Load a model of ours or a peer, to be scored and timed.
 
     Args:
-        reference: What :func:`load` takes, or an engine and a model of its own, such as ``spacy:`` and a pipeline.
+        reference: What :func:`load` takes, or what else an engine's prefix allows, such as ``spacy:`` and a
+            pipeline.
         device: A torch device.
         threads: Threads of the engine; ``None`` for one per usable processor.
 
     Raises:
         ModelError: If it is not a usable model.
-        TransferError: If it had to come from elsewhere and did not.
-        MissingExtraError: If an engine's library is not installed.
+        TransferError: If it had to come from the Hub and did not.
+        MissingExtraError: If a peer's library is not installed.
     """
     return Reference.parse(reference).load(device=device, threads=threads)
 
 
-def facts(reference: _Named, tagger: object = None) -> Facts:
-    """Say what is known of a model without running it; ``tagger`` gives the size of one that is built in memory."""
-    return Reference.parse(reference).facts(tagger)
+def facts(reference: str | os.PathLike[str], tagger: Tagger | None = None) -> Facts:
+    """Say what is known of a model without running it.
+
+    A model quantized in memory keeps the sparsity of the folder it came from; its size is its serialized
+    bytes where ``tagger`` is given, and 0 otherwise.
+    """
+    parsed = Reference.parse(reference)
+    return parsed.engine.facts(parsed, tagger)
 
 
 def candidate(
-    reference: _Named, device: str = "cpu", name: str | None = None, *, threads: int | None = None
+    reference: str | os.PathLike[str],
+    device: str = "cpu",
+    name: str | None = None,
+    *,
+    threads: int | None = None,
 ) -> Candidate:
     """Load a model to compare, with what its folder says of it."""
     tagger = load_any(reference, device, threads=threads)
@@ -79,6 +93,7 @@ def candidate(
     )
 
 
-def model_digest(reference: _Named) -> str:
+def model_digest(reference: str | os.PathLike[str]) -> str:
     """Digest of what decides a model's tags: the folder behind a reference, and how it is run."""
-    return Reference.parse(reference).digest()
+    parsed = Reference.parse(reference)
+    return parsed.engine.digest(parsed)

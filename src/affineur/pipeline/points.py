@@ -21,7 +21,7 @@ from affineur.steps.prune import CALIBRATION_SENTENCES, Prune
 from affineur.steps.pruning.core.method import METHODS, check_sparsity
 
 if TYPE_CHECKING:
-    from affineur.engines.support.torch import TorchTagger
+    from affineur.engines.support.torch_tagger import TorchTagger
 
 TOLERANCE = 0.01
 #: Where the scan looks before it bisects; fine-tuning makes a point dear, so then it looks at fewer.
@@ -290,7 +290,7 @@ class Points:
                 return self._pruned(method, sparsity)
             assert self.work is not None
             self._made = True
-            from affineur.engines.support.torch import load_tagger
+            from affineur.engines.support.torch_tagger import load_tagger
 
             return load_tagger(self.make(method, sparsity, self.work), self.device)
 
@@ -334,7 +334,7 @@ class Points:
         those nearly alike.
         """
         from affineur.engines.support.checkpoints import load_encoder, load_model, pick_device
-        from affineur.engines.support.torch import TorchTagger, load_tagger
+        from affineur.engines.support.torch_tagger import TorchTagger, load_tagger
         from affineur.steps.pruning.core.zeroing import prune_model
 
         network = load_model(self.model)

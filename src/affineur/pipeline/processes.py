@@ -62,7 +62,7 @@ class ModelProcess:
         self._births: list[Birth] = []
         self._process = self._spawn()
         try:
-            self._tell({"sentences": self._sentences})
+            self._tell(self._first)
             self.ready()
             self.load()
         except BaseException:
@@ -85,19 +85,22 @@ class ModelProcess:
         """
         self.close()
         self._process = self._spawn()
-        self._tell({"sentences": self._sentences})
+        self._tell(self._first)
+
+    @property
+    def _first(self) -> dict[str, Any]:
+        """What a fresh process is told first."""
+        return {
+            "model": self._reference,
+            "device": self._device,
+            "threads": self._threads,
+            "sentences": self._sentences,
+        }
 
     def _spawn(self) -> subprocess.Popen[str]:
         self._started = time.perf_counter()
         return subprocess.Popen(
-            [
-                sys.executable,
-                "-P",
-                str(_WORKER),
-                self._reference,
-                self._device,
-                str(self._threads or 0),
-            ],  # -P: this folder's modules are no top-level ones
+            [sys.executable, "-P", str(_WORKER)],  # -P: this folder's modules are no top-level ones
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -125,10 +128,10 @@ class ModelProcess:
     @property
     def facts(self) -> Facts:
         """What is known of the model; its serialized size where it was built in memory."""
-        known, parsed = facts(self._reference), Reference.parse(self._reference)
-        if parsed.asked is None or not parsed.engine.in_memory:
-            return known
-        return replace(known, size_bytes=int(self._ask({"size": True})["bytes"]))
+        known = facts(self._reference)
+        return (
+            known if known.size_bytes else replace(known, size_bytes=int(self._ask({"size": True})["bytes"]))
+        )
 
     def run(self, sentences: Sequence[int], batching: Batching) -> list[float]:
         """Tag sentences, given by their indices; return the seconds of each call."""
@@ -154,16 +157,11 @@ class ModelProcess:
         line = self._process.stdout.readline()
         if not line.endswith("\n"):  # nothing, or the half of an answer
             code = self._process.wait()
-            why = (
-                f"killed by signal {-code}, perhaps out of memory"
-                if code < 0
-                else f"it ended with status {code}"
-            )
-            alone = (
-                f"evaluate {self._reference} --data sample"
-                if Reference.parse(self._reference).is_peer
-                else f"predict {self._reference} 'Marie vit à Paris.'"
-            )
+            killed = f"killed by signal {-code}, perhaps out of memory"
+            why = killed if code < 0 else f"it ended with status {code}"
+            alone = f"predict {self._reference} 'Marie vit à Paris.'"
+            if Reference.parse(self._reference).peer:
+                alone = f"evaluate {self._reference} --data sample"
             raise ModelError(f"the process that measures {self.name} died ({why}); try: affineur {alone}")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
@@ -212,8 +210,7 @@ class Load:
 
 
 def under_load(reference: str, corpus: Corpus, device: str = "cpu", threads: int | None = None) -> Load:
-    """Measure latency, throughput and memory of one model in a fresh process fed up to 512 sentences of a
-    corpus.
+    """Measure latency, throughput and memory of a model in a fresh process, on up to 512 sentences of a corpus.
 
     A pass is 256 sentences one by one, spread over the corpus and a sentence further each time, and then all
     of them in the model's own batches. There are as many as give 1,000 single calls, but none is begun after
@@ -242,9 +239,7 @@ def under_load(reference: str, corpus: Corpus, device: str = "cpu", threads: int
 
 
 def peak_rss(reference: str, corpus: Corpus, device: str = "cpu", threads: int | None = None) -> int | None:
-    """Peak resident memory, in bytes.
-
-    Of a fresh process that loads a model and tags up to 128 sentences with it.
+    """Peak resident memory of a fresh process that loads a model and tags up to 128 sentences with it.
 
     Returns:
         The bytes, or ``None`` where the system does not tell or the process fails.
@@ -259,10 +254,7 @@ def peak_rss(reference: str, corpus: Corpus, device: str = "cpu", threads: int |
 
 @contextlib.contextmanager
 def pinned(threads: int | None) -> Iterator[tuple[int, ...]]:
-    """Keep processes started inside to the :func:`processors` chosen.
-
-    Gives which, none where the system cannot.
-    """
+    """Keep processes started inside to the :func:`processors` chosen; give which, none where it cannot be."""
     chosen = processors(threads)
     if not chosen:
         yield ()
@@ -276,9 +268,7 @@ def pinned(threads: int | None) -> Iterator[tuple[int, ...]]:
 
 
 def processors(threads: int | None) -> tuple[int, ...]:
-    """Choose as many of the usable processors as there are threads, all for ``None``.
-
-    None where the system cannot keep us to some.
+    """Choose as many usable processors as there are threads, all for ``None``; none where that cannot be kept.
 
     Raises:
         ParameterError: If there is no thread, or more of them than usable processors: they would wait for
@@ -291,7 +281,8 @@ def processors(threads: int | None) -> tuple[int, ...]:
     usable = sorted(os.sched_getaffinity(0))
     if threads is not None and threads > len(usable):
         raise ParameterError(
-            f"threads={threads}, but this machine lets us use {len(usable)} processors; figures would mean nothing",
+            f"threads={threads}, but this machine lets us use {len(usable)} processors; "
+            "figures would mean nothing",
             "threads",
         )
     return tuple(usable[:threads])

@@ -17,6 +17,7 @@ from pathlib import Path
 import yaml
 
 from affineur.artifact import ModelFolder, alone, open_folder, write_text
+from affineur.engines.core.references import model_folder
 from affineur.entities import Scheme, types_of, with_prefix
 from affineur.errors import RecipeError, did_you_mean
 from affineur.measure import scored_types
@@ -27,7 +28,7 @@ from affineur.pipeline.results import Run, row_reference, write_results
 from affineur.pipeline.scores import ScoreBook
 from affineur.steps.core.context import CALIBRATION, Context
 from affineur.steps.core.step import Shape
-from affineur.transfer import DataOptions, Splits, load_corpus, load_splits, resolve_model
+from affineur.transfer import DataOptions, Splits, load_corpus, load_splits
 
 
 def run(recipe: Recipe, *, runs: Path | str = "runs", context: Context | None = None) -> Run:
@@ -44,7 +45,7 @@ def run(recipe: Recipe, *, runs: Path | str = "runs", context: Context | None = 
     """
     folder = Path(runs) / recipe.name
     splits = open_data(recipe)
-    given = resolve_model(recipe.teacher)
+    given = model_folder(recipe.teacher)
     teacher = recipe.steps[0].step.open(given) if recipe.steps else open_folder(given)
     steps = planned(recipe.steps, Shape.of(teacher))
     context = replace(context or Context(), data=splits, recipe=recipe.digest)
@@ -133,7 +134,7 @@ def _context_of(
 
     found = replace(context, dev_f1=f1, notes=made.notes)
     if (name := entry.inputs.get("teacher")) is not None:
-        found = replace(found, teacher=open_folder(made.models.get(name) or resolve_model(name)))
+        found = replace(found, teacher=open_folder(made.models.get(name) or model_folder(name)))
     if (name := entry.inputs.get("calibration")) is not None:
         found = replace(found, calibration=load_corpus(name, "train", CALIBRATION))
     if (name := entry.inputs.get("data")) is not None:

@@ -86,7 +86,7 @@ def sweep(
     shared = _check_data(data, plan, context.calibration)
     folder = _folder(model)
     measured = None if baseline is None else Reference.parse(baseline)
-    against = [] if measured is None or measured.is_peer else [measured.folder()]
+    against = [] if measured is None or measured.peer else [measured.folder()]
     against += [context.teacher.path] if plan.recovery and context.teacher else []
     for given in (folder, *against):
         if out.resolve() == given.resolve():
@@ -126,7 +126,7 @@ def sweep(
 def _folder(model: str) -> Path:
     """Return the folder of the model to prune."""
     parsed = Reference.parse(model)
-    if parsed.asked and not parsed.is_peer:  # a peer says itself that it is none
+    if parsed.prefix and not parsed.peer:  # a peer says itself that it is none
         raise ParameterError(
             f"{model} is {parsed.rest} run in another way, and only its folder can be pruned; give {parsed.rest}"
         )

@@ -1,8 +1,9 @@
-"""A fresh process that holds one model and times it when asked: one JSON object a line in, one a line out.
+"""A fresh process that holds one model and times it when asked: one JSON object per line in, one out.
 
 ::
 
-    {"sentences": [[word, …], …]}                                   → {"imported": true}
+    {"model": reference, "device": device, "threads": null or n, "sentences": [[word, …], …]}
+                                                                    → {"imported": true}
     {"load": true}                                                  → {"threads": n, "load_seconds": s, "cold": true/false}
     {"run": [index, …], "size": null or n, "by_length": true/false} → {"seconds": [of each call]}
     {"peak": true}                                                  → {"bytes": peak resident memory, 0 if unknown}
@@ -27,14 +28,14 @@ from typing import Any, TextIO
 
 
 def main() -> None:
-    """Make ready for the model named on the command line, then answer until standard input ends."""
+    """Make ready for the model that the first line names, then answer until standard input ends."""
     warnings.simplefilter("ignore")
     # Whatever a library prints must not come between the answers.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     sys.path.append(str(Path(__file__).parents[2]))  # where this package is, if it is not installed
-    reference, device, threads = sys.argv[1:4]
-    worker = _Worker(reference, device, int(threads) or None, json.loads(sys.stdin.readline())["sentences"])
+    first = json.loads(sys.stdin.readline())
+    worker = _Worker(first["model"], first["device"], first["threads"], first["sentences"])
     if not _told(answers, worker, worker.make_ready):
         return
     for line in sys.stdin:
@@ -59,16 +60,17 @@ class _Worker:
     """One model, from before it is loaded, and the sentences it is timed on."""
 
     def __init__(self, reference: str, device: str, threads: int | None, sentences: list[list[str]]) -> None:
-        self.reference, self._device, self._threads, self._sentences = reference, device, threads, sentences
+        self.reference, self._device, self._threads = reference, device, threads
+        self._sentences = sentences
         self._tagger: Any = None
 
     def make_ready(self) -> dict[str, Any]:
-        """Import what the model needs."""
+        """Import what the model needs, so that loading it is all that is timed."""
         from affineur.engines.core.references import Reference
 
-        self._parsed = Reference.parse(self.reference)
+        self._model = Reference.parse(self.reference)
         with contextlib.suppress(Exception):  # said better when it is loaded
-            self._parsed.engine.preload(self._parsed.rest)
+            self._model.engine.preload(self._model)
         return {"imported": True}
 
     def answer(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -85,28 +87,26 @@ class _Worker:
                 )
             }
         if "size" in asked:
-            return {"bytes": self._parsed.engine.serialized_size(self._tagger)}
+            return {"bytes": self._model.engine.serialized_size(self._tagger)}
         return {"bytes": peak_bytes()}
 
     def _loaded(self) -> dict[str, Any]:
         cold = _forgotten(self._folder())
         start = time.perf_counter()
-        self._tagger = self._parsed.load(device=self._device, threads=self._threads)
+        self._tagger = self._model.load(device=self._device, threads=self._threads)
         return {"load_seconds": time.perf_counter() - start, "cold": cold, "threads": _threads(self._tagger)}
 
     def _folder(self) -> Path | None:
         """Find the files of the model; ``None`` where there are none, which is said better when it is loaded."""
         with contextlib.suppress(Exception):
-            return self._parsed.engine.folder(self._parsed.rest)
+            return self._model.engine.files(self._model)
         return None
 
 
 def _forgotten(folder: Path | None) -> bool:
-    """Have the system drop its copies of a model's files from memory, so that they are read from the disk.
+    """Have the system drop its copies of a model's files from memory, and say whether it did.
 
-    Say whether it did.
-
-    It may not: some systems cannot, some disks are memory, and what another process has mapped stays.
+    They are read from the disk then. It may not: some systems cannot, some disks are memory, and what another process has mapped stays.
     """
     if folder is None:
         return False

@@ -92,7 +92,7 @@ class Distill(Learning):
         from transformers import set_seed
 
         from affineur.engines.support.checkpoints import load_encoder, load_model
-        from affineur.engines.support.torch import TorchTagger
+        from affineur.engines.support.torch_tagger import TorchTagger
         from affineur.steps.tailoring.layers import keep_layers
         from affineur.steps.training.encoded import encode_corpus
         from affineur.steps.training.loop import fit

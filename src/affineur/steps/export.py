@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,7 +10,8 @@ from pydantic import Field, model_validator
 from affineur.artifact import ModelFolder, ModelInfo
 from affineur.artifact.exported import read_export_info
 from affineur.display import megabytes
-from affineur.engines.core.engine import ENGINES
+from affineur.engines.core.engine import ENGINES, exporting
+from affineur.engines.core.references import load_exported
 from affineur.errors import ParameterError, did_you_mean
 from affineur.steps.core.context import Context
 from affineur.steps.core.step import CALIBRATION, Shape, Step
@@ -55,7 +55,7 @@ class Export(Step):
     def _possible(self) -> Self:
         """Refuse an engine that models are not exported for."""
         if self.to not in ENGINES or not ENGINES.get(self.to).exports:
-            known = [name for name, engine in ENGINES.all().items() if engine.exports]
+            known = exporting()
             raise ParameterError(
                 f"to='{self.to}' is impossible, expected one of {', '.join(known)}{did_you_mean(self.to, known)}",
                 "to",
@@ -85,12 +85,9 @@ class Export(Step):
         engine = ENGINES.get(self.to)
 
         def fill(place: Path) -> None:
-            engine.write(made.graph, place)
-            info = info_of(made.graph, model, "fp32", "any", parity)
-            if engine.name != info.engine:  # the graph was turned into something else
-                info = replace(info, engine=engine.name, opset=0)
-            finish(place, model, made.probe, info)
-            engine.load(str(place))  # what was written, not what is in memory, is proved
+            known = info_of(made.graph, model, "fp32", "any", parity)
+            finish(place, model, made.self_test, engine.export(made.graph, model, place, known))
+            load_exported(place)  # what was written, not what is in memory, is proved
 
         return work.write_files(fill, scores={"parity": parity})
 

@@ -89,7 +89,7 @@ class Prune(Step):
         if work.finished():
             return out
         from affineur.engines.support.checkpoints import load_model
-        from affineur.engines.support.torch import load_tagger
+        from affineur.engines.support.torch_tagger import load_tagger
         from affineur.steps.pruning.core.zeroing import prune_model
 
         # Half precision is calibrated in float32 and pruned as it is, so the model is loaded once for each,

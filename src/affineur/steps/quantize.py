@@ -12,6 +12,7 @@ from pydantic import Field
 
 from affineur.artifact import ModelFolder, ModelInfo, environment
 from affineur.artifact.exported import read_export_info
+from affineur.artifact.formats.onnx import FORMAT
 from affineur.artifact.selftest import FURTHEST, VNNI
 from affineur.display import megabytes
 from affineur.errors import DataError, ModelError
@@ -85,7 +86,7 @@ class Quantize(Step):
         work = Work(self, out, model, context, {"calibration": text}, resolved=resolved)
         if work.finished():
             return out
-        from affineur.engines.support.graphs import save_graph
+        from affineur.engines.support.graph_files import save_graph
         from affineur.steps.graphs.exporting import finish
         from affineur.steps.graphs.trial import (
             Trial,
@@ -122,7 +123,7 @@ class Quantize(Step):
         selftest = replace(selftest, made=seen, scheme=scheme, target=target)
 
         def fill(place: Path) -> None:
-            save_graph(made, place)
+            save_graph(made, FORMAT.graph(place))
             finish(place, model, selftest, quantized_info(made, model, trial, kept, target))
 
         scores = {

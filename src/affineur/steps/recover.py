@@ -133,7 +133,7 @@ class Recover(Learning):
     ) -> SoftTargets:
         """Attach the teacher's logits to the data; the teacher stays loaded only for its hidden states."""
         from affineur.engines.support.checkpoints import load_encoder, load_model
-        from affineur.engines.support.torch import TorchTagger
+        from affineur.engines.support.torch_tagger import TorchTagger
         from affineur.steps.training.teacher_logits import teacher_logits
 
         train = context.splits.get("train")

@@ -122,7 +122,7 @@ class Shrink(Step):
         if work.finished():
             return out
         from affineur.engines.support.checkpoints import load_encoder, load_model
-        from affineur.engines.support.torch import TorchTagger
+        from affineur.engines.support.torch_tagger import TorchTagger
         from affineur.steps.tailoring.layers import drop_layers
         from affineur.steps.tailoring.width import narrow
 

@@ -95,7 +95,7 @@ class TrimVocab(Step):
         if work.finished():
             return out
         from affineur.engines.support.checkpoints import load_encoder, load_model
-        from affineur.engines.support.torch import load_tagger
+        from affineur.engines.support.torch_tagger import load_tagger
         from affineur.steps.tailoring import vocabulary
         from affineur.steps.tailoring.pieces import check_kind, pieces_of
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from affineur.engines.support.checkpoints import load_encoder
-from affineur.engines.support.torch import TorchTagger, load_tagger
+from affineur.engines.support.torch_tagger import TorchTagger, load_tagger
 from affineur.entities import Corpus
 from affineur.errors import DataError, ModelError, ParameterError
 from affineur.steps.pruning.core.norms import input_norms

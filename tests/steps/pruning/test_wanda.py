@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from affineur.artifact import in_scope
-from affineur.engines.support.torch import TorchTagger, load_tagger
+from affineur.engines.support.torch_tagger import TorchTagger, load_tagger
 from affineur.entities import Corpus
 from affineur.errors import ModelError, ParameterError
 from affineur.steps.pruning.core import norms as norms_module

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from affineur.engines.core.engine import Engine
+from affineur.engines.core.references import Reference
 from affineur.runtime import EngineTagger
 
 
@@ -12,27 +13,28 @@ class TorchHalf(Engine):
     """A model whose weights are made bfloat16 while it is loaded."""
 
     name = "torch-bf16"
+    prefix = "torch-bf16:"
     summary = "a model in bfloat16 on torch"
-    prefixed = True
-    in_memory = True
+    takes = ("transformers", "packed")
+    approximate = True
 
-    def preload(self, rest: str) -> None:
+    def preload(self, reference: Reference) -> None:
         """Import torch and transformers."""
-        import affineur.engines.support.torch  # noqa: F401
+        import affineur.engines.support.torch_tagger  # noqa: F401
 
-    def load(self, rest: str, *, device: str = "cpu", threads: int | None = None) -> EngineTagger:
+    def load(self, reference: Reference, *, device: str = "cpu", threads: int | None = None) -> EngineTagger:
         """Load a model folder."""
         import torch
 
-        from affineur.engines.support.torch import load_tagger
+        from affineur.engines.support.torch_tagger import load_tagger
 
-        tagger = load_tagger(self.open(rest), device, threads=threads)
+        tagger = load_tagger(reference.open(), device, threads=threads)
         tagger.model.to(torch.bfloat16)
         return tagger
 
     def serialized_size(self, tagger: Any) -> int:
         """Return the bytes that ``torch.save`` writes."""
-        from affineur.engines.support.torch import serialized_size
+        from affineur.engines.support.torch_tagger import serialized_size
 
         return serialized_size(tagger.model)
 

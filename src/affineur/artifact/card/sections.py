@@ -66,9 +66,8 @@ def use(info: ModelInfo, name: str) -> str:
     kind = info.folder.config.get("model_type")
     prefix = ", add_prefix_space=True" if kind in ("roberta", "deberta") else ""
     given = '[" " + word for word in words]' if kind == "modernbert" else "words"
-    exported = info.folder.kind in ("onnx", "openvino")
-    extra = "[compress]" if not exported else "[openvino]" if info.folder.kind == "openvino" else ""
-    ours = f"""import affineur  # pip install {f"'affineur{extra}'" if extra else "affineur"}
+    exported, extra = info.folder.is_graph, info.folder.format.extra
+    ours = f"""import affineur  # pip install {f"'affineur[{extra}]'" if extra else "affineur"}
 
 for entity in affineur.load({quoted})("Marie Curie, Paris"):
     print(entity)"""

@@ -1,1 +1,1 @@
-"""What an engine is, and references: from what people type to the engine and the model it names."""
+"""What every engine shares, and the registry of them; from what people type to an engine and its model."""

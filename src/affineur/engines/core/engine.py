@@ -1,4 +1,9 @@
-"""What an engine is: it runs models of some kinds, or any model in a way of its own."""
+"""An engine: what computes a model. Which artifacts it runs, how it loads them, what it can export.
+
+Another package adds one by an entry point of the group ``affineur.engines`` that names an instance of
+:class:`Engine`; ours are the files of :mod:`affineur.engines`. An engine's module is imported to learn what the
+engine is called for, so it imports the library that computes only where it is needed.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +11,15 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from affineur.artifact import ModelFolder, describe, open_folder
 from affineur.engines.core.facts import Facts
 from affineur.entities import Tagger
-from affineur.errors import ModelError, ParameterError
+from affineur.errors import ModelError
 from affineur.registry import Registry
-from affineur.transfer import resolve_model
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
+    from affineur.artifact import ModelFolder
+    from affineur.artifact.exported import ExportInfo
+    from affineur.engines.core.references import Reference
 
 
 class Batched(Tagger, Protocol):
@@ -25,139 +30,135 @@ class Batched(Tagger, Protocol):
 
 
 class Engine(ABC):
-    """Runs models. One instance of a subclass is an engine; its module calls it ``ENGINE``.
+    """What computes a model: by the kind of its artifact, or because a prefix asks for it."""
 
-    An engine with ``prefixed`` is asked for by its name before a reference, as in ``torch-int8:student``; one without
-    is taken for the kinds of artifacts it names. Modules of engines import their libraries inside methods, so that
-    looking at an engine costs nothing.
-
-    Attributes:
-        name: What people type.
-        summary: What it does, in one line.
-        kinds: Kinds of artifacts it runs.
-        prefixed: Whether it is asked for by name.
-        peer: Whether what it runs are models of somebody else's, which have no folder of ours.
-        in_memory: Whether it changes a model while loading it, so that its size is not that of the folder.
-        exports: Whether models are exported for it (:meth:`write`).
-    """
-
+    #: Its name in the registry: that of its file or entry point.
     name: ClassVar[str]
+    #: What it is, in one line for people.
     summary: ClassVar[str]
-    kinds: ClassVar[tuple[str, ...]] = ("transformers", "packed")
-    prefixed: ClassVar[bool] = False
-    peer: ClassVar[bool] = False
-    in_memory: ClassVar[bool] = False
+    #: What is typed before a model to have this engine run it, such as ``torch-int8:``: its name and a colon.
+    #: ``None`` for an engine that is chosen by the kind of the artifact alone.
+    prefix: ClassVar[str | None] = None
+    #: Kinds of artifacts that it runs unless a prefix says otherwise.
+    kinds: ClassVar[tuple[str, ...]] = ()
+    #: Kinds that it can run where its prefix asks for it; none for whatever there is.
+    takes: ClassVar[tuple[str, ...]] = ()
+    #: What follows the prefix where that is no model of ours, such as ``a spaCy pipeline``: a peer to measure.
+    peer: ClassVar[str | None] = None
+    #: Whether it always computes on the CPU: another device is refused, and not ignored.
+    on_cpu: ClassVar[bool] = False
+    #: Whether its tags may differ from those of the model that follows the prefix.
+    approximate: ClassVar[bool] = False
+    #: Whether models can be exported for it; the artifacts are then of the kind that bears its name.
     exports: ClassVar[bool] = False
 
-    @property
-    def prefix(self) -> str:
-        """What is typed before a reference to ask for it; empty where it is not asked for."""
-        return f"{self.name}:" if self.prefixed else ""
+    def files(self, reference: Reference) -> Path:
+        """Return the folder with the files that loading reads.
 
-    def preload(self, rest: str) -> None:  # noqa: B027
-        """Import what loading a model takes, so that loading it is all that is timed.
-
-        Args:
-            rest: The reference without the prefix.
+        Raises:
+            AffineurError: If there is none.
         """
+        return reference.folder()
+
+    def preload(self, reference: Reference) -> None:  # noqa: B027  # most have something to import, not all
+        """Import what loading needs, so that loading alone is timed; called in a process of the model's own."""
 
     @abstractmethod
-    def load(self, rest: str, *, device: str = "cpu", threads: int | None = None) -> Batched:
+    def load(self, reference: Reference, *, device: str = "cpu", threads: int | None = None) -> Batched:
         """Load a model.
 
         Args:
-            rest: The reference without the prefix.
+            reference: The model, of a kind that is run here.
             device: A torch device.
             threads: Threads of the engine; ``None`` for one per usable processor.
 
-        Raises:
-            ModelError: If it is not a usable model of a kind that the engine runs.
-            ParameterError: If the device is not there.
-            MissingExtraError: If the engine's library is not installed.
-        """
-
-    def folder(self, rest: str) -> Path:
-        """Return the folder of a model, fetched if need be.
+        Returns:
+            An :class:`~affineur.runtime.EngineTagger` where the model can be given texts, and not only be
+            measured.
 
         Raises:
-            ModelError: If it has none.
-            TransferError: If it had to come from elsewhere and did not.
+            ModelError: If it cannot be used.
+            MissingExtraError: If the library that computes is not installed.
         """
-        return resolve_model(rest)
 
-    def open(self, rest: str) -> ModelFolder:
-        """Open a model of a kind that the engine runs.
+    def serialized_size(self, tagger: Tagger) -> int:
+        """Return the bytes of a loaded model, serialized, where it is built in memory; 0 elsewhere."""
+        return 0
 
-        Raises:
-            ModelError: If it is of another.
-        """
-        folder = open_folder(self.folder(rest))
-        if folder.kind not in self.kinds:
-            raise ModelError(
-                f"{self.prefix}{rest}: {folder.path} is of the kind {folder.kind}, which is run as it is; "
-                f"leave {self.prefix or self.name} out"
-            )
-        return folder
-
-    def facts(self, rest: str, tagger: object = None) -> Facts:
+    def facts(self, reference: Reference, tagger: Tagger | None = None) -> Facts:
         """Say what is known of a model without running it.
 
         Args:
-            rest: The reference without the prefix.
-            tagger: It, loaded; gives the size of a model that is built in memory, which is 0 otherwise.
-        """
-        info = describe(self.folder(rest))
-        size = info.folder.size_bytes
-        if self.in_memory:
-            size = self.serialized_size(tagger) if tagger is not None else 0
-        return Facts(
-            self.name if self.prefixed else info.folder.kind,
-            info.folder.layers,
-            info.sparsity,
-            size,
-            info.parameters,
-            info.nonzero,
-            {} if self.in_memory else info.parts,
-        )
-
-    def serialized_size(self, tagger: Any) -> int:
-        """Return the bytes of a model that was built in memory."""
-        raise NotImplementedError(f"{self.name} builds no models in memory")
-
-    def digest(self, rest: str) -> str:
-        """Digest what decides a model's tags: its folder, and how it is run."""
-        return self.prefix + open_folder(self.folder(rest)).digest()
-
-    def write(self, graph: ModelProto, place: Path) -> None:
-        """Write an ONNX graph, in full precision, in the engine's own form.
-
-        Args:
-            graph: The graph.
-            place: A folder that is being built.
+            reference: The model.
+            tagger: The same, where it is loaded already.
 
         Raises:
-            MissingExtraError: If the engine's library is not installed.
+            ModelError: If it is not a usable model.
         """
-        raise NotImplementedError(f"models are not exported for {self.name}")
+        from affineur.artifact import describe
 
-
-def on_cpu(device: str, folder: ModelFolder) -> None:
-    """Refuse any device but the CPU.
-
-    Raises:
-        ParameterError: If another is asked for.
-    """
-    if device not in ("cpu", "auto"):
-        raise ParameterError(
-            f"device={device}: {folder.path} is an exported graph ({folder.kind}), which runs on the CPU here",
-            "device",
+        info = describe(reference.open())
+        return Facts(
+            reference.kind if reference.prefix else info.folder.kind,
+            info.folder.layers,
+            info.sparsity,
+            info.folder.size_bytes,
+            info.parameters,
+            info.nonzero,
+            info.parts,
         )
+
+    def digest(self, reference: Reference) -> str:
+        """Return a digest of what decides a model's tags: its files, and how they are run.
+
+        Raises:
+            ModelError: If it is not a usable model.
+        """
+        return reference.prefix + reference.open().digest()
+
+    def export(self, graph: Any, source: ModelFolder, place: Path, info: ExportInfo) -> ExportInfo:
+        """Write a model as this engine reads it.
+
+        Configuration, tokenizer and self-test are put beside it afterwards, and then it is loaded and proved.
+
+        Args:
+            graph: The model as an ONNX graph (``onnx.ModelProto``) in full precision, proved equal to it.
+            source: The model's folder.
+            place: The folder to write to, which is being built.
+            info: What is known of the graph.
+
+        Returns:
+            What is known of what was written.
+
+        Raises:
+            MissingExtraError: If the library that writes it is not installed.
+        """
+        raise ModelError(f"nothing can be exported for the engine {self.name}")
 
 
 def _check(given: object) -> None:
     if not isinstance(given, Engine):
         raise TypeError("it gives something that is no Engine")
+    if given.prefix not in (None, f"{given.name}:"):
+        raise TypeError(f"its prefix is '{given.prefix}', expected its name and a colon, '{given.name}:'")
 
 
 #: Every engine there is.
 ENGINES: Registry[Engine] = Registry("affineur.engines", "affineur.engines", "ENGINE", "engine", _check)
+
+
+def engine_of(kind: str) -> Engine:
+    """Return the engine that runs a kind of artifact.
+
+    Raises:
+        ModelError: If there is none.
+    """
+    found = next((each for each in ENGINES.all().values() if kind in each.kinds), None)
+    if found is None:
+        raise ModelError(f"no engine here runs models of the kind {kind}; install the package that brings it")
+    return found
+
+
+def exporting() -> tuple[str, ...]:
+    """Return the names of the engines that models can be exported for."""
+    return tuple(name for name, each in ENGINES.all().items() if each.exports)

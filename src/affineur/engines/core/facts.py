@@ -10,7 +10,7 @@ class Facts:
     """What is known of a model without running it.
 
     Args:
-        kind: Kind of the artifact, or the name of the engine that was asked for.
+        kind: Kind of its artifact, such as ``transformers``, or the engine that was asked for by a prefix.
         layers: Encoder layers, 0 where there are none.
         sparsity: Zeros ÷ weights in scope.
         size_bytes: Bytes of its weights on disk, or serialized for a model built in memory.

@@ -1,1 +1,1 @@
-"""What the engines are made of: taggers, sessions, torch checkpoints; heavy libraries only in here."""
+"""What single engines are made of: taggers, checkpoints, sessions; imported when a model is loaded."""

@@ -6,11 +6,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from affineur.artifact import Manifest, ModelInfo
+from affineur.artifact.formats.core.format import weights_among
 from affineur.display import megabytes
 from affineur.measure.report.contents import Report
 from affineur.measure.report.markup import Html, el, join, table
 from affineur.measure.report.words import percent
 
+_STAGES = {
+    "given": "as given",
+    "cast": "stored at another precision",
+    "distill": "distilled",
+    "prune": "pruned",
+    "recover": "recovered",
+    "shrink": "shrunk",
+    "trim-vocab": "vocabulary trimmed",
+    "pack": "packed",
+    "unpack": "made dense again",
+    "export": "exported",
+    "quantize": "quantized",
+}
 _SHORT = 12  # letters of a digest that tell it from any other
 
 
@@ -42,14 +56,14 @@ def lineage(report: Report) -> Html:
 
 def _chain(name: str, manifest: Manifest) -> Html:
     links = [
-        el("li", el("strong", p.name), f" – {p.stage}, digest ", el("code", p.digest[:_SHORT]))
+        el("li", el("strong", p.name), f" – {_stage(p.stage)}, digest ", el("code", p.digest[:_SHORT]))
         for p in reversed(manifest.parents)
     ]
     settings = "; ".join(
         f"{key} {_plain(value)}" for key, value in manifest.parameters.items() if value is not None
     )
-    weights = [digest for file, digest in manifest.files.items() if file.endswith((".safetensors", ".onnx"))]
-    last = [el("strong", name), f" – {manifest.stage}"]
+    weights = [manifest.files[file] for file in weights_among(manifest.kind, manifest.files)]
+    last = [el("strong", name), f" – {_stage(manifest.stage)}"]
     last += [f" ({settings})"] if settings else []
     last += [", weights ", el("code", weights[0][:_SHORT])] if weights else []
     data = [
@@ -65,12 +79,16 @@ def _chain(name: str, manifest: Manifest) -> Html:
     return join([el("ol", *links, el("li", *last), class_="chain"), *data])
 
 
+def _stage(stage: str) -> str:
+    return _STAGES.get(stage, stage)
+
+
 def _folder(name: str, info: ModelInfo) -> list[str]:
     manifest = info.manifest
     parents = manifest.parents if manifest else []
     return [
         name,
-        manifest.stage if manifest else "unknown",
+        _stage(manifest.stage) if manifest else "unknown",
         parents[0].name if parents else "–",
         f"{info.parameters:,}",
         percent(info.nonzero / info.parameters, 2) if info.parameters else "–",

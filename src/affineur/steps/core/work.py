@@ -30,7 +30,7 @@ from affineur.artifact import (
     write_manifest,
     write_text,
 )
-from affineur.artifact.tensors import has_weights
+from affineur.artifact.folder import has_weights
 from affineur.entities import Corpus
 from affineur.errors import ModelError, ParameterError
 from affineur.progress import report

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from affineur.artifact import Matrix
-    from affineur.engines.support.torch import TorchTagger
+    from affineur.engines.support.torch_tagger import TorchTagger
 
 
 class Wanda(PruningMethod):

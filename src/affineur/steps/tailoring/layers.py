@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from affineur.engines.support.torch import TorchTagger
+from affineur.engines.support.torch_tagger import TorchTagger
 from affineur.errors import ModelError, ParameterError, did_you_mean
 from affineur.progress import report
 from affineur.steps.tailoring.limits import check_layers

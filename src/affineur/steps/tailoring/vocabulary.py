@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 
 from affineur.artifact import TOKENIZER_FILES, ModelFolder, write_json, write_text
 from affineur.engines.support.checkpoints import auto_tokenizer
-from affineur.engines.support.torch import TorchTagger
+from affineur.engines.support.torch_tagger import TorchTagger
 from affineur.entities import Corpus, Sentence, chunks
 from affineur.errors import DataError, ModelError
 from affineur.progress import report

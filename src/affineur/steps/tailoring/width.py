@@ -18,7 +18,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from affineur.artifact import ModelFolder, in_scope
-from affineur.engines.support.torch import pad
+from affineur.engines.support.torch_tagger import pad
 from affineur.errors import ModelError
 from affineur.progress import report
 from affineur.runtime import DEFAULT_BUDGET, Window, plan_batches

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
-from affineur.engines.support.torch import pad
+from affineur.engines.support.torch_tagger import pad
 from affineur.entities import (
     Corpus,
     Scheme,

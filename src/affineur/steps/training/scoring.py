@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from transformers import PreTrainedModel
 
-from affineur.engines.support.torch import TorchTagger
+from affineur.engines.support.torch_tagger import TorchTagger
 from affineur.entities import Corpus
 from affineur.measure import evaluate
 from affineur.runtime import Encoder

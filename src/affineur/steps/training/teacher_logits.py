@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from affineur.artifact import in_turn
-from affineur.engines.support.torch import TorchTagger
+from affineur.engines.support.torch_tagger import TorchTagger
 from affineur.entities import Corpus, chunks, with_prefix
 from affineur.errors import ModelError
 from affineur.progress import report

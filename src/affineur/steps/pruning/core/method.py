@@ -13,7 +13,7 @@ from affineur.registry import Registry
 if TYPE_CHECKING:
     import torch
 
-    from affineur.engines.support.torch import TorchTagger
+    from affineur.engines.support.torch_tagger import TorchTagger
 
 
 class PruningMethod(ABC):

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from affineur.artifact import in_scope
-from affineur.engines.support.torch import TorchTagger, pad
+from affineur.engines.support.torch_tagger import TorchTagger, pad
 from affineur.errors import DataError, ModelError
 from affineur.progress import report
 from affineur.runtime import plan_batches

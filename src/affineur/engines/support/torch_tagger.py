@@ -62,6 +62,7 @@ def load_tagger(
         device: A torch device.
         int8: Quantize the linear layers in memory the guide's way (§3B, torch dynamic quantization; CPU
             only).
+        threads: Threads of torch, of this whole process from now on; ``None`` leaves them as they are.
 
     Raises:
         ModelError: If the folder is not a usable model.
@@ -89,9 +90,8 @@ def quantize_dynamic(model: nn.Module) -> nn.Module:
         raise ModelError("this torch has no quantized kernels for this CPU")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        quantize: Any = (
-            torch.ao.quantization.quantize_dynamic
-        )  # the same function as torch.quantization.quantize_dynamic
+        # the same function as torch.quantization.quantize_dynamic
+        quantize: Any = torch.ao.quantization.quantize_dynamic
         return quantize(model, {nn.Linear}, dtype=torch.qint8)  # type: ignore[no-any-return]
 
 

@@ -1,7 +1,4 @@
-"""Peers to measure against: spaCy pipelines.
-
-The guide's own recipe is one more way to run our models (see ``models``).
-"""
+"""spaCy pipelines as taggers, loaded no further than their entity recognizer needs."""
 
 from __future__ import annotations
 
@@ -13,8 +10,8 @@ from typing import Any
 
 from affineur.errors import MissingExtraError, ModelError, one_line
 
-#: Factories of embeddings that recognizers listen to. One that is missing is silently all zeros to its
-#: listeners.
+#: Factories of embeddings that recognizers listen to. One that is missing is all zeros to its listeners, and
+#: nobody says so.
 _SHARED = ("tok2vec", "transformer", "curated_transformer")
 #: Networks of spaCy's own that no torch is behind. Of anybody else's that is not known.
 _WITHOUT_TORCH = re.compile(r"spacy\.(?!.*torch)", re.IGNORECASE)
@@ -65,22 +62,13 @@ class SpacyTagger:
 
     @property
     def threads(self) -> int | None:
-        """Threads of its engine: 1, for spaCy's own kernels know no more.
-
-        ``None`` where it embeds with torch.
-        """
-        return (
-            None
-            if any("transformer" in self._nlp.get_pipe_meta(name).factory for name in self._nlp.pipe_names)
-            else 1
-        )
+        """Threads of its engine: 1, for spaCy's own kernels know no more; ``None`` where torch embeds."""
+        factories = [self._nlp.get_pipe_meta(name).factory for name in self._nlp.pipe_names]
+        return None if any("transformer" in factory for factory in factories) else 1
 
     @property
     def size_bytes(self) -> int:
-        """Bytes on disk of what is loaded.
-
-        Components in use, vocabulary with vectors, tokenizer, configuration.
-        """
+        """Bytes on disk of what is loaded: components in use, vocabulary with vectors, tokenizer, configuration."""
         folder: Path = self._nlp.path
         used = {*self._nlp.pipe_names, "vocab", "tokenizer", "config.cfg", "meta.json"}
         return sum(
@@ -121,14 +109,13 @@ def _load(name: str) -> Any:
         return nlp
     except Exception as error:  # a damaged pipeline makes spaCy fail in many ways
         raise ModelError(
-            f"spacy:{name} is not an installed spaCy pipeline with an entity recognizer ({one_line(error, 120)}); type: pip install {name}"
+            f"spacy:{name} is not an installed spaCy pipeline with an entity recognizer "
+            f"({one_line(error, 120)}); type: pip install {name}"
         ) from None
 
 
 def pipeline_folder(name: str) -> Path:
-    """Find the folder of a pipeline, without importing spaCy.
-
-    In an installed package it carries the version in its name.
+    """Find the folder of a pipeline, without importing spaCy; in a package its name has the version in it.
 
     Args:
         name: An installed pipeline, or a folder.
@@ -146,9 +133,7 @@ def pipeline_folder(name: str) -> Path:
 
 
 def needs_torch(folder: Path) -> bool:
-    """Tell from a pipeline's configuration whether one of its networks may run on torch.
-
-    Without importing spaCy.
+    """Tell from a pipeline's configuration alone whether one of its networks may run on torch.
 
     spaCy itself imports torch wherever it is installed (``thinc.compat``), used or not: some 0.2 GB that a
     pipeline with networks of spaCy's own does not need.

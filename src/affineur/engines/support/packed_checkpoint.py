@@ -1,8 +1,4 @@
-"""What transformers loads packed folders with; imported only then (see :mod:`affineur.registration`).
-
-It stands outside the room ``steps``, whose training stages take longer to import than a model takes to
-load.
-"""
+"""What transformers loads packed folders with; imported only then (see :mod:`affineur.registration`)."""
 
 from __future__ import annotations
 
@@ -16,9 +12,8 @@ from transformers.core_model_loading import ConversionOps
 from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
-from affineur.artifact.folder import PACKED
 from affineur.artifact.manifest import verify
-from affineur.artifact.packed import is_packed, read_format, read_layout, unpack
+from affineur.artifact.packed import PACKED, is_packed, read_format, read_layout, unpack
 from affineur.artifact.packed_files import check_packed
 from affineur.errors import ModelError
 

@@ -1,4 +1,4 @@
-"""ONNX graphs as bytes and files, in full precision or not."""
+"""Writing ONNX graphs to files; needs the package ``onnx``, which only exporting does."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto
 
-from affineur.artifact.tensors import ONNX
 from affineur.errors import ModelError, one_line
 
 _INLINE_BYTES = 1_900_000_000  # protobuf ends at two gigabytes
@@ -25,9 +24,9 @@ def graph_bytes(graph: ModelProto) -> bytes:
         raise ModelError(f"the graph is too large for one ONNX file ({one_line(error)})") from None
 
 
-def save_graph(graph: ModelProto, place: Path) -> None:
-    """Write ``model.onnx``; constants go into a file beside it only where protobuf could not carry them."""
+def save_graph(graph: ModelProto, file: Path) -> None:
+    """Write a graph; constants go into a file beside it only where protobuf could not carry them."""
     if sum(len(t.raw_data) for t in graph.graph.initializer) < _INLINE_BYTES:
-        (place / ONNX).write_bytes(graph_bytes(graph))
+        file.write_bytes(graph_bytes(graph))
     else:
-        onnx.save(graph, place / ONNX, save_as_external_data=True, location=f"{ONNX}.data")
+        onnx.save(graph, file, save_as_external_data=True, location=f"{file.name}.data")

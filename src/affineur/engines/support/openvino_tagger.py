@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from affineur.artifact import ModelFolder, open_folder, verify
-from affineur.artifact.selftest import read_probe
-from affineur.artifact.tensors import OPENVINO
-from affineur.engines.support.onnx import INPUTS, fitting, prove, usable_threads
+from affineur.artifact import ModelFolder, open_folder
+from affineur.engines.core.proof import proved
+from affineur.engines.core.threads import usable_threads
+from affineur.engines.support.graph_inputs import INPUTS, fitting
 from affineur.errors import MissingExtraError, ModelError, one_line
 from affineur.runtime.batches import DEFAULT_BUDGET
 from affineur.runtime.prediction import Logits
@@ -61,7 +61,8 @@ class OpenVinoTagger(EngineTagger):
             )[0]
         except RuntimeError as error:
             raise ModelError(
-                f"the OpenVINO graph fails on {len(ids)} × {ids.shape[1]} pieces ({one_line(error)}); export it again"
+                f"the OpenVINO graph fails on {len(ids)} × {ids.shape[1]} pieces ({one_line(error)}); "
+                "export it again"
             ) from None
         return fitting(logits, ids, self.labels)
 
@@ -70,6 +71,10 @@ def compile_graph(graph: Any, threads: int | None = None) -> Any:
     """Compile an OpenVINO model, or its file, for the CPU in full precision.
 
     Left alone, OpenVINO takes bf16 where it can.
+
+    Args:
+        graph: The model, or its file.
+        threads: Threads of the engine; ``None`` for one per usable processor.
 
     Raises:
         ModelError: If OpenVINO cannot.
@@ -95,21 +100,19 @@ def compile_graph(graph: Any, threads: int | None = None) -> Any:
 def load_openvino(path: ModelFolder | Path | str, threads: int | None = None) -> OpenVinoTagger:
     """Load an OpenVINO artifact and prove it on this CPU.
 
+    Args:
+        path: The artifact.
+        threads: Threads of the engine; ``None`` for one per usable processor.
+
     Raises:
         ModelError: If the folder is not a usable OpenVINO artifact, a file is not what its manifest says, or
-            the probe disagrees.
+            the self-test disagrees.
         MissingExtraError: If OpenVINO is not installed.
     """
     folder = path if isinstance(path, ModelFolder) else open_folder(path)
-    manifest = verify(folder.path)
-    probe = read_probe(folder.path)
-    if probe is None and manifest is not None:
-        raise ModelError(f"{folder.path} has no probe, so nothing proves it on this CPU; export it again")
-    tagger = OpenVinoTagger(
-        compile_graph(str(folder.path / OPENVINO), threads),
-        Encoder.from_folder(folder.path, folder.config),
-        folder.labels,
-    )
-    if probe is not None:
-        prove(tagger, probe, folder.path)
-    return tagger
+
+    def load() -> OpenVinoTagger:
+        compiled = compile_graph(str(folder.weight_files()[0]), threads)
+        return OpenVinoTagger(compiled, Encoder.from_folder(folder.path, folder.config), folder.labels)
+
+    return proved(folder, load)
