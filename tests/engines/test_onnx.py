@@ -26,10 +26,10 @@ from affineur.engines.core.references import load_exported
 from affineur.engines.core.threads import usable_threads
 from affineur.engines.support.onnx_tagger import BUDGET_PER_THREAD, OnnxTagger, load_onnx
 from affineur.engines.support.session_pool import GraphFile, open_session
+from affineur.engines.support.torch_tagger import load_tagger
 from affineur.errors import ModelError
 from affineur.runtime.batches import plan_batches
 from affineur.runtime.windows import Encoder
-from affineur.steps import load_tagger
 from runtime.conftest import unigram
 
 LABELS = ("O", "I-PER", "I-LOC")

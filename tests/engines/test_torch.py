@@ -10,10 +10,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForTokenClassification
 
-from affineur.engines.support.torch_tagger import pad
+from affineur.engines.support.torch_tagger import (
+    TorchTagger,
+    load_tagger,
+    pad,
+    quantize_dynamic,
+    serialized_size,
+)
 from affineur.entities import Corpus, Entity, Tagger
 from affineur.errors import ModelError
-from affineur.steps import TorchTagger, load_tagger, quantize_dynamic, serialized_size
 from steps.conftest import FAMILIES, count_calls
 
 TEXTS = (
@@ -29,7 +34,7 @@ TEXTS = (
 
 def equal(first: list[Entity], second: list[Entity]) -> bool:
     return len(first) == len(second) and all(
-        (a.entity_group, a.word, a.start, a.end) == (b.entity_group, b.word, b.start, b.end)
+        (a.type, a.word, a.start, a.end) == (b.type, b.word, b.start, b.end)
         and abs(a.score - b.score) < 1e-5
         for a, b in zip(first, second, strict=True)
     )

@@ -20,7 +20,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForTokenClassification
 
 import affineur
 from affineur.artifact import describe, open_folder, read_manifest
-from affineur.artifact.folder import PACKED
+from affineur.artifact.packed import PACKED
 from affineur.engines.support.checkpoints import load_model
 from affineur.engines.support.torch_tagger import load_tagger
 from affineur.entities import Corpus
@@ -282,7 +282,7 @@ def test_configuration_and_weights_must_belong_together(packed: Path, pruned: Pa
 
 
 def test_a_dense_model_is_not_packed_by_loading_it(pruned: Path) -> None:
-    from affineur.quantizer import PackedConfig
+    from affineur.engines.support.packed_checkpoint import PackedConfig
 
     with pytest.raises(ValueError, match="require the model to be pre-quantized"):
         AutoModelForTokenClassification.from_pretrained(

@@ -60,7 +60,7 @@ def test_a_model_anyone_can_load(
     assert after.keys() == {None, 0, 1}
     assert all(same_bits(before[old], after[new]) for new, old in enumerate(kept))
     assert load_tagger(out).tag([s.words for s in short])
-    assert "--layers 2 --data DATA" in (out / "README.md").read_text("utf-8")
+    assert "--layers 2 --calibration DATA" in (out / "README.md").read_text("utf-8")
 
 
 def test_the_layers_are_those_the_tags_depend_on(

@@ -11,7 +11,7 @@ from typing import Any, overload
 from affineur.api.data import Data, corpus_of
 from affineur.artifact import ModelFolder, ModelInfo, describe
 from affineur.entities import Entity, LabeledPiece, Tagger
-from affineur.errors import ModelError, ParameterError
+from affineur.errors import ParameterError
 from affineur.measure import Evaluation, evaluate
 from affineur.pipeline.models import Reference, load_any, model_name
 from affineur.runtime import EngineTagger
@@ -164,9 +164,7 @@ class Model:
     def _engine(self) -> EngineTagger:
         tagger = self.tagger
         if not isinstance(tagger, EngineTagger):
-            raise ModelError(
-                f"{self.reference} tags words and cannot be called with texts; it can be measured (evaluate, compare, benchmark)"
-            )
+            raise Reference.parse(self.reference).not_a_model()
         return tagger
 
     def __fspath__(self) -> str:
