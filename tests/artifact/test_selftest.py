@@ -1,4 +1,4 @@
-"""The probe: what agreement means, when it passes, and that a damaged one is never taken for none."""
+"""The self-test: what agreement means, when it passes, and that a damaged one is never taken for none."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from affineur.artifact.selftest import PROBE, Agreement, Probe, read_probe, write_probe
+from affineur.artifact.selftest import SELFTEST, Agreement, SelfTest, read_selftest, write_selftest
 from affineur.errors import ModelError
 
 RNG = np.random.default_rng(3)
@@ -18,10 +18,10 @@ ABOUT = {"made": '{"same_tags": 1.0, "error": 0.0}', "scheme": "u8s8", "target":
 
 
 @pytest.fixture
-def probe() -> Probe:
+def selftest() -> SelfTest:
     mask = np.array([[1, 1, 1, 1], [1, 1, 0, 0]])
     logits = RNG.normal(size=(2, 4, 5)).astype(np.float32) * mask[..., None]
-    return Probe(
+    return SelfTest(
         np.arange(8).reshape(2, 4) * mask,
         mask,
         logits.astype(np.float32),
@@ -46,19 +46,19 @@ def test_agreement_by_hand() -> None:
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
-def test_what_is_not_a_number_agrees_with_nothing(number: float, probe: Probe) -> None:
+def test_what_is_not_a_number_agrees_with_nothing(number: float, selftest: SelfTest) -> None:
     logits = PARENT.copy()
     logits[7, 2] = number
     assert Agreement.between(logits, PARENT) == Agreement(0.0, np.inf)
-    assert not probe.passes(Agreement(0.0, np.inf))
+    assert not selftest.passes(Agreement(0.0, np.inf))
 
 
-def test_padding_does_not_count(probe: Probe) -> None:
-    padded = probe.logits + np.where(probe.mask[..., None] == 0, np.float32(np.nan), 0)
-    assert probe.agreement(padded.astype(np.float32)) == Agreement(1.0, 0.0)
-    wrong = probe.logits.copy()
+def test_padding_does_not_count(selftest: SelfTest) -> None:
+    padded = selftest.logits + np.where(selftest.mask[..., None] == 0, np.float32(np.nan), 0)
+    assert selftest.agreement(padded.astype(np.float32)) == Agreement(1.0, 0.0)
+    wrong = selftest.logits.copy()
     wrong[1, 1] += 1
-    assert probe.agreement(wrong).error > 0
+    assert selftest.agreement(wrong).error > 0
 
 
 @pytest.mark.parametrize(
@@ -72,31 +72,31 @@ def test_padding_does_not_count(probe: Probe) -> None:
         (Agreement(1.0, float("nan")), False),
     ],
 )
-def test_as_good_as_where_it_was_made(found: Agreement, passes: bool, probe: Probe) -> None:
-    assert probe.passes(found) is passes
+def test_as_good_as_where_it_was_made(found: Agreement, passes: bool, selftest: SelfTest) -> None:
+    assert selftest.passes(found) is passes
 
 
-def test_round_trip(probe: Probe, tmp_path: Path) -> None:
-    assert read_probe(tmp_path) is None
-    write_probe(tmp_path, probe)
-    read = read_probe(tmp_path)
+def test_round_trip(selftest: SelfTest, tmp_path: Path) -> None:
+    assert read_selftest(tmp_path) is None
+    write_selftest(tmp_path, selftest)
+    read = read_selftest(tmp_path)
     assert read is not None
     for name in ("ids", "mask", "logits"):
-        assert np.array_equal(getattr(read, name), getattr(probe, name))
-    assert replace(read, ids=probe.ids, mask=probe.mask, logits=probe.logits).made == probe.made
+        assert np.array_equal(getattr(read, name), getattr(selftest, name))
+    assert replace(read, ids=selftest.ids, mask=selftest.mask, logits=selftest.logits).made == selftest.made
     assert (read.scheme, read.target) == ("u8s8", "vnni")
 
 
-def test_what_is_nothing_like_its_parent_never_passes(probe: Probe) -> None:
-    hopeless = replace(probe, made=Agreement(0.2, 0.9))
+def test_what_is_nothing_like_its_parent_never_passes(selftest: SelfTest) -> None:
+    hopeless = replace(selftest, made=Agreement(0.2, 0.9))
     assert not hopeless.passes(Agreement(0.2, 0.9))
-    assert replace(probe, made=Agreement(0.9, 0.3)).passes(Agreement(0.9, 0.3))
+    assert replace(selftest, made=Agreement(0.9, 0.3)).passes(Agreement(0.9, 0.3))
 
 
 @pytest.mark.parametrize("length", [0, 5, 100, -1])
-def test_one_that_is_cut_is_damaged(length: int, probe: Probe, tmp_path: Path) -> None:
-    write_probe(tmp_path, probe)
-    (tmp_path / PROBE).write_bytes((tmp_path / PROBE).read_bytes()[:length])
+def test_one_that_is_cut_is_damaged(length: int, selftest: SelfTest, tmp_path: Path) -> None:
+    write_selftest(tmp_path, selftest)
+    (tmp_path / SELFTEST).write_bytes((tmp_path / SELFTEST).read_bytes()[:length])
     refused(tmp_path)
 
 
@@ -112,21 +112,21 @@ def test_one_that_is_cut_is_damaged(length: int, probe: Probe, tmp_path: Path) -
     ],
 )
 def test_one_that_says_nothing_of_itself_is_damaged(
-    about: dict[str, str] | None, probe: Probe, tmp_path: Path
+    about: dict[str, str] | None, selftest: SelfTest, tmp_path: Path
 ) -> None:
-    write_probe(tmp_path, probe)
+    write_selftest(tmp_path, selftest)
     save_file(
-        load_file(tmp_path / PROBE),
-        tmp_path / PROBE,
+        load_file(tmp_path / SELFTEST),
+        tmp_path / SELFTEST,
         about if about is None else {**ABOUT, **about} if about else {"scheme": "u8s8"},
     )
     refused(tmp_path)
 
 
 @pytest.mark.parametrize("change", ["missing", "flat", "long", "nan", "nothing seen"])
-def test_one_whose_arrays_do_not_fit_is_damaged(change: str, probe: Probe, tmp_path: Path) -> None:
-    write_probe(tmp_path, probe)
-    arrays = load_file(tmp_path / PROBE)
+def test_one_whose_arrays_do_not_fit_is_damaged(change: str, selftest: SelfTest, tmp_path: Path) -> None:
+    write_selftest(tmp_path, selftest)
+    arrays = load_file(tmp_path / SELFTEST)
     if change == "missing":
         del arrays["attention_mask"]
     elif change == "flat":
@@ -137,7 +137,7 @@ def test_one_whose_arrays_do_not_fit_is_damaged(change: str, probe: Probe, tmp_p
         arrays["logits"][0, 0, 0] = np.nan
     else:
         arrays["attention_mask"][:] = 0
-    save_file(arrays, tmp_path / PROBE, ABOUT)
+    save_file(arrays, tmp_path / SELFTEST, ABOUT)
     refused(tmp_path)
 
 
@@ -146,5 +146,5 @@ def refused(folder: Path) -> None:
     with pytest.raises(
         ModelError, match=r"probe\.safetensors is damaged \(.*fetch or make the artifact again"
     ) as error:
-        read_probe(folder)
+        read_selftest(folder)
     assert len(str(error.value).splitlines()) == 1

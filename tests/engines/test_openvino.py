@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from affineur.engines.exported import load_exported
 
 from affineur.artifact import MANIFEST, open_folder
-from affineur.artifact.selftest import PROBE
+from affineur.artifact.selftest import SELFTEST
+from affineur.engines.core.references import Reference
 from affineur.engines.support.onnx import load_onnx
 from affineur.engines.support.openvino import OpenVinoTagger, load_openvino
 from affineur.errors import MissingExtraError, ModelError
@@ -46,7 +46,7 @@ def copy(shared_openvino: Path, tmp_path: Path) -> Path:
 
 
 def test_the_same_logits_as_onnx(shared_onnx: Path, shared_openvino: Path) -> None:
-    ours, other = load_exported(shared_openvino), load_onnx(shared_onnx)
+    ours, other = Reference.parse(shared_openvino).load(), load_onnx(shared_onnx)
     assert isinstance(ours, OpenVinoTagger)
     assert open_folder(shared_openvino).kind == "openvino"
     assert open_folder(shared_openvino).size_bytes > 100_000
@@ -99,13 +99,15 @@ def test_damage_is_one_line(file: str, length: int | None, copy: Path) -> None:
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_a_manifest_without_a_probe(copy: Path) -> None:
+def test_a_manifest_without_a_selftest(copy: Path) -> None:
     from affineur.artifact import Manifest, write_manifest
 
-    (copy / PROBE).unlink()
+    (copy / SELFTEST).unlink()
     write_manifest(copy, Manifest("openvino", "export"))
-    assert PROBE not in json.loads((copy / MANIFEST).read_text())["files"]
-    with pytest.raises(ModelError, match="has no probe, so nothing proves it on this CPU; export it again"):
+    assert SELFTEST not in json.loads((copy / MANIFEST).read_text())["files"]
+    with pytest.raises(
+        ModelError, match="has no self-test, so nothing proves it on this CPU; export it again"
+    ):
         load_openvino(copy)
 
 

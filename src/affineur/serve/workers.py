@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from affineur.engines.support.onnx import usable_threads
+from affineur.engines.support.exported import usable_threads
 from affineur.errors import AffineurError, ModelError
 from affineur.runtime.memory import give_back
 from affineur.serve import logs, system

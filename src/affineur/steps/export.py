@@ -89,7 +89,7 @@ class Export(Step):
             info = info_of(made.graph, model, "fp32", "any", parity)
             if engine.name != info.engine:  # the graph was turned into something else
                 info = replace(info, engine=engine.name, opset=0)
-            finish(place, model, made.probe, info)
+            finish(place, model, made.selftest, info)
             engine.load(str(place))  # what was written, not what is in memory, is proved
 
         return work.write_files(fill, scores={"parity": parity})

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from affineur.engines.support.graphs import graph_bytes
-from affineur.engines.support.onnx import open_session
+from affineur.engines.support.sessions import open_session
 
 Array = npt.NDArray[np.float32]
 MATRIX = "encoder.layer.0.intermediate.dense.weight"

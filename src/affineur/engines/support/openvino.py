@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from affineur.artifact import ModelFolder, open_folder, verify
-from affineur.artifact.selftest import read_probe
+from affineur.artifact import ModelFolder
 from affineur.artifact.tensors import OPENVINO
-from affineur.engines.support.onnx import INPUTS, fitting, prove, usable_threads
+from affineur.engines.support.exported import INPUTS, fitting, load_proved, usable_threads
 from affineur.errors import MissingExtraError, ModelError, one_line
 from affineur.runtime.batches import DEFAULT_BUDGET
 from affineur.runtime.prediction import Logits
@@ -52,7 +51,7 @@ class OpenVinoTagger(EngineTagger):
         """Compute logits of shape ``(sequences, longest, labels)``.
 
         Raises:
-            ModelError: If the graph cannot take the pieces, or gives other than one number a label.
+            ModelError: If the graph cannot take the pieces, or does not give one number for each label.
         """
         known = {"input_ids": ids, "attention_mask": mask}
         try:
@@ -61,7 +60,8 @@ class OpenVinoTagger(EngineTagger):
             )[0]
         except RuntimeError as error:
             raise ModelError(
-                f"the OpenVINO graph fails on {len(ids)} × {ids.shape[1]} pieces ({one_line(error)}); export it again"
+                f"the OpenVINO graph fails on {len(ids)} × {ids.shape[1]} pieces ({one_line(error)}); "
+                "export it again"
             ) from None
         return fitting(logits, ids, self.labels)
 
@@ -97,19 +97,12 @@ def load_openvino(path: ModelFolder | Path | str, threads: int | None = None) ->
 
     Raises:
         ModelError: If the folder is not a usable OpenVINO artifact, a file is not what its manifest says, or
-            the probe disagrees.
+            the self-test disagrees.
         MissingExtraError: If OpenVINO is not installed.
     """
-    folder = path if isinstance(path, ModelFolder) else open_folder(path)
-    manifest = verify(folder.path)
-    probe = read_probe(folder.path)
-    if probe is None and manifest is not None:
-        raise ModelError(f"{folder.path} has no probe, so nothing proves it on this CPU; export it again")
-    tagger = OpenVinoTagger(
-        compile_graph(str(folder.path / OPENVINO), threads),
-        Encoder.from_folder(folder.path, folder.config),
-        folder.labels,
-    )
-    if probe is not None:
-        prove(tagger, probe, folder.path)
-    return tagger
+
+    def build(folder: ModelFolder) -> OpenVinoTagger:
+        compiled = compile_graph(str(folder.path / OPENVINO), threads)
+        return OpenVinoTagger(compiled, Encoder.from_folder(folder.path, folder.config), folder.labels)
+
+    return load_proved(path, build, "export it again")

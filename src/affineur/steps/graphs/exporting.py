@@ -20,10 +20,11 @@ from transformers import PreTrainedModel
 
 from affineur.artifact import ModelFolder, describe
 from affineur.artifact.exported import ExportInfo, write_export_info
-from affineur.artifact.selftest import Agreement, Probe, write_probe
+from affineur.artifact.selftest import Agreement, SelfTest, write_selftest
 from affineur.engines.support.checkpoints import copy_tokenizer, quiet
 from affineur.engines.support.graphs import graph_bytes
-from affineur.engines.support.onnx import OnnxTagger, open_session
+from affineur.engines.support.onnx import OnnxTagger
+from affineur.engines.support.sessions import open_session
 from affineur.engines.support.torch import load_tagger
 from affineur.errors import DataError, MissingExtraError, ModelError, one_line
 from affineur.progress import report
@@ -33,7 +34,7 @@ from affineur.steps.graphs.graph import bytes_by_part, name_matrices, opset, tid
 
 #: Sentences of calibration text that are read.
 CALIBRATION_SENTENCES = 256
-_PROBE_SENTENCES, _PROBE_PIECES = 8, 64
+_SELFTEST_SENTENCES, _SELFTEST_PIECES = 8, 64
 _EQUAL = 1e-3  # error of an export in full precision: another order of summing, no more
 
 
@@ -44,14 +45,14 @@ class Exported:
     Args:
         graph: The graph; of constant matrices those recognized carry the parent's names.
         tagger: It, running.
-        probe: Inputs with the parent's logits.
+        selftest: Inputs with the parent's logits.
         parity: Agreement on all calibration text.
         largest: Largest difference of any logit there.
     """
 
     graph: ModelProto
     tagger: EngineTagger
-    probe: Probe
+    selftest: SelfTest
     parity: Agreement
     largest: float
 
@@ -86,11 +87,11 @@ def to_onnx(folder: ModelFolder, sentences: Sequence[Sequence[str]], plain: bool
             f"the ONNX graph of {folder.path} does not give its logits (error {parity.error:.2g}, {1 - parity.same_tags:.2%} of tags differ); "
             "nothing was written. Try --plain, and tell us the architecture"
         )
-    probe = _probe(parent, windows, theirs)
+    selftest = _selftest(parent, windows, theirs)
     return Exported(
         graph,
         tagger,
-        replace(probe, made=probe.agreement(tagger.forward(probe.ids, probe.mask))),
+        replace(selftest, made=selftest.agreement(tagger.forward(selftest.ids, selftest.mask))),
         parity,
         largest,
     )
@@ -121,15 +122,15 @@ def parity_of(agreement: Agreement, largest: float) -> dict[str, float]:
     return {"same_tags": agreement.same_tags, "error": agreement.error, "max_difference": largest}
 
 
-def finish(place: Path, source: ModelFolder, probe: Probe, info: ExportInfo) -> None:
+def finish(place: Path, source: ModelFolder, selftest: SelfTest, info: ExportInfo) -> None:
     """Put beside a graph what makes it an artifact.
 
-    Configuration with labels, tokenizer, probe, ``export_info.json``.
+    Configuration with labels, tokenizer, self-test, ``export_info.json``.
     """
     config = {key: value for key, value in source.config.items() if key != "quantization_config"}
     (place / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8")
     copy_tokenizer(source.path, place)
-    write_probe(place, probe)
+    write_selftest(place, selftest)
     write_export_info(place, info)
 
 
@@ -158,21 +159,21 @@ def info_of(
     )
 
 
-def _probe(parent: EngineTagger, windows: Sequence[Window], logits: Sequence[Any]) -> Probe:
+def _selftest(parent: EngineTagger, windows: Sequence[Window], logits: Sequence[Any]) -> SelfTest:
     """Take the windows with most entities among the short ones.
 
     Where nothing is found, a model that finds nothing passes.
     """
     outside = list(parent.labels).index("O")
     found = [int((rows.argmax(axis=1) != outside).sum()) for rows in logits]
-    order = sorted(range(len(windows)), key=lambda i: (len(windows[i]) > _PROBE_PIECES, -found[i], i))[
-        :_PROBE_SENTENCES
+    order = sorted(range(len(windows)), key=lambda i: (len(windows[i]) > _SELFTEST_PIECES, -found[i], i))[
+        :_SELFTEST_SENTENCES
     ]
     ids, mask = pad([windows[i].ids for i in order], parent.encoder.pad_id)
     theirs = np.zeros((*ids.shape, len(parent.labels)), np.float32)
     for row, index in enumerate(order):
         theirs[row, : len(windows[index])] = logits[index]
-    return Probe(ids, mask, theirs, Agreement(1.0, 0.0), "fp32", "any", tuple(parent.labels))
+    return SelfTest(ids, mask, theirs, Agreement(1.0, 0.0), "fp32", "any", tuple(parent.labels))
 
 
 def _trace(network: PreTrainedModel, pad_id: int, plain: bool) -> ModelProto:

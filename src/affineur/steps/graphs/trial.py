@@ -19,10 +19,11 @@ from onnx import ModelProto
 
 from affineur.artifact import ModelFolder, verify
 from affineur.artifact.exported import ExportInfo, read_export_info
-from affineur.artifact.selftest import Agreement, Probe, read_probe
+from affineur.artifact.selftest import Agreement, SelfTest, read_selftest
 from affineur.artifact.tensors import ONNX
 from affineur.engines.support.graphs import graph_bytes
-from affineur.engines.support.onnx import OnnxTagger, load_onnx, open_session
+from affineur.engines.support.onnx import OnnxTagger, load_onnx
+from affineur.engines.support.sessions import open_session
 from affineur.errors import ModelError
 from affineur.progress import report
 from affineur.runtime import EngineTagger, Logits
@@ -185,14 +186,14 @@ def measured_on(sentences: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
 
 def parent_graph(
     folder: ModelFolder, sentences: Sequence[Sequence[str]]
-) -> tuple[ModelProto, EngineTagger, Probe]:
+) -> tuple[ModelProto, EngineTagger, SelfTest]:
     """Get the graph in full precision: exported here, or read from an ONNX artifact that was."""
     if not folder.is_graph:
         made = to_onnx(folder, sentences)
-        return made.graph, made.tagger, made.probe
+        return made.graph, made.tagger, made.selftest
     verify(folder.path)
-    info, probe = read_export_info(folder.path), read_probe(folder.path)
-    if info is None or probe is None:
+    info, selftest = read_export_info(folder.path), read_selftest(folder.path)
+    if info is None or selftest is None:
         raise ModelError(
             f"{folder.path} was not exported by Affineur, so nothing is known of its matrices; give the model it was made from"
         )
@@ -200,7 +201,7 @@ def parent_graph(
         raise ModelError(
             f"{folder.path} is quantized already ({info.scheme}); give the model it was made from"
         )
-    return onnx.load(folder.path / ONNX), load_onnx(folder), probe
+    return onnx.load(folder.path / ONNX), load_onnx(folder), selftest
 
 
 def quantized_info(
