@@ -328,7 +328,7 @@ def test_commands_say_the_device_and_the_share_held_out_for_dev(
 @pytest.mark.parametrize(
     ("changes", "wanted"),
     [
-        ({"sweep": {"max_drop": 1.0}}, "sweep: max_drop 1 is outside"),
+        ({"sweep": {"max_drop": 1.0}}, "sweep: max_drop=1 is outside"),
         ({"sweep": {"methods": ["wanda", "wanda"]}}, "sweep: .*twice"),
         (
             {"prune": {"sparsity": 0.5, "max_layer_sparsity": 0.2}},

