@@ -76,7 +76,7 @@ def faked(monkeypatch: pytest.MonkeyPatch) -> list[Choice]:
         )
 
     monkeypatch.setattr(module._Bench, "tried", pretend)
-    monkeypatch.setattr(module._Bench, "make", lambda bench, _choice: bench.teacher)
+    monkeypatch.setattr(module._Bench, "make", lambda bench, _choice: bench.teacher.path)
     return tried
 
 

@@ -103,13 +103,16 @@ class ModelInfo:
         }
 
 
-def describe(path: Path | str) -> ModelInfo:
+def describe(path: ModelFolder | Path | str) -> ModelInfo:
     """Look at a model folder.
+
+    Args:
+        path: The folder; one that was opened is not opened again.
 
     Raises:
         ModelError: If it is not a usable model folder, or a file is not what its manifest says.
     """
-    folder = open_folder(path)
+    folder = path if isinstance(path, ModelFolder) else open_folder(path)
     manifest = verify(folder.path)
     if folder.is_graph:
         return _describe_exported(folder, manifest)

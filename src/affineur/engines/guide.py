@@ -1,4 +1,4 @@
-"""guide: the guide's own way to run a model (§6), torch in float32 with unsorted batches of 32; a peer to measure."""
+"""guide: the guide's own way to run a model (§6): torch in float32, unsorted batches of 32."""
 
 from __future__ import annotations
 

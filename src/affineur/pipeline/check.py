@@ -172,7 +172,8 @@ def _score(
     shared = [kind for kind in of_model if kind in of_baseline]
     if not shared:
         raise ParameterError(
-            f"{model.name} and {theirs[1].name} share no type: the one is scored on {', '.join(of_model) or 'none'}, the other knows "
+            f"{model.name} and {theirs[1].name} share no type: the one is scored on "
+            f"{', '.join(of_model) or 'none'}, the other knows "
             f"{', '.join(of_baseline) or 'none'}"
         )
     report(f"scoring {model.name}")

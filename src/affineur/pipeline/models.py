@@ -46,7 +46,7 @@ def load_any(reference: _Named, device: str = "cpu", *, threads: int | None = No
     """Load a model of ours or a peer, to be scored and timed.
 
     Args:
-        reference: What :func:`load` takes, or an engine and a model of its own, such as ``spacy:`` and a pipeline.
+        reference: What :func:`load` takes, or an engine and a model of its own, such as ``spacy:NAME``.
         device: A torch device.
         threads: Threads of the engine; ``None`` for one per usable processor.
 
@@ -59,7 +59,12 @@ def load_any(reference: _Named, device: str = "cpu", *, threads: int | None = No
 
 
 def facts(reference: _Named, tagger: object = None) -> Facts:
-    """Say what is known of a model without running it; ``tagger`` gives the size of one that is built in memory."""
+    """Say what is known of a model without running it.
+
+    Args:
+        reference: What :func:`load_any` takes.
+        tagger: It, loaded; gives the size of a model that is built in memory.
+    """
     return Reference.parse(reference).facts(tagger)
 
 
@@ -67,10 +72,11 @@ def candidate(
     reference: _Named, device: str = "cpu", name: str | None = None, *, threads: int | None = None
 ) -> Candidate:
     """Load a model to compare, with what its folder says of it."""
-    tagger = load_any(reference, device, threads=threads)
-    known = facts(reference, tagger)
+    parsed = Reference.parse(reference)
+    tagger = parsed.load(device=device, threads=threads)
+    known = parsed.facts(tagger)
     return Candidate(
-        name or model_name(reference),
+        name or parsed.name,
         tagger,
         known.layers,
         known.sparsity,

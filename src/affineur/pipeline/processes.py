@@ -135,7 +135,7 @@ class ModelProcess:
         return [float(second) for second in self._ask(asked)["seconds"]]
 
     def peak_rss(self) -> int | None:
-        """Peak resident memory of the process so far, in bytes, or ``None`` where the system does not tell."""
+        """Peak resident memory of the process so far, in bytes; ``None`` where the system does not tell."""
         return int(self._ask({"peak": True})["bytes"]) or None
 
     def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
@@ -290,7 +290,8 @@ def processors(threads: int | None) -> tuple[int, ...]:
     usable = sorted(os.sched_getaffinity(0))
     if threads is not None and threads > len(usable):
         raise ParameterError(
-            f"threads={threads}, but this machine lets us use {len(usable)} processors; figures would mean nothing",
+            f"threads={threads}, but this machine lets us use {len(usable)} processors; figures would mean "
+            "nothing",
             "threads",
         )
     return tuple(usable[:threads])

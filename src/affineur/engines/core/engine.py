@@ -27,9 +27,9 @@ class Batched(Tagger, Protocol):
 class Engine(ABC):
     """Runs models. One instance of a subclass is an engine; its module calls it ``ENGINE``.
 
-    An engine with ``prefixed`` is asked for by its name before a reference, as in ``torch-int8:student``; one without
-    is taken for the kinds of artifacts it names. Modules of engines import their libraries inside methods, so that
-    looking at an engine costs nothing.
+    An engine with ``prefixed`` is asked for by its name before a reference, as in ``torch-int8:student``; one
+    without is taken for the kinds of artifacts it names. Modules of engines import their libraries inside
+    methods, so that looking at an engine costs nothing.
 
     Attributes:
         name: What people type.
@@ -149,7 +149,8 @@ def on_cpu(device: str, folder: ModelFolder) -> None:
     """
     if device not in ("cpu", "auto"):
         raise ParameterError(
-            f"device={device}: {folder.path} is an exported graph ({folder.kind}), which runs on the CPU here",
+            f"device={device}: {folder.path} is an exported graph ({folder.kind}), which runs on the CPU "
+            "here",
             "device",
         )
 

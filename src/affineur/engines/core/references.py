@@ -1,6 +1,6 @@
 """From what people type for a model to the engine that runs it.
 
-A folder, a Hub id, ``sample``; or the name of an engine, a colon and one of these, or whatever that engine takes.
+A folder, a Hub id, ``sample``; or the name of an engine, a colon, and one of these or whatever it takes.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ class Reference:
         """
         if self.is_peer:
             raise ModelError(
-                f"{self.prefix}{self.rest} is a peer: it can be measured (evaluate, compare, benchmark, check), nothing else"
+                f"{self.prefix}{self.rest} is a peer: it can be measured (evaluate, compare, benchmark, "
+                "check), nothing else"
             )
         return resolve_model(self.rest)
 

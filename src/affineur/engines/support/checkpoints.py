@@ -33,7 +33,8 @@ def load_model(
     folder = folder if isinstance(folder, ModelFolder) else open_folder(folder)
     if folder.is_graph:
         raise ModelError(
-            f"{folder.path} is an exported graph ({folder.kind}), which cannot be trained or pruned; give the model it was made from"
+            f"{folder.path} is an exported graph ({folder.kind}), which cannot be trained or pruned; give "
+            "the model it was made from"
         )
     verify(folder.path)
     with quiet():
@@ -49,14 +50,14 @@ def load_model(
             raise ModelError(f"{folder.path} cannot be loaded ({one_line(error)})") from None
     if missing := sorted(loading["missing_keys"]):
         raise ModelError(
-            f"{folder.path} lacks {len(missing)} tensors of its architecture (such as {missing[0]}); they would be random, so it is refused"
+            f"{folder.path} lacks {len(missing)} tensors of its architecture (such as {missing[0]}); they "
+            "would be random, so it is refused"
         )
-    # A pooler or a language-model head that is left over is harmless; a layer that is left out changes every
-    # output.
+    # A pooler or a language-model head that is left over is harmless; a layer that is left out is not.
     if strange := sorted(name for name in loading["unexpected_keys"] if layer_of(name) is not None):
         raise ModelError(
-            f"{folder.path} has {len(strange)} tensors in its layers that its config.json does not know (such as {strange[0]}); "
-            "they would be left out, so it is refused"
+            f"{folder.path} has {len(strange)} tensors in its layers that its config.json does not know "
+            f"(such as {strange[0]}); they would be left out, so it is refused"
         )
     return model.to(pick_device(device)).eval()  # type: ignore[no-any-return]
 
@@ -85,8 +86,7 @@ def save_model(model: PreTrainedModel, target: Path, tokenizer_from: Path) -> No
         tokenizer_from: The folder whose tokenizer goes with it, copied byte for byte.
     """
     with quiet():
-        # One file whatever the size: the guide names model.safetensors, and every encoder of this family fits
-        # one.
+        # One file whatever the size: the guide names model.safetensors, and all these encoders fit one.
         model.save_pretrained(target, max_shard_size="100GB")
     copy_tokenizer(tokenizer_from, target)
 
@@ -110,12 +110,12 @@ def pick_device(device: str) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     kind, _, index = device.partition(":")
     if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
-        raise ParameterError(f"no device '{device}', expected cpu, cuda or auto")
+        raise ParameterError(f"no device '{device}', expected cpu, cuda or auto", "device")
     if kind == "cuda" and not torch.cuda.is_available():
-        raise ParameterError("no CUDA device on this machine; use --device cpu")
+        raise ParameterError("no CUDA device on this machine; leave device out, or give cpu", "device")
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
         raise ParameterError(
-            f"no device '{device}': this machine has {torch.cuda.device_count()}, numbered from 0"
+            f"no device '{device}': this machine has {torch.cuda.device_count()}, numbered from 0", "device"
         )
     return device
 
@@ -140,10 +140,7 @@ def auto_tokenizer(path: Path) -> Any:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence transformers' progress bars and loading remarks.
-
-    What matters in them is raised as an error here.
-    """
+    """Silence transformers' progress bars and remarks; what matters in them is raised as an error here."""
     level = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()

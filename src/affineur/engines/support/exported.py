@@ -1,4 +1,4 @@
-"""What engines of exported graphs share: inputs, threads, the shape of logits, and the self-test before anything else."""
+"""What engines of exported graphs share: inputs, threads, the shape of logits, and the self-test."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ def prove(tagger: EngineTagger, selftest: SelfTest, path: Path) -> Agreement:
         flags = " ".join(here["cpu_flags"]) or "none we know"
         raise ModelError(
             f"{path} ({selftest.scheme}, made for {selftest.target}) gives other results on this CPU "
-            f"({here['cpu']}; {flags}): on its self-test {1 - found.same_tags:.1%} of the tags differ from its "
-            f"parent's (where it was made: {1 - selftest.made.same_tags:.1%}), logits are off by "
+            f"({here['cpu']}; {flags}): on its self-test {1 - found.same_tags:.1%} of the tags differ from "
+            f"its parent's (where it was made: {1 - selftest.made.same_tags:.1%}), logits are off by "
             f"{found.error:.2f} (there: {selftest.made.error:.2f}). "
             f"{_cause(selftest.scheme, here['cpu_flags'])}; it is refused. "
             "Make one for this CPU: affineur quantize PARENT --for avx2 -o OUT"

@@ -102,7 +102,7 @@ class OnnxTagger(EngineTagger):
 
     @property
     def lanes(self) -> int:
-        """How many threads gain by calling :meth:`lane_logits` at the same time: as many as the session has."""
+        """How many threads gain by calling :meth:`lane_logits` at the same time."""
         return self.threads if self._sessions.two else 1
 
     def lane_logits(self, windows: Sequence[Window | TextWindow], alone: bool = False) -> Logits:

@@ -11,8 +11,7 @@ from affineur.engines.support.exported import usable_threads
 from affineur.errors import ModelError, one_line
 from affineur.runtime.memory import give_back
 
-#: ONNX Runtime's own fusion of an addition and a LayerNormalization is several times slower on a CPU than the
-#: two.
+#: ONNX Runtime's own fusion of an addition and a LayerNormalization takes several times as long as the two.
 SLOW_FUSIONS = ["SkipLayerNormFusion", "BiasGeluFusion"]
 
 
@@ -108,7 +107,7 @@ def open_session(graph: Path | bytes, threads: int | None = None) -> ort.Inferen
 
     Args:
         graph: The file, or its bytes.
-        threads: Threads of the session; by default what ``OMP_NUM_THREADS`` says, or one per usable processor.
+        threads: Threads of the session; by default those of :func:`usable_threads`.
 
     Raises:
         ModelError: If ONNX Runtime cannot load it.

@@ -1,7 +1,4 @@
-"""Peers to measure against: spaCy pipelines.
-
-The guide's own recipe is one more way to run our models (see ``models``).
-"""
+"""A tagger on a spaCy pipeline, to measure against."""
 
 from __future__ import annotations
 
@@ -65,10 +62,7 @@ class SpacyTagger:
 
     @property
     def threads(self) -> int | None:
-        """Threads of its engine: 1, for spaCy's own kernels know no more.
-
-        ``None`` where it embeds with torch.
-        """
+        """Threads of its engine: 1, for spaCy's kernels know no more; ``None`` where it embeds with torch."""
         return (
             None
             if any("transformer" in self._nlp.get_pipe_meta(name).factory for name in self._nlp.pipe_names)
@@ -77,10 +71,7 @@ class SpacyTagger:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes on disk of what is loaded.
-
-        Components in use, vocabulary with vectors, tokenizer, configuration.
-        """
+        """Bytes on disk of what is loaded: components in use, vocabulary, tokenizer, configuration."""
         folder: Path = self._nlp.path
         used = {*self._nlp.pipe_names, "vocab", "tokenizer", "config.cfg", "meta.json"}
         return sum(
@@ -121,14 +112,13 @@ def _load(name: str) -> Any:
         return nlp
     except Exception as error:  # a damaged pipeline makes spaCy fail in many ways
         raise ModelError(
-            f"spacy:{name} is not an installed spaCy pipeline with an entity recognizer ({one_line(error, 120)}); type: pip install {name}"
+            f"spacy:{name} is not an installed spaCy pipeline with an entity recognizer "
+            f"({one_line(error, 120)}); type: pip install {name}"
         ) from None
 
 
 def pipeline_folder(name: str) -> Path:
-    """Find the folder of a pipeline, without importing spaCy.
-
-    In an installed package it carries the version in its name.
+    """Find the folder of a pipeline without importing spaCy; in a package its name carries the version.
 
     Args:
         name: An installed pipeline, or a folder.

@@ -62,6 +62,7 @@ def load_tagger(
         device: A torch device.
         int8: Quantize the linear layers in memory the guide's way (§3B, torch dynamic quantization; CPU
             only).
+        threads: Threads of torch; ``None`` to leave them as they are.
 
     Raises:
         ModelError: If the folder is not a usable model.
