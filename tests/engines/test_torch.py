@@ -1,4 +1,4 @@
-"""A tagger on torch: the same answers however texts are batched, and no answer at all from damaged weights."""
+"""A tagger on torch: the same answers however texts are batched, none from damaged weights."""
 
 from __future__ import annotations
 

@@ -220,8 +220,13 @@ def test_what_a_command_cannot_use_is_one_line(
 
 
 def test_a_peer_says_what_it_is_good_for(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["predict", "spacy:fr_core_news_md", "Marie vit à Paris.", "-q"]) == 1
+    assert main(["info", "spacy:fr_core_news_md", "-q"]) == 1
     assert capsys.readouterr().err == f"affineur: {PEER}\n"
+    assert main(["predict", "spacy:fr_core_news_md", "Marie vit à Paris.", "-q"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "affineur: spacy:fr_core_news_md tags words and cannot be called with texts; it can be"
+    )
 
 
 @pytest.mark.parametrize("prefix", ["guide:", "torch-int8:"])

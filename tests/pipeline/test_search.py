@@ -343,7 +343,7 @@ def test_what_is_tried_first() -> None:
 
 
 def test_the_sampler_goes_where_the_front_is() -> None:
-    """Points of few layers are better in everything here; chance alone would take them a third of the time."""
+    """Points of few layers are better in everything here; chance would take them a third of the time."""
     space = Space(
         tuple(range(12, 0, -1)), tuple(np.linspace(1, 0.2, 5)), (None, 3, 2), (0.0,), ("fp32", "int8")
     )

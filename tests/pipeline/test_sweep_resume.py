@@ -67,7 +67,7 @@ def test_a_second_run_scores_nothing_and_writes_the_same(
 def test_recovered(trained: Path, data: Splits, tmp_path: Path, count: Count) -> None:
     out = tmp_path / "out"
     plan = Plan(Budget(max_drop=0.5), points=(0.1, 0.3), recovery=QUICK)
-    found = swept(trained, out, data, plan)
+    found = swept(trained, out, data, plan, teacher=trained)
     assert count.of("fit") == 2
     assert found.chosen.recovered
     assert found.chosen.asked == 0.3
@@ -82,14 +82,14 @@ def test_recovered(trained: Path, data: Splits, tmp_path: Path, count: Count) ->
 
     # The same again trains nothing, and nor does a budget that leads to the same model.
     before = content(out)
-    swept(trained, out, data, plan)
+    swept(trained, out, data, plan, teacher=trained)
     assert count.of("fit") == 0
     assert content(out) == before
-    swept(trained, out, data, replace(plan, budget=Budget(max_drop=0.6)))
+    swept(trained, out, data, replace(plan, budget=Budget(max_drop=0.6)), teacher=trained)
     assert count.of("fit") == 0
     # Where only its scores are left, the winner is made once more, to the same bytes.
     shutil.rmtree(out)
-    swept(trained, out, data, plan)
+    swept(trained, out, data, plan, teacher=trained)
     assert count.of("fit") == 1
     assert content(out) == before
     # Other settings and another teacher, or none, are other points.

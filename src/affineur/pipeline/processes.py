@@ -211,12 +211,12 @@ class Load:
 
 
 def under_load(reference: str, corpus: Corpus, device: str = "cpu", threads: int | None = None) -> Load:
-    """Measure latency, throughput and memory of one model in a fresh process fed up to 512 sentences of a
-    corpus.
+    """Measure latency, throughput and memory of one model in a fresh process.
 
-    A pass is 256 sentences one by one, spread over the corpus and a sentence further each time, and then all
-    of them in the model's own batches. There are as many as give 1,000 single calls, but none is begun after
-    15 seconds: a slow model's percentiles rest on fewer calls, and ``calls`` says on how many.
+    It is fed up to 512 sentences of a corpus. A pass is 256 of them one by one, spread over the corpus and a
+    sentence further each time, and then all of them in the model's own batches. There are as many passes as
+    give 1,000 single calls, but none is begun after 15 seconds: a slow model's percentiles rest on fewer, and
+    ``calls`` says on how many.
 
     Args:
         reference: The model.

@@ -109,7 +109,8 @@ class _Worker:
 def _forgotten(folder: Path | None) -> bool:
     """Have the system drop its copies of a model's files from memory; say whether it did.
 
-    They are read from the disk then. It may not: some systems cannot, some disks are memory, and what another process has mapped stays.
+    They are read from the disk then. It may not: some systems cannot, some disks are memory, and what another
+    process has mapped stays.
     """
     if folder is None:
         return False

@@ -136,9 +136,7 @@ def pipeline_folder(name: str) -> Path:
 
 
 def needs_torch(folder: Path) -> bool:
-    """Tell from a pipeline's configuration whether one of its networks may run on torch.
-
-    Without importing spaCy.
+    """Tell from a pipeline's configuration whether a network of it may run on torch; spaCy is not imported.
 
     spaCy itself imports torch wherever it is installed (``thinc.compat``), used or not: some 0.2 GB that a
     pipeline with networks of spaCy's own does not need.

@@ -221,7 +221,7 @@ _UNDO: Mapping[str, Callable[[NodeProto], list[NodeProto]]] = {
 
 
 def _join_biases(model: ModelProto) -> None:
-    """Add the biases of matrices that are multiplied side by side before their product is split, not after."""
+    """Add the biases of matrices that are multiplied side by side before their product is split."""
     readers = readers_of(model)
     constants = constants_of(model)
     gone: set[str] = set()
