@@ -87,7 +87,7 @@ def test_what_was_changed_after_it_was_opened_is_not_loaded(
         weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\1")
         return folder
 
-    monkeypatch.setattr(prune, "open", tampered)
+    monkeypatch.setattr(prune, "open", staticmethod(tampered))
     assert main(["prune", str(model), "--sparsity", "0.5", "-o", str(tmp_path / "out"), "-q"]) == 1
     assert "is not the file that was written (sha256 differs" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
