@@ -247,7 +247,7 @@ def test_what_cannot_be_done_is_one_line(
     assert not (tmp_path / "out").exists()
 
 
-def test_one_without_its_self_test_is_refused_by_every_command(
+def test_one_without_its_probe_is_refused_by_every_command(
     shared_int8: Path, corpus: Path, tmp_path: Path, capsys
 ) -> None:
     folder = Path(shutil.copytree(shared_int8, tmp_path / "copy"))

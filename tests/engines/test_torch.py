@@ -1,4 +1,4 @@
-"""A tagger on torch: the same answers however texts are batched, and no answer at all from damaged weights."""
+"""A tagger on torch: the same answers however texts are batched, none from damaged weights."""
 
 from __future__ import annotations
 
@@ -34,8 +34,7 @@ TEXTS = (
 
 def equal(first: list[Entity], second: list[Entity]) -> bool:
     return len(first) == len(second) and all(
-        (a.type, a.word, a.start, a.end) == (b.type, b.word, b.start, b.end)
-        and abs(a.score - b.score) < 1e-5
+        (a.type, a.word, a.start, a.end) == (b.type, b.word, b.start, b.end) and abs(a.score - b.score) < 1e-5
         for a, b in zip(first, second, strict=True)
     )
 

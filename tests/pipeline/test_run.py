@@ -435,10 +435,10 @@ def test_steps_that_do_not_fit_are_refused_before_anything_is_made(
 
 
 def test_a_row_of_no_model_is_refused_before_anything_is_made(recipe: Path, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="name 'student_1L_prund'.*did you mean 'student_1L_pruned'"):
+    with pytest.raises(RecipeError, match=r"name 'student_1L_prund'.*did you mean 'student_1L_pruned'"):
         run(read(recipe, {"compare": {"rows": ["teacher", "student_1L_prund"]}}), runs=tmp_path / "runs")
+    rows = {"compare": {"rows": ["teacher"]}, "check": {"min_f1": 0.1}}
     with pytest.raises(RecipeError, match="check is for the last model"):
-        rows = {"compare": {"rows": ["teacher"]}, "check": {"min_f1": 0.1}}
         run(read(recipe, rows), runs=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 

@@ -1,4 +1,4 @@
-"""The steps of a recipe: read from a list, named, and checked against the model before anything is computed."""
+"""The steps of a recipe: read from a list, named, and checked before anything is computed."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Planned:
 
 
 def read_entry(item: object, number: int, seed: int) -> Entry:
-    """Read an item of ``steps``: ``- prune: {sparsity: 0.15}``, or ``- pack`` where there is nothing to choose.
+    """Read an item of ``steps``: ``- prune: {sparsity: 0.15}``, or ``- pack`` for all defaults.
 
     Args:
         item: The item.

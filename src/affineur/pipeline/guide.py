@@ -25,7 +25,8 @@ def student() -> Path:
     """
     if not STUDENT.exists():
         report(
-            f"no ./{STUDENT} here, so the embedded teacher less one layer stands in, untrained (affineur distill trains one)"
+            f"no ./{STUDENT} here, so the embedded teacher less one layer stands in, untrained (affineur "
+            "distill trains one)"
         )
         context = Context(data=load_splits("sample"))
         distill = STEPS.get("distill").given({"layers": 11, "epochs": 0})

@@ -63,8 +63,8 @@ class Plan:
             check_sparsity(sparsity)
         if not 0.0005 <= self.tolerance < 1:
             raise ParameterError(
-                f"tolerance {self.tolerance:g} is outside [0.0005, 1): it is the step at which the search stops, "
-                "for example 0.01",
+                f"tolerance {self.tolerance:g} is outside [0.0005, 1): it is the step at which the search "
+                "stops, for example 0.01",
                 "tolerance",
             )
 
@@ -115,7 +115,7 @@ class Points:
 
     def __post_init__(self) -> None:
         """Look at everything that can be wrong before any work is done."""
-        self._weights, self._zeros = self._count(self.model.path)
+        self._weights, self._zeros = self._count(self.model)
         if self.plan.recovery is not None:
             if self.context.data is None or self.context.data.train is None:
                 raise ParameterError(
@@ -160,7 +160,8 @@ class Points:
         """
         if self.plan.points is None and _MOST - self.dense <= self.plan.tolerance:
             raise ParameterError(
-                f"{self.name} is {self.dense:.2%} sparse already: up to {_MOST:.0%} no step of {self.plan.tolerance:g} is left to search"
+                f"{self.name} is {self.dense:.2%} sparse already: up to {_MOST:.0%} no step of "
+                f"{self.plan.tolerance:g} is left to search"
             )
         unpruned = self.unpruned(method)
         points: dict[float, Point] = {}
@@ -228,9 +229,7 @@ class Points:
         )
 
     def again(self, made: Path, point: Point) -> Point:
-        """Judge a point by the model that was written for it.
-
-        Its own zeros, and its own scores on the split that is searched.
+        """Judge a point by the model that was written for it: its zeros, its scores on the searched split.
 
         That is the same point wherever pruning and fine-tuning repeat themselves to the bit. Where they do
         not (other hardware or libraries than when the scores were kept), what is written counts, not what was
@@ -248,7 +247,7 @@ class Points:
             evaluation, self.scored_baseline(self.dev), method, asked, achieved, recovered
         )
 
-    def _count(self, folder: Path) -> tuple[int, int]:
+    def _count(self, folder: ModelFolder | Path) -> tuple[int, int]:
         """Count the weights in scope of a model folder, and the zeros among them."""
         matrices = {m.matrix.name: m for m in describe(folder).matrices}
         chosen = [matrices[m.name] for m in in_scope(list(matrices), self.plan.scope)]
@@ -310,10 +309,7 @@ class Points:
         return self._achieved[method, sparsity]
 
     def _tidy(self, point: Point) -> None:
-        """Keep no more than one fine-tuned model: the sparsest inside so far.
-
-        They are large, and can be made again.
-        """
+        """Keep no more than one fine-tuned model, the sparsest inside so far: they can be made again."""
         if point.inside and (self._kept is None or point.sparsity > self._kept.sparsity):
             self._kept = point
         made, self._made = self._made, False
@@ -325,9 +321,7 @@ class Points:
                 shutil.rmtree(folder)
 
     def _pruned(self, method: str, sparsity: float) -> TorchTagger:
-        """Prune in memory, where a point needs no training and so no file.
-
-        To the very weights that ``prune`` would write.
+        """Prune in memory, where a point needs no training and no file, to what ``prune`` would write.
 
         Half precision is ranked by the same numbers as its float32 copy. Norms are measured where ``prune``
         measures them, on the CPU: another device would round them otherwise, and choose other weights among
@@ -341,7 +335,7 @@ class Points:
         how, scope = METHODS.get(method), self.plan.scope
         if how.needs_calibration and method not in self._statistics:
             words = [s.words for s in self.context.text.head(CALIBRATION_SENTENCES)]
-            self._statistics[method] = how.calibrate(load_tagger(self.model.path), words, scope)
+            self._statistics[method] = how.calibrate(load_tagger(self.model), words, scope)
         known = self._statistics.get(method)
         info = prune_model(network, sparsity=sparsity, method=how, scope=scope, statistics=known)
         self._achieved[method, sparsity] = info.achieved
@@ -365,5 +359,6 @@ def point_folder(method: str, sparsity: float) -> str:
 
 
 def _tell(point: Point) -> None:
-    figures = f"F1 {point.f1:.2%}, drop {point.drop * 100:+.2f} ({point.drop_low * 100:+.2f} … {point.drop_high * 100:+.2f})"
+    low, drop, high = (f"{100 * part:+.2f}" for part in (point.drop_low, point.drop, point.drop_high))
+    figures = f"F1 {point.f1:.2%}, drop {drop} ({low} … {high})"
     report(f"{point.method} at {point.sparsity:.2%}: {figures}, {'inside' if point.inside else 'outside'}")

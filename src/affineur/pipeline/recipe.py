@@ -44,8 +44,8 @@ class DataSection(Section):
 class CompareSection(Section):
     """``compare``: the rows of the table, the baseline first.
 
-    A row is the name of a step's result or ``teacher``, with or without a way to run it before it (``torch-int8:NAME``), or
-    any other model by reference. By default: the teacher and every step's result.
+    A row is the name of a step's result or ``teacher``, with or without an engine before it
+    (``torch-int8:NAME``), or any other model by reference. By default: the teacher and every step's result.
     """
 
     rows: Annotated[list[str], Field(min_length=1)] | None = None
@@ -55,7 +55,7 @@ class CompareSection(Section):
 
 
 class SweepSection(Section):
-    """``sweep``: what sparsity costs the model before it is pruned, on dev; a curve for the report, no model."""
+    """``sweep``: what sparsity costs the model before it is pruned, on dev: a curve for the report."""
 
     points: Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=1)] = [
         0.15,
@@ -99,10 +99,7 @@ class Recipe(Section):
 
     @property
     def plan(self) -> Plan | None:
-        """What ``sweep`` draws: the model before its first pruning, in its scope, at several sparsities.
-
-        Nothing is fine-tuned.
-        """
+        """What ``sweep`` draws: the model before its first pruning at several sparsities, not fine-tuned."""
         if self.sweep is None:
             return None
         scopes = [getattr(entry.step, "scope", None) for entry in self.steps]
@@ -161,8 +158,8 @@ def make_recipe(raw: Mapping[str, Any]) -> Recipe:
     if old := [key for key in raw if key in STEPS]:
         example = f"steps: [{{{old[0]}: {{…}}}}{', …' if len(old) > 1 else ''}]"
         raise RecipeError(
-            f"'{old[0]}' stands at the top of the recipe, but steps are a list now, in the order they are taken: "
-            f"write {example}"
+            f"'{old[0]}' stands at the top of the recipe, but steps are a list now, in the order they are "
+            f"taken: write {example}"
         )
     # A section with nothing under it is asked for as it is: YAML gives null.
     sections = {key for key, field in Recipe.model_fields.items() if any(_sections(field.annotation))}

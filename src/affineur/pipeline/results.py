@@ -123,7 +123,7 @@ class _Results:
 
     @property
     def curved(self) -> Path:
-        """The model whose pruning ``sweep`` draws: the one before the first pruning, or the last before it is stored."""
+        """The model whose pruning ``sweep`` draws: before the first pruning, or the last not stored."""
         steps = self.made.steps.values()
         if first := next((step for step in steps if step.step.name == "prune"), None):
             return self.made.models[first.source]

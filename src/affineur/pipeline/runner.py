@@ -1,4 +1,4 @@
-"""``run``: a recipe through its steps, into ``runs/NAME/``. Finished steps are recognized; a killed run goes on.
+"""``run``: a recipe through its steps, into ``runs/NAME/``; a killed run goes on where it stopped.
 
 ::
 
@@ -78,9 +78,7 @@ def open_data(recipe: Recipe) -> Splits:
 def _check(
     recipe: Recipe, steps: Sequence[Planned], splits: Splits, teacher: ModelFolder, context: Context
 ) -> None:
-    """Check what only teacher and data can tell, before hours of training.
-
-    Each split has to be there that a step needs, types and rows have to be known.
+    """Check what only teacher and data can tell, before hours of training: splits, types, rows.
 
     Raises:
         DataError: If a split that a step needs is missing, or a split has types that the teacher does not
@@ -108,8 +106,8 @@ def _check(
     for row in [*rows, *(recipe.benchmark.rows or [] if recipe.benchmark else [])]:
         if not row_reference(row, dict.fromkeys(names, Path())) and not _outside(row):
             raise RecipeError(
-                f"compare.rows and benchmark.rows name '{row}', but the rows of this recipe are {', '.join(names)}"
-                f"{did_you_mean(row, names)}"
+                f"compare.rows and benchmark.rows name '{row}', but the rows of this recipe are "
+                f"{', '.join(names)}{did_you_mean(row, names)}"
             )
     if recipe.check is not None and steps and steps[-1].name not in rows:
         raise RecipeError(
@@ -118,7 +116,7 @@ def _check(
 
 
 def _outside(row: str) -> bool:
-    """Say whether a row may be a model that the recipe does not make: a folder, or what has a prefix or an owner."""
+    """Say whether a row may be a model of elsewhere: a folder, or what has a prefix or an owner."""
     return ":" in row or "/" in row or Path(row).is_dir() or row == "sample"
 
 
@@ -143,7 +141,7 @@ def _context_of(
 
 
 def _make(step: Planned, made: Run, context: Context) -> None:
-    """Take one step; where nothing had to be done, its name stands for the model it would have started from."""
+    """Take one step; where nothing had to be done, its name stands for the model it starts from."""
     source = made.models[step.source]
     model = step.step.open(source)
     out = step.step.run(model, made.folder / "models" / step.name, context)

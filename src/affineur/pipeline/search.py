@@ -1,14 +1,14 @@
-"""``search``: within a time, the Pareto front of F1, speed and size over layers, width, pieces.
+"""``search``: within a time, the Pareto front of F1, speed and size.
 
-Sparsity and precision.
+Points differ in layers, feed-forward width, pieces, sparsity and precision.
 
 ::
 
-    OUT/recipe.yaml                    what was asked for
-    OUT/trials.json                    every point tried, written after each: an interrupted search goes on there
-    OUT/models/L6-w0.5-…-int8, …       the artifacts of the front; every other is removed, unless all are to be kept
-    OUT/scores/                        per-sentence counts, by model and data digest
-    OUT/search.json, search.md, .svg   the front, the knee, the smallest point inside the budget
+    FRONT/recipe.yaml                  what was asked for
+    FRONT/trials.json                  every point tried, written after each: a stopped search goes on there
+    FRONT/models/L6-w0.5-…-int8, …     the artifacts of the front; the others are removed, unless all are kept
+    FRONT/scores/                      per-sentence counts, by model and data digest
+    FRONT/search.json, search.md, .svg the front, the knee, the smallest point inside the budget
 
 A point goes through the stages of the other commands: distill, shrink, trim-vocab, prune, recover, then
 export and quantize, or pack. Each stage writes a folder named after what was done so far, so points with
@@ -29,9 +29,8 @@ from pathlib import Path
 
 import yaml
 
-from affineur.artifact import alone, open_folder, refuse_to_lose, verify, write_json, write_text
+from affineur.artifact import ModelFolder, alone, open_folder, refuse_to_lose, verify, write_json, write_text
 from affineur.artifact.writing import MANIFEST
-from affineur.engines.core.references import model_folder
 from affineur.entities import Corpus, shared_sentences, types_of, with_prefix
 from affineur.errors import DataError, ModelError, ParameterError
 from affineur.measure import Confirmation, Evaluation, Point, State, scored_types, throughput
@@ -47,7 +46,7 @@ from affineur.progress import report
 from affineur.runtime import EngineTagger
 from affineur.steps.core.context import Context
 from affineur.steps.core.step import STEPS, Step
-from affineur.transfer import Splits
+from affineur.transfer import Splits, resolve_model
 
 _TRIALS = "trials.json"
 _SPEED_SENTENCES = 512
@@ -85,12 +84,13 @@ def search(
     if best is not None:
         refuse_to_lose(Path(best))
     splits = open_data(recipe.data_recipe)
-    teacher = model_folder(recipe.teacher)
-    space = Space.of(recipe.ranges, open_folder(teacher).layers)
+    teacher = open_folder(resolve_model(recipe.teacher))
+    space = Space.of(recipe.ranges, teacher.layers)
     _check(recipe, splits, teacher)
     with alone(out, "name another folder"):
         bench = _Bench(recipe, out, teacher, replace(context or Context(), data=splits))
-        key = f"{recipe.digest} {open_folder(teacher).digest()} {' '.join(splits.get(name).digest for name in ('train', 'dev', 'test'))}"
+        parts = [splits.get(name).digest for name in ("train", "dev", "test")]
+        key = " ".join([recipe.digest, teacher.digest(), *parts])
         trials = _read(out, key)
         write_text(
             out / "recipe.yaml",
@@ -109,7 +109,7 @@ def search(
             recipe,
             out,
             recipe.teacher,
-            open_folder(teacher).size_bytes,
+            teacher.size_bytes,
             bench.baseline(splits.get("dev")),
             tuple(trials),
         )
@@ -124,15 +124,16 @@ def search(
     return found
 
 
-def _check(recipe: SearchRecipe, splits: Splits, teacher: Path) -> None:
+def _check(recipe: SearchRecipe, splits: Splits, teacher: ModelFolder) -> None:
     splits.get("train")
-    known = types_of(with_prefix(label) for label in open_folder(teacher).labels)
+    known = types_of(with_prefix(label) for label in teacher.labels)
     for name in ("dev", "test"):
         corpus = splits.get(name)
         scored_types(known, corpus, recipe.types)
         if len(corpus) < FEWEST:
             raise DataError(
-                f"{len(corpus)} sentences as {name}, and on fewer than {FEWEST} no interval shows anything; give more text",
+                f"{len(corpus)} sentences as {name}, and on fewer than {FEWEST} no interval shows anything; "
+                "give more text",
                 corpus.name,
             )
     train, dev, test = (splits.get(name) for name in ("train", "dev", "test"))
@@ -140,7 +141,8 @@ def _check(recipe: SearchRecipe, splits: Splits, teacher: Path) -> None:
         if 2 * (shared := shared_sentences(corpus, used)) >= len(corpus):
             where = " or ".join(("train", "dev")[: len(used)])
             raise DataError(
-                f"{shared:,} sentences of {name} stand in {where} too, so nothing could be shown on it; take them out",
+                f"{shared:,} sentences of {name} stand in {where} too, so nothing could be shown on it; take "
+                "them out",
                 splits.name,
             )
 
@@ -165,7 +167,8 @@ def _read(out: Path, key: str) -> list[Trial]:
     except (OSError, ValueError, KeyError, TypeError):
         raise ParameterError(f"{file} is damaged; delete {out}, or name another folder") from None
     raise ParameterError(
-        f"{out} holds a search with another teacher, data, ranges or training; name another folder, or delete it"
+        f"{out} holds a search with another teacher, data, ranges or training; name another folder, or "
+        "delete it"
     )
 
 
@@ -189,7 +192,7 @@ class _Bench:
 
     recipe: SearchRecipe
     out: Path
-    teacher: Path
+    teacher: ModelFolder
     context: Context
     book: ScoreBook = field(init=False)
 
@@ -209,7 +212,7 @@ class _Bench:
     @cached_property
     def teacher_tagger(self) -> EngineTagger:
         """The teacher as it was given, on the CPU."""
-        return load(self.teacher)
+        return load(self.teacher.path)
 
     def tried(self, choice: Choice) -> Trial:
         """Make and measure a point; what cannot be made is a failed trial."""
@@ -242,11 +245,11 @@ class _Bench:
             if (final / MANIFEST).is_file():
                 verify(final)
                 return final
-        current = self.teacher
+        current = self.teacher.path
         for name, step in self.steps(choice):
             context = self.context
             if step.name == "recover":  # it learns from the teacher too, and no epoch is scored on dev
-                context = replace(self.blind, teacher=open_folder(self.teacher))
+                context = replace(self.blind, teacher=self.teacher)
             elif step.name == "distill" and getattr(step, "keep", None) != "search":
                 context = self.blind
             current = step.run(open_folder(current), models / name, context)
@@ -257,7 +260,7 @@ class _Bench:
 
         Points with equal beginnings share them.
         """
-        name, whole = f"L{choice.layers}", open_folder(self.teacher).layers
+        name, whole = f"L{choice.layers}", self.teacher.layers
         found: list[tuple[str, Step]] = []
         if choice.layers < whole:
             found.append((name, self.recipe.distill(choice.layers)))
@@ -297,7 +300,7 @@ class _Bench:
     def baseline(self, corpus: Corpus) -> Evaluation:
         """Score the teacher, at most once."""
         return self.book.evaluate(
-            model_digest(self.teacher), lambda: self.teacher_tagger, corpus, self.recipe.types
+            model_digest(self.teacher.path), lambda: self.teacher_tagger, corpus, self.recipe.types
         )
 
     def judge(self, scored: Evaluation, corpus: Corpus, choice: Choice) -> Point:

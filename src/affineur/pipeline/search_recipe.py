@@ -1,7 +1,4 @@
-"""The recipe of ``search``: from which ranges points are taken, how each is trained, what F1 may be lost.
-
-How long it may take.
-"""
+"""The recipe of ``search``: ranges of points, how each is trained, what F1 may be lost, in what time."""
 
 from __future__ import annotations
 
@@ -49,7 +46,7 @@ _Pieces = Annotated[int, Field(ge=1)] | None
 
 
 class RangesSection(Section):
-    """``ranges``: ``[low, high]``, or a list to choose from; what is not named stays as the teacher has it."""
+    """``ranges``: ``[low, high]``, or a list to choose from; all else stays as the teacher has it."""
 
     layers: Annotated[tuple[_Layers, _Layers], AfterValidator(_ascending)] | None = None
     ffn_width: Annotated[tuple[_Width, _Width], AfterValidator(_ascending)] = (1.0, 1.0)
@@ -115,10 +112,7 @@ class SearchRecipe(Section):
 
     @property
     def digest(self) -> str:
-        """Digest of all that decides what one point is and scores.
-
-        Time and the bars of F1 may change between runs.
-        """
+        """Digest of all that decides what one point is and scores; time and budget may change."""
         decides = self.model_dump(mode="json", exclude={"name", "minutes", "budget", "teacher", "data"})
         return hashlib.sha256(repr([decides, self.budget.confidence]).encode()).hexdigest()
 
@@ -162,8 +156,8 @@ def make_search_recipe(raw: Mapping[str, Any]) -> SearchRecipe:
             raise RecipeError(f"{section}: {error}") from None
     if recipe.train.get("hidden_weight") and any(keep is not None for keep in recipe.ranges.vocabulary):
         raise RecipeError(
-            "hidden states can be learned only from a teacher with the same pieces; leave train.hidden_weight or "
-            "ranges.vocabulary out"
+            "hidden states can be learned only from a teacher with the same pieces; leave "
+            "train.hidden_weight or ranges.vocabulary out"
         )
     return recipe
 
@@ -173,7 +167,8 @@ def default_search_recipe(
 ) -> SearchRecipe:
     """Make the recipe of a search for which nobody wrote one.
 
-    Half of the teacher's layers or more, a quarter of the feed-forward neurons or more, in full precision or eight bits.
+    Half of the teacher's layers or more, a quarter of the feed-forward neurons or more, in full precision or
+    eight bits.
 
     Args:
         teacher: The model, as the user names it.

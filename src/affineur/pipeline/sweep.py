@@ -1,6 +1,4 @@
-"""``sweep``: the largest sparsity whose interval of F1 is inside a budget.
-
-Held against text the search never saw.
+"""``sweep``: the largest sparsity whose interval of F1 is inside a budget, checked on text it never saw.
 
 A coarse scan of each method finds where F1 leaves the budget, bisection narrows that down. A point counts as
 inside only where the whole interval is. Every point is scored once: its counts are kept by digest of model,
@@ -128,7 +126,8 @@ def _folder(model: str) -> Path:
     parsed = Reference.parse(model)
     if parsed.prefix and not parsed.peer:  # a peer says itself that it is none
         raise ParameterError(
-            f"{model} is {parsed.rest} run in another way, and only its folder can be pruned; give {parsed.rest}"
+            f"{model} is {parsed.rest} run in another way, and only its folder can be pruned; give "
+            f"{parsed.rest}"
         )
     return parsed.folder()
 
@@ -145,7 +144,8 @@ def _check_data(data: Splits, plan: Plan, calibration: Corpus | None) -> int:
     if len(dev) < FEWEST:
         found = f"{len(dev)} sentence{'' if len(dev) == 1 else 's'}"
         raise DataError(
-            f"found {found} to search on, and on fewer than {FEWEST} no interval shows anything; give more text as dev",
+            f"found {found} to search on, and on fewer than {FEWEST} no interval shows anything; give more "
+            "text as dev",
             dev.name,
         )
     used = {"dev": dev} | ({"train": data.train} if plan.recovery and data.train else {})
@@ -174,18 +174,14 @@ def _refuse_the_same(name: str, corpus: Corpus, other_name: str, other: Corpus, 
 
 @contextmanager
 def _workplace(work: Path) -> Iterator[None]:
-    """Hold a folder for models that have to be fine-tuned.
-
-    It stays only where an interrupted run can go on in it.
-    """
+    """Hold a folder for models to be fine-tuned; it stays only where a stopped run can go on in it."""
     with disk_errors(work):
         work.mkdir(parents=True, exist_ok=True)
     try:
         yield
     except BaseException:
-        if any(work.glob("*_finetuned")) or any(
-            work.glob(".*_finetuned.work")
-        ):  # all else is made again in no time
+        # All else is made again in no time.
+        if any(work.glob("*_finetuned")) or any(work.glob(".*_finetuned.work")):
             report(
                 f"what was fine-tuned so far stays in {work}: the same command goes on there, or delete it"
             )
@@ -200,17 +196,15 @@ def _best(curves: Sequence[Curve]) -> Point | None:
 
 
 def _settled(search: Points, curves: tuple[Curve, ...], out: Path, work: Path) -> tuple[Curve, ...]:
-    """Make the winner and judge what was made.
-
-    Where that is another point than the scores kept say, it takes its place.
-    """
+    """Make the winner and judge what was made; where that is another point, it takes its place."""
     while (chosen := _best(curves)) is not None:
         _lend(out, work, chosen)
         judged = search.again(search.make(chosen.method, chosen.asked, work), chosen)
         if judged == chosen:
             break
         report(
-            f"{chosen.method} at {chosen.sparsity:.2%} is another model now than when it was scored; what was made now counts"
+            f"{chosen.method} at {chosen.sparsity:.2%} is another model now than when it was scored; what "
+            "was made now counts"
         )
         curves = tuple(
             replace(curve, points=tuple(judged if point == chosen else point for point in curve.points))
@@ -233,10 +227,7 @@ def _confirm(
 
 
 def _lend(out: Path, work: Path, chosen: Point) -> None:
-    """Offer an earlier winner to the stage that would fine-tune it again.
-
-    It takes it only where it is the very same.
-    """
+    """Offer an earlier winner to the step that would fine-tune it again, and takes only the very same."""
     place = work / f"{point_folder(chosen.method, chosen.asked)}_finetuned"
     if not chosen.recovered or place.exists():
         return
@@ -262,7 +253,10 @@ def _measured(
 ) -> Measured:
     """Say what the card says: the scores on the split the search never saw."""
     change, first = scored.minus(baseline), found.curves[0]
-    about = f"Chosen by affineur sweep among {found.tried:,} points on {first.sentences:,} other sentences; the budget: {found.budget}"
+    about = (
+        f"Chosen by affineur sweep among {found.tried:,} points on {first.sentences:,} other sentences; "
+        f"the budget: {found.budget}"
+    )
     states = {
         "confirmed": "shown to be inside it",
         "agrees": "inside it by its estimate alone",

@@ -86,7 +86,7 @@ class Export(Step):
 
         def fill(place: Path) -> None:
             known = info_of(made.graph, model, "fp32", "any", parity)
-            finish(place, model, made.self_test, engine.export(made.graph, model, place, known))
+            finish(place, model, made.selftest, engine.export(made.graph, model, place, known))
             load_exported(place)  # what was written, not what is in memory, is proved
 
         return work.write_files(fill, scores={"parity": parity})

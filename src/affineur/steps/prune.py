@@ -94,9 +94,7 @@ class Prune(Step):
 
         # Half precision is calibrated in float32 and pruned as it is, so the model is loaded once for each,
         # one after the other.
-        known = (
-            method.calibrate(load_tagger(model.path), [s.words for s in text], self.scope) if text else None
-        )
+        known = method.calibrate(load_tagger(model), [s.words for s in text], self.scope) if text else None
         network = load_model(model, dtype="auto")
         info = prune_model(
             network,

@@ -1,4 +1,4 @@
-"""``quantize``: an ONNX graph in eight bits for a named CPU, with a self-test that proves it wherever it is loaded."""
+"""``quantize``: an ONNX graph in eight bits for a named CPU, with a self-test that proves it there."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ from affineur.steps.core.step import CALIBRATION, Shape, Step
 from affineur.steps.core.work import Work
 from affineur.steps.export import CALIBRATION_SENTENCES
 
-#: The scheme that is right on each CPU. Signed weights need VNNI on x86: without it two products are added in 16
-#: bits and overflow.
+#: The scheme that is right on each CPU. Signed weights need VNNI on x86: without it two products are added in
+#: 16 bits and overflow.
 TARGETS = {"vnni": "u8s8", "avx512": "u8s8-reduced", "avx2": "u8s8-reduced", "arm": "u8s8"}
 
 
 class Quantize(Step):
     """Quantize a model folder, or an ONNX artifact in full precision, to eight bits.
 
-    Embedding tables go row by row, matrices output by output. The words of the first 256 sentences of the calibration text
-    are read, its labels never. Activations get constant scales, and by default a scale per token for the kinds of matrices (of
-    all layers) where that takes a tenth of the squared error away, or for all where the bar is missed otherwise.
+    Embedding tables go row by row, matrices output by output. The words of the first 256 sentences of the
+    calibration text are read, its labels never. Activations get constant scales, and by default a scale per
+    token for the kinds of matrices (of all layers) where that takes a tenth of the squared error away, or for
+    all where the bar is missed otherwise.
     """
 
     name = "quantize"
@@ -54,16 +55,16 @@ class Quantize(Step):
     )
     activations: Literal["auto", "static", "token", "batch"] = Field(
         "auto",
-        description="scales of activations: static (constant, measured on the calibration text), token (one per token, as it "
-        "comes), batch (one per batch: a text's result depends on its neighbors), or auto: static, but token where that is "
-        "much nearer",
+        description="scales of activations: static (constant, measured on the calibration text), token (one "
+        "per token, as it comes), batch (one per batch: a text's result depends on its neighbors), or auto: "
+        "static, but token where that is much nearer",
     )
     min_agreement: float = Field(
         0.995,
         ge=0,
         le=1,
-        description="least share of tags equal to the parent's; what costs most stays in full precision until it is met, 0 asks "
-        "for nothing",
+        description="least share of tags equal to the parent's; what costs most stays in full precision "
+        "until it is met, 0 asks for nothing",
     )
 
     def run(self, model: ModelFolder, out: Path, context: Context) -> Path:
@@ -79,7 +80,8 @@ class Quantize(Step):
         scheme = self.scheme or TARGETS[target]
         if scheme == "u8s8" and this_cpu() in ("avx2", "avx512"):
             raise ModelError(
-                "u8s8 needs VNNI, which this CPU lacks, so it could not be proved here; quantize for avx2, or on a CPU that has it"
+                "u8s8 needs VNNI, which this CPU lacks, so it could not be proved here; quantize for avx2, "
+                "or on a CPU that has it"
             )
         text = context.text.head(CALIBRATION_SENTENCES)
         resolved = {"for": target, "scheme": scheme}
@@ -115,9 +117,10 @@ class Quantize(Step):
         tagger, agreement = trial.judge(kept)
         if agreement.same_tags < self.min_agreement or agreement.error > FURTHEST:
             raise ModelError(
-                f"{scheme} keeps only {agreement.same_tags:.2%} of the parent's tags on this CPU whatever stays in full precision "
-                f"(logits off by {agreement.error:.2f}), expected {self.min_agreement:.2%}; nothing was written. "
-                "Quantize on a CPU of the kind it is for, or for avx2, or with a lower min_agreement"
+                f"{scheme} keeps only {agreement.same_tags:.2%} of the parent's tags on this CPU whatever "
+                f"stays in full precision (logits off by {agreement.error:.2f}), expected "
+                f"{self.min_agreement:.2%}; nothing was written. Quantize on a CPU of the kind it is for, or "
+                "for avx2, or with a lower min_agreement"
             )
         seen = selftest.agreement(tagger.forward(selftest.ids, selftest.mask))
         selftest = replace(selftest, made=seen, scheme=scheme, target=target)
@@ -146,7 +149,8 @@ class Quantize(Step):
             kept = f"{len(known.kept)} matrices stay in full precision ({', '.join(known.kept)})"
         return [
             f"{known.precision}, {megabytes(info.folder.size_bytes)}; {kept}",
-            f"{known.parity['same_tags']:.2%} of the tags of {known.parity['words']:,} words are the parent's",
+            f"{known.parity['same_tags']:.2%} of the tags of {known.parity['words']:,} words are the "
+            "parent's",
         ]
 
     def result(self, info: ModelInfo, source: ModelFolder) -> dict[str, Any]:

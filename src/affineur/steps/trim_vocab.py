@@ -121,7 +121,7 @@ class TrimVocab(Step):
 
         def finish(target: Path) -> None:
             vocabulary.trim_files(target, order)
-            vocabulary.check_logits(load_tagger(model.path), load_tagger(target), same)
+            vocabulary.check_logits(load_tagger(model), load_tagger(target), same)
 
         return work.write(network, scores=scores, check=finish)
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from affineur.engines.support.graph_files import graph_bytes
-from affineur.engines.support.onnx_tagger import open_session
+from affineur.engines.support.session_pool import open_session
 
 Array = npt.NDArray[np.float32]
 MATRIX = "encoder.layer.0.intermediate.dense.weight"

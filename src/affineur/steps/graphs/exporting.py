@@ -32,9 +32,7 @@ from affineur.runtime import EngineTagger, pad, plan_batches
 from affineur.runtime.windows import Window
 from affineur.steps.graphs.graph import bytes_by_part, name_matrices, opset, tidy
 
-#: Sentences of calibration text that are read.
-CALIBRATION_SENTENCES = 256
-_TEST_SENTENCES, _TEST_PIECES = 8, 64
+_SELFTEST_SENTENCES, _SELFTEST_PIECES = 8, 64
 _EQUAL = 1e-3  # error of an export in full precision: another order of summing, no more
 
 
@@ -45,14 +43,14 @@ class Exported:
     Args:
         graph: The graph; of constant matrices those recognized carry the parent's names.
         tagger: It, running.
-        self_test: Inputs with the parent's logits.
+        selftest: Inputs with the parent's logits.
         parity: Agreement on all calibration text.
         largest: Largest difference of any logit there.
     """
 
     graph: ModelProto
     tagger: EngineTagger
-    self_test: SelfTest
+    selftest: SelfTest
     parity: Agreement
     largest: float
 
@@ -63,13 +61,13 @@ def to_onnx(folder: ModelFolder, sentences: Sequence[Sequence[str]], plain: bool
     Args:
         folder: The model.
         sentences: Words of the sentences to compare on.
-        plain: See :func:`export`.
+        plain: Leave the graph as the exporter writes it.
 
     Raises:
         DataError: If the tokenizer makes no piece of any word.
         ModelError: If the graph cannot be made, or does not give the model's logits.
     """
-    parent = load_tagger(folder.path)
+    parent = load_tagger(folder)
     windows = list(parent.encoder.windows(sentences))
     if not windows:
         raise DataError("the tokenizer makes no piece of any word of the calibration text")
@@ -84,21 +82,22 @@ def to_onnx(folder: ModelFolder, sentences: Sequence[Sequence[str]], plain: bool
     parity, largest = compare_logits(all_logits(tagger, windows), theirs)
     if parity.error > _EQUAL or parity.same_tags < 1 - _EQUAL:
         raise ModelError(
-            f"the ONNX graph of {folder.path} does not give its logits (error {parity.error:.2g}, {1 - parity.same_tags:.2%} of tags differ); "
-            "nothing was written. Try --plain, and tell us the architecture"
+            f"the ONNX graph of {folder.path} does not give its logits (error {parity.error:.2g}, "
+            f"{1 - parity.same_tags:.2%} of tags differ); nothing was written. Try plain, and tell us the "
+            "architecture"
         )
-    probe = _self_test(parent, windows, theirs)
+    selftest = _selftest(parent, windows, theirs)
     return Exported(
         graph,
         tagger,
-        replace(probe, made=probe.agreement(tagger.forward(probe.ids, probe.mask))),
+        replace(selftest, made=selftest.agreement(tagger.forward(selftest.ids, selftest.mask))),
         parity,
         largest,
     )
 
 
 def all_logits(tagger: EngineTagger, windows: Sequence[Window], title: str = "") -> list[Any]:
-    """Compute the logits of windows in batches of their own, in order: one array ``(pieces, labels)`` each."""
+    """Compute the logits of windows in batches of their own, in order: of each ``(pieces, labels)``."""
     found: list[Any] = [None] * len(windows)
     done = 0
     for batch in plan_batches([len(w) for w in windows], tagger.budget):
@@ -122,15 +121,12 @@ def parity_of(agreement: Agreement, largest: float) -> dict[str, float]:
     return {"same_tags": agreement.same_tags, "error": agreement.error, "max_difference": largest}
 
 
-def finish(place: Path, source: ModelFolder, test: SelfTest, info: ExportInfo) -> None:
-    """Put beside a graph what makes it an artifact.
-
-    Configuration with labels, tokenizer, self-test, ``export_info.json``.
-    """
+def finish(place: Path, source: ModelFolder, selftest: SelfTest, info: ExportInfo) -> None:
+    """Put beside a graph what makes it an artifact: configuration, tokenizer, self-test, what it holds."""
     config = {key: value for key, value in source.config.items() if key != "quantization_config"}
     (place / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8")
     copy_tokenizer(source.path, place)
-    write_self_test(place, test)
+    write_self_test(place, selftest)
     write_export_info(place, info)
 
 
@@ -143,7 +139,7 @@ def info_of(
     kept: Sequence[str] = (),
 ) -> ExportInfo:
     """Describe a graph that was made of a model folder."""
-    known = describe(source.path)
+    known = describe(source)
     matrices = tuple({**asdict(m.matrix), "weights": m.weights, "zeros": m.zeros} for m in known.matrices)
     return ExportInfo(
         "onnx",
@@ -159,15 +155,12 @@ def info_of(
     )
 
 
-def _self_test(parent: EngineTagger, windows: Sequence[Window], logits: Sequence[Any]) -> SelfTest:
-    """Take the windows with most entities among the short ones.
-
-    Where nothing is found, a model that finds nothing passes.
-    """
+def _selftest(parent: EngineTagger, windows: Sequence[Window], logits: Sequence[Any]) -> SelfTest:
+    """Take the short windows with most entities: without any, a model that finds nothing would pass."""
     outside = list(parent.labels).index("O")
     found = [int((rows.argmax(axis=1) != outside).sum()) for rows in logits]
-    order = sorted(range(len(windows)), key=lambda i: (len(windows[i]) > _TEST_PIECES, -found[i], i))[
-        :_TEST_SENTENCES
+    order = sorted(range(len(windows)), key=lambda i: (len(windows[i]) > _SELFTEST_PIECES, -found[i], i))[
+        :_SELFTEST_SENTENCES
     ]
     ids, mask = pad([windows[i].ids for i in order], parent.encoder.pad_id)
     theirs = np.zeros((*ids.shape, len(parent.labels)), np.float32)
@@ -183,7 +176,7 @@ def _trace(network: PreTrainedModel, pad_id: int, plain: bool) -> ModelProto:
         from transformers.exporters.configs import OnnxConfig
         from transformers.exporters.exporter_onnx import OnnxExporter
     except ModuleNotFoundError:
-        raise MissingExtraError("export --to onnx", "compress") from None
+        raise MissingExtraError("an export to ONNX", "compress") from None
     longest = 8
     ids = torch.full((2, longest), pad_id, dtype=torch.long)
     ids[0] = 5 + torch.arange(longest) % max(1, min(100, int(network.config.vocab_size) - 6))
@@ -201,7 +194,8 @@ def _trace(network: PreTrainedModel, pad_id: int, plain: bool) -> ModelProto:
             program = OnnxExporter().export(network, inputs, config=config).program
         except Exception as error:  # tracing fails in as many ways as there are architectures
             raise ModelError(
-                f"this architecture ({network.config.model_type}) cannot be exported to ONNX ({one_line(error)})"
+                f"this architecture ({network.config.model_type}) cannot be exported to ONNX "
+                f"({one_line(error)})"
             ) from None
         for number, name in enumerate(("batch", "sequence")):
             for value in [*program.graph.inputs, *program.graph.outputs]:

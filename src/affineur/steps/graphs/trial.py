@@ -1,9 +1,9 @@
 """Quantized graphs on trial: compared with their parent until the fewest matrices stay in full precision.
 
-Activations get constant scales, measured on the calibration text, and a scale for each token where those lose
-much: a few large ones stretch a constant scale for all (Bondarenko et al. 2021, arXiv 2109.12948). Matrices that
-cost most agreement are found by leaving one out at a time, and stay in full precision until the bar is met (a few
-of them cause most of the loss: huggingface/optimum#151).
+Activations get constant scales, measured on the calibration text, and a scale for each token where those
+lose much: a few large ones stretch a constant scale for all (Bondarenko et al. 2021, arXiv 2109.12948).
+Matrices that cost most agreement are found by leaving one out at a time, and stay in full precision until the
+bar is met (a few of them cause most of the loss: huggingface/optimum#151).
 """
 
 from __future__ import annotations
@@ -43,9 +43,7 @@ _WORTH = 0.1
 
 
 def activation_ranges(graph: ModelProto, parent: EngineTagger, windows: Sequence[Window]) -> Ranges:
-    """Measure the least and the largest value, at pieces and not at padding.
-
-    Of each activation that meets a matrix.
+    """Measure the least and the largest value of each activation that meets a matrix, padding left out.
 
     Zero is always inside, so that it is exact.
     """
@@ -78,14 +76,8 @@ class Trial:
         activations: str,
         ranges: Ranges,
     ) -> None:
-        self.graph, self.parent, self.windows, self.scheme, self.activations, self.ranges = (
-            graph,
-            parent,
-            windows,
-            scheme,
-            activations,
-            ranges,
-        )
+        self.graph, self.parent, self.windows = graph, parent, windows
+        self.scheme, self.activations, self.ranges = scheme, activations, ranges
         self.by_token: tuple[str, ...] = ()
         self.logits = all_logits(parent, windows, "calibrating")
         self._last: tuple[Any, tuple[OnnxTagger, Agreement]] | None = None
@@ -118,7 +110,7 @@ class Trial:
         return self._last[1]
 
     def worth_a_token(self) -> tuple[str, ...]:
-        """Name the matrices of those kinds whose constant scale loses much against a scale a token."""
+        """Name the matrices of those kinds whose constant scale loses much against one scale per token."""
         kinds: dict[str, list[str]] = {}
         for matrix in linears(self.graph):
             if matrix.quantizable:
@@ -126,17 +118,14 @@ class Trial:
         whole = self.judge([])[1].error ** 2
         worth: list[str] = []
         for number, names in enumerate(kinds.values()):
-            report("trying a scale a token, one kind of matrix at a time", number + 1, len(kinds))
+            report("trying one scale per token, one kind of matrix at a time", number + 1, len(kinds))
             self.by_token = tuple(names)
             if whole - self.judge([])[1].error ** 2 > _WORTH * whole:
                 worth += names
         return tuple(worth)
 
     def fewest_kept(self, min_agreement: float) -> list[str]:
-        """Find how few matrices must stay in full precision for the bar.
-
-        Those first whose absence helps most.
-        """
+        """Find how few matrices must stay in full precision for the bar, those first that cost most."""
         if min_agreement == 0 or self.meets([], min_agreement):
             return []
         ranking = self._ranking()
@@ -152,8 +141,9 @@ class Trial:
     def meets(self, kept: list[str], min_agreement: float) -> bool:
         """Say whether the bar is met with some matrices left in full precision."""
         _, found = self.judge(kept)
-        how = f"{self.scheme}, {self.activations} scales ({len(self.by_token)} by token), {len(kept)} matrices in full precision"
-        report(f"{how}: {found.same_tags:.2%} of the tags are the parent's")
+        how = f"{self.scheme}, {self.activations} scales ({len(self.by_token)} by token)"
+        kept_whole = f"{len(kept)} matrices in full precision"
+        report(f"{how}, {kept_whole}: {found.same_tags:.2%} of the tags are the parent's")
         return found.same_tags >= min_agreement
 
     def _ranking(self) -> list[str]:
@@ -173,11 +163,10 @@ def _at_words(windows: Sequence[Window], logits: Sequence[Logits]) -> Logits:
 
 
 def measured_on(sentences: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
-    """Return what activations are measured on.
+    """Return what activations are measured on: the calibration text, the sample's, and all as one document.
 
-    The calibration text and, in case that is thin, the sample's, as sentences and as one document.
-
-    A document fills windows to the end: positions that no sentence reaches have ranges, too.
+    The sample's is for a thin calibration text; a document fills windows to the end, so that positions no
+    sentence reaches have ranges, too.
     """
     ordinary = load_corpus("sample", "train").head(CALIBRATION_SENTENCES)
     every = list(dict.fromkeys([tuple(words) for words in sentences] + [s.words for s in ordinary]))
@@ -190,18 +179,19 @@ def parent_graph(
     """Get the graph in full precision: exported here, or read from an ONNX artifact that was."""
     if not folder.is_graph:
         made = to_onnx(folder, sentences)
-        return made.graph, made.tagger, made.self_test
+        return made.graph, made.tagger, made.selftest
     verify(folder.path)
-    info, test = read_export_info(folder.path), read_self_test(folder.path)
-    if info is None or test is None:
+    info, selftest = read_export_info(folder.path), read_self_test(folder.path)
+    if info is None or selftest is None:
         raise ModelError(
-            f"{folder.path} was not exported by Affineur, so nothing is known of its matrices; give the model it was made from"
+            f"{folder.path} was not exported by Affineur, so nothing is known of its matrices; give the "
+            "model it was made from"
         )
     if info.scheme != "fp32":
         raise ModelError(
             f"{folder.path} is quantized already ({info.scheme}); give the model it was made from"
         )
-    return onnx.load(FORMAT.graph(folder.path)), load_onnx(folder), test
+    return onnx.load(FORMAT.graph(folder.path)), load_onnx(folder), selftest
 
 
 def quantized_info(
