@@ -2,15 +2,16 @@
 
 ::
 
-    AffineurError
-    ├── ParameterError      a value outside its range, or two options that exclude each other
-    ├── DataError           a corpus that cannot be read as labelled text (carries file and line)
+    AffineurError           names the parameter at fault, if there is one
+    ├── ParameterError      a value outside its range, or two parameters that exclude each other
+    ├── DataError           a corpus that cannot be read as labeled text (carries file and line)
     ├── ModelError          a folder that is not a usable token-classification model
     ├── RecipeError         a recipe with an unknown key or a value of the wrong type
     ├── TransferError       something that had to come from elsewhere did not
     └── MissingExtraError   an optional part of Affineur is not installed
 
-A message says what was found, what was expected, where, and what to type next.
+A message says what was found, what was expected, where, and what to do next. It names parameters as Python
+does; the command line makes its options of them.
 """
 
 from __future__ import annotations
@@ -26,23 +27,44 @@ if TYPE_CHECKING:
 class AffineurError(Exception):
     """Base of every error that is the input's fault and not a bug. The command line exits 1 on it."""
 
+    #: The Python name of the parameter that is at fault, or that would help; the message has it too.
+    parameter: str | None = None
+
 
 class ParameterError(AffineurError):
-    """A parameter is outside its range."""
+    """A parameter is outside its range, or does not go with another.
+
+    Args:
+        message: What was found and what was expected, naming parameters as Python does.
+        parameter: The parameter at fault, where one is: the command line names its option.
+    """
+
+    def __init__(self, message: str, parameter: str | None = None) -> None:
+        self.parameter = parameter
+        super().__init__(message)
 
 
 class DataError(AffineurError):
-    """Labelled text that cannot be used.
+    """Labeled text that cannot be used.
 
     Args:
         message: What was found and what was expected.
         path: The file it was found in.
         line: The line it was found on, from 1.
+        parameter: The Python name of the parameter that would help.
     """
 
-    def __init__(self, message: str, path: Path | str | None = None, line: int | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        path: Path | str | None = None,
+        line: int | None = None,
+        *,
+        parameter: str | None = None,
+    ) -> None:
         self.path = path
         self.line = line
+        self.parameter = parameter
         where = "" if path is None else f"{path}: " if line is None else f"{path}:{line}: "
         super().__init__(where + message)
 

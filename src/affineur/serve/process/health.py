@@ -1,4 +1,4 @@
-"""Probes at a port of their own, answered by a thread and an event loop of their own.
+"""Health checks at a port of their own, answered by a thread and an event loop of their own.
 
 They do not wait behind texts.
 """
@@ -9,17 +9,15 @@ import socket
 import threading
 import time
 
-import uvicorn
-
-from affineur.serve.app import create_probes
-from affineur.serve.listening import configure
+from affineur.serve.app import create_health_app
+from affineur.serve.process.uvicorn_adapter import Server
 from affineur.serve.service import Service
 
 _GRACE = 1
 
 
 class HealthServer:
-    """Answers probes while a block runs.
+    """Answers health checks while a block runs.
 
     This thread would call a process live whose event loop hangs, which no request survives; so that loop
     tells each time it turns.
@@ -32,7 +30,7 @@ class HealthServer:
     def __init__(self, service: Service, listener: socket.socket) -> None:
         self._service, self._listener = service, listener
         self._turned = time.monotonic()
-        self._server = uvicorn.Server(configure(create_probes(service, self._still), _GRACE))
+        self._server = Server(create_health_app(service, self._still), _GRACE)
         self._thread = threading.Thread(
             target=self._server.run, args=([listener],), name="affineur-health", daemon=True
         )
@@ -42,11 +40,11 @@ class HealthServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.should_exit = True
+        self._server.end()
         self._thread.join(5 + _GRACE)
 
     def turn(self) -> None:
-        """Hear that the event loop of the requests turns."""
+        """Record that the event loop of the requests is alive."""
         self._turned = time.monotonic()
 
     def _still(self) -> float:

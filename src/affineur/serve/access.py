@@ -1,6 +1,7 @@
 """What every request passes: its identity, keys, refusal under load, the clock, the log.
 
-Plain ASGI, since it is on the hot path.
+Plain ASGI, since it is on the hot path. Which paths need no key, are health checks or take texts, the
+application says, which has it from the protocols.
 """
 
 from __future__ import annotations
@@ -10,63 +11,70 @@ import random
 import re
 import time
 import uuid
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from pydantic_core import to_json
 from starlette.requests import ClientDisconnect
+from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from affineur.serve import logs
 from affineur.serve.keys import Key, find_key
+from affineur.serve.listeners import RequestFacts
 from affineur.serve.problems import Problem, fault
 from affineur.serve.service import Gone, Service
 
-#: Paths that need no key: probes, and pages that hold nothing of anybody's.
-OPEN = frozenset(
-    {
-        "/ping",
-        "/health",
-        "/health/live",
-        "/health/ready",
-        "/v2/health/live",
-        "/v2/health/ready",
-        "/ui",
-        "/docs",
-        "/openapi.json",
-    }
-)
-_OPEN_UNDER = ("/ui/", "/static-offline-docs/", "/docs/")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 _ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
-_INFER = re.compile(r"/v2/models/([^/]+)(?:/versions/[^/]+)?/infer")
-_TEXTS = frozenset({"/", "/predict", "/runsync"})
 #: Seconds after which a refusal is told: clients that ask again at once would take the processor from those
 #: who are served.
 _HOLD = (0.2, 1.0)
 _GONE = 499  # nobody is there to read it; it stands in metrics and logs
 
 
-class Gate:
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """What there is to know of the paths behind the gate. All others need a key, where keys are asked for.
+
+    Args:
+        health: Health checks: they need no key, and those that succeed are not logged.
+        open: Others that need no key, since they hold nothing of anybody's.
+        open_under: The same for all that begin so.
+        texts: Templates of those that take texts by POST, and are refused under load; ``{name}`` in one is
+            the model's.
+    """
+
+    health: frozenset[str] = frozenset()
+    open: frozenset[str] = frozenset()
+    open_under: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
+
+
+class AccessGate:
     """The outermost application.
 
     Args:
         app: The application behind.
         service: Says whether it is overloaded or draining.
+        paths: What there is to know of the paths behind.
         keys: Returns the keys that are known; none of them, and nobody needs one.
-        texts: What answers ``POST /`` and ``/predict``, where it is not the application behind.
-        sheds: Whether texts are refused under load; where none are taken, there is no such path at any time.
+        short: What answers POST at some paths, where it is not the application behind.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         service: Service,
+        paths: Paths,
         keys: Callable[[], tuple[Key, ...]] = tuple,
-        texts: ASGIApp | None = None,
-        sheds: bool = True,
+        short: Mapping[str, ASGIApp] | None = None,
     ) -> None:
-        self.app, self.service, self.keys, self._sheds = app, service, keys, sheds
-        self._quick = {("POST", path): texts for path in ("/", "/predict") if texts is not None}
+        self.app, self.service, self.paths, self.keys = app, service, paths, keys
+        self._short = {("POST", path): answer for path, answer in (short or {}).items()}
+        self._open = paths.health | paths.open
+        self._texts = frozenset(path for path in paths.texts if "{" not in path)
+        self._named = [(compile_path(path)[0], path) for path in paths.texts if "{" in path]
         self._refused, self._tell_next = 0, 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,8 +89,8 @@ class Gate:
         identity = headers.get(b"x-request-id", b"").decode("latin-1")
         if not _ID.fullmatch(identity):
             identity = uuid.uuid4().hex
+        facts = scope["affineur"] = RequestFacts(identity)
         status = _GONE
-        key: Key | None = None
 
         async def answer(message: Message) -> None:
             nonlocal status
@@ -97,9 +105,9 @@ class Gate:
         refused = False
         try:
             key = self._key(scope, headers.get(b"authorization", b"").decode("latin-1"))
-            if any(
-                name == b"upgrade" for name, _ in scope["headers"]
-            ):  # the parser hands over what follows, so a body would be lost
+            facts.key = None if key is None else key.name
+            # The parser hands over what follows an upgrade, so a body would be lost.
+            if any(name == b"upgrade" for name, _ in scope["headers"]):
                 raise Problem(
                     "validation",
                     "HTTP/1.1 without Upgrade is spoken here",
@@ -112,24 +120,23 @@ class Gate:
                 raise refusal
             # Monitors ask by HEAD; the server leaves the body out by itself.
             asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
-            await self._quick.get((scope["method"], scope["path"]), self.app)(asked, receive, answer)
+            await self._short.get((scope["method"], scope["path"]), self.app)(asked, receive, answer)
         except Problem as problem:
             await respond(problem, answer)
         except (Gone, ClientDisconnect):  # before it got an answer, or before it had sent its request
             status = _GONE
         except Exception:
-            logs.fault("fault", id=identity, route=_route(scope))
+            logs.fault("fault", id=identity, route=self._route(scope))
             if status == _GONE:
                 await respond(fault(), answer)
         finally:
             seconds = time.perf_counter() - start
-            route = _route(scope)
+            route = self._route(scope)
             method = scope["method"] if scope["method"] in _METHODS else "other"
             self.service.metrics.requests.labels(method, route, str(status)).observe(seconds)
             if refused:
                 self._tell_refused()
-            elif route not in OPEN or status >= 500:
-                told = scope.get("affineur", {})
+            elif route not in self._open or status >= 500:
                 logs.event(
                     "request",
                     id=identity,
@@ -137,8 +144,7 @@ class Gate:
                     route=route,
                     status=status,
                     ms=round(1000 * seconds, 1),
-                    **_who(key),
-                    **told,
+                    **facts.told(),
                 )
 
     def _key(self, scope: Scope, shown: str) -> Key | None:
@@ -149,9 +155,9 @@ class Gate:
                 raise Problem("not_found", "no such path")  # off unless there is a key to guard it
             return None
         if (
-            path in OPEN
-            or path.startswith(_OPEN_UNDER)
-            or (path == "/" and scope["method"] in ("GET", "HEAD"))
+            path in self._open
+            or path.startswith(self.paths.open_under)
+            or (path == "/" and scope["method"] in ("GET", "HEAD"))  # leads a browser to the page
         ):
             return None
         key = find_key(shown, keys)
@@ -165,7 +171,7 @@ class Gate:
         if admin and not key.admin:
             raise Problem(
                 "forbidden",
-                "the key is not an administrator's; make one with: affineur key FILE NAME --admin",
+                "the key is not an administrator's, which this path asks for",
             )
         return key
 
@@ -174,12 +180,27 @@ class Gate:
 
         Under a flood that is most of the work.
         """
-        if scope["method"] != "POST" or not self._sheds:
+        if scope["method"] != "POST":
             return None
-        match = None if scope["path"] in _TEXTS else _INFER.fullmatch(scope["path"])
-        if match is None and (scope["path"] not in _TEXTS or scope["query_string"]):
-            return None
-        return self.service.overload(match[1] if match else None)
+        if scope["path"] in self._texts:
+            # With a query it may be another model's turn.
+            return None if scope["query_string"] else self.service.overload()
+        match, _ = self._match(scope["path"])
+        return None if match is None else self.service.overload(match.groupdict().get("name"))
+
+    def _match(self, path: str) -> tuple[re.Match[str] | None, str]:
+        """Find the template of a path that takes texts for a model it names."""
+        for expression, template in self._named:
+            if (match := expression.match(path)) is not None:
+                return match, template
+        return None, "other"
+
+    def _route(self, scope: Scope) -> str:
+        """Return the template of a route; never the path itself, which anybody may choose."""
+        if (route := getattr(scope.get("route"), "path", None)) is not None:
+            return str(route)
+        path = str(scope["path"])
+        return path if path in self._texts or path in self._open else self._match(path)[1]
 
     def _tell_refused(self) -> None:
         """Log refusals together, a line a second: a flood must not become one of lines."""
@@ -189,9 +210,6 @@ class Gate:
             self._refused, self._tell_next = 0, now + 1
 
 
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
-
-
 async def respond(problem: Problem, send: Send) -> None:
     """Send an error."""
     body = to_json(problem.body())
@@ -199,16 +217,3 @@ async def respond(problem: Problem, send: Send) -> None:
     headers += [(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]
     await send({"type": "http.response.start", "status": problem.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
-
-
-def _route(scope: Scope) -> str:
-    """Return the template of a route; never the path itself, which anybody may choose."""
-    if (route := getattr(scope.get("route"), "path", None)) is not None:
-        return str(route)
-    if scope["path"] in _TEXTS or scope["path"] in OPEN:
-        return str(scope["path"])
-    return "/v2/models/{name}/infer" if _INFER.fullmatch(scope["path"]) else "other"
-
-
-def _who(key: Key | None) -> dict[str, Any]:
-    return {} if key is None else {"key": key.name}

@@ -11,8 +11,8 @@ from affineur.artifact import open_folder
 from affineur.errors import ModelError
 from affineur.runtime import EngineTagger
 from affineur.runtime.texts import encodable
-from affineur.serve.admission import Admission
-from affineur.serve.batcher import Batcher, Observer
+from affineur.serve.queue.admission import Admission
+from affineur.serve.queue.batcher import Batcher, Observer
 from affineur.serve.settings import Settings
 
 #: From what the user typed for a model to its engine and its folder; it proves the artifact on this CPU.

@@ -14,7 +14,7 @@ ARENAS = 2
 
 
 def raise_descriptors(needed: int) -> None:
-    """Allow this process, and those it starts, as many descriptors as it may have.
+    """Allow this process as many descriptors as it may have.
 
     Every connection takes one.
 

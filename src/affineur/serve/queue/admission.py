@@ -1,4 +1,4 @@
-"""Who may wait: permits for texts and tokens between a high and a low watermark, so that a queue has an end."""
+"""Who may wait: permits for texts and tokens between two watermarks, so that a queue has an end."""
 
 from __future__ import annotations
 

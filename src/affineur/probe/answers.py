@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from affineur.serve.client import Found
+from affineur.probe.client import Found
 
 #: Our own sentences and their mentions. The fourth tells code points from bytes and from UTF-16 units: its
 #: names stand behind an emoji.
@@ -65,27 +65,21 @@ _UNKNOWN = re.compile(r"[<\[]unk[>\]]", re.IGNORECASE)  # how tokenizers render 
 
 
 def group_of(found: Found) -> str:
-    """Return the type of an entity by the shortest of its usual names, without prefix.
-
-    ``PER`` for ``B-PERSON``.
-    """
+    """Return the type of an entity by its shortest usual name, without prefix: ``PER`` for ``B-PERSON``."""
     label = str(found.get("entity_group", found.get("entity"))).upper()
     bare = re.sub(r"^[BIESLU]-", "", label)
     return _GROUPS.get(bare, bare)
 
 
 def is_piece(found: Found) -> bool:
-    """Say whether it is one labelled piece.
-
-    Servers answer that put nothing together (``aggregation_strategy`` ``none``).
-    """
+    """Say whether it is one labeled piece: the answer of servers that put nothing together."""
     return "entity_group" not in found
 
 
 def spans_of(text: str, entities: Sequence[Found]) -> set[tuple[str, int, int]]:
-    """Return type, start and end of entities whose offsets lie in the text.
+    """Return type, start and end of entities whose offsets lie in the text, trimmed.
 
-    Without white space and elided articles at their edges.
+    White space and elided articles at their edges are left out.
     """
     spans = set()
     for found in entities:
@@ -114,12 +108,11 @@ def missing(text: str, mentions: Sequence[tuple[str, str]], entities: Sequence[F
 
 
 def faults(text: str, entities: Sequence[Found]) -> list[str]:
-    """Say what in an answer cannot be.
+    """Say what in an answer cannot be true.
 
-    Offsets outside the text, a word that is not there, a score that is no probability, overlaps.
-
-    A word that differs from the text only by case, accents, marks and white space is the tokenizer's
-    rendering, as Hugging Face's own pipeline gives it by its strategies, and no fault (see :func:`renders`).
+    That is offsets outside the text, a word that is not there, a score that is no probability, overlaps.
+    A word that differs from the text only by case, accents, marks and white space is the tokenizer's rendering,
+    as Hugging Face's own pipeline gives it by its strategies, and no fault (see :func:`renders`).
     """
     said = []
     last = 0
@@ -127,13 +120,15 @@ def faults(text: str, entities: Sequence[Found]) -> list[str]:
         word, place = found.get("word"), _offsets(text, found)
         if not place:
             said.append(
-                f"{word!r} has offsets {found.get('start')!r} to {found.get('end')!r}, expected 0 ≤ start < end ≤ {len(text)}"
+                f"{word!r} has offsets {found.get('start')!r} to {found.get('end')!r}, "
+                f"expected 0 ≤ start < end ≤ {len(text)}"
             )
             continue
         start, end = place
         if not isinstance(word, str) or (_bare(word) != _bare(text[start:end]) and not _UNKNOWN.search(word)):
             said.append(
-                f"word is {word!r}, but the text from {start} to {end} is '{text[start:end]}'{_other_units(text, word, start, end)}"
+                f"word is {word!r}, but the text from {start} to {end} is '{text[start:end]}'"
+                f"{_other_units(text, word, start, end)}"
             )
         if not 0 <= _score(found) <= 1:
             said.append(f"{word!r} has the score {found.get('score')!r}, expected 0 to 1")
@@ -151,9 +146,9 @@ def renders(text: str, entities: Sequence[Found]) -> bool:
 
 
 def differ(single: Sequence[Found], listed: Sequence[Found]) -> bool:
-    """Say whether one text's entities, asked alone and in a list, differ in type.
+    """Say whether one text's entities, asked alone and in a list, differ.
 
-    Offsets or (by more than rounding) score.
+    They do by type, by offsets, or by score if by more than rounding.
     """
     if len(single) != len(listed):
         return True
@@ -185,7 +180,7 @@ def _offsets(text: str, found: Found) -> tuple[int, int] | None:
 
 
 def _bare(word: str) -> str:
-    """Leave letters and digits only, without case and accents; where there are none, what is not white space."""
+    """Leave letters and digits without case and accents; where there are none, all but white space."""
     plain = unicodedata.normalize("NFKD", word).casefold()
     return "".join(c for c in plain if c.isalnum()) or "".join(plain.split())
 

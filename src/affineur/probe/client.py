@@ -1,6 +1,6 @@
-"""Ask a token-classification endpoint over HTTP.
+"""Ask a token-classification endpoint over HTTP: a reply comes back, never an exception.
 
-The Hugging Face schema, bare or in a RunPod queue's envelope. A reply, never an exception.
+It speaks Hugging Face's schema, bare or in the envelope of a RunPod queue.
 """
 
 from __future__ import annotations
@@ -26,18 +26,34 @@ if TYPE_CHECKING:
 Found = dict[str, Any]
 
 _LOST = ("timeout", "connection", "tls")
-_SCHEMA = "expected a list of entities, such as [{'entity_group': 'PER', 'score': 0.99, 'word': 'Marie', 'start': 0, 'end': 5}]"
+_SCHEMA = (
+    "expected a list of entities, such as "
+    "[{'entity_group': 'PER', 'score': 0.99, 'word': 'Marie', 'start': 0, 'end': 5}]"
+)
 _HINTS = {
-    "401": "; give its key with --key, or in AFFINEUR_KEY",
-    "403": "; give a key that may use it with --key, or in AFFINEUR_KEY",
+    "401": "; give its key",
+    "403": "; give a key that may use it",
     "404": "; give the whole address that takes POST, such as http://127.0.0.1:8000/predict",
     "405": "; give the address that takes POST, such as http://127.0.0.1:8000/predict",
     "429": "; wait until it is idle, and ask again",
     "503": "; wait until it is ready, and ask again",
-    "timeout": "; is it loading? --timeout SECONDS waits longer",
+    "timeout": "; is it loading? A longer timeout may do",
     "connection": "; is it running, and is this its address?",
     "tls": "; is its certificate valid here, or is it an http:// address?",
 }
+
+
+class EndpointError(TransferError):
+    """An endpoint that cannot be probed.
+
+    Args:
+        message: What it answers, and what to do.
+        kind: What came back, as in :class:`Reply`.
+    """
+
+    def __init__(self, message: str, kind: str) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +87,9 @@ class Reply:
         """Whether no answer of any kind came."""
         return self.kind in _LOST
 
-    def refusal(self, url: str) -> TransferError:
+    def refusal(self, url: str) -> EndpointError:
         """Return the error for an endpoint that cannot be measured because of this reply."""
-        return TransferError(f"{url} {self.said}{_HINTS.get(self.kind, '')}")
+        return EndpointError(f"{url} {self.said}{_HINTS.get(self.kind, '')}", self.kind)
 
 
 class Endpoint:
@@ -94,10 +110,8 @@ class Endpoint:
         """Ask for the entities of a text, or of a list of texts."""
         import aiohttp
 
-        body: dict[str, Any] = {
-            "inputs": inputs,
-            **({"parameters": self.parameters} if self.parameters else {}),
-        }
+        parameters = {"parameters": self.parameters} if self.parameters else {}
+        body: dict[str, Any] = {"inputs": inputs, **parameters}
         start = time.perf_counter()
         try:
             # A redirected POST may arrive as a GET, and times two requests: the address has to be the last
@@ -106,42 +120,9 @@ class Endpoint:
                 self._url, json={"input": body} if self._queue else body, allow_redirects=False
             ) as response:
                 raw = await response.read()
-        except TimeoutError:
-            return Reply(
-                "timeout",
-                time.perf_counter() - start,
-                said=f"does not answer within {self._timeout:g} seconds",
-            )
-        except aiohttp.ClientSSLError as error:
-            return Reply(
-                "tls",
-                time.perf_counter() - start,
-                said=f"cannot be reached over TLS ({one_line(error.os_error, 200)})",
-            )
-        except aiohttp.ClientConnectorError as error:
-            number = (
-                error.os_error.errno or 0
-            )  # those of name resolution are negative, and speak for themselves
-            reason = (
-                os.strerror(number)
-                if number > 0
-                else error.os_error.strerror or one_line(error.os_error, 200)
-            )
-            return Reply("connection", time.perf_counter() - start, said=f"cannot be reached ({reason})")
-        except aiohttp.ClientPayloadError:
-            return Reply(
-                "connection", time.perf_counter() - start, said="breaks off in the middle of an answer"
-            )
-        except (aiohttp.ServerConnectionError, aiohttp.ClientOSError):
-            return Reply(
-                "connection", time.perf_counter() - start, said="closes the connection without an answer"
-            )
-        except (aiohttp.ClientError, OSError) as error:
-            return Reply(
-                "connection",
-                time.perf_counter() - start,
-                said=f"does not speak HTTP ({one_line(error, 200)})",
-            )
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            kind, said = _lost(error, self._timeout)
+            return Reply(kind, time.perf_counter() - start, said=said)
         return self._read(response, raw, time.perf_counter() - start, inputs)
 
     def _read(
@@ -178,15 +159,7 @@ class Endpoint:
             times = (_number(value, "delayTime"), _number(value, "executionTime"))
             value = output
         if not (_entities(value) if isinstance(inputs, str) else _lists(value, len(inputs))):
-            page = raw.lstrip()[:1] == b"<"
-            what = (
-                "a web page"
-                if page
-                else repr(one_line(ValueError(raw.decode("utf-8", "replace")), 80))
-                if raw
-                else "nothing"
-            )
-            return Reply("schema", seconds, said=f"answers {what}, {_SCHEMA}")
+            return Reply("schema", seconds, said=f"answers {_shown(raw)}, {_SCHEMA}")
         return Reply("200", seconds, value, "", None, *times)
 
 
@@ -208,14 +181,16 @@ async def connect(url: str, key: str | None = None, timeout: float = 30.0) -> As
     try:
         import aiohttp
     except ModuleNotFoundError:
-        raise MissingExtraError("probe-endpoint", "serve") from None
+        raise MissingExtraError("probing an endpoint", "serve") from None
     check_url(url)
     if key is not None and (not key or not key.isascii() or not key.isprintable()):
         raise ParameterError(
-            "the key is empty or holds a character that no HTTP header carries; give it as the server's operator gave it"
+            "the key is empty or holds a character that no HTTP header carries; "
+            "give it as the server's operator gave it",
+            "key",
         )
     if not 0 < timeout < math.inf:
-        raise ParameterError(f"--timeout {timeout:g} is impossible, expected seconds, more than 0")
+        raise ParameterError(f"timeout={timeout:g} is impossible, expected seconds, more than 0", "timeout")
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     async with aiohttp.ClientSession(
         headers=headers,
@@ -224,6 +199,25 @@ async def connect(url: str, key: str | None = None, timeout: float = 30.0) -> As
         cookie_jar=aiohttp.DummyCookieJar(),
     ) as session:
         yield Endpoint(url, session, timeout)
+
+
+def _lost(error: Exception, timeout: float) -> tuple[str, str]:
+    """Return the kind of a request without an answer, and what is said of it."""
+    import aiohttp
+
+    if isinstance(error, TimeoutError):
+        return "timeout", f"does not answer within {timeout:g} seconds"
+    if isinstance(error, aiohttp.ClientSSLError):
+        return "tls", f"cannot be reached over TLS ({one_line(error.os_error, 200)})"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        number = error.os_error.errno or 0  # those of name resolution are negative, and speak for themselves
+        reason = os.strerror(number) if number > 0 else error.os_error.strerror
+        return "connection", f"cannot be reached ({reason or one_line(error.os_error, 200)})"
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return "connection", "breaks off in the middle of an answer"
+    if isinstance(error, (aiohttp.ServerConnectionError, aiohttp.ClientOSError)):
+        return "connection", "closes the connection without an answer"
+    return "connection", f"does not speak HTTP ({one_line(error, 200)})"
 
 
 def check_url(url: str) -> None:
@@ -239,7 +233,7 @@ def check_url(url: str) -> None:
         port, host = parts.port, parts.hostname
         (host or "").encode("idna")
     except ValueError as error:  # UnicodeError is one
-        raise ParameterError(f"{url!r} is not a URL ({one_line(error, 100)}), {example}") from None
+        raise ParameterError(f"{url!r} is not a URL ({one_line(error, 100)}), {example}", "url") from None
     if (
         parts.scheme not in ("http", "https")
         or not host
@@ -247,10 +241,10 @@ def check_url(url: str) -> None:
         or any(c.isspace() or not c.isprintable() for c in url)
     ):
         near = f"; type: http://{url}" if "://" not in url and host is None and url.strip("/") else ""
-        raise ParameterError(f"{url!r} is not a URL, {example}{near}")
+        raise ParameterError(f"{url!r} is not a URL, {example}{near}", "url")
     if parts.username is not None:
         raise ParameterError(
-            f"the URL of {host} holds a user name; leave it out and give the key with --key, or in AFFINEUR_KEY"
+            f"the URL of {host} holds a user name; leave it out and give the key apart from it", "url"
         )
 
 
@@ -262,6 +256,13 @@ def _entities(value: object) -> bool:
 
 def _lists(value: object, many: int) -> bool:
     return isinstance(value, list) and len(value) == many and all(map(_entities, value))
+
+
+def _shown(raw: bytes) -> str:
+    """Name a body that is no answer."""
+    if raw.lstrip()[:1] == b"<":
+        return "a web page"
+    return repr(one_line(ValueError(raw.decode("utf-8", "replace")), 80)) if raw else "nothing"
 
 
 def _complaint(value: object, raw: bytes) -> str:

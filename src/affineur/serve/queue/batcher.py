@@ -1,6 +1,4 @@
-"""The queue before the engine.
-
-A few threads that make batches of padded tokens out of whatever waits, and compute them.
+"""A few threads that make batches of padded tokens out of whatever waits, and compute them.
 
 Servers that count requests let one long text stall a batch of short ones, and compute for clients that have
 gone. Here a batch holds windows of about the same length, short ones go first for a bounded time, and what
@@ -186,9 +184,8 @@ class Batcher:
             thread.join(timeout)
 
     def _run(self) -> None:
-        with suppress(
-            OSError, AttributeError
-        ):  # the event loop first: it is short, and health probes wait for it
+        # The event loop first: it is short, and health checks wait for it.
+        with suppress(OSError, AttributeError):
             os.setpriority(
                 os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + _NICE
             )
@@ -272,10 +269,7 @@ class Batcher:
         return batch
 
     def _around(self, first: int) -> tuple[int, int]:
-        """Return the stretch of the queue, sorted by length.
-
-        That fits one batch with the window that is due first.
-        """
+        """Return the stretch of the sorted queue that fits one batch with the window that is due first."""
         waiting, budget = self._waiting, self.tagger.budget
         begin, end = first, first + 1
         length = longest = waiting[first].length

@@ -1,6 +1,7 @@
 """Probe an endpoint from outside.
 
-Are its answers right, how long do they take, how many requests a second can it bear; held against bars.
+Are its answers right, how long do they take, how many requests a second can it bear? All of it is checked
+against thresholds where there are some.
 """
 
 from __future__ import annotations
@@ -8,171 +9,28 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from itertools import islice
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from statistics import median
 from typing import Any
 
 from affineur.entities import Entity
-from affineur.entities.conll import numbered_lines
-from affineur.errors import DataError, ParameterError, counted
+from affineur.errors import ParameterError, counted
 from affineur.measure.benchmark import CALLS, percentiles
 from affineur.measure.gate import Gate, judge_bar
+from affineur.probe.answers import KNOWN, differ, faults, is_piece, missing, renders, spans_of
+from affineur.probe.client import Endpoint, Reply, check_url, connect, pause
+from affineur.probe.findings import Probe, RampStep
+from affineur.probe.texts import TEXTS
 from affineur.progress import report
-from affineur.serve.answers import KNOWN, differ, faults, is_piece, missing, renders, spans_of
-from affineur.serve.client import Endpoint, Reply, check_url, connect, pause
-from affineur.transfer import DataOptions, load_corpus
 
-#: Texts that are sent, over and over.
-TEXTS = 200
 #: Share of a step's requests that may fail, beside those refused by 429, before the ramp stops.
 STOP_SHARE = 0.1
-#: Steps that reach this share of the highest throughput are as fast: what lies above moves with the noise of
-#: the machine.
-AS_FAST = 0.95
 _WARM_UP = 8  # requests
 _PER_CONNECTION = 4  # requests of a step, at least: else its ends, where connections idle, are most of it
 _MOST_CONNECTIONS = 1024
 
 Predict = Callable[[Sequence[str]], Sequence[Sequence[Entity]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step of the ramp: as many connections as ``concurrency``.
-
-    Each asking again as soon as it has its answer.
-
-    Args:
-        concurrency: Connections.
-        seconds: From the first request to the last answer.
-        statuses: Requests by outcome (:class:`~affineur.serve.client.Reply`), such as ``200``, ``429`` or
-            ``timeout``.
-        requests_per_second: Those that were answered, in a second.
-        p50_ms: Median time to an answer, or ``None`` where there was none.
-        p95_ms: 95th percentile.
-        p99_ms: 99th percentile.
-    """
-
-    concurrency: int
-    seconds: float
-    statuses: dict[str, int]
-    requests_per_second: float
-    p50_ms: float | None
-    p95_ms: float | None
-    p99_ms: float | None
-
-
-@dataclass(slots=True)
-class Probe:
-    """What a probe of an endpoint found.
-
-    Args:
-        url: The endpoint.
-        data: Name of the texts.
-        parameters: What was sent beside the inputs: nothing, unless the server puts no entities together by
-            itself.
-        expected: Mentions of the known sentences.
-        found: Those it found, by type and exact span.
-        missed: The others, with their sentence.
-        faults: Answers that cannot be true, each once.
-        remarks: What is unusual and no fault.
-        requests: Requests judged, warm-up aside.
-        errors: Those that failed, not counting 429, or whose answer has a fault.
-        steps: The ramp, from one connection upwards.
-        queue_ms: Median milliseconds in the server's queue at one connection, where it tells.
-        inference_ms: Median milliseconds in its model.
-        stopped: Why the ramp ended early.
-        gone: The error that ended the probe early: the endpoint does not answer any more.
-        same: Texts with the same spans as the local model's, of those compared.
-        compared: Texts compared with the local model.
-        peer: Name of the local model.
-        gate: The verdict, where there are bars.
-    """
-
-    url: str
-    data: str
-    parameters: dict[str, Any] = field(default_factory=dict)
-    expected: int = 0
-    found: int = 0
-    missed: list[str] = field(default_factory=list)
-    faults: dict[str, None] = field(default_factory=dict)
-    remarks: dict[str, None] = field(default_factory=dict)
-    requests: int = 0
-    errors: int = 0
-    steps: list[Step] = field(default_factory=list)
-    queue_ms: float | None = None
-    inference_ms: float | None = None
-    stopped: str = ""
-    gone: str = ""
-    same: int = 0
-    compared: int = 0
-    peer: str | None = None
-    gate: Gate | None = None
-
-    @property
-    def capacity(self) -> Step | None:
-        """The step with the fewest connections that is about as fast as the fastest.
-
-        Or ``None`` where nothing was answered.
-        """
-        best = max((step.requests_per_second for step in self.steps), default=0.0)
-        return next(
-            (step for step in self.steps if best and step.requests_per_second >= AS_FAST * best), None
-        )
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the stable keys of ``probe-endpoint --json``."""
-        plain = {
-            name: getattr(self, name) for name in ("url", "data", "parameters", "expected", "found", "missed")
-        }
-        top = self.capacity
-        return {
-            **plain,
-            "faults": list(self.faults),
-            "remarks": list(self.remarks),
-            "requests": self.requests,
-            "errors": self.errors,
-            "queue_ms": self.queue_ms,
-            "inference_ms": self.inference_ms,
-            "steps": [asdict(step) for step in self.steps],
-            "capacity": top
-            and {"concurrency": top.concurrency, "requests_per_second": top.requests_per_second},
-            "stopped": self.stopped or self.gone or None,
-            "agreement": {"model": self.peer, "same": self.same, "compared": self.compared}
-            if self.compared
-            else None,
-            "passed": self.gate and self.gate.passed,
-            "bars": [asdict(verdict) for verdict in self.gate.verdicts] if self.gate else None,
-        }
-
-
-def read_texts(reference: str, options: DataOptions | None = None, many: int = TEXTS) -> list[str]:
-    """Read the first texts of a file.
-
-    Lines of ``.txt``, else the sentences of labelled text, its words put together as French is written.
-
-    Args:
-        reference: What ``--data`` takes, or a ``.txt`` file.
-        options: How labelled text is read.
-        many: How many.
-
-    Raises:
-        DataError: If it cannot be read, or holds no text.
-    """
-    if reference.lower().endswith(".txt"):
-        lines = (line.strip() for _, line in numbered_lines(Path(reference)))
-        texts = list(islice(filter(None, lines), many))
-    else:
-        texts = [
-            _written(sentence.words)
-            for sentence in islice(load_corpus(reference, "test", options or DataOptions()), many)
-        ]
-    if not texts:
-        raise DataError("there is no text in it, expected at least one", reference)
-    return texts
 
 
 def probe(
@@ -187,12 +45,10 @@ def probe(
     predict: Predict | None = None,
     peer: str | None = None,
 ) -> Probe:
-    """Probe an endpoint that speaks the Hugging Face token-classification schema.
-
-    Directly or as a RunPod queue (``…/runsync``).
+    """Probe an endpoint that speaks Hugging Face's token-classification schema, or a RunPod queue of it.
 
     Args:
-        url: The address that takes POST.
+        url: The address that takes POST; one that ends in ``/runsync`` is a RunPod queue.
         texts: What is sent.
         data: Name of the texts.
         requests: Requests at each concurrency; more connections than a quarter of it get four each.
@@ -206,18 +62,20 @@ def probe(
     Raises:
         ParameterError: If a number is impossible, the address is no URL, or a bar needs a model that is not
             given.
-        TransferError: If the endpoint cannot be reached, asks for a key, speaks another schema, or is lost
+        EndpointError: If the endpoint cannot be reached, asks for a key, speaks another schema, or is lost
             before it is timed. One that is lost later is told in :attr:`Probe.gone`, so that what was
             measured is not.
         MissingExtraError: If aiohttp is not installed.
     """
     check_url(url)
     if requests < 1:
-        raise ParameterError(f"--requests {requests} is impossible, expected at least 1")
+        raise ParameterError(f"requests={requests} is impossible, expected at least 1", "requests")
     if bad := [many for many in concurrency if not 1 <= many <= _MOST_CONNECTIONS]:
-        raise ParameterError(f"--concurrency {bad[0]} is impossible, expected 1 to {_MOST_CONNECTIONS}")
+        raise ParameterError(
+            f"concurrency={bad[0]} is impossible, expected 1 to {_MOST_CONNECTIONS}", "concurrency"
+        )
     if bars and "min_agreement" in bars and predict is None:
-        raise ParameterError("the bar min_agreement needs a model to compare with; type: --agree-with MODEL")
+        raise ParameterError("min_agreement needs a model to compare with, and there is none", "predict")
     found = Probe(url, data, peer=peer)
     answers = asyncio.run(_probe(found, texts, requests, sorted({1, *concurrency}), key, timeout))
     if predict is not None and not found.gone:
@@ -244,28 +102,27 @@ async def _probe(
             answered = [(number, reply) for number, reply in replies if reply.found is not None]
             if concurrency == 1:
                 answers = {number: reply.found or [] for number, reply in answered}
-                found.queue_ms = (
-                    median(times)
-                    if (times := [r.queue_ms for _, r in answered if r.queue_ms is not None])
-                    else None
-                )
-                found.inference_ms = (
-                    median(times)
-                    if (times := [r.inference_ms for _, r in answered if r.inference_ms is not None])
-                    else None
-                )
+                found.queue_ms = _median(reply.queue_ms for _, reply in answered)
+                found.inference_ms = _median(reply.inference_ms for _, reply in answered)
             if failed := [reply for _, reply in replies if reply.found is None and reply.kind != "429"]:
                 said = Counter(reply.said for reply in failed).most_common(1)[0][0]
                 if len(failed) > STOP_SHARE * many:
-                    found.stopped = f"stopped at concurrency {concurrency}: {len(failed)} of {counted(len(replies), 'request')} failed; it {said}"
-                    last = await endpoint.ask(texts[0])
-                    found.gone = (
-                        str(last.refusal(f"{found.url} was lost at concurrency {concurrency}: it"))
-                        if last.lost
-                        else ""
+                    found.stopped = (
+                        f"stopped at concurrency {concurrency}: {len(failed)} of "
+                        f"{counted(len(replies), 'request')} failed; it {said}"
                     )
+                    last = await endpoint.ask(texts[0])
+                    if last.lost:
+                        found.gone = str(
+                            last.refusal(f"{found.url} was lost at concurrency {concurrency}: it")
+                        )
                     break
         return answers
+
+
+def _median(figures: Iterable[float | None]) -> float | None:
+    told = [figure for figure in figures if figure is not None]
+    return median(told) if told else None
 
 
 async def _correctness(found: Probe, endpoint: Endpoint) -> None:
@@ -296,25 +153,15 @@ async def _correctness(found: Probe, endpoint: Endpoint) -> None:
         found.expected += len(mentions)
         found.found += len(mentions) - len(lacking)
         if lacking:
-            instead = (
-                ", ".join(
-                    f"{each.get('entity_group', each.get('entity'))} {each.get('word')!r}"
-                    for each in reply.found or []
-                )
-                or "nothing"
-            )
-            found.missed.append(
-                f"{', '.join(lacking)} in '{text}' ({'found: ' + instead if reply.found is not None else 'it ' + reply.said})"
-            )
+            found.missed.append(f"{', '.join(lacking)} in '{text}' ({_instead(reply)})")
         singles.append(reply.found)
     listed = await endpoint.ask([text for text, _ in KNOWN])
     found.requests += 1
     if listed.lost:
         raise listed.refusal(f"{found.url} was lost over a list of inputs: it")
     if listed.found is None:
-        wrong = [
-            f"a list of {len(KNOWN)} texts: it {listed.said.partition(', expected')[0]}, expected a list of entities for each"
-        ]
+        said = listed.said.partition(", expected")[0]
+        wrong = [f"a list of {len(KNOWN)} texts: it {said}, expected a list of entities for each"]
     else:
         pairs = zip(KNOWN, singles, listed.found, strict=True)
         wrong = [
@@ -331,10 +178,18 @@ async def _correctness(found: Probe, endpoint: Endpoint) -> None:
     found.faults.update(dict.fromkeys(wrong))
 
 
+def _instead(reply: Reply) -> str:
+    """Say what was answered where mentions are missing."""
+    if reply.found is None:
+        return f"it {reply.said}"
+    named = [f"{each.get('entity_group', each.get('entity'))} {each.get('word')!r}" for each in reply.found]
+    return f"found: {', '.join(named) or 'nothing'}"
+
+
 async def _step(
     endpoint: Endpoint, texts: Sequence[str], concurrency: int, many: int, what: str
-) -> tuple[Step, list[tuple[int, Reply]]]:
-    """Send requests over as many connections; return the figures, and each reply with the number of its text."""
+) -> tuple[RampStep, list[tuple[int, Reply]]]:
+    """Send requests over as many connections; return the figures, and each reply with its text's number."""
     replies: list[tuple[int, Reply]] = []
     numbers = iter(range(many))
     failed = 0
@@ -358,7 +213,7 @@ async def _step(
     seconds = max(last - start, 1e-9)
     ranks = percentiles(times) if times else (None, None, None)
     statuses = dict(sorted(Counter(reply.kind for _, reply in replies).items()))
-    return Step(concurrency, seconds, statuses, len(times) / seconds, *ranks), replies
+    return RampStep(concurrency, seconds, statuses, len(times) / seconds, *ranks), replies
 
 
 def _judge_reply(found: Probe, text: str, reply: Reply) -> None:
@@ -377,10 +232,7 @@ def _judge_reply(found: Probe, text: str, reply: Reply) -> None:
 def _compare(
     found: Probe, texts: Sequence[str], answers: Sequence[Sequence[dict[str, Any]]], predict: Predict
 ) -> None:
-    """Count the texts in which a local model finds the same spans.
-
-    Types by their usual names, spans without white space and elided articles.
-    """
+    """Count the texts in which a local model finds the same spans, as :func:`spans_of` sees them."""
     local = predict(texts) if texts else []
     found.compared = len(texts)
     pairs = zip(texts, answers, local, strict=True)
@@ -419,15 +271,3 @@ def _judge(found: Probe, bars: Mapping[str, float]) -> Gate:
         None,
         tuple(judge_bar(name, limit, *figures[name]) for name, limit in bars.items()),
     )
-
-
-def _written(words: Sequence[str]) -> str:
-    """Put words together as French is written.
-
-    Nothing after an elision, nor before a comma, a full stop or a closing bracket.
-    """
-    text = ""
-    for word in words:
-        apart = text and not text.endswith(("'", "’", "(", "[")) and word not in (",", ".", ")", "]", "…")
-        text += f" {word}" if apart else word
-    return text

@@ -4,24 +4,39 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import Annotated, Any, Literal
+from importlib.metadata import version as installed_version
+from typing import Annotated, Any, ClassVar, Literal
 
+from fastapi import APIRouter, Path
+from fastapi import Request as HttpRequest
+from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
 
+from affineur.serve.exchange import Error, answer_request, errors, read_body, takes, times
+from affineur.serve.parameters import Parameters
 from affineur.serve.problems import Problem
-from affineur.serve.wire import Parameters
+from affineur.serve.protocols import Health, HealthCheck, Protocol
+from affineur.serve.service import Service
 
 #: Header that says how many bytes of the body are JSON; the rest are tensors.
 HEADER = "inference-header-content-length"
 #: Input tensor, as MLServer's Hugging Face runtime names it; any other name is taken too.
 INPUT, OUTPUT = "args", "output"
 
+SERVER = "/v2"
+MODEL = "/v2/models/{name}"
+MODEL_READY = f"{MODEL}/ready"
+INFER, INFER_VERSION = f"{MODEL}/infer", f"{MODEL}/versions/{{version}}/infer"
+LIVE, READY = "/v2/health/live", "/v2/health/ready"
+# FastAPI would take one Path as a default of several for one parameter.
+_Name = Annotated[str, Path(max_length=64)]
 
-class Tensor(BaseModel):
+
+class InferInput(BaseModel):
     """An input: texts."""
 
-    model_config = ConfigDict(extra="ignore", strict=True, title="InferInput")
+    model_config = ConfigDict(extra="ignore", strict=True)
 
     name: str
     shape: list[Annotated[int, Field(ge=0, le=1_000_000)]] = Field(min_length=1, max_length=2)
@@ -33,18 +48,16 @@ class Tensor(BaseModel):
 class InferRequest(BaseModel):
     """Texts in one tensor of BYTES; `parameters` may hold those of `/predict`."""
 
-    model_config = ConfigDict(extra="ignore", strict=True, title="InferRequest")
+    model_config = ConfigDict(extra="ignore", strict=True)
 
     id: str | None = None
     parameters: dict[str, Any] | None = None
-    inputs: list[Tensor] = Field(min_length=1, max_length=1)
+    inputs: list[InferInput] = Field(min_length=1, max_length=1)
     outputs: list[dict[str, Any]] | None = None
 
 
-class OutputTensor(BaseModel):
+class InferOutput(BaseModel):
     """One JSON list for each text, as a string; `data` is left out where the tensor is binary."""
-
-    model_config = ConfigDict(title="InferOutput")
 
     name: str
     shape: list[int]
@@ -56,12 +69,93 @@ class OutputTensor(BaseModel):
 class InferResponse(BaseModel):
     """What was found."""
 
-    model_config = ConfigDict(title="InferResponse", protected_namespaces=())
+    model_config = ConfigDict(protected_namespaces=())
 
     model_name: str
     model_version: str
     id: str | None = None
-    outputs: list[OutputTensor]
+    outputs: list[InferOutput]
+
+
+def _live(health: Health) -> dict[str, bool]:
+    """Whether the process answers."""
+    health.check_live()
+    return {"live": True}
+
+
+def _ready(health: Health) -> dict[str, bool]:
+    """Whether every model answers."""
+    health.check_ready()
+    return {"ready": True}
+
+
+class KServe(Protocol):
+    """KServe's Open Inference Protocol, version 2."""
+
+    name: ClassVar[str] = "kserve"
+    summary: ClassVar[str] = "KServe's Open Inference Protocol V2, JSON or binary tensors"
+    texts: ClassVar[tuple[str, ...]] = (INFER, INFER_VERSION)
+    health: ClassVar[tuple[HealthCheck, ...]] = (
+        HealthCheck(READY, _ready, errors("unhealthy", usual=False)),
+        HealthCheck(LIVE, _live),
+    )
+    bodies: ClassVar[tuple[type[BaseModel], ...]] = (InferRequest,)
+
+    def router(self, service: Service) -> APIRouter:
+        """Return its routes."""
+        router = APIRouter()
+        about = errors("not_found", "unhealthy", "validation", usual=False)
+        infers: dict[str, Any] = {
+            "response_model": InferResponse,
+            "responses": errors("not_found", "too_large")
+            | {400: {"model": Error, "description": "Not a request of the protocol"}},
+            "openapi_extra": takes(InferRequest),
+        }
+
+        @router.get(SERVER)
+        async def server() -> dict[str, Any]:
+            """What this server is."""
+            return {
+                "name": "affineur",
+                "version": installed_version("affineur"),
+                "extensions": ["binary_tensor_data"],
+            }
+
+        @router.get(MODEL, responses=about)
+        async def model(name: _Name) -> dict[str, Any]:
+            """What a model takes and gives."""
+            return metadata(name, str(service.model(name).about.version))
+
+        @router.get(MODEL_READY, responses=about)
+        async def model_ready(name: _Name) -> dict[str, Any]:
+            """Whether a model answers."""
+            return {"name": service.model(name).about.name, "ready": True}
+
+        @router.post(INFER, **infers)
+        async def infer(request: HttpRequest, name: _Name) -> Response:
+            """Find the entities of texts, by KServe's Open Inference Protocol."""
+            return await _infer(request, service, name)
+
+        @router.post(INFER_VERSION, **infers)
+        async def infer_version(request: HttpRequest, name: _Name, version: _Name) -> Response:
+            """The same, where the version that answers must be this one."""
+            if str(service.model(name).about.version) != version:
+                raise Problem("not_found", f"no such version, expected {service.model(name).about.version}")
+            return await _infer(request, service, name)
+
+        return router
+
+
+PROTOCOL = KServe()
+
+
+async def _infer(request: HttpRequest, service: Service, name: str) -> Response:
+    service.model(name)
+    body = await read_body(request, service)
+    sent, texts, parameters = parse(body, request.headers.get(HEADER))
+    found, answer = await answer_request(request, service, name, texts, parameters)
+    content, headers = respond(sent, name, str(answer.model.about.version), found)
+    return Response(content, headers={**headers, **times(answer)})
 
 
 def parse(body: bytes, json_bytes: str | None) -> tuple[InferRequest, list[str], Parameters]:
