@@ -111,8 +111,8 @@ def faults(text: str, entities: Sequence[Found]) -> list[str]:
     """Say what in an answer cannot be true.
 
     That is offsets outside the text, a word that is not there, a score that is no probability, overlaps.
-    A word that differs from the text only by case, accents, marks and white space is the tokenizer's rendering,
-    as Hugging Face's own pipeline gives it by its strategies, and no fault (see :func:`renders`).
+    A word that differs from the text only by case, accents, marks and white space is the tokenizer's
+    rendering, as Hugging Face's own pipeline gives it by its strategies, and no fault (see :func:`renders`).
     """
     said = []
     last = 0

@@ -1,7 +1,7 @@
 """Who hears of every answer: scores for Prometheus, and whatever else wants to see texts and results.
 
-Listeners are told after the answer, by a thread of their own, so that they cannot delay one. What comes faster
-than they take it is dropped and counted, so that it cannot fill the memory either.
+Listeners are told after the answer, by a thread of their own, so that they cannot delay one. What comes
+faster than they take it is dropped and counted, so that it cannot fill the memory either.
 """
 
 from __future__ import annotations

@@ -219,8 +219,8 @@ def _shorten_collections() -> None:
     """Keep Python's garbage collector from stopping every thread for long.
 
     Looking through all objects of the process took up to a third of a second in a burst of connections, in
-    which no health check was answered. What imports made stays anyhow, and need not be looked at; the requests
-    of a burst are looked at in small portions, and all of them seldom.
+    which no health check was answered. What imports made stays anyhow, and need not be looked at; the
+    requests of a burst are looked at in small portions, and all of them seldom.
     """
     gc.freeze()
     gc.set_threshold(5_000, 2, 100)

@@ -11,16 +11,16 @@ import signal
 import socket
 import subprocess
 import sys
-import time
+import threading
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from .conftest import loaded
-from .held import until
-from .running import running
+from ..conftest import loaded
+from ..held import until
+from ..running import running
 
 
 @contextlib.contextmanager
@@ -57,7 +57,8 @@ def test_idle_connections_leave_descriptors_for_others(tmp_path: Path, shared_on
 def test_the_log_says_where_there_are_too_few() -> None:
     code = (
         "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (100, 300))\n"
-        "from affineur.serve import logs, system\n"
+        "from affineur.serve import logs\n"
+        "from affineur.serve.process import system\n"
         "logs.set_up(); system.raise_descriptors(300); system.raise_descriptors(301)\n"
         "print(resource.getrlimit(resource.RLIMIT_NOFILE))"
     )
@@ -72,7 +73,7 @@ def test_the_log_says_where_there_are_too_few() -> None:
 
 _HEAPS = """
 import ctypes, threading
-from affineur.serve import system
+from affineur.serve.process import system
 system.limit_arenas()
 libc, together = ctypes.CDLL(None), threading.Barrier(12)
 def allocate():
@@ -129,12 +130,14 @@ def test_a_model_is_gone_before_memory_is_given_back(
 ) -> None:
     with loaded({"ner": shared_onnx}) as service:
         old, left = weakref.ref(service.models["ner"]), []
+        committed = threading.Event()
 
         def look() -> None:
-            time.sleep(0.2)  # whoever asked for the reload goes on meanwhile
+            assert committed.wait(30)  # whoever asked for the reload holds the old one until then
             left.append(old())
 
         monkeypatch.setattr("affineur.serve.service.give_back", look)
         service.commit(service.prepare("ner", str(shared_onnx)))
+        committed.set()
         until(lambda: left)
         assert left == [None]

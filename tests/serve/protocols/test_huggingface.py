@@ -21,7 +21,7 @@ from affineur.runtime.aggregation import AggregationStrategy
 from affineur.runtime.redaction import restore
 from affineur.serve.settings import Settings
 
-from .conftest import Endpoint, loaded
+from ..conftest import Endpoint, loaded
 
 STRATEGIES: tuple[str, ...] = get_args(AggregationStrategy)
 GROUPING = tuple(strategy for strategy in STRATEGIES if strategy != "none")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from affineur.serve.admission import LOW, SHARE, Admission, Permit, Refused
+from affineur.serve.queue.admission import LOW, SHARE, Admission, Permit, Refused
 
 _INPUTS, _TOKENS = 20, 100
 _MOST = int(SHARE * _TOKENS)  # that one request counts for

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from affineur.entities import Entity, LabeledPiece
 from affineur.runtime import Wish
-from affineur.serve import kserve, runpod, wire
+from affineur.serve import parameters
 from affineur.serve.problems import STATUS, Problem, overloaded
-from affineur.serve.settings import Settings
+from affineur.serve.protocols import huggingface, kserve, runpod
 
-from .conftest import LIMITS
+from ..conftest import LIMITS
 
 TEXT = "Marie Duval à Paris"
 
@@ -45,15 +45,15 @@ TEXT = "Marie Duval à Paris"
 )
 def test_what_is_wrong_is_said_in_one_line(body: bytes, kind: str, said: str) -> None:
     with pytest.raises(Problem) as caught:
-        wire.parse(body)
+        huggingface.parse(body)
     assert (caught.value.kind, caught.value.message, caught.value.status) == (kind, said, STATUS[kind])
     assert caught.value.body() == {"error": said, "error_type": kind}
 
 
 def test_parameters_become_the_runtime_s_wish() -> None:
-    assert wire.Parameters().wish() == Wish()
+    assert parameters.Parameters().wish() == Wish()
     given_ = {"aggregation_strategy": "max", "ignore_labels": [], "stride": 0.0, "threshold": 1}
-    assert wire.Parameters.model_validate(given_).wish() == Wish("max", (), 0, 1.0)
+    assert parameters.Parameters.model_validate(given_).wish() == Wish("max", (), 0, 1.0)
 
 
 def test_limits_are_told_in_numbers() -> None:
@@ -62,9 +62,9 @@ def test_limits_are_told_in_numbers() -> None:
         (["a", "b" * 20_001], "a text of 20001 characters"),
     ):
         with pytest.raises(Problem, match=said) as caught:
-            wire.check_texts(texts, LIMITS)
+            parameters.check_texts(texts, LIMITS)
         assert caught.value.status == 413
-    wire.check_texts(["a" * 20_000] * 64, LIMITS)
+    parameters.check_texts(["a" * 20_000] * 64, LIMITS)
 
 
 def test_a_word_is_the_text_it_stands_for_whatever_the_strategy_says() -> None:
@@ -74,7 +74,7 @@ def test_a_word_is_the_text_it_stands_for_whatever_the_strategy_says() -> None:
         Entity("PER", 0.4, "ie", 3, 5),
         Entity("ORG", 0.9, "", 6, 6),
     ]
-    assert wire.shown(TEXT, entities, wire.Parameters()) == [
+    assert parameters.shown(TEXT, entities, parameters.Parameters()) == [
         {"entity_group": "PER", "score": 0.9, "word": "Marie", "start": 0, "end": 5},
         {"entity_group": "LOC", "score": 0.5, "word": "Paris", "start": 14, "end": 19},
     ]
@@ -83,18 +83,18 @@ def test_a_word_is_the_text_it_stands_for_whatever_the_strategy_says() -> None:
         LabeledPiece("I-PER", 0.9, 2, "", 3, 3),
         LabeledPiece("I-PER", 0.8, 3, "<unk>", 3, 5),
     ]
-    shown = wire.shown(TEXT, pieces, wire.Parameters(aggregation_strategy="none"))
+    shown = parameters.shown(TEXT, pieces, parameters.Parameters(aggregation_strategy="none"))
     assert [(each["index"], each["word"]) for each in shown] == [(1, "Mar"), (3, "ie")]
 
 
 def test_the_map_comes_only_when_asked_for() -> None:
     entities = [Entity("PER", 0.9, "Marie Duval", 0, 11)]
-    hidden = wire.shown(TEXT, entities, wire.Parameters(redact="type"))
+    hidden = parameters.shown(TEXT, entities, parameters.Parameters(redact="type"))
     assert hidden == {
         "text": "[PER] à Paris",
         "entities": [{"entity_group": "PER", "score": 0.9, "word": "[PER]", "start": 0, "end": 5}],
     }
-    mapped = wire.shown(TEXT, entities, wire.Parameters(redact="type", redact_map=True))
+    mapped = parameters.shown(TEXT, entities, parameters.Parameters(redact="type", redact_map=True))
     assert mapped["map"] == [{"placeholder": "[PER]", "start": 0, "end": 5, "word": "Marie Duval"}]
 
 
@@ -114,7 +114,7 @@ def refusal(parse: Callable[[bytes], object], body: bytes) -> Problem | None:
 )
 def test_any_json_is_read_or_refused(value: Any) -> None:
     body = json.dumps(value).encode()
-    for parse in (wire.parse, lambda data: kserve.parse(data, None), runpod.parse):
+    for parse in (huggingface.parse, lambda data: kserve.parse(data, None), runpod.parse):
         said = refusal(parse, body)
         assert said is None or (said.status in (400, 422) and "\n" not in said.message)
 
@@ -125,7 +125,7 @@ def test_any_bytes_are_read_or_refused(body: bytes, length: str | None) -> None:
         kserve.parse(body, length)
     assert caught.value.status == 400
     with pytest.raises(Problem):
-        wire.parse(body)
+        huggingface.parse(body)
 
 
 def test_identities_of_jobs_differ_and_follow_time() -> None:
@@ -141,6 +141,6 @@ def test_overload_says_when_to_come_again() -> None:
 
 
 def test_limits_of_the_schema_are_left_open_while_models_are_loaded(tmp_path: Path) -> None:
-    schemas = wire.Request.model_json_schema()["$defs"] | {"Request": wire.Request.model_json_schema()}
-    wire.tell_limits(schemas, Settings(), None)
+    schemas = huggingface.Request.model_json_schema()["$defs"]
+    parameters.limit_stride(schemas, None)
     assert schemas["Parameters"]["properties"]["stride"]["anyOf"][0]["maximum"] == 100_000

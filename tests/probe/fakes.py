@@ -13,6 +13,12 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from affineur.probe import Probe, probe
+
+#: What a probe of them sends.
+TEXTS = ["Paul Martin vit à Lyon.", "👋 Anne Lambert est à Paris.", "Rien à dire."]
+FEW: dict[str, Any] = {"requests": 6, "concurrency": [2], "timeout": 2.0}
+
 #: Names the fake knows, written down here and not taken from the probe's own list.
 NAMES = {
     **dict.fromkeys(
@@ -160,3 +166,13 @@ def overloaded(limit: int) -> Callable[[Any, dict[str, Any]], bool]:
         return True
 
     return handle
+
+
+def probed(fake: Fake, path: str = "/", until: threading.Event | None = None, **options: Any) -> Probe:
+    """Probe a fake server while it runs; the event is set once that is over."""
+    with running(fake, path):
+        try:
+            return probe(fake.url, TEXTS, **{**FEW, **options})
+        finally:
+            if until is not None:
+                until.set()

@@ -16,7 +16,7 @@ from affineur.serve.app import create_app
 from affineur.serve.metrics import Metrics
 from affineur.serve.service import Service
 
-from .conftest import LIMITS, Endpoint
+from ..conftest import LIMITS, Endpoint
 
 TEXTS = ["Marie Duval habite à Paris.", "Élodie 🎉 travaille chez Télévox.", "Il fait beau ce matin ."]
 

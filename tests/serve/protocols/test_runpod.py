@@ -1,6 +1,4 @@
-"""RunPod: the same answers as a queue's over HTTP, its probe, and the worker's handler, alone and in the
-SDK's own loop.
-"""
+"""RunPod: a queue's answers over HTTP, its health check, and the worker's handler, in the SDK's loop too."""
 
 from __future__ import annotations
 
@@ -11,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
@@ -26,13 +23,14 @@ from affineur.cli.serve import load
 from affineur.errors import ModelError
 from affineur.serve.app import create_app
 from affineur.serve.metrics import Metrics
-from affineur.serve.runpod import Handler, make_handler
+from affineur.serve.protocols.runpod import Handler, make_handler
 from affineur.serve.service import Service
 from affineur.serve.settings import Settings
 
-from .conftest import LIMITS
+from ..conftest import LIMITS
+from ..held import until
 
-HANDLER = Path(__file__).parents[2] / "deploy" / "runpod_handler.py"
+HANDLER = Path(__file__).parents[3] / "deploy" / "runpod_handler.py"
 TEXT = "Marie Duval habite à Paris. 🎉 Ahmed travaille chez Télévox."
 #: Inputs that make a job fail, and what is said.
 WRONG: list[tuple[Any, str]] = [
@@ -195,7 +193,7 @@ def test_a_fault_of_ours_tells_nothing_but_that(handler: Handler, monkeypatch: p
     async def fail(*_: Any) -> Any:
         raise ValueError(TEXT)
 
-    monkeypatch.setattr("affineur.serve.wire.find", fail)
+    monkeypatch.setattr("affineur.serve.protocols.runpod.find", fail)
     assert run(handler, {"inputs": TEXT}) == [{"error": "an internal error; the worker's log has it"}]
 
 
@@ -216,6 +214,7 @@ class Queue:
     def __init__(self, jobs: list[dict[str, Any]]) -> None:
         self.jobs, self.results, self.taken = list(jobs), {}, []  # type: ignore[var-annotated]
         queue, lock = self, threading.Lock()
+        self.closing = threading.Event()
 
         class Side(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
@@ -227,7 +226,7 @@ class Queue:
                     jobs, queue.jobs = queue.jobs[:many], queue.jobs[many:]
                     queue.taken.append(len(jobs))
                 if not jobs:
-                    time.sleep(0.05)
+                    queue.closing.wait(0.05)  # as RunPod does, which answers late where there is nothing
                     return self.reply(204)
                 return self.reply(200, jobs if "batch" in parts.path else jobs[0])
 
@@ -253,6 +252,7 @@ class Queue:
         self.thread.start()
 
     def close(self) -> None:
+        self.closing.set()
         self.server.shutdown()
         self.thread.join()
         self.server.server_close()
@@ -284,9 +284,7 @@ def test_the_worker_s_loop(queue: Queue, shared_onnx: Path, client: TestClient, 
             [sys.executable, HANDLER], env=environment, stdout=out, stderr=out, cwd=tmp_path
         ) as worker,
     ):
-        end = time.monotonic() + 120
-        while len(queue.results) < 102 and time.monotonic() < end and worker.poll() is None:
-            time.sleep(0.05)
+        until(lambda: len(queue.results) >= 102 or worker.poll() is not None, 120)
         worker.send_signal(signal.SIGTERM)
         code = worker.wait(60)
     said = log.read_text()

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from affineur.serve.app import create_app
-from affineur.serve.gate import OPEN
+from affineur.serve.app import create_app, paths
 from affineur.serve.keys import Key
 from affineur.serve.service import Service
 
 from .held import logged
 
 SECRET = "Hildegarde Quetzal"
+OPEN = paths().health | paths().open
 
 
 def _key(name: str, admin: bool = False) -> Key:
@@ -74,7 +74,7 @@ def test_the_wrong_key_opens_nothing(guarded: TestClient, path: str, shown: dict
 
 
 @pytest.mark.parametrize("path", sorted(OPEN))
-def test_probes_and_pages_need_no_key(guarded: TestClient, path: str) -> None:
+def test_health_checks_and_pages_need_no_key(guarded: TestClient, path: str) -> None:
     assert guarded.get(path).status_code == 200
 
 
@@ -200,7 +200,7 @@ def test_a_bug_is_logged_by_kind_and_place_and_quotes_no_text(
     lines = told()
     assert "Hildegarde" not in answer.text + json.dumps(lines)
     (fault,) = [line for line in lines if line["level"] == "error"]
-    assert (fault["exception"], fault["place"].partition(":")[0]) == ("ValueError", "test_gate.py")
+    assert (fault["exception"], fault["place"].partition(":")[0]) == ("ValueError", "test_access.py")
     assert lines[-1]["status"] == answer.status_code
     assert lines[-1]["id"] == "me"
 

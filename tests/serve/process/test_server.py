@@ -13,8 +13,8 @@ import pytest
 from affineur.cli.main import main
 from affineur.serve.keys import add_key
 
-from .held import until
-from .running import Load, Running, running
+from ..held import until
+from ..running import Load, Running, running
 
 
 def test_sigterm_under_load_loses_no_request_that_was_read(tmp_path: Path, shared_onnx: Path) -> None:
@@ -50,7 +50,7 @@ def test_ctrl_c_ends_it_at_once_and_well(tmp_path: Path, shared_onnx: Path) -> N
         assert "Traceback" not in endpoint.errors
 
 
-def test_probes_answer_while_the_model_loads(tmp_path: Path, shared_onnx: Path) -> None:
+def test_health_checks_answer_while_the_model_loads(tmp_path: Path, shared_onnx: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free, socket.create_server(("127.0.0.1", 0)) as health:
         ports = [server.getsockname()[1] for server in (free, health)]
     with running(tmp_path, shared_onnx, PORT=str(ports[0]), PORT_HEALTH=str(ports[1])) as endpoint:
@@ -146,7 +146,7 @@ def test_what_cannot_be_served_is_one_line_and_status_1(
                 assert plain[0].startswith("affineur:")
                 assert message in plain[0]
     assert main(["serve", str(shared_onnx), "--port", "70000"]) == 1
-    assert "port 70000 is impossible" in capfd.readouterr().err
+    assert "port=70000 is impossible" in capfd.readouterr().err
 
 
 def test_a_half_sent_request_does_not_keep_it_from_ending(tmp_path: Path, shared_onnx: Path) -> None:
