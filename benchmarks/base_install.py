@@ -28,7 +28,7 @@ _ENTITIES = """
 import dataclasses, json, sys, affineur
 found = affineur.load(sys.argv[1]).predict_batch(json.load(sys.stdin))
 assert "torch" not in sys.modules
-print(json.dumps([[dataclasses.asdict(entity) for entity in entities] for entities in found]))
+print(json.dumps([[entity.as_dict() for entity in entities] for entities in found]))
 """
 
 

@@ -92,7 +92,7 @@ def alone_and_together(tagger: OnnxTagger, texts: Sequence[str]) -> tuple[float,
     reading = tagger.read(texts)
     alone, together = (
         {
-            (i, e.entity_group, e.start, e.end): e.score
+            (i, e.type, e.start, e.end): e.score
             for i, found in enumerate(reading.results(rows))
             for e in found
         }

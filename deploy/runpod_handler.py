@@ -4,8 +4,8 @@
 volume as RunPod shows it to workers.
 
     pip install 'affineur[serve]' runpod
-    python runpod_handler.py                                                       # in a worker
-    python runpod_handler.py --rp_serve_api                                        # here: RunPod's own API, port 8000
+    python runpod_handler.py                     # in a worker
+    python runpod_handler.py --rp_serve_api      # here: RunPod's own API, port 8000
     python runpod_handler.py --test_input '{"input": {"inputs": "Marie Duval habite à Paris."}}'
 """
 
@@ -18,20 +18,25 @@ os.environ.setdefault("RUNPOD_LOG_LEVEL", "INFO")
 
 import runpod
 
-from affineur.cli.serve import load
 from affineur.errors import AffineurError
+from affineur.pipeline.models import Reference, load
 from affineur.serve import logs
-from affineur.serve.runpod import make_handler
+from affineur.serve.protocols.runpod import make_handler
 
 #: Jobs that a worker takes at once; they share batches. More would keep them from other workers.
 JOBS = 64
+
+
+def load_model(reference: str):
+    """Load a model to serve, and say where its folder is."""
+    return load(reference), Reference.parse(reference).folder()
 
 
 def main() -> None:
     """Load the model, then work until RunPod says to stop."""
     logs.set_up()
     try:
-        handler = make_handler(os.environ.get("MODEL_PATH", "/runpod-volume/model"), load)
+        handler = make_handler(os.environ.get("MODEL_PATH", "/runpod-volume/model"), load_model)
     except AffineurError as error:
         sys.exit(f"error: {error}")
     runpod.serverless.start({"handler": handler, "concurrency_modifier": lambda _: JOBS})

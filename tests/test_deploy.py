@@ -23,9 +23,9 @@ import pytest
 import yaml
 
 from affineur.cli.main import build_parser
-from affineur.serve import system
 from affineur.serve.app import create_app
 from affineur.serve.metrics import Metrics
+from affineur.serve.process import system
 from affineur.serve.service import Service
 from affineur.serve.settings import Settings
 

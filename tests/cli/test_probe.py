@@ -15,7 +15,7 @@ import pytest
 from affineur.cli.main import main
 from affineur.entities import Entity
 from affineur.measure.bars import ENDPOINT, read_endpoint_bars
-from serve.fakes import Fake, entities, running, send
+from probe.fakes import Fake, entities, running, send
 
 ROOT = Path(__file__).parents[2]
 FEW = ["--requests", "4", "--concurrency", "2", "-q"]
@@ -50,7 +50,10 @@ def test_reached_bars_exit_0(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     ]
     assert lines[-1] == "passed: 4 of 4 bars"
     found = json.loads((tmp_path / "out.json").read_text())
-    keys = "url data parameters expected found missed faults remarks requests errors queue_ms inference_ms steps capacity stopped agreement passed bars"
+    keys = (
+        "url data parameters expected found missed faults remarks requests errors queue_ms inference_ms "
+        "steps capacity stopped agreement passed bars"
+    )
     assert sorted(found) == sorted(keys.split())
     assert found["passed"] is True
     assert [step["statuses"] for step in found["steps"]] == [{"200": 4}, {"200": 8}]
@@ -108,7 +111,7 @@ def test_the_key_comes_from_the_environment(
 
     assert probe(fake=Fake(handle=handle)) == 1
     assert (
-        "answers 401 (no valid key); give its key with --key, or in AFFINEUR_KEY" in capsys.readouterr().err
+        "answers 401 (no valid key); give its key: with --key, or in AFFINEUR_KEY" in capsys.readouterr().err
     )
     monkeypatch.setenv("AFFINEUR_KEY", "open sesame")
     assert probe(fake=Fake(handle=handle)) == 0
@@ -124,7 +127,7 @@ def test_the_key_comes_from_the_environment(
             "'nonsense' is not a URL, expected an address such as http://127.0.0.1:8000/predict; type: http://nonsense",
         ),
         (["http://127.0.0.1:1/"], "http://127.0.0.1:1/ cannot be reached (Connection refused)"),
-        (["http://127.0.0.1:1/", "--requests", "0"], "--requests 0 is impossible"),
+        (["http://127.0.0.1:1/", "--requests", "0"], "requests=0 is impossible"),
         (
             ["http://127.0.0.1:1/", "--concurrency", "1,many"],
             "--concurrency '1,many' is no list of numbers, expected such as 1,8,64",
@@ -160,7 +163,7 @@ def test_bad_input_is_one_line(words: list[str], said: str, capsys: pytest.Captu
         ("- max_p95_ms\n", "is not a mapping"),
         (
             "min_agreement: 0.9\n",
-            "the bar min_agreement needs a model to compare with; type: --agree-with MODEL",
+            "min_agreement needs a model to compare with; type: --agree-with MODEL",
         ),
     ],
 )

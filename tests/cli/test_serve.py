@@ -18,13 +18,15 @@ from affineur.cli.main import main
         (["--also", "ner=sample"], "the name ner is taken"),
         (["--name", "a/b"], "'a/b' is no name for a model"),
         (["--name", "x" * 65], "is no name for a model"),
-        (["--port", "-1"], "port -1 is impossible"),
-        (["--health-port", "65536"], "port 65536 is impossible"),
-        (["--workers", "0"], "0 workers are impossible"),
-        (["--max-inputs", "0"], "max inputs of 0 is impossible"),
-        (["--max-inputs", "20", "--max-waiting", "10"], "up to 20 texts in a request, but only 10 may wait"),
-        (["--timeout", "nan"], "timeout of nan is impossible"),
-        (["--drain", "-1"], "drain of -1.0 is impossible"),
+        (["--port", "-1"], "port=-1 is impossible"),
+        (["--health-port", "65536"], "port=65536 is impossible"),
+        (["--max-inputs", "0"], "max_inputs=0 is impossible"),
+        (
+            ["--max-inputs", "20", "--max-waiting", "10"],
+            "max_inputs=20 texts in a request, but only max_waiting_inputs=10 may wait",
+        ),
+        (["--timeout", "nan"], "timeout=nan is impossible"),
+        (["--drain", "-1"], "drain=-1.0 is impossible"),
         (["--device", "cuda"], "the endpoint runs on the CPU"),
     ],
 )
@@ -63,10 +65,13 @@ def test_a_blank_variable_is_none(
 
 
 @pytest.mark.parametrize(
-    "missing", ["fastapi", "fastapi_offline", "uvicorn", "prometheus_client", "starlette"]
+    "missing", ["fastapi", "fastapi_offline", "uvicorn", "httptools", "prometheus_client", "starlette"]
 )
 def test_without_the_extra_the_line_says_what_to_install(missing: str) -> None:
-    code = f"import sys; sys.modules[{missing!r}] = None; from affineur.cli.main import main; sys.exit(main(['serve', 'sample']))"
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None; from affineur.cli.main import main; "
+        "sys.exit(main(['serve', 'sample']))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1, done.stderr
@@ -74,7 +79,10 @@ def test_without_the_extra_the_line_says_what_to_install(missing: str) -> None:
 
 
 def test_keys_are_made_without_the_extra(tmp_path: object) -> None:
-    code = "import sys; sys.modules['fastapi'] = sys.modules['uvicorn'] = None; from affineur.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    code = (
+        "import sys; sys.modules['fastapi'] = sys.modules['uvicorn'] = None; "
+        "from affineur.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code, "key", f"{tmp_path}/keys", "a"],
         capture_output=True,

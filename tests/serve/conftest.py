@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import uvicorn
 from starlette.testclient import TestClient
 
 from affineur.cli.serve import load
+from affineur.serve.access import AccessGate
 from affineur.serve.app import create_app
-from affineur.serve.gate import Gate
-from affineur.serve.listening import address, configure, listen
 from affineur.serve.metrics import Metrics
+from affineur.serve.process.listening import address, listen
+from affineur.serve.process.uvicorn_adapter import Server
 from affineur.serve.service import Service
 from affineur.serve.settings import Settings
+
+from .held import until
 
 LIMITS = Settings(max_inputs=64, max_characters=20_000, max_body_bytes=200_000)
 
@@ -49,16 +50,13 @@ def loaded(models: Mapping[str, Path], settings: Settings = LIMITS) -> Iterator[
 @contextlib.contextmanager
 def listening(service: Service) -> Iterator[Endpoint]:
     """Serve in a thread, on a port that is free."""
-    server, sockets = uvicorn.Server(configure(create_app(service), grace=5)), listen("127.0.0.1", 0)
+    server, sockets = Server(create_app(service), grace=5), listen("127.0.0.1", 0)
     thread = threading.Thread(target=server.run, args=([sockets.main],), daemon=True)
     thread.start()
-    end = time.monotonic() + 30
-    while not server.started:
-        assert thread.is_alive()
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    until(lambda: server.started or not thread.is_alive())
+    assert thread.is_alive()
     yield Endpoint(address(sockets.main), service)
-    server.should_exit = True
+    server.end()
     thread.join(30)
 
 
@@ -70,13 +68,13 @@ def service(shared_onnx: Path, shared_int8: Path) -> Iterator[Service]:
 
 
 @pytest.fixture(scope="session")
-def app(service: Service) -> Gate:
+def app(service: Service) -> AccessGate:
     """The application, gate included."""
     return create_app(service)
 
 
 @pytest.fixture
-def client(app: Gate) -> Iterator[TestClient]:
+def client(app: AccessGate) -> Iterator[TestClient]:
     """A client that needs no port."""
     with TestClient(app, raise_server_exceptions=True) as client:
         yield client

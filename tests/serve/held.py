@@ -15,14 +15,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import uvicorn
-
 from affineur.cli.serve import load
 from affineur.runtime import EngineTagger
 from affineur.serve import logs
 from affineur.serve.app import create_app
 from affineur.serve.keys import Key
 from affineur.serve.metrics import Metrics
+from affineur.serve.process.uvicorn_adapter import Server
 from affineur.serve.service import Service
 from affineur.serve.settings import Settings
 
@@ -123,11 +122,7 @@ def on_port(held: Held, keys: tuple[Key, ...] = ()) -> Iterator[Held]:
     """Serve it in a thread."""
     listener = socket.create_server(("127.0.0.1", 0))
     held.port = listener.getsockname()[1]
-    server = uvicorn.Server(
-        uvicorn.Config(
-            create_app(held.service, lambda: keys), log_config=None, access_log=False, lifespan="off"
-        )
-    )
+    server = Server(create_app(held.service, lambda: keys), grace=30)
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:
@@ -135,7 +130,7 @@ def on_port(held: Held, keys: tuple[Key, ...] = ()) -> Iterator[Held]:
         yield held
     finally:
         held.go.set()
-        server.should_exit = True
+        server.end()
         thread.join(30)
         held.service.close()
 

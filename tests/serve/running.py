@@ -162,23 +162,3 @@ class Load:
                 self.outcomes[status] += 1
                 self.answered.add(name)
         connection.close()
-
-
-def children(pid: int) -> dict[int, str]:
-    """Return the state of each child of a process: ``Z`` is a zombie."""
-    found = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
-                if int(parent) == pid:
-                    found[int(entry.name)] = state
-    return found
-
-
-def gone(pid: int) -> bool:
-    """Whether a process has ended."""
-    try:
-        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True

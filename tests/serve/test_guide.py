@@ -21,10 +21,10 @@ import pytest
 
 from affineur.cli.main import build_parser, main
 from affineur.engines.support.onnx_tagger import BUDGET_PER_THREAD
-from affineur.serve.gate import OPEN
+from affineur.serve.app import paths
 from affineur.serve.metrics import Metrics
+from affineur.serve.parameters import Parameters
 from affineur.serve.problems import STATUS
-from affineur.serve.wire import Parameters
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "serving.md").read_text("utf-8")
 #: Commands with what the guide shows as their answer, which may be nothing.
@@ -206,8 +206,9 @@ def test_what_asks_for_a_key(guarded: str, sample: str) -> None:
         "everything asks for a key but the health routes, `/ping`, `/ui`, `/docs` and `/openapi.json`"
         in GUIDE
     )
-    assert {path for path in OPEN if "health" not in path} == {"/ping", "/ui", "/docs", "/openapi.json"}
-    for path in OPEN:
+    without = paths().health | paths().open
+    assert {path for path in without if "health" not in path} == {"/ping", "/ui", "/docs", "/openapi.json"}
+    for path in without:
         assert status_of(guarded, path)[0] == 200, path
     for path in ("/metrics", "/info", "/v2", "/v2/models/ner"):
         assert status_of(guarded, path)[0] == 401, path

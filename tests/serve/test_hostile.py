@@ -4,7 +4,6 @@ any, and it lives on.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 from itertools import pairwise
@@ -22,6 +21,7 @@ from affineur.serve.service import Service
 from affineur.serve.settings import Settings
 
 from .conftest import LIMITS, Endpoint, loaded
+from .held import until
 
 SECRET = "Zénobie"
 STRATEGIES = ("word", "none", "simple", "first", "average", "max")
@@ -257,7 +257,8 @@ def test_a_chunked_body_within_the_limit_is_served(endpoint: Endpoint) -> None:
         HEAD + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n",
         HEAD + b"X: " + b"a" * 200_000 + b"\r\n\r\n",
         b"GET /%00%ff%2e%2e/ HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n",
-        b"POST /v2/models/%ff%00/infer HTTP/1.1\r\nHost: here\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        b"POST /v2/models/%ff%00/infer HTTP/1.1\r\nHost: here\r\nContent-Length: 0\r\nConnection: "
+        b"close\r\n\r\n",
         b"POST /?model=%ff%00 HTTP/1.1\r\nHost: here\r\nContent-Length: 14\r\nConnection: close\r\n\r\n"
         + b'{"inputs":"a"}',
     ],
@@ -276,16 +277,8 @@ def test_clients_that_go_leave_nothing_behind(endpoint: Endpoint) -> None:
         with socket.create_connection(endpoint.address, timeout=30) as connection:
             connection.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(text) + text[:cut])
 
-    async def settled() -> bool:
-        for _ in range(200):
-            if not any(
-                model.admission.inputs or model.admission.tokens for model in endpoint.service.models.values()
-            ):
-                return True
-            await asyncio.sleep(0.05)
-        return False
-
-    assert asyncio.run(settled())
+    models = endpoint.service.models.values()
+    until(lambda: not any(model.admission.inputs or model.admission.tokens for model in models))
 
 
 # ---- Texts ----

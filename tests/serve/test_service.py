@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from affineur.errors import ModelError
-from affineur.serve.service import Service
 
 from .held import Held, ask, on_port, until
 
@@ -238,12 +237,6 @@ def test_versions_count_what_served_and_not_what_was_prepared(start: Start, shar
     service.commit(two)
     service.commit(three)
     assert service.models["ner"].about.version == 3
-    replaced = Service(
-        {"ner": str(shared_onnx)}, service._loader, service.settings, service.metrics, {"ner": 3}
-    )
-    replaced.load()
-    assert replaced.models["ner"].about.version == 3
-    replaced.close()
 
 
 def test_a_reload_that_fails_changes_nothing(start: Start, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from affineur.cli.commands import SERVE, Commands
 from affineur.errors import AffineurError, ParameterError, TransferError, counted
 
 if TYPE_CHECKING:
-    from affineur.serve.probing import Probe, Step
+    from affineur.probe import Probe, RampStep
 
 _MISSED = 3
 _SHOWN = 5  # faults
@@ -42,7 +42,7 @@ def add_parsers(commands: Commands) -> None:
         metavar="N",
         type=int,
         default=200,
-        help="requests at each concurrency, at least 4 a connection (default: 200)",
+        help="requests at each concurrency, at least 4 per connection (default: 200)",
     )
     parser.add_argument(
         "--concurrency",
@@ -69,8 +69,7 @@ def add_parsers(commands: Commands) -> None:
 def _probe(args: argparse.Namespace) -> int:
     from affineur.measure.bars import read_endpoint_bars
     from affineur.measure.gate import gate_lines
-    from affineur.serve.client import check_url
-    from affineur.serve.probing import probe, read_texts
+    from affineur.probe import EndpointError, check_url, probe, read_texts
 
     check_url(args.url)
     bars = read_endpoint_bars(args.bars) if args.bars else None
@@ -82,18 +81,25 @@ def _probe(args: argparse.Namespace) -> int:
 
         predict = load(args.agree_with, args.device).predict_batch
     key = args.key or os.environ.get("AFFINEUR_KEY")
-    found = probe(
-        args.url,
-        texts,
-        args.data,
-        args.requests,
-        concurrency,
-        key,
-        args.timeout,
-        bars,
-        predict,
-        args.agree_with,
-    )
+    if bars and "min_agreement" in bars and predict is None:
+        raise ParameterError("min_agreement needs a model to compare with; type: --agree-with MODEL")
+    try:
+        found = probe(
+            args.url,
+            texts,
+            args.data,
+            args.requests,
+            concurrency,
+            key,
+            args.timeout,
+            bars,
+            predict,
+            args.agree_with,
+        )
+    except EndpointError as error:
+        if error.kind in ("401", "403"):
+            raise TransferError(f"{error}: with --key, or in AFFINEUR_KEY") from None
+        raise
     _show(found)
     if found.gate:
         show.lines(gate_lines(found.gate))
@@ -104,7 +110,8 @@ def _probe(args: argparse.Namespace) -> int:
         return _MISSED
     if found.faults:
         raise AffineurError(
-            f"{args.url} gives answers that cannot be true: {counted(len(found.faults), 'fault')}, the first: {next(iter(found.faults))}"
+            f"{args.url} gives answers that cannot be true: {counted(len(found.faults), 'fault')}, "
+            f"the first: {next(iter(found.faults))}"
         )
     return 0
 
@@ -121,9 +128,8 @@ def _concurrency(text: str) -> list[int]:
 def _show(found: Probe) -> None:
     from affineur.measure.bars import plain
 
-    lines = [
-        f"correctness: {found.found} of {found.expected} known mentions found, {counted(len(found.faults), 'fault')}"
-    ]
+    seen = f"{found.found} of {found.expected} known mentions found"
+    lines = [f"correctness: {seen}, {counted(len(found.faults), 'fault')}"]
     lines += [f"  missed {miss}" for miss in found.missed]
     lines += [f"  fault: {fault}" for fault in list(found.faults)[:_SHOWN]]
     if len(found.faults) > _SHOWN:
@@ -138,37 +144,28 @@ def _show(found: Probe) -> None:
     ]
     show.lines([f"the server's own clock, one at a time: {', '.join(server)} (p50)"] if server else [])
     top = found.capacity
-    if top is not None:
-        if len(found.steps) > 1 and top is found.steps[-1]:
-            show.lines(
-                [
-                    f"capacity: throughput still grows at concurrency {top.concurrency} ({top.requests_per_second:.1f} requests/s)"
-                ]
-            )
-        elif len(found.steps) > 1:
-            show.lines(
-                [
-                    f"capacity: throughput stops growing at concurrency {top.concurrency} ({top.requests_per_second:.1f} requests/s)"
-                ]
-            )
+    if top is not None and len(found.steps) > 1:
+        grows = "still grows" if top is found.steps[-1] else "stops growing"
+        rate = f"{top.requests_per_second:.1f} requests/s"
+        show.lines([f"capacity: throughput {grows} at concurrency {top.concurrency} ({rate})"])
     if found.stopped:
         show.lines([plain(found.stopped)])
     if found.compared:
-        show.lines(
-            [
-                f"agreement: {found.same} of {counted(found.compared, 'text')} with the same spans as {found.peer}"
-            ]
-        )
+        texts = f"{found.same} of {counted(found.compared, 'text')}"
+        show.lines([f"agreement: {texts} with the same spans as {found.peer}"])
 
 
-def _cells(step: Step) -> list[str]:
-    others = (
-        ", ".join(f"{many} {kind}" for kind, many in step.statuses.items() if kind not in ("200", "429"))
-        or "0"
-    )
+def _cells(step: RampStep) -> list[str]:
+    others = [f"{many} {kind}" for kind, many in step.statuses.items() if kind not in ("200", "429")]
     figures = [_ms(figure) for figure in (step.p50_ms, step.p95_ms, step.p99_ms)]
     many = [str(step.statuses.get(kind, 0)) for kind in ("200", "429")]
-    return [str(step.concurrency), f"{step.requests_per_second:.1f}", *figures, *many, others]
+    return [
+        str(step.concurrency),
+        f"{step.requests_per_second:.1f}",
+        *figures,
+        *many,
+        ", ".join(others) or "0",
+    ]
 
 
 def _ms(figure: float | None) -> str:

@@ -13,7 +13,7 @@ from affineur.errors import MissingExtraError, ParameterError
 from affineur.progress import report
 from affineur.runtime import EngineTagger
 
-_EXTRA = {"fastapi", "fastapi_offline", "starlette", "uvicorn", "prometheus_client"}
+_EXTRA = {"fastapi", "fastapi_offline", "starlette", "uvicorn", "httptools", "prometheus_client"}
 
 
 def add_parsers(commands: Commands) -> None:
@@ -36,7 +36,7 @@ def add_parsers(commands: Commands) -> None:
     parser.add_argument(
         "--health-port",
         type=int,
-        help="a port for probes alone, quick under any load; 0 takes any (default: $PORT_HEALTH, or none)",
+        help="a port for health checks alone, quick under any load; 0 takes any (default: $PORT_HEALTH)",
     )
     parser.add_argument("--name", default="ner", help="name of the model in KServe's paths (default: ner)")
     parser.add_argument(
@@ -44,10 +44,7 @@ def add_parsers(commands: Commands) -> None:
         action="append",
         default=[],
         metavar="NAME=MODEL",
-        help="another model, under a name of its own; may come again",
-    )
-    parser.add_argument(
-        "--workers", type=int, default=1, help="processes (default: 1; the engine of one uses all processors)"
+        help="another model, under a name of its own; repeatable",
     )
     parser.add_argument(
         "--key-file",
@@ -62,6 +59,7 @@ def add_parsers(commands: Commands) -> None:
     )
     limits.add_argument(
         "--max-body",
+        dest="max_body_bytes",
         type=int,
         default=4_000_000,
         metavar="BYTES",
@@ -69,6 +67,7 @@ def add_parsers(commands: Commands) -> None:
     )
     limits.add_argument(
         "--max-waiting",
+        dest="max_waiting_inputs",
         type=int,
         default=1024,
         metavar="TEXTS",
@@ -128,7 +127,7 @@ def load(reference: str) -> tuple[EngineTagger, Path]:
 
 def _serve(args: argparse.Namespace) -> int:
     try:
-        from affineur.serve.server import Plan, serve
+        from affineur.serve.process.server import ServePlan, serve
         from affineur.serve.settings import Settings
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _EXTRA:
@@ -139,8 +138,8 @@ def _serve(args: argparse.Namespace) -> int:
     settings = Settings(
         max_inputs=args.max_inputs,
         max_characters=args.max_characters,
-        max_body_bytes=args.max_body,
-        max_waiting_inputs=args.max_waiting,
+        max_body_bytes=args.max_body_bytes,
+        max_waiting_inputs=args.max_waiting_inputs,
         queue_seconds=args.queue_seconds,
         timeout=args.timeout,
         batch_wait=args.batch_wait / 1000,
@@ -148,7 +147,7 @@ def _serve(args: argparse.Namespace) -> int:
     )
     port = _port("PORT") if args.port is None else args.port
     health_port = _port("PORT_HEALTH") if args.health_port is None else args.health_port
-    plan = Plan(
+    plan = ServePlan(
         _references(args),
         load,
         settings,
@@ -156,12 +155,11 @@ def _serve(args: argparse.Namespace) -> int:
         8000 if port is None else port,
         health_port,
         args.key_file,
-        args.workers,
     )
 
     def ready(url: str, health: str | None, seconds: float) -> None:
-        probes = "" if health is None else f", probes {health}/health"
-        report(f"ready in {seconds:.1f} s: {url} (page {url}/ui, API {url}/docs{probes}); Ctrl+C ends it")
+        checks = "" if health is None else f", health checks {health}/health"
+        report(f"ready in {seconds:.1f} s: {url} (page {url}/ui, API {url}/docs{checks}); Ctrl+C ends it")
         if args.json is not None and str(args.json) != "-":
             told = {
                 "url": url,

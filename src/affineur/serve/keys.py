@@ -16,6 +16,9 @@ from affineur.progress import report
 _LINE = re.compile(r"(?P<name>[\w.-]{1,64})\s+sha256:(?P<digest>[0-9a-f]{64})(?P<admin>\s+admin)?")
 
 
+_FILE_OF_KEYS = "expected a file of keys, made with: affineur key FILE NAME"
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     """A key that is known by its digest.
@@ -36,7 +39,7 @@ NOBODY = Key("nobody", "", False)
 
 
 def read_keys(path: Path, empty: bool = False) -> tuple[Key, ...]:
-    """Read a file of keys: a name, ``sha256:`` and a digest, and ``admin`` where it is so, a key a line.
+    """Read a file of keys, one per line: a name, ``sha256:`` and a digest, and ``admin`` where it is so.
 
     Args:
         path: The file.
@@ -49,7 +52,7 @@ def read_keys(path: Path, empty: bool = False) -> tuple[Key, ...]:
     if not keys and empty:
         return (NOBODY,)
     if not keys:
-        raise ParameterError(f"{path} holds no key; make one with: affineur key {path} NAME")
+        raise ParameterError(f"{path} holds no key; make one with: affineur key {path} NAME", "key_file")
     return tuple(keys)
 
 
@@ -66,12 +69,10 @@ def _read(path: Path) -> str:
         return path.read_text("utf-8")
     except OSError as error:
         raise ParameterError(
-            f"{path} cannot be read ({error.strerror}); expected a file of keys, made with: affineur key FILE NAME"
+            f"{path} cannot be read ({error.strerror}); {_FILE_OF_KEYS}", "key_file"
         ) from None
     except UnicodeDecodeError:
-        raise ParameterError(
-            f"{path} is not text; expected a file of keys, made with: affineur key FILE NAME"
-        ) from None
+        raise ParameterError(f"{path} is not text; {_FILE_OF_KEYS}", "key_file") from None
 
 
 def _parse(path: Path, text: str) -> list[Key]:
@@ -81,16 +82,16 @@ def _parse(path: Path, text: str) -> list[Key]:
             continue
         if (match := _LINE.fullmatch(line.strip())) is None:
             raise ParameterError(
-                f"{path}:{number}: expected NAME sha256:DIGEST [admin]; make one with: affineur key {path} NAME"
+                f"{path}:{number}: expected NAME sha256:DIGEST [admin]; "
+                f"make one with: affineur key {path} NAME",
+                "key_file",
             )
         keys.append(Key(match["name"], match["digest"], match["admin"] is not None))
     return keys
 
 
 def add_key(path: Path, name: str, admin: bool = False) -> str:
-    """Make a key, add its digest to a file that only its owner reads.
-
-    Return the key, which is kept nowhere.
+    """Make a key, add its digest to a file that only its owner reads, and return the key, kept nowhere else.
 
     Raises:
         ParameterError: If the name is taken or not a name, or the file cannot be written or is no file of
@@ -127,7 +128,7 @@ def digest(key: str) -> str:
 def find_key(header: str | None, keys: tuple[Key, ...]) -> Key | None:
     """Return the key that an ``Authorization`` header shows.
 
-    In a time that does not depend on how much of it is right.
+    The time it takes does not depend on how much of it is right.
     """
     scheme, _, shown = (header or "").partition(" ")
     given = digest(shown.strip())

@@ -1,4 +1,4 @@
-"""One JSON object a line on standard error, and never a user's text in it."""
+"""One JSON object per line on standard error, and never a user's text in it."""
 
 from __future__ import annotations
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from typing import Any
-
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
@@ -12,12 +9,7 @@ from prometheus_client import (
     Gauge,
     Histogram,
     generate_latest,
-    multiprocess,
 )
-
-#: Where the workers of one endpoint keep their figures together; prometheus_client reads it when it is first
-#: imported.
-SHARED = "PROMETHEUS_MULTIPROC_DIR"
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _WINDOWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -31,10 +23,8 @@ class Metrics:
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
 
-        def gauge(
-            name: str, about: str, labels: tuple[str, ...] = ("model",), mode: Any = "livesum"
-        ) -> Gauge:
-            return Gauge(name, about, labels, registry=registry, multiprocess_mode=mode)
+        def gauge(name: str, about: str, *labels: str) -> Gauge:
+            return Gauge(name, about, ("model", *labels), registry=registry)
 
         self.requests = Histogram(
             "http_server_request_duration_seconds",
@@ -81,9 +71,12 @@ class Metrics:
         self.reloads = Counter(
             "ner_reloads_total", "Attempts to load another artifact", ("model", "outcome"), registry=registry
         )
-        self.model_info = gauge(
-            "ner_model_info", "1 for the artifact that answers", ("model", "sha256"), "livemax"
+        self.unheard = Counter(
+            "ner_answers_unheard_total",
+            "Answers that listeners were not told of, since too many waited already",
+            registry=registry,
         )
+        self.model_info = gauge("ner_model_info", "1 for the artifact that answers", "sha256")
 
         self._models: dict[str, ModelMetrics] = {}
 
@@ -94,12 +87,8 @@ class Metrics:
         return self._models[model]
 
     def text(self) -> tuple[bytes, str]:
-        """Return the exposition and its content type; of all workers together where there are several."""
-        registry = self._registry
-        if SHARED in os.environ:
-            registry = CollectorRegistry()
-            multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return generate_latest(registry), CONTENT_TYPE_LATEST
+        """Return the exposition and its content type."""
+        return generate_latest(self._registry), CONTENT_TYPE_LATEST
 
 
 class ModelMetrics:

@@ -1,6 +1,6 @@
 """What an endpoint answers when it does not answer: one line, a kind, a status.
 
-The schema of text-embeddings-inference.
+The schema is that of text-embeddings-inference.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""From texts to entities for many at once.
-
-Admission, reading, queue, answer, and models that change while they serve.
-"""
+"""From texts to entities for many at once: admission, reading, queue, answer, models that change."""
 
 from __future__ import annotations
 
@@ -18,11 +15,12 @@ from affineur.entities import Entity, LabeledPiece
 from affineur.errors import AffineurError, ParameterError
 from affineur.runtime import PredictOptions, Reading
 from affineur.runtime.memory import give_back
-from affineur.serve.admission import Refused
-from affineur.serve.batcher import Expired, Job
+from affineur.serve.listeners import Answered, AnswerListener, Listeners, RequestFacts, Scores
 from affineur.serve.metrics import Metrics
 from affineur.serve.problems import Problem, overloaded
-from affineur.serve.served import Loader, ServedModel, start_model
+from affineur.serve.queue.admission import Refused
+from affineur.serve.queue.batcher import Expired, Job
+from affineur.serve.queue.served import Loader, ServedModel, start_model
 from affineur.serve.settings import Settings
 
 T = TypeVar("T")
@@ -63,7 +61,7 @@ class Service:
         loader: Loads and proves a model.
         settings: Limits.
         metrics: Is told everything.
-        versions: Numbers of the artifacts to begin with, where others serve them already; 1 where not told.
+        listeners: Hear of every answer, beside those who count scores for the metrics.
 
     Raises:
         ParameterError: If there is no model.
@@ -75,7 +73,7 @@ class Service:
         loader: Loader,
         settings: Settings,
         metrics: Metrics,
-        versions: Mapping[str, int] | None = None,
+        listeners: Sequence[AnswerListener] = (),
     ) -> None:
         if not references:
             raise ParameterError("there is no model to serve")
@@ -84,7 +82,8 @@ class Service:
         self.models: dict[str, ServedModel] = {}
         self.draining = False
         self.unread = 0  # bytes of bodies that are not requests yet
-        self._loader, self._versions = loader, dict(versions or {})
+        self._loader = loader
+        self._listeners = Listeners([Scores(metrics), *listeners], metrics.unheard.inc)
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="affineur-text")
 
@@ -115,7 +114,7 @@ class Service:
         """
         with self._lock:  # two at once would take the memory of both
             old = self.models.get(name)
-            version = self._versions.get(name, 1) if old is None else old.about.version + 1
+            version = 1 if old is None else old.about.version + 1
             try:
                 return start_model(
                     name, reference, self._loader, self.settings, self.metrics.of(name), version
@@ -157,7 +156,7 @@ class Service:
         return self.models[wanted]
 
     def overload(self, name: str | None = None) -> Problem | None:
-        """Return the refusal that a request would get now, before it is read; ``None`` where it may be taken."""
+        """Return the refusal that a request would get now, unread; ``None`` where it may be taken."""
         model = self.models.get(name or self.names[0])
         if model is None or model.admission.refusing is None:
             return None
@@ -169,6 +168,7 @@ class Service:
         texts: Sequence[str],
         options: PredictOptions,
         gone: Callable[[], Coroutine[Any, Any, None]] | None = None,
+        facts: RequestFacts | None = None,
     ) -> Answer:
         """Find the entities of texts.
 
@@ -178,6 +178,7 @@ class Service:
             options: How the entities are predicted.
             gone: Returns what ends when nobody waits for the answer any more; what has not begun then is
                 never computed.
+            facts: What else is known of the request; the rest is filled in, for the log and for listeners.
 
         Raises:
             Problem: 404 no such model, 413 more than can be done in time, 422 options that do not fit the
@@ -228,9 +229,16 @@ class Service:
             if job.error is not None:
                 raise self._failure(model, job.error)
             rows = [row for row in job.rows if row is not None]
-            found = await self.aside(texts, lambda: self._tell_scores(reading.results(rows)))
+            found = await self.aside(texts, lambda: reading.results(rows))
             started, finished = job.started or arrived, job.finished or arrived
-            return Answer(found, started - arrived, finished - started, tokens, model)
+            queued, computed = started - arrived, finished - started
+            if facts is not None:
+                facts.texts, facts.tokens, facts.queue_ms = len(texts), tokens, round(1000 * queued, 1)
+            taken = time.perf_counter() - arrived
+            self._listeners.tell(
+                Answered(texts, found, options, model.about, taken, queued, computed, tokens, facts)
+            )
+            return Answer(found, queued, computed, tokens, model)
         finally:
             if watch is not None:
                 watch.cancel()
@@ -240,10 +248,7 @@ class Service:
             self._tell(model)
 
     async def aside(self, texts: Sequence[str], work: Callable[[], T]) -> T:
-        """Do work on texts, on another thread where they are long.
-
-        That health probes need not wait for it.
-        """
+        """Do work on texts, on another thread where they are long: health checks need not wait for it."""
         if sum(map(len, texts)) <= _LONG:
             return work()
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
@@ -253,6 +258,7 @@ class Service:
         for model in self.models.values():
             model.batcher.close(timeout=5)
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._listeners.close(timeout=5)
 
     def _read(
         self, model: ServedModel, texts: Sequence[str], options: PredictOptions, arrived: float
@@ -264,22 +270,14 @@ class Service:
             raise Refused(model.admission.refusing)
         return model.tagger.read(texts, options)
 
-    def _tell_scores(
-        self, found: Sequence[Sequence[Entity] | Sequence[LabeledPiece]]
-    ) -> Sequence[Sequence[Entity] | Sequence[LabeledPiece]]:
-        for entities in found:
-            for entity in entities:
-                label = entity.type if isinstance(entity, Entity) else entity.label
-                self.metrics.confidence.labels(label).observe(entity.score)
-        return found
-
     def _check_time(self, model: ServedModel, tokens: int) -> None:
         seconds = tokens * model.batcher.seconds_per_token
         if seconds > self.settings.timeout:
             most = int(self.settings.timeout / model.batcher.seconds_per_token)
             raise Problem(
                 "too_large",
-                f"the texts have {tokens} tokens, more than can be computed in time; send at most {most} in a request",
+                f"the texts have {tokens} tokens, more than can be computed in time; "
+                f"send at most {most} in a request",
             )
 
     def _refusal(self, model: ServedModel, reason: str) -> Problem:

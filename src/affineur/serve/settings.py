@@ -46,33 +46,33 @@ class Settings:
     drain: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in (
-            "max_inputs",
-            "max_characters",
-            "max_body_bytes",
-            "max_waiting_inputs",
-            "queue_seconds",
-            "timeout",
-            "body_seconds",
-        ):
+        for name in _POSITIVE:
             if not getattr(self, name) > 0:
-                raise ParameterError(
-                    f"{_shown(name)} of {getattr(self, name)} is impossible, expected more than 0"
-                )
-        for name in ("batch_wait", "age", "drain"):
+                raise _impossible(name, getattr(self, name), "more than 0")
+        for name in _NOT_NEGATIVE:
             if not getattr(self, name) >= 0:
-                raise ParameterError(
-                    f"{_shown(name)} of {getattr(self, name)} is impossible, expected 0 or more"
-                )
+                raise _impossible(name, getattr(self, name), "0 or more")
         if self.max_waiting_tokens is not None and self.max_waiting_tokens < 1:
-            raise ParameterError(
-                f"max waiting tokens of {self.max_waiting_tokens} is impossible, expected at least 1"
-            )
+            raise _impossible("max_waiting_tokens", self.max_waiting_tokens, "at least 1")
         if self.max_inputs > self.max_waiting_inputs:
             raise ParameterError(
-                f"up to {self.max_inputs} texts in a request, but only {self.max_waiting_inputs} may wait: it could never be granted"
+                f"max_inputs={self.max_inputs} texts in a request, but only "
+                f"max_waiting_inputs={self.max_waiting_inputs} may wait: it could never be granted",
+                "max_inputs",
             )
 
 
-def _shown(name: str) -> str:
-    return name.replace("_", " ")
+_POSITIVE = (
+    "max_inputs",
+    "max_characters",
+    "max_body_bytes",
+    "max_waiting_inputs",
+    "queue_seconds",
+    "timeout",
+    "body_seconds",
+)
+_NOT_NEGATIVE = ("batch_wait", "age", "drain")
+
+
+def _impossible(name: str, value: float, expected: str) -> ParameterError:
+    return ParameterError(f"{name}={value} is impossible, expected {expected}", name)

@@ -6,6 +6,7 @@ const percent = new Intl.NumberFormat("fr", { style: "percent", maximumFractionD
 const number = new Intl.NumberFormat("fr", { maximumFractionDigits: 1 });
 
 const at = (id) => document.getElementById(id);
+const paths = document.documentElement.dataset; // where to ask: the server writes them into the page
 
 const columns = []; // one per model shown: { view, model, answer }
 let models = [];
@@ -105,7 +106,7 @@ async function analyze() {
 async function tagged(model, text, redact, signal) {
   // Everything is asked for: masked all of it, and without masking the threshold needs no second request.
   const parameters = redact ? { redact } : {};
-  const answer = await ask(`predict?model=${encodeURIComponent(model.name)}`, { inputs: text, parameters }, signal);
+  const answer = await ask(`${paths.predict}?model=${encodeURIComponent(model.name)}`, { inputs: text, parameters }, signal);
   const { text: shown, entities } = redact ? answer.value : { text, entities: answer.value };
   const letters = Array.from(shown); // offsets count code points, JavaScript counts UTF-16 units
   entities.sort((a, b) => a.start - b.start);
@@ -123,7 +124,7 @@ async function tagged(model, text, redact, signal) {
 /** Learn which models are served, once; build a column for the first and the second. */
 async function meet(signal) {
   if (models.length) return;
-  models = (await ask("info", undefined, signal)).value.models;
+  models = (await ask(paths.info, undefined, signal)).value.models;
   const labels = models.flatMap((model) => model.labels).filter((label) => label !== "O");
   types = [...new Set(labels.map((label) => label.replace(/^[BIESLU]-/, "")))].sort();
   models.slice(0, 2).forEach(addColumn);

@@ -1,0 +1,190 @@
+"""What every protocol does with a request: read its body, find the entities, answer, describe itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+from fastapi import Request
+from fastapi.responses import Response
+from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
+
+from affineur.errors import did_you_mean
+from affineur.serve.listeners import RequestFacts
+from affineur.serve.parameters import Parameters, check_redaction, check_texts, shown
+from affineur.serve.problems import STATUS, Problem, overloaded
+from affineur.serve.service import Answer, Service
+
+Body = TypeVar("Body", bound=BaseModel)
+
+#: Whole bodies whose bytes may be in memory before they are requests.
+_UNREAD = 16
+#: Kinds of error of every route that takes texts.
+_OF_TEXTS = ("unauthorized", "validation", "backend", "overloaded", "unhealthy")
+
+
+class Error(BaseModel):
+    """Why there is no answer."""
+
+    error: str
+    error_type: str
+
+
+async def read_body(request: Request, service: Service) -> bytes:
+    """Read a body up to the limit, whether its length was told before or not.
+
+    Raises:
+        Problem: 408, 413, or 429 where bodies that have not come yet hold too much memory.
+    """
+    most = service.settings.max_body_bytes
+    told = request.headers.get("content-length", "")
+    if told.isdigit() and int(told) > most:
+        raise _too_large(most)
+    parts, size = [], 0
+    try:
+        async with asyncio.timeout(service.settings.body_seconds):
+            async for part in request.stream():
+                size += len(part)
+                service.unread += len(part)
+                if size > most:
+                    raise _too_large(most)
+                if service.unread > _UNREAD * most:
+                    raise overloaded("too many bodies are being read", 1.0)
+                parts.append(part)
+    except TimeoutError:
+        late = f"the body did not come within {service.settings.body_seconds:g} seconds"
+        raise Problem("validation", late, {"Connection": "close"}, status=408) from None
+    finally:
+        service.unread -= size
+    return b"".join(parts)
+
+
+def _too_large(most: int) -> Problem:
+    return Problem(
+        "too_large",
+        f"a body of more than {most} bytes; send fewer or shorter texts in a request",
+        {"Connection": "close"},
+    )
+
+
+def parse_as(model: type[Body], body: bytes, example: str) -> Body:
+    """Read a body.
+
+    Args:
+        model: Its schema.
+        body: The bytes.
+        example: What a body looks like.
+
+    Raises:
+        Problem: 400 if there is nothing in it, 422 if it is not of the schema.
+    """
+    if not body.strip():
+        raise Problem("empty", f"the body is empty, expected {example}")
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise explain(error, model) from None
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> Problem:
+    """Return a validation error as one line that holds no text of the user's."""
+    every = error.errors(include_url=False, include_context=False, include_input=False)
+    first = every[0]
+    where = ".".join(
+        str(part) for part in first["loc"] if not str(part).startswith(("constrained-", "function-"))
+    )
+    kind = first["type"]
+    if kind == "json_invalid":
+        return Problem("validation", f"the body is not JSON ({first['msg'].removeprefix('Invalid JSON: ')})")
+    if first["loc"] and first["loc"][0] == "inputs":
+        if any(
+            each["loc"][0] == "inputs" and each["type"] in ("too_short", "string_too_short") for each in every
+        ):
+            return Problem("empty", "inputs is empty, expected a text or a list of texts")
+        if kind == "missing":
+            return Problem("validation", 'inputs is missing, expected {"inputs": "texte"}')
+        return Problem("validation", "inputs is neither a text nor a list of texts")
+    if kind == "extra_forbidden":
+        fields = model.model_fields if len(first["loc"]) == 1 else Parameters.model_fields
+        known = [name for name in fields if name != "options"]
+        near = did_you_mean(str(first["loc"][-1])[:40], known)
+        inside = "parameters" if len(first["loc"]) > 1 else "the body"
+        return Problem("validation", f"unknown entry in {inside}, expected {', '.join(known)}{near}")
+    return Problem("validation", f"{where or 'the body'}: {first['msg']}")
+
+
+async def answer_request(
+    request: Request, service: Service, model: str | None, texts: Sequence[str], parameters: Parameters
+) -> tuple[list[Any], Answer]:
+    """Answer the texts of a request that came by HTTP; see :func:`find`."""
+
+    async def gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    return await find(service, model, texts, parameters, gone, request.scope.get("affineur"))
+
+
+async def find(
+    service: Service,
+    model: str | None,
+    texts: Sequence[str],
+    parameters: Parameters,
+    gone: Callable[[], Coroutine[Any, Any, None]] | None = None,
+    facts: RequestFacts | None = None,
+) -> tuple[list[Any], Answer]:
+    """Answer texts: what goes over the wire for each, and how it came about.
+
+    Args:
+        service: Whose models answer.
+        model: The model; ``None`` for the default one.
+        texts: Raw texts.
+        parameters: How their entities are wanted.
+        gone: Returns what ends when nobody waits for the answer any more.
+        facts: What else is known of the request.
+
+    Raises:
+        Problem: As :meth:`Service.answer`, and 413 or 422 for texts and parameters that cannot be served.
+        Gone: If nobody waits any more.
+    """
+    check_texts(texts, service.settings)
+    check_redaction(parameters)
+    answer = await service.answer(model, texts, parameters.predict_options(), gone, facts)
+    found = await service.aside(
+        texts, lambda: [shown(*each, parameters) for each in zip(texts, answer.entities, strict=True)]
+    )
+    return found, answer
+
+
+def times(answer: Answer) -> dict[str, str]:
+    """Return the headers that tell how long an answer took, in milliseconds."""
+    return {
+        "x-queue-time": f"{1000 * answer.queue_seconds:.3f}",
+        "x-inference-time": f"{1000 * answer.inference_seconds:.3f}",
+    }
+
+
+def json_response(value: Any, status: int = 200, headers: Any = None) -> Response:
+    """Return a response of JSON."""
+    return Response(to_json(value), status, media_type="application/json", headers=headers)
+
+
+def errors(*kinds: str, usual: bool = True) -> dict[int | str, dict[str, Any]]:
+    """Describe the errors of a route, for OpenAPI.
+
+    Args:
+        kinds: Of :data:`~affineur.serve.problems.STATUS`.
+        usual: Whether those of every route that takes texts are among them.
+    """
+    told = (*kinds, *_OF_TEXTS) if usual else kinds
+    return {
+        STATUS[kind]: {"model": Error, "description": kind.replace("_", " ").capitalize()} for kind in told
+    }
+
+
+def takes(model: type[BaseModel]) -> dict[str, Any]:
+    """Describe the body of a route that reads it itself, within the limit and without a second parser."""
+    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

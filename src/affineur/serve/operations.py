@@ -1,0 +1,113 @@
+"""What operators ask: health checks, what is served, figures, another artifact."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi import Request as HttpRequest
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from affineur.errors import AffineurError, one_line
+from affineur.serve.exchange import errors, parse_as, read_body, takes
+from affineur.serve.problems import Problem
+from affineur.serve.protocols import Health, HealthCheck
+from affineur.serve.queue.served import About
+from affineur.serve.service import Service
+
+INFO, METRICS, RELOAD = "/info", "/metrics", "/admin/reload"
+
+#: Loads another artifact under a name; returns what serves then, or raises what kept it from it.
+Reload = Callable[[str, str], Awaitable[About]]
+
+
+class ReloadRequest(BaseModel):
+    """Which artifact shall serve."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str | None = Field(None, description="The name it is served under; the first when not given.")
+    model: str | None = Field(
+        None, max_length=1000, description="A folder or Hub id; the same as before when not given."
+    )
+
+
+def _ready(health: Health) -> dict[str, str]:
+    """Whether every model answers."""
+    health.check_ready()
+    return {"status": "ready"}
+
+
+def _live(health: Health) -> dict[str, str]:
+    """Whether the process answers."""
+    health.check_live()
+    return {"status": "live"}
+
+
+#: Health checks of no protocol.
+HEALTH = (
+    HealthCheck("/health", _ready, errors("unhealthy", usual=False)),
+    HealthCheck("/health/ready", _ready, errors("unhealthy", usual=False)),
+    HealthCheck("/health/live", _live),
+)
+
+
+def operations_router(service: Service, reload: Reload) -> APIRouter:
+    """Return the routes of operators, health checks aside.
+
+    Args:
+        service: Whose models serve.
+        reload: Loads another artifact.
+    """
+    router = APIRouter()
+
+    @router.get(INFO)
+    async def info() -> dict[str, Any]:
+        """What is served, and within which limits."""
+        return {
+            "version": version("affineur"),
+            "models": [asdict(model.about) for model in list(service.models.values())],
+            "limits": asdict(service.settings),
+        }
+
+    @router.get(METRICS, response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    async def metrics() -> Response:
+        """Figures for Prometheus."""
+        text, kind = service.metrics.text()
+        return Response(text, headers={"content-type": kind})
+
+    @router.post(
+        RELOAD,
+        responses=errors("forbidden", "not_found", "too_large"),
+        openapi_extra=takes(ReloadRequest),
+    )
+    async def reload_model(request: HttpRequest) -> dict[str, Any]:
+        """Verify and load another artifact, then let it serve; the one before stays if that fails.
+
+        Needs an admin's key.
+        """
+        body = await read_body(request, service)
+        wanted = parse_as(ReloadRequest, body.strip() or b"{}", "{}")
+        name = service.model(wanted.name).about.name
+        try:
+            return {"model": asdict(await reload(name, wanted.model or service.references[name]))}
+        except (AffineurError, OSError, ValueError) as error:  # names that no file can have are among them
+            raise Problem("backend", f"{one_line(error)}; the artifact before it still serves") from None
+
+    return router
+
+
+def reload_in(service: Service) -> Reload:
+    """Return what loads another artifact in this process."""
+
+    async def reload(name: str, reference: str) -> About:
+        new = await asyncio.get_running_loop().run_in_executor(None, service.prepare, name, reference)
+        service.commit(new)
+        return new.about
+
+    return reload

@@ -1,0 +1,75 @@
+"""Where an endpoint listens."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from dataclasses import dataclass
+
+from affineur.errors import ParameterError
+from affineur.serve.process.uvicorn_adapter import BACKLOG
+
+
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """The sockets of an endpoint.
+
+    Args:
+        main: Where texts and health checks are answered.
+        health: Where health checks are answered, too; the same as ``main`` where the same port was asked for,
+            ``None`` where none was.
+    """
+
+    main: socket.socket
+    health: socket.socket | None = None
+
+    @property
+    def apart(self) -> socket.socket | None:
+        """The health port's, where it has one of its own."""
+        return None if self.health is self.main else self.health
+
+
+def listen(host: str, port: int, health_port: int | None = None) -> Sockets:
+    """Open the sockets of an endpoint.
+
+    Args:
+        host: Address.
+        port: Port; 0 for any that is free.
+        health_port: Another for health checks, likewise.
+
+    Raises:
+        ParameterError: If a port is taken, or the address is not this machine's.
+    """
+    main = _bind(host, port, "port")
+    if health_port is None or health_port == main.getsockname()[1]:
+        return Sockets(main, None if health_port is None else main)
+    try:
+        return Sockets(main, _bind(host, health_port, "health_port"))
+    except ParameterError:
+        main.close()
+        raise
+
+
+def address(listener: socket.socket) -> str:
+    """Return the URL of a socket, for whoever sits at this machine."""
+    host, port = listener.getsockname()[:2]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{shown}:{port}"
+
+
+def _bind(host: str, port: int, parameter: str) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+        with contextlib.ExitStack() as stack:
+            listener = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
+            listener.listen(BACKLOG)
+            stack.pop_all()
+    except OSError as error:
+        raise ParameterError(
+            f"{host}:{port} cannot be listened on ({error.strerror or error}); "
+            f"choose another host or {parameter} (0 takes any that is free)",
+            parameter,
+        ) from None
+    return listener
