@@ -24,7 +24,6 @@ suppress_warnings = ["misc.highlighting_failure"]
 # One signature per line where it is long; the types are said once, in the signature.
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_class_signature = "separated"
 maximum_signature_line_length = 80
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
@@ -36,6 +35,8 @@ html_static_path = ["_static"]
 html_css_files = ["affineur.css"]
 html_copy_source = False
 html_show_sourcelink = False
+html_show_copyright = False
+html_show_sphinx = False
 html_permalinks_icon = "#"
 html_theme_options = {"footer_icons": [], "navigation_with_keys": True}
 pygments_style = "tango"

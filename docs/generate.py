@@ -167,7 +167,7 @@ def _directives(names: list[str]) -> Iterator[str]:
         if inspect.isclass(thing) and issubclass(thing, Exception):
             yield f".. autoexception:: affineur.{name}\n"
         elif inspect.isclass(thing):
-            yield f".. autoclass:: affineur.{name}\n   :members:\n"
+            yield f".. autoclass:: affineur.{name}\n   :members:\n   :special-members: __call__\n"
         else:
             yield f".. autofunction:: affineur.{name}\n"
 
