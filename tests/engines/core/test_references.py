@@ -78,8 +78,7 @@ def test_a_peer_has_no_folder() -> None:
     "text", ["", "/not/there", "torch-int8:/not/there", "guide:", "guide:spacy:x", "onnx:x"]
 )
 def test_what_is_no_model_is_one_line(text: str) -> None:
-    parsed = Reference.parse(text)
-    for call in (parsed.load, parsed.folder, lambda: model_digest(text)):
+    for call in (Reference.parse(text).load, lambda: facts(text), lambda: model_digest(text)):
         with pytest.raises(AffineurError) as error:
             call()
         assert len(str(error.value).splitlines()) == 1
