@@ -25,8 +25,8 @@ sizes = {d.metadata["Name"]: sum(p.stat().st_size for f in d.files or () if (p :
 print(json.dumps({name: size for name, size in sizes.items() if name not in ("pip", "setuptools")}))
 """
 _ENTITIES = """
-import dataclasses, json, sys, affineur
-found = affineur.load(sys.argv[1]).predict_batch(json.load(sys.stdin))
+import json, sys, affineur
+found = affineur.load(sys.argv[1])(json.load(sys.stdin))
 assert "torch" not in sys.modules
 print(json.dumps([[entity.as_dict() for entity in entities] for entities in found]))
 """
@@ -53,7 +53,7 @@ def main() -> int:
         ):
             print(_best(python, code))
         for model in sys.argv[1:2]:
-            code = f"import affineur; affineur.load({str(Path(model).resolve())!r}).predict('Marie vit à Paris.')"
+            code = f"import affineur; affineur.load({str(Path(model).resolve())!r})('Marie vit à Paris.')"
             print(_best(python, code))
             if not _same(python, model):
                 return 1

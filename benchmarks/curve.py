@@ -15,12 +15,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import affineur
 from affineur.artifact import describe_machine
 from affineur.cli.main import guarded
 from affineur.errors import ParameterError
 from affineur.measure import Evaluation, evaluate
 from affineur.pipeline import load
-from affineur.steps import prune, recover
 from affineur.transfer import load_splits, resolve_model
 
 _GUIDE = 0.15  # the guide's sparsity, which is recovered and held against the control
@@ -70,15 +70,13 @@ def curve(args: argparse.Namespace, work: Path) -> None:
     pruned: dict[float, Evaluation] = {}
     for sparsity in sorted(sparsities):
         out = work / f"pruned_{sparsity:g}"
-        prune(source, out, sparsity)
+        affineur.prune(source, sparsity=sparsity, out=out)
         pruned[sparsity] = evaluate(load(out), test)
         show(f"pruned {sparsity:.0%}", pruned[sparsity], before)
     if args.recover:
-        after = evaluate(
-            load(recover(work / f"pruned_{_GUIDE:g}", work / "recovered", splits.get("train"), splits.dev)),
-            test,
-        )
-        control = evaluate(load(recover(source, work / "control", splits.get("train"), splits.dev)), test)
+        recovered = affineur.recover(work / f"pruned_{_GUIDE:g}", data=splits, out=work / "recovered")
+        after = recovered.evaluate(test)
+        control = affineur.recover(source, data=splits, out=work / "control").evaluate(test)
         show("pruned 15% + ½ epoch", after, before)
         show("control + ½ epoch", control, before)
         show("  pruned vs control", after, control)

@@ -21,13 +21,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import affineur
 import winner
-from affineur import quantize, shrink, trim_vocabulary
 from affineur.artifact import describe_machine, open_folder
 from affineur.cli.main import guarded
 from affineur.measure import BENCHMARK_COLUMNS, benchmark_cells, benchmark_notes
 from affineur.pipeline import benchmark_models
-from affineur.steps.export import export
 from affineur.transfer import load_corpus
 
 _PIECES, _KEEP, _WIDTH = 32_005, 13_500, 768
@@ -73,18 +72,19 @@ def make(work: Path) -> dict[str, Path]:
     teacher, eleven, six = (
         wide_vocabulary(winner.random_camembert(work / f"random_{layers}L", layers)) for layers in (12, 11, 6)
     )
-    made = {"teacher_12L": teacher, "fp32_11L": export(eleven, work / "fp32_11L", text=text)}
-    quantize(made["fp32_11L"], work / "int8_11L", min_agreement=0, text=text)
+    made = {"teacher_12L": teacher, "fp32_11L": work / "fp32_11L"}
+    affineur.export(eleven, out=made["fp32_11L"], calibration=text)
+    affineur.quantize(made["fp32_11L"], out=work / "int8_11L", min_agreement=0, calibration=text)
     # The sample alone uses some 3,000 pieces: the rest of those to keep are used by words made up for it.
     rare = work / "rare.conll"
     rare.write_text("".join(f"{word}\tO\n\n" for word in itertools.islice(_made_up(), _KEEP)), "utf-8")
-    trimmed = trim_vocabulary(six, work / "trimmed_6L", [text, load_corpus(str(rare))], keep=_KEEP)
-    narrow = shrink(
-        trimmed, work / "narrow_6L", _WIDTH, text.head(64)
-    )  # random weights have no neurons to tell apart
-    quantize(six, work / "int8_6L", min_agreement=0, text=text)
-    quantize(trimmed, work / "int8_6L_trimmed", min_agreement=0, text=text)
-    quantize(narrow, work / "int8_6L_trimmed_narrow", min_agreement=0, text=text)
+    texts = [text, load_corpus(str(rare))]
+    trimmed = affineur.trim_vocab(six, out=work / "trimmed_6L", data=texts, keep=_KEEP)
+    # Random weights have no neurons to tell apart, so little text does.
+    narrow = affineur.shrink(trimmed, out=work / "narrow_6L", ffn_width=_WIDTH, calibration=text.head(64))
+    affineur.quantize(six, out=work / "int8_6L", min_agreement=0, calibration=text)
+    affineur.quantize(trimmed, out=work / "int8_6L_trimmed", min_agreement=0, calibration=text)
+    affineur.quantize(narrow, out=work / "int8_6L_trimmed_narrow", min_agreement=0, calibration=text)
     return made | {
         name: work / name for name in ("int8_11L", "int8_6L", "int8_6L_trimmed", "int8_6L_trimmed_narrow")
     }

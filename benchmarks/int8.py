@@ -21,13 +21,14 @@ from pathlib import Path
 
 import numpy as np
 
+import affineur
 from affineur.artifact import describe_machine
+from affineur.artifact.exported import read_export_info
 from affineur.artifact.selftest import Agreement
 from affineur.cli.main import guarded
 from affineur.engines.support.onnx_tagger import OnnxTagger, load_onnx
 from affineur.measure import throughput
 from affineur.steps.graphs.eight_bits import ACTIVATIONS
-from affineur.steps.quantize import quantize
 from affineur.transfer import load_corpus
 
 WAYS = ("batch", "static", "token", "auto")  # the first is what ONNX Runtime's own quantizer makes
@@ -60,15 +61,15 @@ def main() -> int:
             print(f"{read.sum():,} words of {args.data}; {args.fp32.name} in eight bits:")
             for way in WAYS:
                 folder = Path(place, way)
-                found = quantize(
-                    args.fp32, folder, scheme=args.scheme, min_agreement=0, text=calibration, activations=way
-                )
+                how = {"scheme": args.scheme, "min_agreement": 0, "activations": way}
+                made = affineur.quantize(args.fp32, out=folder, calibration=calibration, **how)
+                found = read_export_info(made.path)
                 assert found is not None
                 tagger = taggers[way] = load_onnx(folder)
                 near = Agreement.between(np.concatenate(tagger.logits(sentences))[read], theirs[read])
                 same, furthest = alone_and_together(tagger, texts)
                 print(
-                    f"  {way:<7} {found.size_bytes / 1e6:6.1f} MB, {len(found.by_token):2} matrices by token beside static ones; "
+                    f"  {way:<7} {made.info.folder.size_bytes / 1e6:6.1f} MB, {len(found.by_token):2} matrices by token beside static ones; "
                     f"tags {near.same_tags:.3%}, logits off by {near.error:.2%}; in a batch {same:.2%} of the mentions, scores within {furthest:.3f}",
                     flush=True,
                 )

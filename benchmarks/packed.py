@@ -125,9 +125,9 @@ def main() -> int:
         kept = []
         for sparsity in (0.15, 0.5):
             pruned, packed, again = (work / f"{name}_{sparsity}" for name in ("pruned", "packed", "unpacked"))
-            affineur.prune(source, pruned, sparsity)
-            affineur.pack(pruned, packed)
-            affineur.unpack(packed, again)
+            affineur.prune(source, sparsity=sparsity, out=pruned)
+            affineur.pack(pruned, out=packed)
+            affineur.unpack(packed, out=again)
             assert (again / "model.safetensors").read_bytes() == (pruned / "model.safetensors").read_bytes()
             kept.append(report(sparsity, pruned, packed, args.rounds))
     return 0 if all(kept) else 1

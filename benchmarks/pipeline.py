@@ -22,11 +22,11 @@ from typing import Any
 
 import transformers
 
-from affineur import load, sample
+import affineur
+from affineur import sample
 from affineur.artifact import describe_machine
 from affineur.cli.main import guarded
-from affineur.steps.export import export
-from affineur.steps.quantize import quantize
+from affineur.pipeline import load
 from affineur.transfer import load_corpus
 
 _THEIRS, _BATCHED = "transformers.pipeline", "transformers.pipeline, batches of 32"
@@ -52,8 +52,8 @@ def main() -> int:
 def ways(work: Path) -> dict[str, Callable[[list[str]], list[list[tuple[Any, ...]]]]]:
     """Return every way to find the entities of texts: label, start and end of each."""
     text = load_corpus("sample", "train")
-    onnx = export(sample.teacher(), work / "onnx", text=text)
-    quantize(onnx, work / "int8", text=text)
+    onnx = affineur.export("sample", out=work / "onnx", calibration=text).path
+    affineur.quantize(onnx, out=work / "int8", calibration=text)
     transformers.logging.set_verbosity_error()
     theirs = transformers.pipeline(
         "token-classification",

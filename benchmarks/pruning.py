@@ -41,7 +41,7 @@ def measure(who: str, sparsity: float) -> dict[str, float]:
     )  # resets the high-water mark, so that building the model is not counted
     before, start = _status("VmRSS"), time.perf_counter()
     if who == "affineur":
-        prune_model(model, sparsity)
+        prune_model(model, sparsity=sparsity)
     else:
         modules: list[tuple[nn.Module, str]] = [
             (model.get_submodule(name.rpartition(".")[0]), "weight") for name in names

@@ -23,8 +23,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+import affineur
 from affineur import sample
 from affineur.artifact import describe_machine, open_folder
+from affineur.artifact.exported import read_export_info
 from affineur.artifact.selftest import Agreement
 from affineur.cli.main import guarded
 from affineur.engines.support.checkpoints import load_model, save_model
@@ -32,7 +34,7 @@ from affineur.entities import Corpus, write_conll
 from affineur.measure import evaluate
 from affineur.pipeline import load
 from affineur.runtime import EngineTagger
-from affineur.steps.quantize import quantize, this_cpu
+from affineur.steps.quantize import this_cpu
 from affineur.transfer import load_splits
 
 _SHIFT = 32.0
@@ -89,7 +91,9 @@ def saturate(test: Corpus, work: Path) -> None:
     write_conll(((s.words, s.tags) for s in test), work / "test.conll")
     text = load_splits("sample").get("train")
     for target in ("vnni", "avx2"):
-        made = quantize(work / "shifted", work / target, target, min_agreement=0.0, text=text)
+        how = {"target": target, "min_agreement": 0.0, "calibration": text}
+        affineur.quantize(work / "shifted", out=work / target, **how)
+        made = read_export_info(work / target)
         assert made is not None
         print(
             f"quantize --for {target} ({made.scheme}):\n  F1 here: {evaluate(load(work / target), test).total.f1:.3f}"

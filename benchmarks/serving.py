@@ -91,15 +91,16 @@ def main() -> int:
 
 def made(work: Path) -> tuple[Path, Path]:
     """Make the full-size models."""
+    import affineur
     import fast
     import winner
-    from affineur import quantize
 
     teacher, eleven = (
         fast.wide_vocabulary(winner.random_camembert(work / f"random_{layers}L", layers))
         for layers in (12, 11)
     )
-    quantize(eleven, work / "int8_11L", min_agreement=0, text=load_corpus("sample", "train"))
+    text = load_corpus("sample", "train")
+    affineur.quantize(eleven, out=work / "int8_11L", min_agreement=0, calibration=text)
     return work / "int8_11L", teacher
 
 
@@ -371,11 +372,12 @@ def offline(model: Path, texts: list[str], way: str) -> Iterator[Way]:
 
 
 def serve_first_come(model: str, port: str) -> int:
+    from affineur.serve.process.server import ServePlan, serve
+
     from affineur.cli.serve import load as loader
-    from affineur.serve.server import Plan, serve
     from affineur.serve.settings import Settings
 
-    serve(Plan({"ner": model}, loader, Settings(by_length=False), port=int(port)), lambda *_: None)
+    serve(ServePlan({"ner": model}, loader, Settings(by_length=False), port=int(port)), lambda *_: None)
     return 0
 
 
@@ -427,7 +429,7 @@ def serve_litserve(model: str, port: str, whole: bool = True) -> int:
 
 
 def run_offline(model: str, texts: str, side_by_side: bool = False) -> int:
-    from affineur import load as load_model
+    from affineur.pipeline import load as load_model
 
     tagger, sentences = load_model(model), json.loads(texts)
     tagger.beside_from = 2 if side_by_side else None
@@ -451,7 +453,7 @@ def _batching() -> type:
             self.model, self.whole = model, whole
 
         def setup(self, device: str) -> None:
-            from affineur import load as load_model
+            from affineur.pipeline import load as load_model
 
             tagger = load_model(self.model)
             self.tagger = tagger.whole() if self.whole else tagger

@@ -14,13 +14,13 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
+import affineur
 from affineur.artifact import describe_machine, open_folder
 from affineur.errors import ParameterError
-from affineur.measure import evaluate, megabytes
+from affineur.measure import Evaluation, evaluate, megabytes
 from affineur.pipeline import load
-from affineur.steps import recover, shrink
-from affineur.steps.training.loop import TrainSettings
 from affineur.transfer import load_splits, resolve_model
 from curve import numbers, run, show
 
@@ -51,7 +51,14 @@ def shrinking(args: argparse.Namespace, work: Path) -> None:
     )
     if not widths and not layers:
         raise ParameterError("nothing to shrink; give --widths, --layers or both")
-    settings = TrainSettings(epochs=args.epochs, learning_rate=args.learning_rate)
+    how = {"epochs": args.epochs, "learning_rate": args.learning_rate, "teacher": source}
+
+    def recovered(folder: Path, out: Path) -> Evaluation:
+        return affineur.recover(folder, data=train, out=out, **how).evaluate(test)
+
+    def shrunken(name: str, **to: Any) -> Path:
+        return affineur.shrink(source, calibration=train, out=work / name, **to).path
+
     print(
         f"{describe_machine()}\n{len(test):,} sentences of {test.name}; F1 of mentions, points against the model named or the unshrunk one (95 %)"
     )
@@ -61,27 +68,17 @@ def shrinking(args: argparse.Namespace, work: Path) -> None:
 
     before = evaluate(load(source), test)
     show("unshrunk", before, more=_size(source))
-    control = evaluate(
-        load(recover(source, work / "control", train, teacher=source, settings=settings)), test
-    )
+    control = recovered(source, work / "control")
     show("control", control, before)
     shrunk: list[tuple[str, Path]] = []
     for width in widths:
-        plain = shrink(source, work / f"width_{width:g}_plain", width, train, reconstruct=False)
+        plain = shrunken(f"width_{width:g}_plain", ffn_width=width, reconstruct=False)
         show(f"width {width:g}, as left", evaluate(load(plain), test), before)
-        shrunk.append((f"width {width:g}", shrink(source, work / f"width_{width:g}", width, train)))
-    shrunk += [
-        (f"{count} layers", shrink(source, work / f"layers_{count}", None, train, layers=count))
-        for count in layers
-    ]
+        shrunk.append((f"width {width:g}", shrunken(f"width_{width:g}", ffn_width=width)))
+    shrunk += [(f"{count} layers", shrunken(f"layers_{count}", layers=count)) for count in layers]
     for name, folder in shrunk:
         show(name, evaluate(load(folder), test), before, _size(folder))
-        after = evaluate(
-            load(
-                recover(folder, work / f"{folder.name}_recovered", train, teacher=source, settings=settings)
-            ),
-            test,
-        )
+        after = recovered(folder, work / f"{folder.name}_recovered")
         show("  recovered", after, before)
         show("  against control", after, control)
 

@@ -170,7 +170,7 @@ def whole_models(rounds: int, layers: int) -> None:
             num_hidden_layers=layers,
         )
         model = AutoModelForTokenClassification.from_config(config).eval()
-        info = prune_model(model, share)
+        info = prune_model(model, sparsity=share)
         sparse = copy.deepcopy(model)
         names = [m.matrix.name.removesuffix(".weight") for m in info.matrices]
         for name in names:

@@ -5,10 +5,9 @@ import argparse
 import sys
 from pathlib import Path
 
+import affineur
 from affineur.cli.main import guarded
 from affineur.pipeline import guide
-from affineur.steps import check_pruning, prune
-from affineur.transfer import resolve_model
 
 
 def main() -> int:
@@ -22,17 +21,13 @@ def main() -> int:
     args = parser.parse_args()
 
     def command() -> int:
-        check_pruning(args.sparsity, args.method, None)
-        info = prune(
-            resolve_model(args.model_path) if args.model_path else guide.student(),
-            args.output_dir,
-            args.sparsity,
-            args.method,
+        source = args.model_path or guide.student()
+        made = affineur.prune(source, sparsity=args.sparsity, method=args.method, out=args.output_dir)
+        info = made.info
+        print(
+            f"{info.zeros_in_scope:,} of {info.weights_in_scope:,} attention and feed-forward weights are zero "
+            f"({info.sparsity:.2%})"
         )
-        if info:
-            print(
-                f"{info.zeros:,} of {info.weights:,} attention and feed-forward weights are zero ({info.achieved:.2%})"
-            )
         print(f"{args.output_dir}; next: train_distillation.py --model_path {args.output_dir} --eval_only")
         return 0
 

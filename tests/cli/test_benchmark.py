@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from affineur.cli.main import main
-from affineur.measure import Birth, Facts
+from affineur.engines.core.facts import Facts
+from affineur.measure import Birth
 from affineur.measure.benchmark import SINGLE
 from affineur.measure.benchmark_result import Batching
 from affineur.pipeline import benchmarking, models

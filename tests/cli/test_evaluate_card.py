@@ -91,7 +91,7 @@ def test_one_type_is_not_the_f1_of_the_model(
     artifact: Path, shared_corpus: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = {p.name: p.read_bytes() for p in artifact.iterdir()}
-    monkeypatch.setattr(scores, "evaluate", lambda *_: pytest.fail("scored"))
+    monkeypatch.setattr("affineur.api.model.evaluate", lambda *_, **__: pytest.fail("scored"))
     assert (
         main(["evaluate", str(artifact), "--data", str(shared_corpus), "--types", "PER,LOC", "--card", "-q"])
         == 1
@@ -197,7 +197,7 @@ def test_models_without_a_card_of_ours_are_refused_before_anything_is_scored(
         "data": shared_corpus,
         "absent": tmp_path / "none",
     }
-    monkeypatch.setattr(scores, "evaluate", never)
+    monkeypatch.setattr("affineur.api.model.evaluate", never)
     monkeypatch.setattr(scores, "load_corpus", never)
     assert main(["evaluate", reference.format(**places), "--data", str(shared_corpus), "--card", "-q"]) == 1
     assert wanted.format(**places) in line_of(capsys)

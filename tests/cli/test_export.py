@@ -12,7 +12,7 @@ import pytest
 
 from affineur.artifact.selftest import SELF_TEST
 from affineur.cli.main import main
-from affineur.steps import exporting
+from affineur.steps.graphs import exporting
 
 from .test_commands import line_of
 

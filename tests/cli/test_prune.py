@@ -82,7 +82,7 @@ def test_a_recipe_calibrates_on_its_train(tiny_model, corpus: Path, tmp_path: Pa
         f"name: x\nteacher: {tiny_model()}\ndata: {corpus}\nsteps:\n"
         "  - prune: {method: wanda, name: pruned}\ncompare: {rows: [pruned], rounds: 1, memory: false}\n"
     )
-    made = run(read_recipe(path), tmp_path / "runs")
+    made = run(read_recipe(path), runs=tmp_path / "runs")
     manifest = read_manifest(made.models["pruned"])
     assert manifest is not None
     assert manifest.parameters["method"] == "wanda"

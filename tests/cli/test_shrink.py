@@ -161,7 +161,7 @@ def test_shrink_says_which_layers_stay(
 @pytest.mark.parametrize(
     ("more", "wanted"),
     [
-        ([], "nothing to shrink; say how many encoder layers stay with --layers"),
+        ([], "nothing to shrink; give --layers"),
         (["--layers", "3"], "--layers 3 is impossible: the model has 3 encoder layers"),
         (["--layers", "2", "--no-reconstruct"], "--no-reconstruct is for --ffn-width"),
     ],

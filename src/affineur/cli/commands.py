@@ -51,9 +51,12 @@ class Commands:
         self._parsers[name] = parser
         return parser
 
-    def destinations(self, command: str) -> list[str]:
-        """List the names under which a command's options are kept: the library's names of the parameters."""
-        return [action.dest for action in self._parsers[command]._actions if action.option_strings]
+    def spellings(self, command: str) -> dict[str, str]:
+        """Return how a command spells each parameter of the library that it has an option for."""
+        actions = self._parsers[command]._actions
+        found = {a.dest: max(a.option_strings, key=len) for a in actions if a.option_strings}
+        # Of a switch, the positive; of the output, what everybody types.
+        return {name: flag.replace("--no-", "--", 1) for name, flag in found.items()} | {"out": "-o"}
 
     def overview(self) -> str:
         """Write the list, for the help of the whole."""

@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from affineur import __version__
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     name = f"affineur {args.command}"
     return guarded(
-        command, name, quiet=args.quiet, verbose=args.verbose, given=commands.destinations(args.command)
+        command, name, quiet=args.quiet, verbose=args.verbose, given=commands.spellings(args.command)
     )
 
 
@@ -55,7 +55,7 @@ def guarded(
     *,
     quiet: bool = False,
     verbose: bool = False,
-    given: Collection[str] = (),
+    given: Mapping[str, str] | None = None,
 ) -> int:
     """Run a command with progress, and turn what the user can mend into one line and exit status 1.
 
@@ -64,7 +64,7 @@ def guarded(
         name: What to call it in messages.
         quiet: No progress.
         verbose: What libraries say is shown, and where an error comes from.
-        given: Names of the parameters that have an option here: errors spell them so.
+        given: How parameters are spelled as options here, by their names in the library.
     """
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         # Text that is not valid in the terminal's encoding is shown escaped, never an error.
@@ -99,19 +99,18 @@ def guarded(
         return 130
 
 
-def spelled(error: AffineurError, given: Collection[str]) -> str:
+def spelled(error: AffineurError, given: Mapping[str, str] | None) -> str:
     """Write an error with options where the library names parameters: ``max_drop`` is ``--max-drop``.
 
     Args:
         error: The error.
-        given: Names of the parameters that have an option.
+        given: How parameters are spelled, by their names in the library.
     """
     message = str(error)
-    for name in given:
+    for name, flag in (given or {}).items():
         only = name in (error.parameter or "").split()
         if not only and "_" not in name:
             continue  # a word that may stand for something else
-        flag = "-o" if name == "out" else f"--{name.replace('_', '-')}"
         pattern = rf"(?<![\w/.-]){re.escape(name)}(?![\w/])(?!\.\w)(=False|=)?"
         message = re.sub(pattern, partial(_flag, flag), message, count=0 if "_" in name else 1)
     return message

@@ -173,7 +173,7 @@ def _folder_of_card(args: argparse.Namespace) -> Path:
     model = Reference.parse(args.model)
     if model.peer:
         raise ParameterError(
-            f"--card: {args.model} is a peer, not a folder of Affineur's, so it has no card to write; leave --card out"
+            f"--card: {args.model} is {model.peer}, not a folder of Affineur's, so it has no card to write; leave --card out"
         )
     if model.prefix:
         command = shlex.join(["affineur", "evaluate", model.rest, "--data", args.data, "--card"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from functools import partial
 from pathlib import Path
 
 from affineur.artifact import write_json
@@ -117,12 +118,12 @@ def add_parsers(commands: Commands) -> None:
     parser.set_defaults(run=_key)
 
 
-def load(reference: str) -> tuple[EngineTagger, Path]:
+def load(reference: str, threads: int | None = None) -> tuple[EngineTagger, Path]:
     """Load a model to serve, and say where its folder is."""
     from affineur.pipeline.models import Reference
     from affineur.pipeline.models import load as load_model
 
-    return load_model(reference), Reference.parse(reference).folder()
+    return load_model(reference, threads=threads), Reference.parse(reference).folder()
 
 
 def _serve(args: argparse.Namespace) -> int:
@@ -134,7 +135,7 @@ def _serve(args: argparse.Namespace) -> int:
             raise
         raise MissingExtraError("affineur serve", "serve") from None
     if args.device not in ("cpu", "auto"):
-        raise ParameterError(f"--device {args.device}: the endpoint runs on the CPU")
+        raise ParameterError(f"device={args.device}: the endpoint runs on the CPU", "device")
     settings = Settings(
         max_inputs=args.max_inputs,
         max_characters=args.max_characters,
@@ -149,7 +150,7 @@ def _serve(args: argparse.Namespace) -> int:
     health_port = _port("PORT_HEALTH") if args.health_port is None else args.health_port
     plan = ServePlan(
         _references(args),
-        load,
+        partial(load, threads=args.threads),
         settings,
         args.host,
         8000 if port is None else port,

@@ -74,8 +74,8 @@ class Shrink(Step):
         super().check(context)
         if self.layers is None and self.ffn_width is None:
             raise ParameterError(
-                "nothing to shrink; say how many encoder layers stay with layers, "
-                "how many neurons with ffn_width, or both",
+                "nothing to shrink; give layers (encoder layers that stay), "
+                "ffn_width (neurons that stay), or both",
                 "layers ffn_width",
             )
         if not self.reconstruct and self.ffn_width is None:
