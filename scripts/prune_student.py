@@ -5,9 +5,10 @@ import argparse
 import sys
 from pathlib import Path
 
-import affineur
+from affineur.api.verbs import take
 from affineur.cli.main import guarded
 from affineur.pipeline import guide
+from affineur.steps.prune import Prune
 
 
 def main() -> int:
@@ -21,8 +22,8 @@ def main() -> int:
     args = parser.parse_args()
 
     def command() -> int:
-        source = args.model_path or guide.student()
-        made = affineur.prune(source, sparsity=args.sparsity, method=args.method, out=args.output_dir)
+        step = Prune.given({"sparsity": args.sparsity, "method": args.method})  # refused before anything is made
+        made = take(step, args.model_path or guide.student(), args.output_dir)
         info = made.info
         print(
             f"{info.zeros_in_scope:,} of {info.weights_in_scope:,} attention and feed-forward weights are zero "

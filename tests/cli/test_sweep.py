@@ -334,7 +334,7 @@ BUDGET = ("--max-drop", "0.01")
         ([*BUDGET, "--method", "magnitud"], "did you mean 'magnitude'"),
         ([*BUDGET, "--method", ","], "--method"),
         ([*BUDGET, "--scope", "fnn"], "no --scope 'fnn'"),
-        ([*BUDGET, "--calibration", "sample"], "--method, such as wanda"),
+        ([*BUDGET, "--calibration", "sample"], "one of those as --method, such as wanda"),
         ([*BUDGET, "--teacher", "sample"], "--recover"),
         ([*BUDGET, "--epochs", "2"], "--recover"),
         ([*BUDGET, "--recover", "--temperature", "3"], "--teacher"),

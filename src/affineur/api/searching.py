@@ -134,9 +134,9 @@ def sweep(
     )
     if calibration is not None and not plan.reads_text:
         raise ParameterError(
-            f"calibration is for methods that look at text, but the method is {', '.join(chosen)}; leave it out, or name "
-            "one of those as method, such as wanda",
-            "calibration method",
+            f"calibration is for pruning by a look at text, but {', '.join(chosen)} needs none; leave it out, or name "
+            "one of those as methods, such as wanda",
+            "calibration methods",
         )
     context = replace(_context(device, threads, cache), data=splits_of(data))
     if calibration is not None:

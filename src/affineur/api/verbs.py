@@ -17,7 +17,7 @@ from affineur.engines.core.references import model_folder
 from affineur.entities import Corpus
 from affineur.errors import ParameterError, did_you_mean
 from affineur.steps.core.context import CALIBRATION, Context
-from affineur.steps.core.step import STEPS, Input, Step
+from affineur.steps.core.step import STEPS, Input, Shape, Step
 from affineur.steps.tailoring.texts import texts_of
 from affineur.transfer import DataOptions
 
@@ -61,6 +61,10 @@ def take(
 
         torch.set_num_threads(context.threads)
     source = step.open(model_folder(reference_of(model)))
+    try:
+        step.after(Shape.of(source))
+    except ParameterError as error:
+        raise ParameterError(f"{source.path}: {error}", error.parameter) from None
     made = Model(step.run(source, Path(out), context), device=context.device if step.on_device else "cpu")
     made.source = source
     return made

@@ -35,7 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.spare_processors()
     parser, commands = _built()
     _complete(parser)
-    args = parser.parse_args(text.with_style(sys.argv[1:] if arguments is None else arguments))
+    args, more = parser.parse_known_args(text.with_style(sys.argv[1:] if arguments is None else arguments))
+    # argparse takes only texts that stand together (python/cpython#59317).
+    if more and (args.command != "predict" or any(word.startswith("-") for word in more)):
+        parser.error(f"unrecognized arguments: {' '.join(more)}")
+    if more:
+        args.texts = [*args.texts, *more]
 
     def command() -> int:
         options.check_threads(getattr(args, "threads", None))

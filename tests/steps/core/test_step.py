@@ -134,7 +134,7 @@ def test_what_a_model_becomes() -> None:
         step.after(Shape("onnx", 12))
     assert str(error.value) == (
         "melt cannot start from a model of the kind onnx, expected transformers or packed; "
-        "melt comes before the step that makes it so"
+        "give the model it was made from"
     )
 
 

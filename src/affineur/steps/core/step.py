@@ -186,7 +186,7 @@ class Step(BaseModel):
         if shape.kind not in self.takes:
             raise ParameterError(
                 f"{self.name} cannot start from a model of the kind {shape.kind}, "
-                f"expected {' or '.join(self.takes)}; {self.name} comes before the step that makes it so"
+                f"expected {' or '.join(self.takes)}; give the model it was made from"
             )
         return replace(shape, kind=self.kind)
 
