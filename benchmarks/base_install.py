@@ -28,7 +28,7 @@ _ENTITIES = """
 import dataclasses, json, sys, affineur
 found = affineur.load(sys.argv[1]).predict_batch(json.load(sys.stdin))
 assert "torch" not in sys.modules
-print(json.dumps([[dataclasses.asdict(entity) for entity in entities] for entities in found]))
+print(json.dumps([[entity.as_dict() for entity in entities] for entities in found]))
 """
 
 
@@ -49,7 +49,7 @@ def main() -> int:
             "pass",
             "import affineur",
             "import affineur; affineur.load",
-            "import affineur; affineur.load; import affineur.engines.onnx",
+            "import affineur; affineur.load; import affineur.engines.support.onnx_tagger",
         ):
             print(_best(python, code))
         for model in sys.argv[1:2]:

@@ -208,7 +208,7 @@ def _cells(*cells: object) -> str:
 
 @dataclass(frozen=True)
 class Loss:
-    """A model that loses mentions, or sentences with all of theirs, and finds ``won`` times as many others."""
+    """A model that loses mentions, or whole sentences of them, and finds ``won`` times as many others."""
 
     name: str
     won: float
@@ -243,7 +243,8 @@ def claims(args: argparse.Namespace) -> bool:
     not.
     """
     print(
-        f"\nsaid to be not worse by more than the margin, of {args.claims:,} test sets each: where the loss is {WRONG} × the margin (wrongly) "
+        f"\nsaid to be not worse by more than the margin, of {args.claims:,} test sets each: where the "
+        f"loss is {WRONG} × the margin (wrongly) "
         f"/ {RIGHT} × the margin (rightly)\n"
     )
     print(f"{'loss':<24}{'margin':>6}" + "".join(f"{f'n = {size:,}':>16}" for size in SIZES), flush=True)
@@ -261,7 +262,8 @@ def claims(args: argparse.Namespace) -> bool:
                 print(f"{f'{wrongly.value:.1%} / {rightly.value:.0%}':>16}", end="", flush=True)
             print()
     print(
-        f"\n{'all' if fine else 'NOT all'} inside: at most {SAID_WRONGLY:.0%} wrongly, at least {SAID_RIGHTLY:.0%} rightly of {SIZES[-1]:,} sentences"
+        f"\n{'all' if fine else 'NOT all'} inside: at most {SAID_WRONGLY:.0%} wrongly, at least "
+        f"{SAID_RIGHTLY:.0%} rightly of {SIZES[-1]:,} sentences"
     )
     return fine
 
@@ -278,9 +280,12 @@ def coverage(args: argparse.Namespace) -> bool:
     """Print the table and say whether all figures are inside."""
     print(describe_machine())
     print(
-        f"{args.sets:,} test sets each, {args.draws:,} draws, seed {args.seed}; 95 % intervals, ± one binomial standard error\n"
-        f"differ: share of sets of which at least {ENOUGH} sentences differ; difference covered: in that many of these sets\n"
-        "too hopeful: the true difference lies below the interval (2.5 % by design), what `not_worse_than` can get wrong\n"
+        f"{args.sets:,} test sets each, {args.draws:,} draws, seed {args.seed}; 95 % intervals, ± one "
+        "binomial standard error\n"
+        f"differ: share of sets of which at least {ENOUGH} sentences differ; difference covered: in that "
+        "many of these sets\n"
+        "too hopeful: the true difference lies below the interval (2.5 % by design), what "
+        "`not_worse_than` can get wrong\n"
         "at odds: sets in which p < .05 and an interval without 0 do not go together\n"
     )
     print(f"{'regime':<19}{'n':>6}{'F1':>8}{'points':>8}" + _cells(*HEADER), flush=True)
@@ -289,7 +294,10 @@ def coverage(args: argparse.Namespace) -> bool:
         truths = truth(np.random.default_rng((args.seed, number)), regime)
         for sentences in map(int, args.sentences.split(",")):
             fine &= measure(args, regime, truths, sentences, (args.seed, number, sentences))
-    bounds = f"{COVERED[0]:.0%}–{COVERED[1]:.0%} covered, at most {REJECTED:.0%} rejected where the models are equal"
+    bounds = (
+        f"{COVERED[0]:.0%}–{COVERED[1]:.0%} covered, at most {REJECTED:.0%} rejected where the models are "
+        "equal"
+    )
     print(f"\n{'all' if fine else 'NOT all'} inside: {bounds}")
     return fine
 

@@ -26,11 +26,12 @@ from typing import Any
 import numpy as np
 
 from affineur.artifact import describe_machine, open_folder
+from affineur.artifact.formats.onnx import FORMAT
 from affineur.artifact.selftest import Agreement
-from affineur.artifact.tensors import ONNX
 from affineur.cli.main import guarded
-from affineur.engines.onnx import OnnxTagger, open_session
-from affineur.engines.openvino import OpenVinoTagger
+from affineur.engines.support.onnx_tagger import OnnxTagger
+from affineur.engines.support.openvino_tagger import OpenVinoTagger
+from affineur.engines.support.session_pool import open_session
 from affineur.errors import AffineurError
 from affineur.measure.speed import median_ratio
 from affineur.runtime import Encoder, EngineTagger, Window, pad, plan_batches
@@ -75,7 +76,7 @@ def main() -> int:
             def start(name: str, threads: int = 2, streams: int = 1) -> list[EngineTagger]:
                 if name == OURS:
                     return [
-                        OnnxTagger(open_session(args.int8 / ONNX, threads), encoder, labels, BUDGET)
+                        OnnxTagger(open_session(FORMAT.graph(args.int8), threads), encoder, labels, BUDGET)
                         for _ in range(streams)
                     ]
                 hints = {
@@ -88,12 +89,12 @@ def main() -> int:
                 )
                 return [OpenVinoTagger(compiled, encoder, labels, BUDGET) for _ in range(streams)]
 
-            sizes = make(args.fp32 / ONNX, Path(place), windows[:256], encoder.pad_id) | {
-                OURS: (args.int8 / ONNX).stat().st_size
+            sizes = make(FORMAT.graph(args.fp32), Path(place), windows[:256], encoder.pad_id) | {
+                OURS: (FORMAT.graph(args.int8)).stat().st_size
             }
             sentences = [s.words for s in load_corpus(args.data).head(600)]
             theirs = np.concatenate(
-                OnnxTagger(open_session(args.fp32 / ONNX), encoder, labels).logits(sentences)
+                OnnxTagger(open_session(FORMAT.graph(args.fp32)), encoder, labels).logits(sentences)
             )
             read = ~np.isnan(theirs).any(axis=1)
             print(f"\n{read.sum():,} words beside ONNX Runtime in full precision")

@@ -72,8 +72,8 @@ def ways(work: Path) -> dict[str, Callable[[list[str]], list[list[tuple[Any, ...
     def ours(reference: str | Path) -> Callable[[list[str]], list[list[tuple[Any, ...]]]]:
         tagger = load(reference)
         return lambda texts: [
-            [(e.entity_group, e.start, e.end) for e in found]
-            for found in tagger.predict_batch(texts, None, "simple")
+            [(e.type, e.start, e.end) for e in found]
+            for found in tagger.predict_batch(texts, None, strategy="simple")
         ]
 
     return {

@@ -28,7 +28,7 @@ def measure(who: str, sparsity: float) -> dict[str, float]:
     from transformers import AutoModelForTokenClassification, CamembertConfig
 
     from affineur.artifact import in_scope
-    from affineur.steps import prune_model
+    from affineur.steps.pruning.core.zeroing import prune_model
 
     torch.manual_seed(13)
     model = AutoModelForTokenClassification.from_config(

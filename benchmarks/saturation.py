@@ -1,4 +1,4 @@
-"""U8S8 on a CPU without VNNI: how wrong it is there, and that the probe refuses it.
+"""U8S8 on a CPU without VNNI: how wrong it is there, and that its self-test refuses it.
 
 A model whose activations are large and of one sign makes the sums of two products overflow 16 bits. Such a
 model is made of the sample's teacher without changing what it computes: every value projection's bias is
@@ -27,7 +27,7 @@ from affineur import sample
 from affineur.artifact import describe_machine, open_folder
 from affineur.artifact.selftest import Agreement
 from affineur.cli.main import guarded
-from affineur.engines.checkpoints import load_model, save_model
+from affineur.engines.support.checkpoints import load_model, save_model
 from affineur.entities import Corpus, write_conll
 from affineur.measure import evaluate
 from affineur.pipeline import load
@@ -43,14 +43,16 @@ import sys
 from affineur.entities import open_corpus
 from affineur.errors import ModelError
 from affineur.measure import evaluate
-from affineur.runtime import onnx
+from affineur.engines.core import proof
+from affineur.engines.support.onnx_tagger import load_onnx
 try:
-    onnx.load_onnx(sys.argv[1])
+    load_onnx(sys.argv[1])
     print("  load_onnx: loads")
 except ModelError as error:
     print(f"  load_onnx: {error}")
-onnx.prove = lambda *_: None
-print(f"  F1 with the probe bypassed: {evaluate(onnx.load_onnx(sys.argv[1]), open_corpus(sys.argv[2])).total.f1:.3f}")
+proof.prove = lambda *_: None
+found = evaluate(load_onnx(sys.argv[1]), open_corpus(sys.argv[2]))
+print(f"  F1 with the self-test bypassed: {found.total.f1:.3f}")
 """
 
 

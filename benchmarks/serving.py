@@ -449,7 +449,6 @@ def run_offline(model: str, texts: str, side_by_side: bool = False) -> int:
 
 
 def _batching() -> type:
-    from dataclasses import asdict
 
     import litserve
 
@@ -477,7 +476,7 @@ def _batching() -> type:
             return output
 
         def encode_response(self, output: list[object]) -> list[dict[str, object]]:
-            return [asdict(entity) for entity in output]
+            return [entity.as_dict() for entity in output]
 
     return Api
 

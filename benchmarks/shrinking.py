@@ -19,7 +19,8 @@ from affineur.artifact import describe_machine, open_folder
 from affineur.errors import ParameterError
 from affineur.measure import evaluate, megabytes
 from affineur.pipeline import load
-from affineur.steps import TrainSettings, recover, shrink
+from affineur.steps import recover, shrink
+from affineur.steps.training.loop import TrainSettings
 from affineur.transfer import load_splits, resolve_model
 from curve import numbers, run, show
 

@@ -26,9 +26,10 @@ from transformers import AutoModelForTokenClassification, CamembertConfig
 
 from affineur.artifact import describe_machine
 from affineur.cli.main import guarded
+from affineur.engines.support.torch_tagger import TorchTagger
 from affineur.measure import throughput
 from affineur.runtime import Encoder
-from affineur.steps import TorchTagger, prune_model
+from affineur.steps.pruning.core.zeroing import prune_model
 
 SHARES = (0.15, 0.5, 0.8, 0.9, 0.95)
 SHAPES = ((768, 768), (3072, 768), (768, 3072))
@@ -178,7 +179,7 @@ def whole_models(rounds: int, layers: int) -> None:
         taggers = [TorchTagger(m, encoder(), [f"L{i}" for i in range(5)]) for m in (model, sparse)]
         first, second = (tagger.logits(sentences[:32]) for tagger in taggers)
         difference = max(float(abs(a - b).max()) for a, b in zip(first, second, strict=True))
-        dense, csr = throughput(taggers, sentences, rounds)
+        dense, csr = throughput(taggers, sentences, rounds=rounds)
         ratios = [b / a for a, b in zip(dense.rounds, csr.rounds, strict=True)]
         size = sum(size_of(sparse.get_submodule(name).weight) for name in names) / sum(
             m.size_bytes for m in info.matrices

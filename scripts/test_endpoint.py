@@ -65,7 +65,7 @@ def main() -> int:
 
 
 def _spans(found: list) -> list:
-    return [(entity.entity_group, entity.start, entity.end) for entity in found]
+    return [(entity.type, entity.start, entity.end) for entity in found]
 
 
 def _milliseconds(model: object, text: str) -> float:

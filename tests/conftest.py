@@ -128,24 +128,26 @@ def shared_onnx(
     shared_model: ModelFactory, shared_corpus: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """A CamemBERT of two layers exported to ONNX in full precision, once: look, do not touch."""
-    from affineur.entities import open_corpus
-    from affineur.steps.export import export
-
     out = tmp_path_factory.mktemp("shared") / "onnx"
-    return export(
-        shared_model("camembert", num_hidden_layers=2), out, text=open_corpus(shared_corpus / "train.conll")
-    )
+    return _stepped("export", shared_model("camembert", num_hidden_layers=2), out, shared_corpus)
 
 
 @pytest.fixture(scope="session")
 def shared_int8(shared_onnx: Path, shared_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same in eight bits that any CPU multiplies faithfully."""
-    from affineur.entities import open_corpus
-    from affineur.steps.quantize import quantize
-
     out = tmp_path_factory.mktemp("shared") / "int8"
-    quantize(shared_onnx, out, "avx2", min_agreement=0.0, text=open_corpus(shared_corpus / "train.conll"))
-    return out
+    return _stepped("quantize", shared_onnx, out, shared_corpus, target="avx2", min_agreement=0.0)
+
+
+def _stepped(name: str, model: Path, out: Path, corpus: Path, **parameters: object) -> Path:
+    """Take a step that is calibrated on the train part of a corpus."""
+    from affineur.artifact import open_folder
+    from affineur.entities import open_corpus
+    from affineur.steps.core.context import Context
+    from affineur.steps.core.step import STEPS
+
+    context = Context(calibration=open_corpus(corpus / "train.conll"))
+    return STEPS.get(name).given(parameters).run(open_folder(model), out, context)
 
 
 @pytest.fixture(scope="session")
@@ -340,7 +342,7 @@ def _build_model(
     import torch
     from transformers import AutoModelForTokenClassification
 
-    from affineur.engines.checkpoints import quiet
+    from affineur.engines.support.checkpoints import quiet
 
     folder.mkdir(parents=True)
     tokenizer = write_tokenizer(folder, family)

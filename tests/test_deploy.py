@@ -284,7 +284,7 @@ def test_onnx_runtime_tells_nobody(shared_int8: Path, tmp_path: Path) -> None:
     """Where it reports, it first writes an identity of this machine into the home folder; never in what it
     takes for CI.
     """
-    script = "import sys, affineur; print(len(affineur.load(sys.argv[1]).predict('Marie')) >= 0)"
+    script = "import sys, affineur; print(len(affineur.load(sys.argv[1])('Marie')) >= 0)"
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "OMP_NUM_THREADS")}
     done = subprocess.run(
         [sys.executable, "-c", script, shared_int8],

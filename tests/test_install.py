@@ -8,7 +8,6 @@ import json
 import subprocess
 import sys
 import venv
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -48,7 +47,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_exported_model_needs_no_torch(shared_model, shared_corpus: Path, tmp_path: Path) -> None:
     """What is blocked is as good as not installed: its import fails."""
     from affineur.cli.main import main
-    from affineur.steps import load_tagger
+    from affineur.engines.support.torch_tagger import load_tagger
 
     source, exported, found = shared_model(), tmp_path / "exported", tmp_path / "found.json"
     assert main(["export", str(source), "-o", str(exported), "-q"]) == 0
@@ -76,7 +75,7 @@ def test_an_exported_model_needs_no_torch(shared_model, shared_corpus: Path, tmp
     assert any(wanted)
     ours = [each["entities"] for each in json.loads(found.read_text("utf-8"))]
     assert [[{**e, "score": 0} for e in each] for each in ours] == [
-        [{**asdict(e), "score": 0} for e in each] for each in wanted
+        [{**e.as_dict(), "score": 0} for e in each] for each in wanted
     ]
     assert [e["score"] for each in ours for e in each] == pytest.approx(
         [e.score for each in wanted for e in each], abs=1e-4

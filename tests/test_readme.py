@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from affineur.engines.onnx import load_onnx
+from affineur.engines.support.onnx_tagger import load_onnx
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 

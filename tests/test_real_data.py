@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from affineur import sample
+from affineur.engines.support.torch_tagger import load_tagger
 from affineur.entities import Scheme, open_corpus, project
 from affineur.measure import evaluate
-from affineur.steps import load_tagger
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -27,7 +27,7 @@ def test_f1_is_seqevals(name: str, types: list[str] | None, f1: float | None) ->
     metrics = pytest.importorskip("seqeval.metrics")
     corpus = open_corpus(DATA / name).head(1378)
     tagger = load_tagger(sample.teacher())
-    ours = evaluate(tagger, corpus, types)
+    ours = evaluate(tagger, corpus, types=types)
     sentences = list(corpus)
     kept = {f"I-{kind}" for kind in types or corpus.types}
     gold = [project(s.tags, corpus.scheme, Scheme.IO) for s in sentences]

@@ -1,41 +1,19 @@
-"""Affineur turns a fine-tuned token classifier into the smallest, fastest one that still passes your F1 bar.
+"""Affineur turns a fine-tuned token classifier into the smallest, fastest one that still passes your F1 bar, and proves it.
 
-And proves it.
-
-``import affineur`` is cheap and free of torch, and lets transformers load packed folders; the names below
-load their room when they are first used.
+``import affineur`` is cheap and free of torch, and lets transformers load packed folders; the names below load
+their room when they are first used. Every step is a function of its name (``affineur.prune``, ``affineur.trim_vocab``
+…), those that another package adds included.
 """
 
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from importlib.util import find_spec
+from typing import Any
 
-from affineur import lazy
 from affineur.registration import register as _register
-
-if TYPE_CHECKING:
-    from affineur.artifact import describe
-    from affineur.errors import AffineurError
-    from affineur.measure import compare, evaluate
-    from affineur.pipeline import candidate, load, read_recipe, run
-    from affineur.steps import (
-        KeepZeros,
-        cast,
-        distill,
-        pack,
-        prune,
-        prune_model,
-        recover,
-        shrink,
-        train,
-        trim_vocabulary,
-        unpack,
-    )
-    from affineur.steps.export import export
-    from affineur.steps.quantize import quantize
-    from affineur.transfer import DataOptions, load_corpus, load_splits
 
 __version__ = version("affineur")
 
@@ -44,43 +22,55 @@ __version__ = version("affineur")
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 _register()  # so that transformers' from_pretrained loads packed folders; imports nothing
 
-__getattr__, __dir__ = lazy.names(
-    __name__,
-    {
-        "affineur.artifact": "describe",
-        "affineur.steps": "KeepZeros cast distill pack prune prune_model recover shrink train trim_vocabulary unpack",
-        "affineur.steps.export": "export",
-        "affineur.steps.quantize": "quantize",
-        "affineur.errors": "AffineurError",
-        "affineur.measure": "compare evaluate",
-        "affineur.pipeline": "candidate load read_recipe run",
-        "affineur.transfer": "DataOptions load_corpus load_splits",
-    },
-)
-
-__all__ = [
-    "AffineurError",
-    "DataOptions",
-    "KeepZeros",
-    "candidate",
+_HOMES = {
+    "affineur.api.measuring": "evaluate compare benchmark check",
+    "affineur.api.model": "Model load",
+    "affineur.api.searching": "run sweep search",
+    "affineur.api.texts": "annotate",
+    "affineur.artifact": "describe",
+    "affineur.entities": "Corpus Entity",
+    "affineur.errors": "AffineurError",
+    "affineur.pipeline.recipe": "Recipe read_recipe",
+    "affineur.runtime.redaction": "redact",
+    "affineur.steps.core.step": "Step",
+    "affineur.steps.pruning.core.zeroing": "prune_model",
+    "affineur.steps.training.mask": "KeepZeros",
+    "affineur.transfer": "DataOptions Splits load_corpus load_splits",
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
+#: Our own steps; those of other packages are found by name too.
+_STEPS = (
     "cast",
-    "compare",
-    "describe",
     "distill",
-    "evaluate",
     "export",
-    "load",
-    "load_corpus",
-    "load_splits",
     "pack",
     "prune",
-    "prune_model",
     "quantize",
-    "read_recipe",
     "recover",
-    "run",
     "shrink",
     "train",
-    "trim_vocabulary",
+    "trim_vocab",
     "unpack",
-]
+)
+
+__all__ = ["__version__", *_HOME_OF, *_STEPS]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME_OF:
+        return getattr(import_module(_HOME_OF[name]), name)
+    # A room that is about to be imported is asked for here first; only what is no module may be a step.
+    if not name.startswith("_") and find_spec(f"affineur.{name}") is None:
+        from affineur.steps.core.step import STEPS
+
+        if (step := name.replace("_", "-")) in STEPS:
+            from affineur.api.verbs import verb
+
+            return verb(step)
+    raise AttributeError(f"module 'affineur' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    from affineur.steps.core.step import STEPS
+
+    return sorted([*__all__, *(name.replace("-", "_") for name in STEPS)])

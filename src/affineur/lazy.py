@@ -1,6 +1,6 @@
 """Names that load their room when they are first used (PEP 562).
 
-That importing a package costs nothing and needs no torch.
+Importing a package then costs nothing, and needs no torch.
 """
 
 from __future__ import annotations

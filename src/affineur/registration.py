@@ -2,7 +2,7 @@
 
 transformers looks a checkpoint's ``quant_method`` up in two tables of ``transformers.quantizers.auto``. Ours
 is entered there when that module is imported, now or later, whichever of the two packages comes first; what
-the entries stand for (:mod:`affineur.quantizer`) is imported when a packed folder is really loaded.
+the entries stand for (:mod:`affineur.engines.support.packed_checkpoint`) is imported when a packed folder is really loaded.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from types import ModuleType
 from typing import Any
 
 _AUTO = "transformers.quantizers.auto"
-_METHOD = "affineur_packed"  # affineur.artifact.PACKED, without its numpy
+_METHOD = "affineur_packed"  # affineur.artifact.packed.PACKED, without its numpy
 
 
 class _Later:
-    """Stands for a class of :mod:`affineur.quantizer` until it is called."""
+    """Stands for a class of :mod:`affineur.engines.support.packed_checkpoint` until it is called."""
 
     def __init__(self, name: str) -> None:
         self._name = name
 
     def _it(self) -> Any:
-        return getattr(import_module("affineur.quantizer"), self._name)
+        return getattr(import_module("affineur.engines.support.packed_checkpoint"), self._name)
 
     def __call__(self, *words: Any, **options: Any) -> Any:
         return self._it()(*words, **options)

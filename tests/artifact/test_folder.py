@@ -139,7 +139,8 @@ def test_only_pickles_are_refused_by_name(name: str, tiny_model) -> None:
     (folder / "optimizer.pt").write_text("x")
     refused(
         folder,
-        rf"has its weights only as {name}, a pickle, which can run code when it is read; expected model.safetensors",
+        rf"has its weights only as {name}, a pickle, which can run code when it is read; "
+        "expected model.safetensors",
     )
 
 

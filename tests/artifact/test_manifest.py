@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -182,3 +183,16 @@ def test_the_environment_says_what_figures_depend_on() -> None:
     assert {"affineur", "numpy", "safetensors"} <= here["libraries"].keys()
     assert "\n" not in describe_machine()
     assert here["cpu"] in describe_machine()
+
+
+def test_commands_are_kept_and_older_manifests_have_none(tmp_path: Path) -> None:
+    parent = Parent("given", "d" * 64, "teacher", command=None)
+    manifest = Manifest("transformers", "prune", parents=[parent], command="affineur prune teacher -o here")
+    write_manifest(tmp_path, manifest)
+    again = read_manifest(tmp_path)
+    assert again is not None
+    assert (again.command, again.parents[0].command) == ("affineur prune teacher -o here", None)
+    raw = json.loads((tmp_path / MANIFEST).read_text("utf-8"))
+    del raw["command"], raw["parents"][0]["command"]
+    (tmp_path / MANIFEST).write_text(json.dumps(raw), "utf-8")
+    assert read_manifest(tmp_path) == replace(again, command=None)

@@ -137,7 +137,8 @@ def test_the_layer_of_any_tensor() -> None:
 def test_an_unknown_scope_or_architecture() -> None:
     with pytest.raises(
         ParameterError,
-        match=r"no scope 'atention', expected one of attention\+ffn, attention, ffn; did you mean 'attention'\?",
+        match=r"no scope 'atention', expected one of attention\+ffn, attention, ffn; "
+        r"did you mean 'attention'\?",
     ):
         in_scope(["layer.0.output.dense.weight"], "atention")
     for scope in SCOPES:

@@ -1,4 +1,4 @@
-"""The probe: what agreement means, when it passes, and that a damaged one is never taken for none."""
+"""The self-test: what agreement means, when it passes, and that a damaged one is never taken for none."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from affineur.artifact.selftest import PROBE, Agreement, Probe, read_probe, write_probe
+from affineur.artifact.selftest import SELF_TEST, Agreement, SelfTest, read_self_test, write_self_test
 from affineur.errors import ModelError
 
 RNG = np.random.default_rng(3)
@@ -18,10 +18,10 @@ ABOUT = {"made": '{"same_tags": 1.0, "error": 0.0}', "scheme": "u8s8", "target":
 
 
 @pytest.fixture
-def probe() -> Probe:
+def self_test() -> SelfTest:
     mask = np.array([[1, 1, 1, 1], [1, 1, 0, 0]])
     logits = RNG.normal(size=(2, 4, 5)).astype(np.float32) * mask[..., None]
-    return Probe(
+    return SelfTest(
         np.arange(8).reshape(2, 4) * mask,
         mask,
         logits.astype(np.float32),
@@ -46,19 +46,19 @@ def test_agreement_by_hand() -> None:
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
-def test_what_is_not_a_number_agrees_with_nothing(number: float, probe: Probe) -> None:
+def test_what_is_not_a_number_agrees_with_nothing(number: float, self_test: SelfTest) -> None:
     logits = PARENT.copy()
     logits[7, 2] = number
     assert Agreement.between(logits, PARENT) == Agreement(0.0, np.inf)
-    assert not probe.passes(Agreement(0.0, np.inf))
+    assert not self_test.passes(Agreement(0.0, np.inf))
 
 
-def test_padding_does_not_count(probe: Probe) -> None:
-    padded = probe.logits + np.where(probe.mask[..., None] == 0, np.float32(np.nan), 0)
-    assert probe.agreement(padded.astype(np.float32)) == Agreement(1.0, 0.0)
-    wrong = probe.logits.copy()
+def test_padding_does_not_count(self_test: SelfTest) -> None:
+    padded = self_test.logits + np.where(self_test.mask[..., None] == 0, np.float32(np.nan), 0)
+    assert self_test.agreement(padded.astype(np.float32)) == Agreement(1.0, 0.0)
+    wrong = self_test.logits.copy()
     wrong[1, 1] += 1
-    assert probe.agreement(wrong).error > 0
+    assert self_test.agreement(wrong).error > 0
 
 
 @pytest.mark.parametrize(
@@ -72,31 +72,33 @@ def test_padding_does_not_count(probe: Probe) -> None:
         (Agreement(1.0, float("nan")), False),
     ],
 )
-def test_as_good_as_where_it_was_made(found: Agreement, passes: bool, probe: Probe) -> None:
-    assert probe.passes(found) is passes
+def test_as_good_as_where_it_was_made(found: Agreement, passes: bool, self_test: SelfTest) -> None:
+    assert self_test.passes(found) is passes
 
 
-def test_round_trip(probe: Probe, tmp_path: Path) -> None:
-    assert read_probe(tmp_path) is None
-    write_probe(tmp_path, probe)
-    read = read_probe(tmp_path)
+def test_round_trip(self_test: SelfTest, tmp_path: Path) -> None:
+    assert read_self_test(tmp_path) is None
+    write_self_test(tmp_path, self_test)
+    read = read_self_test(tmp_path)
     assert read is not None
     for name in ("ids", "mask", "logits"):
-        assert np.array_equal(getattr(read, name), getattr(probe, name))
-    assert replace(read, ids=probe.ids, mask=probe.mask, logits=probe.logits).made == probe.made
+        assert np.array_equal(getattr(read, name), getattr(self_test, name))
+    assert (
+        replace(read, ids=self_test.ids, mask=self_test.mask, logits=self_test.logits).made == self_test.made
+    )
     assert (read.scheme, read.target) == ("u8s8", "vnni")
 
 
-def test_what_is_nothing_like_its_parent_never_passes(probe: Probe) -> None:
-    hopeless = replace(probe, made=Agreement(0.2, 0.9))
+def test_what_is_nothing_like_its_parent_never_passes(self_test: SelfTest) -> None:
+    hopeless = replace(self_test, made=Agreement(0.2, 0.9))
     assert not hopeless.passes(Agreement(0.2, 0.9))
-    assert replace(probe, made=Agreement(0.9, 0.3)).passes(Agreement(0.9, 0.3))
+    assert replace(self_test, made=Agreement(0.9, 0.3)).passes(Agreement(0.9, 0.3))
 
 
 @pytest.mark.parametrize("length", [0, 5, 100, -1])
-def test_one_that_is_cut_is_damaged(length: int, probe: Probe, tmp_path: Path) -> None:
-    write_probe(tmp_path, probe)
-    (tmp_path / PROBE).write_bytes((tmp_path / PROBE).read_bytes()[:length])
+def test_one_that_is_cut_is_damaged(length: int, self_test: SelfTest, tmp_path: Path) -> None:
+    write_self_test(tmp_path, self_test)
+    (tmp_path / SELF_TEST).write_bytes((tmp_path / SELF_TEST).read_bytes()[:length])
     refused(tmp_path)
 
 
@@ -112,21 +114,21 @@ def test_one_that_is_cut_is_damaged(length: int, probe: Probe, tmp_path: Path) -
     ],
 )
 def test_one_that_says_nothing_of_itself_is_damaged(
-    about: dict[str, str] | None, probe: Probe, tmp_path: Path
+    about: dict[str, str] | None, self_test: SelfTest, tmp_path: Path
 ) -> None:
-    write_probe(tmp_path, probe)
+    write_self_test(tmp_path, self_test)
     save_file(
-        load_file(tmp_path / PROBE),
-        tmp_path / PROBE,
+        load_file(tmp_path / SELF_TEST),
+        tmp_path / SELF_TEST,
         about if about is None else {**ABOUT, **about} if about else {"scheme": "u8s8"},
     )
     refused(tmp_path)
 
 
 @pytest.mark.parametrize("change", ["missing", "flat", "long", "nan", "nothing seen"])
-def test_one_whose_arrays_do_not_fit_is_damaged(change: str, probe: Probe, tmp_path: Path) -> None:
-    write_probe(tmp_path, probe)
-    arrays = load_file(tmp_path / PROBE)
+def test_one_whose_arrays_do_not_fit_is_damaged(change: str, self_test: SelfTest, tmp_path: Path) -> None:
+    write_self_test(tmp_path, self_test)
+    arrays = load_file(tmp_path / SELF_TEST)
     if change == "missing":
         del arrays["attention_mask"]
     elif change == "flat":
@@ -137,7 +139,7 @@ def test_one_whose_arrays_do_not_fit_is_damaged(change: str, probe: Probe, tmp_p
         arrays["logits"][0, 0, 0] = np.nan
     else:
         arrays["attention_mask"][:] = 0
-    save_file(arrays, tmp_path / PROBE, ABOUT)
+    save_file(arrays, tmp_path / SELF_TEST, ABOUT)
     refused(tmp_path)
 
 
@@ -146,5 +148,5 @@ def refused(folder: Path) -> None:
     with pytest.raises(
         ModelError, match=r"probe\.safetensors is damaged \(.*fetch or make the artifact again"
     ) as error:
-        read_probe(folder)
+        read_self_test(folder)
     assert len(str(error.value).splitlines()) == 1

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from affineur.artifact import tensors as module
-from affineur.artifact.tensors import INDEX, WEIGHTS, tensors, weight_files
+from affineur.artifact.folder import weight_files
+from affineur.artifact.tensors import INDEX, WEIGHTS, tensors
 from affineur.errors import ModelError
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)

@@ -12,7 +12,8 @@ import pytest
 
 from affineur.cli.main import main
 from affineur.measure import Birth, Facts
-from affineur.measure.benchmark import SINGLE, Batching
+from affineur.measure.benchmark import SINGLE
+from affineur.measure.benchmark_result import Batching
 from affineur.pipeline import benchmarking, models
 
 SECONDS = {"camembert": 0.004, "distilbert": 0.002}

@@ -11,7 +11,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from affineur import sample
-from affineur.artifact import CARD, MANIFEST, Measured, read_manifest, verify, write_card
+from affineur.artifact import CARD, MANIFEST, SCORES, Measured, read_manifest, verify, write_card
 from affineur.cli import scores
 from affineur.cli.main import build_parser, main
 
@@ -105,11 +105,12 @@ def test_the_table_of_a_run_stays(artifact: Path, shared_corpus: Path, tmp_path:
     words = ["evaluate", str(artifact), "--data", str(shared_corpus), "--card", "--json", str(target), "-q"]
     assert main(words) == 0
     compared = ["affineur compare teacher pruned --data here", "affineur evaluate old --data here"]
+    commands = dict(zip(("the table", SCORES), compared, strict=True))
     table = {
         "columns": ("Model", "F1"),
         "cells": (("teacher", "84.93%"),),
         "footnotes": ("Measured together.",),
-        "commands": compared,
+        "commands": commands,
     }
     known = {
         **json.loads(target.read_text()),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from affineur.artifact.selftest import PROBE
+from affineur.artifact.selftest import SELF_TEST
 from affineur.cli.main import main
 from affineur.steps import exporting
 
@@ -251,11 +251,11 @@ def test_one_without_its_probe_is_refused_by_every_command(
     shared_int8: Path, corpus: Path, tmp_path: Path, capsys
 ) -> None:
     folder = Path(shutil.copytree(shared_int8, tmp_path / "copy"))
-    (folder / PROBE).unlink()
+    (folder / SELF_TEST).unlink()
     for words in (
         ["predict", str(folder), "Paris"],
         ["evaluate", str(folder), "--data", str(corpus)],
         ["info", str(folder)],
     ):
         assert main([*words, "-q"]) == 1
-        assert PROBE in line_of(capsys)
+        assert SELF_TEST in line_of(capsys)

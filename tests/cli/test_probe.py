@@ -181,7 +181,7 @@ def test_agreement_with_a_local_model(
 ) -> None:
     class Local:
         def predict_batch(self, texts: list[str]) -> list[list[Entity]]:
-            return [[Entity("PER", 0.5, text[:2], 0, 2)] for text in texts]
+            return [[Entity("PER", text[:2], 0, 2, 0.5)] for text in texts]
 
     asked: list[tuple[str, str]] = []
     monkeypatch.setattr("affineur.pipeline.load", lambda *what: asked.append(what) or Local())

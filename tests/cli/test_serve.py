@@ -21,7 +21,10 @@ from affineur.cli.main import main
         (["--port", "-1"], "port=-1 is impossible"),
         (["--health-port", "65536"], "port=65536 is impossible"),
         (["--max-inputs", "0"], "max_inputs=0 is impossible"),
-        (["--max-inputs", "20", "--max-waiting", "10"], "but only max_waiting_inputs=10 may wait"),
+        (
+            ["--max-inputs", "20", "--max-waiting", "10"],
+            "max_inputs=20 texts in a request, but only max_waiting_inputs=10 may wait",
+        ),
         (["--timeout", "nan"], "timeout=nan is impossible"),
         (["--drain", "-1"], "drain=-1.0 is impossible"),
         (["--device", "cuda"], "the endpoint runs on the CPU"),

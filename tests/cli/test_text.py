@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from affineur.cli.main import main
+from affineur.engines.support.torch_tagger import load_tagger
 from affineur.entities import open_corpus
 from affineur.runtime.redaction import Replacement, redact, restore
-from affineur.steps import load_tagger
 
 TEXTS = ["Marie Duval habite à Paris, près de l'Hôtel-Dieu.", "", "👩‍👩‍👧 Élodie et M. Morvan !"]
 
@@ -242,7 +242,7 @@ def test_a_document_is_one_text_with_the_same_pseudonyms_throughout(
     monkeypatch.setattr("sys.stdin", io.StringIO(document))
     assert main(["predict", *words, "--redact-map", str(map_file), "--json", str(tmp_path / "p.json")]) == 0
     out = capsys.readouterr().out
-    expected = redact(document[:-1], load_tagger(model).predict(document[:-1]), "pseudonym")
+    expected = redact(document[:-1], load_tagger(model).predict(document[:-1]), style="pseudonym")
     assert len({each.word for each in expected.replacements}) > 1
     assert out == expected.text + "\n"
     [result] = json.loads((tmp_path / "p.json").read_text("utf-8"))

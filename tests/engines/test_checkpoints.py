@@ -13,10 +13,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
 from affineur.artifact import Manifest, write_manifest
-from affineur.engines.checkpoints import save_model
+from affineur.engines.support.checkpoints import load_encoder, load_model, pick_device, save_model
 from affineur.errors import ModelError, ParameterError
-from affineur.steps import load_encoder, load_model, pick_device
-
 from steps.conftest import FAMILIES, same_bits
 
 

@@ -1,4 +1,4 @@
-"""Models on ONNX Runtime: foreign graphs, damage, and the probe that refuses what is not what it was."""
+"""Models on ONNX Runtime: foreign graphs, damage, and the self-test that refuses what is not what it was."""
 
 from __future__ import annotations
 
@@ -19,23 +19,17 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import quantize_dynamic
 from safetensors.numpy import load_file, save_file
 
-from affineur.artifact import MANIFEST, open_folder
-from affineur.artifact.selftest import PROBE, Agreement
-from affineur.engines.exported import load_exported
-from affineur.engines.onnx import (
-    BUDGET_PER_THREAD,
-    GraphFile,
-    OnnxTagger,
-    load_onnx,
-    open_session,
-    usable_threads,
-)
+from affineur.artifact import MANIFEST, ModelFolder, open_folder
+from affineur.artifact.selftest import SELF_TEST, Agreement
+from affineur.engines.core import proof
+from affineur.engines.core.references import load_exported
+from affineur.engines.core.threads import usable_threads
+from affineur.engines.support.onnx_tagger import BUDGET_PER_THREAD, OnnxTagger, load_onnx
+from affineur.engines.support.session_pool import GraphFile, open_session
+from affineur.engines.support.torch_tagger import load_tagger
 from affineur.errors import ModelError
-from affineur.runtime import onnx as module
 from affineur.runtime.batches import plan_batches
 from affineur.runtime.windows import Encoder
-from affineur.steps import load_tagger
-
 from runtime.conftest import unigram
 
 LABELS = ("O", "I-PER", "I-LOC")
@@ -49,7 +43,7 @@ def foreign(
     kind: int = TensorProto.INT64,
     **changes: Any,
 ) -> Path:
-    """Write a folder as others write it: a graph that looks each piece's logits up, no manifest, no probe."""
+    """Write a folder as others write it: a graph that looks each piece's logits up, no manifest, no self-test."""
     tokenizer = unigram()
     folder.mkdir()
     tokenizer.save(str(folder / "tokenizer.json"))
@@ -105,7 +99,7 @@ def one_line(error: pytest.ExceptionInfo[ModelError]) -> str:
 
 @pytest.fixture
 def copy(shared_onnx: Path, tmp_path: Path) -> Path:
-    """An exported artifact of ours without its manifest, so that only the probe stands guard."""
+    """An exported artifact of ours without its manifest, so that only the self-test stands guard."""
     folder = Path(shutil.copytree(shared_onnx, tmp_path / "copy"))
     (folder / MANIFEST).unlink()
     return folder
@@ -212,7 +206,7 @@ def test_a_graph_that_is_cut(length: int, copy: Path) -> None:
     one_line(error)
 
 
-@pytest.mark.parametrize("file", ["model.onnx", PROBE, "config.json", "export_info.json"])
+@pytest.mark.parametrize("file", ["model.onnx", SELF_TEST, "config.json", "export_info.json"])
 def test_a_file_that_is_not_what_the_manifest_says(file: str, shared_onnx: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(shared_onnx, tmp_path / "copy"))
     with (folder / file).open("ab") as stream:
@@ -222,23 +216,23 @@ def test_a_file_that_is_not_what_the_manifest_says(file: str, shared_onnx: Path,
     one_line(error)
 
 
-def test_without_its_probe_it_is_refused(shared_onnx: Path, tmp_path: Path) -> None:
+def test_without_its_self_test_it_is_refused(shared_onnx: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(shared_onnx, tmp_path / "copy"))
-    (folder / PROBE).unlink()
-    with pytest.raises(ModelError, match=r"probe") as error:
+    (folder / SELF_TEST).unlink()
+    with pytest.raises(ModelError, match=r"self-test") as error:
         load_onnx(folder)
     one_line(error)
     manifest = json.loads((folder / MANIFEST).read_text())
-    del manifest["files"][PROBE]
+    del manifest["files"][SELF_TEST]
     (folder / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(
-        ModelError, match="has no probe, so nothing proves it on this CPU; export or quantize it again"
+        ModelError, match="has no self-test, so nothing proves it on this CPU; export or quantize it again"
     ):
         load_onnx(folder)
 
 
 @pytest.mark.parametrize("fill", [0.0, 7.0, float("nan")])
-def test_tampered_weights_are_refused_by_the_probe(fill: float, copy: Path) -> None:
+def test_tampered_weights_are_refused_by_the_self_test(fill: float, copy: Path) -> None:
     load_onnx(copy)
     model = onnx.load(copy / "model.onnx")
     tensor = next(t for t in model.graph.initializer if t.name.endswith("layer.1.output.dense.weight"))
@@ -254,15 +248,15 @@ def test_tampered_weights_are_refused_by_the_probe(fill: float, copy: Path) -> N
     one_line(error)
 
 
-def test_a_probe_of_other_labels(copy: Path) -> None:
+def test_a_self_test_of_other_labels(copy: Path) -> None:
     from safetensors import safe_open
 
-    with safe_open(copy / PROBE, "np") as file:
+    with safe_open(copy / SELF_TEST, "np") as file:
         about = file.metadata()
-    arrays = load_file(copy / PROBE)
+    arrays = load_file(copy / SELF_TEST)
     arrays["logits"] = np.ascontiguousarray(arrays["logits"][..., :3])
-    save_file(arrays, copy / PROBE, about)
-    with pytest.raises(ModelError, match=r"the probe has 3 labels, config\.json 5"):
+    save_file(arrays, copy / SELF_TEST, about)
+    with pytest.raises(ModelError, match=r"the self-test has 3 labels, config\.json 5"):
         load_onnx(copy)
 
 
@@ -272,7 +266,7 @@ def test_labels_that_do_not_fit_the_graph(copy: Path) -> None:
     (copy / "config.json").write_text(json.dumps(config))
     with pytest.raises(
         ModelError,
-        match=r"config\.json names 6 labels|6 labels are named in config\.json|the probe has 5 labels",
+        match=r"config\.json names 6 labels|6 labels are named in config\.json|the self-test has 5 labels",
     ) as error:
         load_onnx(copy)
     one_line(error)
@@ -286,19 +280,19 @@ def test_what_is_nothing_like_its_parent_is_refused_however_it_was_made(
     )
     with pytest.raises(
         ModelError,
-        match=r"on its probe \d+\.\d% of the tags differ .*logits are off by 1\.\d\d \(there: 0\.00\)",
+        match=r"on its self-test \d+\.\d% of the tags differ .*logits are off by 1\.\d\d \(there: 0\.00\)",
     ):
         load_onnx(copy)
     found = Agreement(0.0, 1.2)
     arrays, about = (
-        load_file(copy / PROBE),
+        load_file(copy / SELF_TEST),
         {
             "made": json.dumps({"same_tags": found.same_tags, "error": found.error}),
             "scheme": "u8u8",
             "target": "x",
         },
     )
-    save_file(arrays, copy / PROBE, about)
+    save_file(arrays, copy / SELF_TEST, about)
     with pytest.raises(ModelError, match=r"logits are off by 1\.\d\d \(there: 1\.20\)"):
         load_onnx(copy)
 
@@ -314,13 +308,13 @@ def test_what_is_nothing_like_its_parent_is_refused_however_it_was_made(
 def test_the_missing_instructions_are_named(
     flags: list[str], said: str, copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "environment", lambda: {"cpu": "A CPU", "cpu_flags": flags})
+    monkeypatch.setattr(proof, "environment", lambda: {"cpu": "A CPU", "cpu_flags": flags})
     monkeypatch.setattr(
         OnnxTagger, "forward", lambda _self, ids, _mask: np.zeros((*ids.shape, 5), np.float32)
     )
     save_file(
-        load_file(copy / PROBE),
-        copy / PROBE,
+        load_file(copy / SELF_TEST),
+        copy / SELF_TEST,
         {"made": '{"same_tags": 0.99, "error": 0.02}', "scheme": "u8s8", "target": "vnni"},
     )
     with pytest.raises(
@@ -406,20 +400,20 @@ def test_the_budget_follows_the_threads(shared_onnx: Path) -> None:
         assert tagger.budget == BUDGET_PER_THREAD * threads
 
 
-def test_eight_bits_without_a_probe_are_refused(shared_int8: Path, tmp_path: Path) -> None:
+def test_eight_bits_without_a_self_test_are_refused(shared_int8: Path, tmp_path: Path) -> None:
     shutil.copytree(shared_int8, tmp_path / "bare")
-    for name in (MANIFEST, PROBE, "export_info.json"):
+    for name in (MANIFEST, SELF_TEST, "export_info.json"):
         (tmp_path / "bare" / name).unlink()
     with pytest.raises(
         ModelError,
-        match=r"multiplies in eight bits \(MatMulIntegerToFloat\) and has no probe.*affineur quantize PARENT",
+        match=r"multiplies in eight bits \(MatMulIntegerToFloat\) and has no self-test.*affineur quantize PARENT",
     ):
         load_onnx(tmp_path / "bare")
 
 
 def test_a_strangers_eight_bits_are_refused(shared_onnx: Path, tmp_path: Path) -> None:
     shutil.copytree(shared_onnx, tmp_path / "bare")
-    for name in (MANIFEST, PROBE, "export_info.json", "model.onnx"):
+    for name in (MANIFEST, SELF_TEST, "export_info.json", "model.onnx"):
         (tmp_path / "bare" / name).unlink()
     quantize_dynamic(shared_onnx / "model.onnx", tmp_path / "bare" / "model.onnx")
     with pytest.raises(ModelError, match="multiplies in eight bits"):
@@ -431,7 +425,7 @@ def test_labels_that_changed_places_are_refused(copy: Path) -> None:
     names = config["id2label"]
     names["1"], names["2"] = names["2"], names["1"]
     (copy / "config.json").write_text(json.dumps(config), "utf-8")
-    with pytest.raises(ModelError, match=r"config\.json names the labels .*, the probe "):
+    with pytest.raises(ModelError, match=r"config\.json names the labels .*, the self-test "):
         load_onnx(copy)
 
 
@@ -441,7 +435,7 @@ def test_labels_that_changed_places_are_refused(copy: Path) -> None:
 def test_heavier_models_go_side_by_side_with_more_batches_or_never(
     shared_onnx: Path, monkeypatch: pytest.MonkeyPatch, size: int, batches: int | None
 ) -> None:
-    monkeypatch.setattr(module.ModelFolder, "size_bytes", property(lambda _: size))
+    monkeypatch.setattr(ModelFolder, "size_bytes", property(lambda _: size))
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     assert load_onnx(shared_onnx).beside_from == batches
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from affineur.artifact import MANIFEST, open_folder
-from affineur.artifact.selftest import PROBE
-from affineur.engines.exported import load_exported
-from affineur.engines.onnx import load_onnx
-from affineur.engines.openvino import OpenVinoTagger, load_openvino
+from affineur.artifact.selftest import SELF_TEST
+from affineur.engines.core.references import load_exported
+from affineur.engines.support.onnx_tagger import load_onnx
+from affineur.engines.support.openvino_tagger import OpenVinoTagger, load_openvino
 from affineur.errors import MissingExtraError, ModelError
 
 from .test_onnx import LABELS, WORDS, foreign
@@ -99,13 +99,15 @@ def test_damage_is_one_line(file: str, length: int | None, copy: Path) -> None:
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_a_manifest_without_a_probe(copy: Path) -> None:
+def test_a_manifest_without_a_self_test(copy: Path) -> None:
     from affineur.artifact import Manifest, write_manifest
 
-    (copy / PROBE).unlink()
+    (copy / SELF_TEST).unlink()
     write_manifest(copy, Manifest("openvino", "export"))
-    assert PROBE not in json.loads((copy / MANIFEST).read_text())["files"]
-    with pytest.raises(ModelError, match="has no probe, so nothing proves it on this CPU; export it again"):
+    assert SELF_TEST not in json.loads((copy / MANIFEST).read_text())["files"]
+    with pytest.raises(
+        ModelError, match="has no self-test, so nothing proves it on this CPU; export or quantize it again"
+    ):
         load_openvino(copy)
 
 

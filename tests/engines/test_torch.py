@@ -1,4 +1,4 @@
-"""A tagger on torch: the same answers however texts are batched, and no answer at all from damaged weights."""
+"""A tagger on torch: the same answers however texts are batched, none from damaged weights."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForTokenClassification
 
-from affineur.engines.torch import pad
+from affineur.engines.support.torch_tagger import (
+    TorchTagger,
+    load_tagger,
+    pad,
+    quantize_dynamic,
+    serialized_size,
+)
 from affineur.entities import Corpus, Entity, Tagger
 from affineur.errors import ModelError
-from affineur.steps import TorchTagger, load_tagger, quantize_dynamic, serialized_size
-
 from steps.conftest import FAMILIES, count_calls
 
 TEXTS = (
@@ -30,8 +34,7 @@ TEXTS = (
 
 def equal(first: list[Entity], second: list[Entity]) -> bool:
     return len(first) == len(second) and all(
-        (a.entity_group, a.word, a.start, a.end) == (b.entity_group, b.word, b.start, b.end)
-        and abs(a.score - b.score) < 1e-5
+        (a.type, a.word, a.start, a.end) == (b.type, b.word, b.start, b.end) and abs(a.score - b.score) < 1e-5
         for a, b in zip(first, second, strict=True)
     )
 

@@ -193,7 +193,7 @@ def test_a_broken_scheme_is_named_with_a_hint(file: Path) -> None:
     assert str(error).startswith(
         f"{file}:5: tag I-LOC follows O, but in BIO a mention begins with B-LOC (word 'd')"
     )
-    assert "--scheme IOB1" in str(error)
+    assert "scheme=IOB1" in str(error)
     assert open_corpus(file, scheme=Scheme.IOB1).types == ("LOC", "PER")
 
 
@@ -213,7 +213,7 @@ def test_a_named_scheme_is_held_to(file: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "\n \n\t\n", "\ufeff", "\ufeff\r\n\r\n"])
 def test_an_empty_file(file: Path, text: str) -> None:
-    assert "the file is empty, expected one word and its tag a line" in str(refused(file, text))
+    assert "the file is empty, expected a word and its tag on each line" in str(refused(file, text))
 
 
 def test_only_documents_and_no_sentence(file: Path) -> None:

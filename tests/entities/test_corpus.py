@@ -66,7 +66,8 @@ def test_it_can_be_read_again_and_twice_at_once() -> None:
 def test_an_error_in_the_last_sentence_is_found_at_once() -> None:
     with pytest.raises(
         DataError,
-        match=r"^test: tag I-PER follows O, but in BIO a mention begins with B-PER \(word 'Marie'\); mend the file",
+        match=r"^test: tag I-PER follows O, but in BIO a mention begins with B-PER "
+        r"\(word 'Marie'\); mend the file",
     ):
         corpus(*["a/B-PER"] * 50, "Marie/I-PER")
 

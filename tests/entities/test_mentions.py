@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from affineur.entities import Entity, Mention, Sentence, Tagger, to_entities
+from affineur.entities import Entity, LabeledPiece, Mention, Sentence, Tagger, to_entities
 
 
 @pytest.mark.parametrize("span", [(1, 1), (2, 1), (-1, 2)])
@@ -46,8 +48,8 @@ def test_entities_have_the_text_and_the_mean_score() -> None:
     found = to_entities(
         text, spans, [Mention(0, 1, "PER"), Mention(3, 8, "LOC")], [0.5, 1, 1, 0.2, 0.4, 0.6, 0.8, 1.0, 1]
     )
-    assert found[0] == Entity("PER", 0.5, "Il", 0, 2)
-    assert (found[1].entity_group, found[1].word, found[1].start, found[1].end) == (
+    assert found[0] == Entity("PER", "Il", 0, 2, 0.5)
+    assert (found[1].type, found[1].word, found[1].start, found[1].end) == (
         "LOC",
         "L'Haÿ 🏡 les  Roses",
         9,
@@ -55,3 +57,16 @@ def test_entities_have_the_text_and_the_mean_score() -> None:
     )
     assert found[1].score == pytest.approx(0.6)
     assert all(entity.word == text[entity.start : entity.end] for entity in found)
+
+
+def test_entities_show_what_they_are_and_have_hugging_face_s_keys_in_json() -> None:
+    entity = Entity("PER", "L'Haÿ", 7, 12, 0.984)
+    assert repr(entity) == """Entity(PER "L'Haÿ" 7:12 0.98)"""
+    assert json.dumps(entity.as_dict(), ensure_ascii=False) == (
+        '{"entity_group": "PER", "score": 0.984, "word": "L\'Haÿ", "start": 7, "end": 12}'
+    )
+    piece = LabeledPiece("I-PER", "▁Mar", 0, 3, 0.5, 1)
+    assert repr(piece) == "LabeledPiece(I-PER '▁Mar' 0:3 0.50)"
+    assert json.dumps(piece.as_dict(), ensure_ascii=False) == (
+        '{"entity": "I-PER", "score": 0.5, "index": 1, "word": "▁Mar", "start": 0, "end": 3}'
+    )

@@ -153,8 +153,8 @@ def _trainer_data(model: Any, corpus: Path) -> Any:
     """Encode the small corpus as dictionaries of equal length, which the Trainer's default collator can
     batch.
     """
+    from affineur.engines.support.checkpoints import load_encoder
     from affineur.entities import open_corpus
-    from affineur.steps import load_encoder
     from affineur.steps.training.encoded import IGNORED, encode_corpus
 
     labels = tuple(model.config.id2label[i] for i in range(model.config.num_labels))
@@ -179,7 +179,7 @@ def _trainer_data(model: Any, corpus: Path) -> Any:
 def test_section_5_trainer_keeps_zeros_with_our_callback_only(
     keep: bool, here: Path, small_corpus: Path
 ) -> None:
-    from affineur.steps import KeepZeros, Mask
+    from affineur.steps.training.mask import KeepZeros, Mask
 
     names = run_block(block("### Standard Usage"))
     mask = Mask(names["model"])

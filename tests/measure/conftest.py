@@ -5,7 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 
+import pytest
+
 from affineur.entities import Corpus, Mention, Scheme, Sentence, to_tags
+from affineur.measure import Comparison
 
 TYPES = ("LOC", "MISC", "ORG", "PER")
 
@@ -73,3 +76,11 @@ def noisy(
 ) -> list[list[str]]:
     """Predictions: gold with some tags replaced by any label, so often invalid."""
     return [[rng.choice(labels) if rng.random() < share else tag for tag in tags] for tags in gold]
+
+
+@pytest.fixture(scope="session")
+def compared() -> Comparison:
+    """A teacher and a student, compared."""
+    from .report_samples import comparison
+
+    return comparison()

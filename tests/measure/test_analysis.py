@@ -151,9 +151,9 @@ def _run(seed: int, sentences: int, most: int, share: float = 0.2) -> tuple[Anal
         ("ours", tagger_of(ours, labels)),
         ("theirs", tagger_of(theirs, labels)),
         corpus_of(gold, Scheme.IO),
-        TYPES,
-        Scheme.IO,
-        most,
+        types=TYPES,
+        scheme=Scheme.IO,
+        most=most,
     )
     return found, [gold, ours, theirs]
 
@@ -190,8 +190,8 @@ def test_ties_go_to_the_earlier_sentence() -> None:
         ("a", tagger_of(other, labels)),
         ("b", tagger_of(gold, labels)),
         corpus_of(gold, Scheme.IO),
-        TYPES,
-        Scheme.IO,
+        types=TYPES,
+        scheme=Scheme.IO,
         most=3,
     )
     assert [d.number for d in found.disagreements] == [2, 4, 6]
@@ -223,10 +223,14 @@ def test_agreement() -> None:
     corpus = corpus_of(gold, Scheme.IO)
     one, two = tagger_of(gold, labels), tagger_of(other, labels)
     assert (
-        agreement(one, two, corpus, TYPES, Scheme.IO) == agreement(two, one, corpus, TYPES, Scheme.IO) == 0.75
+        agreement(one, two, corpus, types=TYPES, scheme=Scheme.IO)
+        == agreement(two, one, corpus, types=TYPES, scheme=Scheme.IO)
+        == 0.75
     )
-    assert agreement(one, one, corpus, TYPES, Scheme.IO) == 1.0
-    assert agreement(one, two, corpus, ["PER"], Scheme.IO) == 1.0, "they differ in a type that does not count"
+    assert agreement(one, one, corpus, types=TYPES, scheme=Scheme.IO) == 1.0
+    assert agreement(one, two, corpus, types=["PER"], scheme=Scheme.IO) == 1.0, (
+        "they differ in a type that is ignored"
+    )
 
 
 def test_types_that_do_not_count_are_nowhere() -> None:
@@ -236,8 +240,8 @@ def test_types_that_do_not_count_are_nowhere() -> None:
         ("a", tagger_of([["I-LOC", "O", "I-LOC"]], labels)),
         ("b", tagger_of([["O", "O", "O"]], labels)),
         corpus,
-        ["PER"],
-        Scheme.IO,
+        types=["PER"],
+        scheme=Scheme.IO,
     )
     assert found.confusion.as_dict() == {
         "PER": {"right": 0, "boundary": 0, "missed": 1, "confused_with": {}, "invented": 0}
@@ -252,7 +256,7 @@ def test_models_of_different_schemes_are_compared_in_one() -> None:
         tagger_of([["I-PER", "I-PER", "O", "I-LOC"]], labels_of(Scheme.IO)),
         tagger_of(gold, labels_of(Scheme.BIO)),
     )
-    found = analyze(("io", io), ("bio", bio), corpus, TYPES, Scheme.IO)
+    found = analyze(("io", io), ("bio", bio), corpus, types=TYPES, scheme=Scheme.IO)
     assert (found.agreement, found.sentences_apart) == (1.0, 0)
     assert np.trace(found.confusion.confused) == np.trace(found.baseline_confusion.confused) == 2
 

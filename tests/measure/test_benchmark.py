@@ -25,7 +25,8 @@ from affineur.measure import (
     percentiles,
     speed_in_words,
 )
-from affineur.measure.benchmark import OWN, ROUNDS, SINGLE, Batching
+from affineur.measure.benchmark import OWN, ROUNDS, SINGLE
+from affineur.measure.benchmark_result import Batching
 
 Drag = Callable[[float], float]
 Call = tuple[str, tuple[int, ...], Batching, list[float]]
@@ -71,7 +72,9 @@ def measured(
     machine: Machine, *seconds: float, sentences: int = 512, rounds: int = ROUNDS, shapes: bool = False
 ) -> Benchmark:
     subjects = [machine.subject(f"m{place}", each) for place, each in enumerate(seconds)]
-    return benchmark(subjects, [5] * sentences, "made up", MACHINE, rounds, (0, 1), shapes)
+    return benchmark(
+        subjects, [5] * sentences, data="made up", machine=MACHINE, rounds=rounds, cpus=(0, 1), shapes=shapes
+    )
 
 
 def test_speeds_and_ratios_of_a_steady_machine() -> None:
@@ -107,7 +110,7 @@ def test_speeds_and_ratios_of_a_steady_machine() -> None:
 def test_words_per_second_are_those_of_the_sentences_timed() -> None:
     machine = Machine()
     words = [1] * 50 + [9] * 50
-    found = benchmark([machine.subject("a", 0.01)], words, "made up", MACHINE, 8)
+    found = benchmark([machine.subject("a", 0.01)], words, data="made up", machine=MACHINE, rounds=8)
     timed = machine.of("a", OWN)[-1][1]
     assert found.timed == len(timed) < 80
     assert found.words == 500
@@ -185,7 +188,7 @@ def test_percentiles_are_those_of_every_single_sentence() -> None:
     rng = random.Random(2)
     machine = Machine()
     subject = machine.subject("a", 0.01, lambda _: rng.lognormvariate(0, 0.7))
-    found = benchmark([subject], [3] * 100, "made up", MACHINE, 9, shapes=False)
+    found = benchmark([subject], [3] * 100, data="made up", machine=MACHINE, rounds=9, shapes=False)
     spent = [second for call in machine.of("a", SINGLE)[1:] for second in call[3]]
     assert len(spent) == found.singles
     wanted = [float(np.percentile(spent, q)) * 1e3 for q in (50, 95, 99)]
@@ -265,7 +268,7 @@ def test_an_unsteady_machine_is_said_to_be_one() -> None:
         machine.subject("steady", 0.01),
         machine.subject("shaky", 0.01, lambda _: rng.choice((0.7, 1.3))),
     )
-    found = benchmark([steady, shaky], [5] * 100, "made up", MACHINE, shapes=False)
+    found = benchmark([steady, shaky], [5] * 100, data="made up", machine=MACHINE, shapes=False)
     said = found.verdicts()[-1]
     assert said.startswith("this machine was not steady: ")
     assert f"shaky {found.models[1].spread:.0%} (interquartile)" in said
@@ -297,12 +300,18 @@ def test_json_has_no_infinity_where_there_are_too_few_rounds(rounds: int) -> Non
 def test_the_keys_of_the_json() -> None:
     machine = Machine()
     nothing = machine.subject("unknown memory", 0.01, birth=Birth(1.0, 0.1, None, 1))
-    said = benchmark([machine.subject("a", 0.01), nothing], [5] * 20, "made up", MACHINE, 8, (3,)).as_dict()
+    said = benchmark(
+        [machine.subject("a", 0.01), nothing], [5] * 20, data="made up", machine=MACHINE, rounds=8, cpus=(3,)
+    ).as_dict()
     json.dumps(said, allow_nan=False)
-    wanted = "models verdicts data sentences words sentences_in_a_pass sentences_one_by_one rounds confidence same_within cpus machine"
+    wanted = (
+        "models verdicts data sentences words sentences_in_a_pass sentences_one_by_one rounds confidence "
+        "same_within cpus machine"
+    )
     assert list(said) == wanted.split()
     wanted = (
-        "model kind layers sparsity size_bytes parameters nonzero parts start_seconds load_seconds peak_rss_bytes threads cold latency_ms "
+        "model kind layers sparsity size_bytes parameters nonzero parts start_seconds load_seconds "
+        "peak_rss_bytes threads cold latency_ms "
         "latency_ratio"
     )
     assert list(said["models"][0]) == [*wanted.split(), "speed", "spread"]
@@ -347,7 +356,13 @@ def test_every_round_but_the_first_starts_afresh() -> None:
     machine = Machine()
     subjects, at = [machine.subject("a", 0.01), machine.subject("b", 0.01)], []
     benchmark(
-        subjects, [5] * 50, "made up", MACHINE, 8, shapes=False, renew=lambda _: at.append(len(machine.calls))
+        subjects,
+        [5] * 50,
+        data="made up",
+        machine=MACHINE,
+        rounds=8,
+        shapes=False,
+        renew=lambda _: at.append(len(machine.calls)),
     )
     assert len(at) == 7
     assert {b - a for a, b in pairwise(at)} == {4}, (
@@ -368,7 +383,7 @@ def test_the_luck_of_a_process_is_no_winner(luck: float) -> None:
 
         renew()
         subjects = [machine.subject(f"m{i}", 0.01, lambda _, i=i, pace=pace: pace[i]) for i in (0, 1)]
-        found = benchmark(subjects, [5] * 200, "made up", MACHINE, shapes=False, renew=renew)
+        found = benchmark(subjects, [5] * 200, data="made up", machine=MACHINE, shapes=False, renew=renew)
         said.update({found.models[1].timings[0].ratio.winner(), found.models[1].latency.winner()})
     assert said["faster"] + said["slower"] <= 3, said
 
@@ -378,5 +393,5 @@ def test_nothing_to_time() -> None:
     some = [machine.subject("a", 0.01)]
     for subjects, words, rounds in (([], [5], 9), (some, [], 9), (some, [5], 0), (some, [5], -1)):
         with pytest.raises(ParameterError, match="at least one"):
-            benchmark(subjects, words, "made up", MACHINE, rounds)
+            benchmark(subjects, words, data="made up", machine=MACHINE, rounds=rounds)
     assert not machine.calls

@@ -34,17 +34,17 @@ POINT = Point("magnitude", 0.3, 0.3, False, 0.9, 0.88, 0.92, 0.01, 0.0, 0.02, 0.
 @pytest.mark.parametrize(
     ("values", "wanted"),
     [
-        ({}, "--min-f1"),
-        ({"min_f1": 84.5}, "--min-f1 84.5"),
-        ({"min_f1": 0.0}, "--min-f1 0"),
-        ({"min_f1": math.nan}, "--min-f1 nan"),
-        ({"max_drop": 1.0}, "--max-drop 1"),
-        ({"max_drop": -0.01}, "--max-drop -0.01"),
-        ({"max_drop": math.nan}, "--max-drop nan"),
-        ({"max_drop": math.inf}, "--max-drop inf"),
-        ({"max_drop": 0.01, "confidence": 95.0}, "--confidence 95"),
-        ({"max_drop": 0.01, "confidence": 1.0}, "--confidence 1"),
-        ({"max_drop": 0.01, "confidence": math.nan}, "--confidence nan"),
+        ({}, "min_f1"),
+        ({"min_f1": 84.5}, "min_f1=84.5"),
+        ({"min_f1": 0.0}, "min_f1=0"),
+        ({"min_f1": math.nan}, "min_f1=nan"),
+        ({"max_drop": 1.0}, "max_drop=1"),
+        ({"max_drop": -0.01}, "max_drop=-0.01"),
+        ({"max_drop": math.nan}, "max_drop=nan"),
+        ({"max_drop": math.inf}, "max_drop=inf"),
+        ({"max_drop": 0.01, "confidence": 95.0}, "confidence=95"),
+        ({"max_drop": 0.01, "confidence": 1.0}, "confidence=1"),
+        ({"max_drop": 0.01, "confidence": math.nan}, "confidence=nan"),
     ],
 )
 def test_impossible_budgets(values: dict[str, float], wanted: str) -> None:

@@ -31,7 +31,7 @@ def scored(
     types: Sequence[str] | None = None,
 ) -> Evaluation:
     """The evaluation of one sentence."""
-    return evaluate(tagger_of([predicted], labels_of(model)), corpus_of([gold], data), types)
+    return evaluate(tagger_of([predicted], labels_of(model)), corpus_of([gold], data), types=types)
 
 
 def halves(gold: list[list[str]], predicted: list[list[str]], scheme: Scheme) -> Iterator[Evaluation]:
@@ -186,12 +186,12 @@ def test_types_the_model_does_not_know() -> None:
     with pytest.raises(DataError) as error:
         evaluate(tagger, corpus)
     assert "the data has types GPE, PER, the model knows LOC, PER" in str(error.value)
-    assert "--label-map GPE=LOC" in str(error.value)
-    assert "--types" in str(error.value)
-    assert evaluate(tagger, corpus, ["PER"]).total == Counts(0, 0, 1)
+    assert "label_map GPE=LOC" in str(error.value)
+    assert "(types)" in str(error.value)
+    assert evaluate(tagger, corpus, types=["PER"]).total == Counts(0, 0, 1)
     assert evaluate(tagger, corpus.with_types({"GPE": "LOC"})).total == Counts(0, 0, 2)
-    with pytest.raises(DataError, match="--label-map GPE=LOC"):
-        evaluate(tagger, corpus, ["GPE"])
+    with pytest.raises(DataError, match="label_map GPE=LOC"):
+        evaluate(tagger, corpus, types=["GPE"])
 
 
 def test_types_that_nobody_knows() -> None:
@@ -247,8 +247,11 @@ def test_differences_are_paired_over_the_same_sentences_and_types() -> None:
     assert bad.minus(good, "PER").value == pytest.approx(bad.of_type("PER").f1 - good.of_type("PER").f1)
     with pytest.raises(ParameterError, match="gold and gold are not the same sentences"):
         good.minus(evaluate(tagger_of(gold, labels_of(BIO)), corpus_of(gold[:79], BIO)))
-    with pytest.raises(ParameterError, match=r"scored on LOC, MISC, ORG, PER, the other on PER; .* --types"):
-        good.minus(evaluate(tagger_of(gold, labels_of(BIO)), corpus, ["PER"]))
+    with pytest.raises(
+        ParameterError,
+        match=r"scored on LOC, MISC, ORG, PER, the other on PER; name those both know \(types\)",
+    ):
+        good.minus(evaluate(tagger_of(gold, labels_of(BIO)), corpus, types=["PER"]))
 
 
 # ---- the whole ----

@@ -15,7 +15,10 @@ import pytest
     ],
 )
 def test_the_base_rooms_are_free_of_torch(names: str) -> None:
-    code = f"import sys, {names}; print(sorted(m for m in sys.modules if m.partition('.')[0] in ('torch', 'transformers')), 'affineur' in sys.modules)"
+    code = (
+        f"import sys, {names}; print(sorted(m for m in sys.modules if m.partition('.')[0] in ('torch', "
+        "'transformers')), 'affineur' in sys.modules)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
     )

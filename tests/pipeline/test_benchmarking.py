@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from affineur.engines.core.facts import Facts
 from affineur.errors import ModelError, ParameterError
-from affineur.measure import Birth, Facts
+from affineur.measure import Birth
 from affineur.measure.benchmark import SINGLE, Batching
 from affineur.pipeline import benchmark_models, benchmarking, processes
 from affineur.transfer import load_corpus
@@ -144,6 +145,6 @@ def test_nothing_is_started_in_vain(
 
 
 def test_too_many_threads_start_nothing(log: list[str], shared_corpus: Path) -> None:
-    with pytest.raises(ParameterError, match="--threads 99"):
+    with pytest.raises(ParameterError, match="threads=99"):
         benchmark_models(["p"], load_corpus(str(shared_corpus), "test"), threads=99)
     assert log == []

@@ -23,7 +23,8 @@ from safetensors.numpy import load_file
 
 from affineur.entities import Corpus, Sentence
 from affineur.errors import ModelError, ParameterError
-from affineur.measure.benchmark import OWN, SINGLE, Batching
+from affineur.measure.benchmark import OWN, SINGLE
+from affineur.measure.benchmark_result import Batching
 from affineur.pipeline import processes, worker
 from affineur.pipeline.processes import ModelProcess, peak_rss, pinned, under_load
 
@@ -44,7 +45,8 @@ print("a library says hello")
 os.write(1, b"and so does its C part\\n")
 
 class util:
-    load_config = staticmethod(lambda path: {"components": {"ner": {"model": {"tok2vec": {"@architectures": "own"}}}}})
+    own = {"ner": {"model": {"tok2vec": {"@architectures": "own"}}}}
+    load_config = staticmethod(lambda path: {"components": util.own})
 
 class Token:
     ent_iob_, ent_type_ = "O", ""
@@ -69,7 +71,8 @@ class Pipeline:
             if "kill" in doc:
                 os.kill(os.getpid(), signal.SIGKILL)
             if "torch" in doc:
-                raise RuntimeError("torch may be imported" if "torch" not in sys.modules else "torch is barred")
+                allowed = "torch" not in sys.modules
+                raise RuntimeError("torch may be imported" if allowed else "torch is barred")
             if "raise" in doc:
                 raise RuntimeError("two\\nlines")
             if "damaged" in doc:
@@ -156,8 +159,11 @@ def test_a_model_of_ours_comes_up_and_says_how(camembert: ModelProcess) -> None:
 
 
 def test_libraries_are_imported_before_loading_is_timed(shared_model) -> None:
-    code = f"import sys; sys.path.insert(0, {str(Path(worker.__file__).parents[2])!r}); from affineur.pipeline.worker import _loader; "
-    code += "_loader(sys.argv[1]); print('torch' in sys.modules, 'spacy' in sys.modules)"
+    code = f"import sys; sys.path.insert(0, {str(Path(worker.__file__).parents[2])!r}); "
+    code += (
+        "from affineur.pipeline.worker import _Worker; _Worker(sys.argv[1], 'cpu', None, []).make_ready(); "
+    )
+    code += "print('torch' in sys.modules, 'spacy' in sys.modules)"
     for reference, wanted in (
         (str(shared_model("camembert")), "True False"),
         (f"torch-int8:{shared_model('camembert')}", "True False"),
@@ -243,9 +249,8 @@ def test_a_process_that_dies_at_work(
     with ModelProcess("spacy:fake", chatty, name="a fake") as process:
         with pytest.raises(ModelError) as error:
             process.run([TRAPS[trap]], OWN)
-        assert (
-            str(error.value)
-            == f"the process that measures a fake died ({why}); try: affineur evaluate spacy:fake --data sample"
+        assert str(error.value) == (
+            f"the process that measures a fake died ({why}); try: affineur evaluate spacy:fake --data sample"
         )
         assert gone(started[0].pid), "no zombie"
         with pytest.raises(ModelError, match="died"):
@@ -293,9 +298,9 @@ def test_death_at_birth_names_our_own_command(
     monkeypatch.setattr(processes, "_WORKER", script)
     with pytest.raises(ModelError) as error:
         ModelProcess("some/model", [["x" * 1_000_000]])  # more than a pipe holds: nobody reads it
-    assert (
-        str(error.value)
-        == "the process that measures some/model died (it ended with status 4); try: affineur predict some/model 'Marie vit à Paris.'"
+    assert str(error.value) == (
+        "the process that measures some/model died (it ended with status 4); "
+        "try: affineur predict some/model 'Marie vit à Paris.'"
     )
     assert gone(started[0].pid)
 
@@ -357,11 +362,13 @@ sys.stdin.readline()
 print(json.dumps({"imported": True}), flush=True)
 for line in sys.stdin:
     asked = json.loads(line)
+    what = f"{len(asked['run'])} of {asked['size']}" if "run" in asked else next(iter(asked))
     with log.open("a") as file:
-        file.write(f"{len(asked['run'])} of {asked['size']}\\n" if "run" in asked else f"{next(iter(asked))}\\n")
+        file.write(f"{what}\\n")
     born = log.read_text().count("load")
     loads = {"threads": 3, "load_seconds": [9.0, 1.0, 2.0][born - 1], "cold": born != 3}
-    print(json.dumps(loads if "load" in asked else {"seconds": [0.001] * len(asked.get("run", [])), "bytes": 1000 * born}), flush=True)
+    runs = {"seconds": [0.001] * len(asked.get("run", [])), "bytes": 1000 * born}
+    print(json.dumps(loads if "load" in asked else runs), flush=True)
 """
 
 
@@ -469,8 +476,10 @@ def test_threads_reach_the_process(
     script.write_text(
         textwrap.dedent("""
             import json, os, sys
+            threads = int(sys.argv[3]) or int(os.environ["OMP_NUM_THREADS"])
+            said = {"threads": threads, "load_seconds": 1, "cold": 0, "seconds": [1], "bytes": 0}
             for line in sys.stdin:
-                print(json.dumps({"threads": os.environ["OMP_NUM_THREADS"], "load_seconds": 1, "cold": 0, "seconds": [1], "bytes": 0}), flush=True)
+                print(json.dumps(said), flush=True)
         """)
     )
     monkeypatch.setattr(processes, "_WORKER", script)
@@ -517,7 +526,7 @@ def test_more_threads_than_processors() -> None:
     usable = len(os.sched_getaffinity(0))
     with (
         pytest.raises(
-            ParameterError, match=f"--threads {usable + 1}, but this machine lets us use {usable} processors"
+            ParameterError, match=f"threads={usable + 1}, but this machine lets us use {usable} processors"
         ),
         pinned(usable + 1),
     ):
@@ -526,7 +535,7 @@ def test_more_threads_than_processors() -> None:
 
 @pytest.mark.parametrize("threads", [0, -3])
 def test_no_threads(threads: int) -> None:
-    with pytest.raises(ParameterError, match=f"--threads {threads} is impossible"), pinned(threads):
+    with pytest.raises(ParameterError, match=f"threads={threads} is impossible"), pinned(threads):
         pass
 
 

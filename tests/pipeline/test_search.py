@@ -13,15 +13,21 @@ import numpy as np
 import pytest
 import yaml
 
-from affineur.artifact import read_manifest, verify
+from affineur.artifact import open_folder, read_manifest, verify
 from affineur.entities import Corpus
 from affineur.errors import DataError, MissingExtraError, ModelError, ParameterError, RecipeError
 from affineur.measure import Evaluation, Point, Ratio, evaluate
 from affineur.pipeline import load
 from affineur.pipeline import search as module
-from affineur.pipeline.search_recipe import RangesSection, SearchRecipe, read_search_recipe
+from affineur.pipeline.search_recipe import (
+    RangesSection,
+    SearchRecipe,
+    default_search_recipe,
+    read_search_recipe,
+)
 from affineur.pipeline.search_results import Found, Trial
 from affineur.pipeline.search_space import Choice, Space, propose
+from affineur.steps.core.step import STEPS
 from affineur.transfer import load_corpus, load_splits
 
 pytest.importorskip("optuna")
@@ -70,7 +76,7 @@ def faked(monkeypatch: pytest.MonkeyPatch) -> list[Choice]:
         )
 
     monkeypatch.setattr(module._Bench, "tried", pretend)
-    monkeypatch.setattr(module._Bench, "make", lambda bench, _choice: bench.teacher)
+    monkeypatch.setattr(module._Bench, "make", lambda bench, _choice: bench.teacher.path)
     return tried
 
 
@@ -98,7 +104,7 @@ def test_a_front_is_found_written_and_not_sought_again(
     recipe: SearchRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
-    found = search(recipe, out)
+    found = search(recipe, front=out)
     known = json.loads((out / "search.json").read_text())
     points = known["points"]
     assert [p["name"] for p in points] == ["L2-w0.5-v150-s0.5-packed", "L2-w0.5-v150-s0.5-int8"]
@@ -135,14 +141,57 @@ def test_a_front_is_found_written_and_not_sought_again(
     assert known["knee"] in (out / "search.md").read_text()
     ET.parse(out / "search.svg")
     before = {path: path.stat().st_mtime_ns for path in (out / "models").rglob("*")}
-    for stage in ("distill", "prune", "recover", "export", "quantize", "pack", "throughput"):
-        monkeypatch.setattr(module, stage, None)
-    again = search(recipe, out)
+    for name in ("distill", "prune", "recover", "export", "quantize", "pack"):
+        monkeypatch.setattr(STEPS.get(name), "run", None)
+    monkeypatch.setattr(module, "throughput", None)
+    again = search(recipe, front=out)
     assert again.trials == found.trials
     assert {path: path.stat().st_mtime_ns for path in (out / "models").rglob("*")} == before
     assert {p["name"]: p["f1"] for p in json.loads((out / "search.json").read_text())["points"]} == {
         p["name"]: p["f1"] for p in points
     }
+
+
+def test_the_smallest_inside_the_budget_is_what_is_taken(recipe: SearchRecipe, tmp_path: Path) -> None:
+    wide = recipe_of(Path(recipe.teacher), Path(str(recipe.data)), ranges={"precision": ["fp32", "int8"]})
+    front, best = tmp_path / "front", tmp_path / "best"
+    found = search(wide, front=front, out=best)
+    assert found.smallest is not None
+    assert found.smallest.size_bytes == min(t.size_bytes for t in found.trials if found.inside(t))
+    assert verify(best) is not None
+    assert open_folder(best).digest() == open_folder(front / "models" / found.smallest.name).digest()
+    words = [["Marie", "vit", "à", "Paris", "."]]
+    assert load(best).tag(words) == load(front / "models" / found.smallest.name).tag(words)
+    before = {path.name: path.stat().st_mtime_ns for path in best.iterdir()}
+    assert search(wide, front=front, out=best).smallest == found.smallest
+    assert open_folder(best).digest() == open_folder(front / "models" / found.smallest.name).digest()
+    assert before.keys() == {path.name for path in best.iterdir()}
+
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter1.tex").write_text("years")
+    with pytest.raises(ParameterError, match=r"chapter1\.tex"):
+        search(wide, front=front, out=tmp_path / "thesis")
+
+
+def test_nothing_is_taken_where_no_point_is_inside(recipe: SearchRecipe, tmp_path: Path) -> None:
+    ranges = {"precision": ["fp32"]}
+    strict = recipe_of(Path(recipe.teacher), Path(str(recipe.data)), ranges=ranges, budget={"min_f1": 0.999})
+    found = search(strict, front=tmp_path / "front", out=tmp_path / "best")
+    assert found.smallest is None
+    assert not (tmp_path / "best").exists()
+
+
+def test_a_search_nobody_wrote_a_recipe_for(tiny_model, corpus: Path, tmp_path: Path) -> None:
+    teacher = tiny_model("camembert")
+    recipe = default_search_recipe(str(teacher), str(corpus), 3, minutes=0.02, max_drop=0.9, seed=5)
+    assert (recipe.name, recipe.seed, recipe.f1_budget.max_drop) == (teacher.name, 5, 0.9)
+    assert (recipe.ranges.layers, recipe.ranges.ffn_width) == ((1, 3), (0.25, 1.0))
+    found = search(recipe, front=tmp_path / "front", out=tmp_path / "best")
+    assert found.trials[0].choice == Choice(3, 1.0, None, 0.0, "fp32")
+    assert found.trials[0].error is None
+    assert load(tmp_path / "best").tag([["Paris"]])
+    with pytest.raises(RecipeError, match="unknown key 'minute'; did you mean 'minutes'"):
+        default_search_recipe(str(teacher), str(corpus), 3, minute=5)
 
 
 def test_what_is_common_is_made_once_and_a_removed_artifact_again(
@@ -153,18 +202,18 @@ def test_what_is_common_is_made_once_and_a_removed_artifact_again(
     )
     calls: list[str] = []
     for name in ("distill", "recover"):
-        stage = getattr(module, name)
+        run = STEPS.get(name).run
         monkeypatch.setattr(
-            module, name, lambda *a, _name=name, _stage=stage, **k: calls.append(_name) or _stage(*a, **k)
+            STEPS.get(name), "run", lambda *a, _name=name, _run=run: calls.append(_name) or _run(*a)
         )
-    found = search(recipe, tmp_path / "out", keep_all=True)
+    found = search(recipe, front=tmp_path / "out", keep_all=True)
     manifests = [read_manifest(tmp_path / "out" / "models" / name) for name in ("L2-fp32", "L2-int8")]
     assert manifests[1].parents[0].digest != manifests[0].parents[0].digest == manifests[1].parents[1].digest  # type: ignore[union-attr]
-    assert "recover" not in calls  # distillation has trained it already
+    assert calls == ["distill", "distill"]  # which has trained it already: nothing is to be recovered
     assert (tmp_path / "out" / "models" / "L2").is_dir()
     for path in (tmp_path / "out" / "models" / found.knee.name).iterdir():
         path.unlink()
-    assert search(recipe, tmp_path / "out").knee == found.knee
+    assert search(recipe, front=tmp_path / "out").knee == found.knee
     verify(tmp_path / "out" / "models" / found.knee.name)
     assert not (tmp_path / "out" / "models" / "L2").exists()
 
@@ -176,18 +225,18 @@ def test_what_cannot_be_made_is_recorded(
         raise ModelError("this CPU cannot")
 
     recipe = recipe_of(Path(recipe.teacher), Path(str(recipe.data)), ranges={"precision": ["fp32", "int8"]})
-    monkeypatch.setattr(module, "quantize", fails)
-    found = search(recipe, tmp_path / "out")
+    monkeypatch.setattr(STEPS.get("quantize"), "run", fails)
+    found = search(recipe, front=tmp_path / "out")
     assert [trial.error for trial in found.trials] == [None, "this CPU cannot"]
     assert (
         found.as_dict()["points"][1] | {"f1": None, "on_front": False, "artifact": None}
         == found.as_dict()["points"][1]
     )
-    monkeypatch.setattr(module, "export", fails)
+    monkeypatch.setattr(STEPS.get("export"), "run", fails)
     with pytest.raises(
         ModelError, match="no point of the search could be made; the last of 2 said: this CPU cannot"
     ):
-        search(recipe, tmp_path / "other")
+        search(recipe, front=tmp_path / "other")
 
 
 def test_time_is_kept_and_an_interrupted_search_goes_on(
@@ -200,7 +249,7 @@ def test_time_is_kept_and_an_interrupted_search_goes_on(
         "precision": ["fp32", "int8"],
     }
     recipe = recipe_of(Path(recipe.teacher), Path(str(recipe.data)), ranges=whole, minutes=4)
-    search(recipe, tmp_path / "one")
+    search(recipe, front=tmp_path / "one")
     straight = list(faked)
     assert len(straight) == len(set(straight)) == 12  # of 20 seconds each: the whole time, and not more
     faked.clear()
@@ -213,14 +262,14 @@ def test_time_is_kept_and_an_interrupted_search_goes_on(
 
     monkeypatch.setattr(module._Bench, "tried", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        search(recipe, tmp_path / "two")
+        search(recipe, front=tmp_path / "two")
     assert len(json.loads((tmp_path / "two" / "trials.json").read_text())["trials"]) == 9
     monkeypatch.setattr(module._Bench, "tried", pretend)
-    search(recipe, tmp_path / "two")
+    search(recipe, front=tmp_path / "two")
     assert faked == straight
-    search(recipe, tmp_path / "two")
+    search(recipe, front=tmp_path / "two")
     assert faked == straight
-    search(recipe.model_copy(update={"minutes": 5.0}), tmp_path / "two")
+    search(recipe.model_copy(update={"minutes": 5.0}), front=tmp_path / "two")
     assert (len(faked), faked[:12]) == (15, straight)
 
 
@@ -229,27 +278,27 @@ def test_folders_of_others_stay(recipe: SearchRecipe, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("work of years")
     with pytest.raises(ParameterError, match="holds what no search wrote"):
-        search(recipe, tmp_path / "mine")
-    search(recipe, tmp_path / "out")
+        search(recipe, front=tmp_path / "mine")
+    search(recipe, front=tmp_path / "out")
     with pytest.raises(ParameterError, match="holds a search with another teacher"):
-        search(recipe.model_copy(update={"seed": 4}), tmp_path / "out")
+        search(recipe.model_copy(update={"seed": 4}), front=tmp_path / "out")
     relaxed = recipe.model_copy(update={"budget": recipe.budget.model_copy(update={"max_drop": 0.9})})
-    assert search(relaxed, tmp_path / "out").recipe.f1_budget.max_drop == 0.9
+    assert search(relaxed, front=tmp_path / "out").recipe.f1_budget.max_drop == 0.9
     (tmp_path / "out" / "trials.json").write_text("{")
     with pytest.raises(ParameterError, match="damaged"):
-        search(recipe, tmp_path / "out")
+        search(recipe, front=tmp_path / "out")
 
 
 def test_what_cannot_be_searched_is_refused(recipe: SearchRecipe, corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"ranges.layers is \[2, 9\], but the teacher has 3 encoder layers"):
-        search(recipe_of(Path(recipe.teacher), corpus, ranges={"layers": [2, 9]}), tmp_path / "out")
+        search(recipe_of(Path(recipe.teacher), corpus, ranges={"layers": [2, 9]}), front=tmp_path / "out")
     (corpus / "test.conll").write_text((corpus / "dev.conll").read_text())
     with pytest.raises(DataError, match="20 sentences of test stand in train or dev too"):
-        search(recipe, tmp_path / "out")
+        search(recipe, front=tmp_path / "out")
     few = "".join((corpus / "dev.conll").read_text().split("\n\n")[0] + "\n\n" for _ in range(3))
     (corpus / "dev.conll").write_text(few)
     with pytest.raises(DataError, match="3 sentences as dev"):
-        search(recipe, tmp_path / "out")
+        search(recipe, front=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -258,7 +307,7 @@ def test_without_optuna_the_extra_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'affineur\[search\]'"):
-        search(recipe, tmp_path / "out")
+        search(recipe, front=tmp_path / "out")
 
 
 def test_every_point_is_proposed_once() -> None:
@@ -294,7 +343,7 @@ def test_what_is_tried_first() -> None:
 
 
 def test_the_sampler_goes_where_the_front_is() -> None:
-    """Points of few layers are better in everything here; chance alone would take them a third of the time."""
+    """Points of few layers are better in everything here; chance would take them a third of the time."""
     space = Space(
         tuple(range(12, 0, -1)), tuple(np.linspace(1, 0.2, 5)), (None, 3, 2), (0.0,), ("fp32", "int8")
     )
@@ -350,7 +399,10 @@ def test_front_knee_and_pick(corpus: Path) -> None:
             r"unknown key 'ranges.layer'; did you mean 'layers'\? \(known here: layers, ffn_width",
         ),
         ({"minute": 3}, r"unknown key 'minute'; did you mean 'minutes'\?"),
-        ({"train": {"epoch": 3}}, r"unknown key 'train.epoch'; did you mean 'epochs'\?"),
+        (
+            {"train": {"epoch": 3}},
+            r"train: no parameter 'epoch', expected one of .*; did you mean 'epochs'\?",
+        ),
         (
             {"ranges": {"layers": [5, 2]}},
             r"'ranges.layers' is \[5, 2\], but it should be \[low, high\], as in \[2, 5\]",
@@ -368,7 +420,7 @@ def test_front_knee_and_pick(corpus: Path) -> None:
             r"'ranges.vocabulary' is \[None, None\], but it names a value twice",
         ),
         ({"budget": {}}, "budget: a budget needs"),
-        ({"budget": {"max_drop": 3}}, "budget: --max-drop 3 is outside"),
+        ({"budget": {"max_drop": 3}}, "budget: max_drop=3 is outside"),
         ({"minutes": 0}, "'minutes' is 0, but it should be greater than 0"),
         (
             {"ranges": {"vocabulary": [50]}, "train": {"hidden_weight": 1}},

@@ -271,7 +271,7 @@ def test_agreement_is_the_share_of_texts_with_the_same_spans() -> None:
         names = {"PER": "PERSON", "LOC": "LOC"}
         found = [
             [
-                Entity(names[each["entity_group"]], 0.5, "", each["start"], each["end"])
+                Entity(names[each["entity_group"]], "", each["start"], each["end"], 0.5)
                 for each in entities(text)
             ]
             for text in texts

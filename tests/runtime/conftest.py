@@ -11,7 +11,7 @@ LETTERS = "abcdefghijklmnopqrstuvwxyzéABCLMPR'-."
 
 
 def unigram() -> Tokenizer:
-    """CamemBERT's kind: Unigram on Metaspace, ``<s> … </s>``; controls and zero-width characters are dropped."""
+    """CamemBERT's kind: Unigram on Metaspace, ``<s> … </s>``; controls and invisible letters are dropped."""
     special = ["<s>", "<pad>", "</s>", "<unk>"]
     pieces = [*special, "▁", *LETTERS, "▁Paris", "▁de", "▁L'", "▁Mar", "ie", "on", "▁à"]
     scores = [0.0] * 4 + [-8.0 if len(piece) == 1 else -3.0 for piece in pieces[4:]]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from affineur.errors import ParameterError
-from affineur.runtime import EngineTagger, Wish, split_words
+from affineur.runtime import EngineTagger, PredictOptions, split_words
 from affineur.runtime.aggregation import STRATEGIES, merge_windows
 from affineur.runtime.texts import LONGEST_RUN
 
@@ -108,8 +107,8 @@ def both(
     import torch
     from transformers import AutoConfig, AutoModelForTokenClassification
 
+    from affineur.engines.support.torch_tagger import load_tagger
     from affineur.sample import teacher
-    from affineur.steps import load_tagger
 
     if request.param == "sample":  # its tokenizer, and a model that labels at random
         folder = tmp_path_factory.mktemp("sample")
@@ -131,11 +130,11 @@ def check(
     stride: int | None = None,
 ) -> int:
     tagger, run = both
-    found = {name: predicted(tagger, texts, Wish(name, tuple(ignored), stride)) for name in THEIRS}
+    found = {name: predicted(tagger, texts, PredictOptions(name, tuple(ignored), stride)) for name in THEIRS}
     compared = 0
     for place, text in enumerate(texts):
         for name, wanted in run(text, ignored, stride).items():
-            ours = [asdict(entity) for entity in found[name][place]]
+            ours = [entity.as_dict() for entity in found[name][place]]
             scores = [entity.pop("score") for entity in ours]
             assert scores == pytest.approx([float(entity["score"]) for entity in wanted], abs=1e-6), (
                 name,
@@ -149,9 +148,9 @@ def check(
     return compared
 
 
-def predicted(tagger: EngineTagger, texts: Sequence[str], wish: Wish) -> list[Any]:
+def predicted(tagger: EngineTagger, texts: Sequence[str], options: PredictOptions) -> list[Any]:
     """Compute a reading as somebody would who has batches of his own: each window alone."""
-    reading = tagger.read(texts, wish)
+    reading = tagger.read(texts, options)
     return list(reading.results([tagger.window_logits([window])[0] for window in reading.windows]))
 
 
@@ -193,9 +192,9 @@ def test_strides_are_theirs(both: tuple[EngineTagger, Any], stride: int) -> None
 def test_words_without_ignored_labels_tile_the_words(both: tuple[EngineTagger, Any]) -> None:
     tagger, _ = both
     for text in SENTENCES:
-        (whole,) = predicted(tagger, [text], Wish(ignore_labels=()))
+        (whole,) = predicted(tagger, [text], PredictOptions(ignore_labels=()))
         spans = split_words(text)
-        assert [(e.start, e.end) for e in whole if e.entity_group != "O"] == [
+        assert [(e.start, e.end) for e in whole if e.type != "O"] == [
             (e.start, e.end) for e in tagger.predict(text)
         ]
         assert sum(a >= e.start and b <= e.end for e in whole for a, b in spans) == len(
@@ -206,18 +205,16 @@ def test_words_without_ignored_labels_tile_the_words(both: tuple[EngineTagger, A
 def test_what_is_less_sure_than_the_threshold_is_left_out(both: tuple[EngineTagger, Any]) -> None:
     tagger, _ = both
     for name in STRATEGIES:
-        (every,) = predicted(tagger, SENTENCES[:1], Wish(name))
+        (every,) = predicted(tagger, SENTENCES[:1], PredictOptions(name))
         least = sorted(entity.score for entity in every)[len(every) // 2]
-        (sure,) = predicted(tagger, SENTENCES[:1], Wish(name, threshold=least))
+        (sure,) = predicted(tagger, SENTENCES[:1], PredictOptions(name, threshold=least))
         assert sure == [entity for entity in every if entity.score >= least] != every
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"aggregation_strategy": "frist"}, {"threshold": 1.5}, {"threshold": float("nan")}]
-)
+@pytest.mark.parametrize("wrong", [{"strategy": "frist"}, {"threshold": 1.5}, {"threshold": float("nan")}])
 def test_impossible_wishes(wrong: dict[str, Any]) -> None:
     with pytest.raises(ParameterError):
-        Wish(**wrong)
+        PredictOptions(**wrong)
 
 
 @pytest.mark.parametrize("name", ["word", "simple"])
@@ -225,7 +222,8 @@ def test_impossible_wishes(wrong: dict[str, Any]) -> None:
 def test_impossible_strides(both: tuple[EngineTagger, Any], name: str, stride: int) -> None:
     with pytest.raises(ParameterError, match="stride"):
         both[0].read(
-            ["Marie"], Wish(name, stride=stride if stride != 32 else both[0].encoder.max_length // 2)
+            ["Marie"],
+            PredictOptions(name, stride=stride if stride != 32 else both[0].encoder.max_length // 2),
         )
 
 
@@ -249,7 +247,7 @@ def test_pieces_of_long_texts_come_once_and_in_order(both: tuple[EngineTagger, A
     places = [window.first + i for window in windows for i in window.own]
     assert places == list(range(len(whole.ids)))
     assert [window.ids[i] for window in windows for i in window.own] == whole.ids
-    found = tagger.predict(text, aggregation_strategy="none")
+    found = tagger.predict(text, strategy="none")
     assert all(whole.offsets[piece.index][1] == piece.end for piece in found)
 
 
@@ -269,7 +267,7 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_texts(both: tuple[EngineTagger, Any], name: str, strategy: str) -> None:
     text = HOSTILE[name]
-    found = both[0].predict(text, aggregation_strategy=strategy)
+    found = both[0].predict(text, strategy=strategy)
     for entity in found:
         assert 0 <= entity.start <= entity.end <= len(text)
         assert 0 < entity.score <= 1
@@ -281,12 +279,12 @@ def test_hostile_texts(both: tuple[EngineTagger, Any], name: str, strategy: str)
 def test_a_batch_gives_what_one_text_gives(both: tuple[EngineTagger, Any]) -> None:
     tagger, texts = both[0], [*SENTENCES, " ".join(SENTENCES)]
     for name in STRATEGIES:
-        batch = tagger.predict_batch(texts, aggregation_strategy=name)
-        streamed = list(tagger.predict_stream(texts, name, read_ahead=3))
+        batch = tagger.predict_batch(texts, strategy=name)
+        streamed = list(tagger.predict_stream(texts, strategy=name, read_ahead=3))
         for text, *found in zip(texts, batch, streamed, strict=True):
-            alone = [asdict(entity) for entity in tagger.predict(text, name)]
+            alone = [entity.as_dict() for entity in tagger.predict(text, strategy=name)]
             for each in found:
-                assert [{**asdict(entity), "score": 0} for entity in each] == [
+                assert [{**entity.as_dict(), "score": 0} for entity in each] == [
                     {**entity, "score": 0} for entity in alone
                 ]
                 assert [entity.score for entity in each] == pytest.approx(
@@ -317,10 +315,12 @@ def test_what_is_no_strategy(both: tuple[EngineTagger, Any]) -> None:
         ParameterError,
         match=r"no aggregation strategy 'averge', expected one of word, .*did you mean 'average'",
     ):
-        tagger.predict("Marie", aggregation_strategy="averge")
+        tagger.predict("Marie", strategy="averge")
     with pytest.raises(ParameterError, match="averge"):  # before anything is read
-        tagger.predict_stream(iter(()), "averge")
-    with pytest.raises(ParameterError, match=r"one text, expected a list of texts; type: predict\(text\)"):
+        tagger.predict_stream(iter(()), strategy="averge")
+    with pytest.raises(
+        ParameterError, match=r"texts is one text, expected a list of texts; type predict\(text\)"
+    ):
         tagger.predict_batch("Marie")
 
 
@@ -328,7 +328,7 @@ def test_of_overlapping_entities_the_longer_or_the_surer() -> None:
     from affineur.entities import Entity
 
     def entity(start: int, end: int, score: float) -> Entity:
-        return Entity("PER", score, "", start, end)
+        return Entity("PER", "", start, end, score)
 
     first, longer, surer, apart = (
         entity(0, 4, 0.9),

@@ -85,5 +85,5 @@ def test_fixed_batches_stand_for_their_tagger() -> None:
 
 @pytest.mark.parametrize("size", [0, -1])
 def test_batches_of_nothing(size: int) -> None:
-    with pytest.raises(ParameterError, match=f"batches of {size} sentences"):
+    with pytest.raises(ParameterError, match=f"size={size} is impossible"):
         FixedBatches(Seen(), size)

@@ -58,7 +58,7 @@ def predict(text: str, tagger: Lexicon | None = None) -> list[Entity]:
 def found(text: str, tagger: Lexicon | None = None) -> list[tuple[str, str, int, int]]:
     entities = predict(text, tagger)
     assert all(e.word == text[e.start : e.end] for e in entities)
-    return [(e.entity_group, e.word, e.start, e.end) for e in entities]
+    return [(e.type, e.word, e.start, e.end) for e in entities]
 
 
 # ---- word_entities ----

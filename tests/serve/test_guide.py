@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from affineur.cli.main import build_parser, main
-from affineur.engines.onnx import BUDGET_PER_THREAD
+from affineur.engines.support.onnx_tagger import BUDGET_PER_THREAD
 from affineur.serve.app import paths
 from affineur.serve.metrics import Metrics
 from affineur.serve.parameters import Parameters

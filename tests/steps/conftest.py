@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from affineur.artifact import in_scope
+from affineur.artifact import in_scope, open_folder
 from affineur.entities import Corpus, Scheme, Sentence, open_corpus
-from affineur.steps import TrainSettings
+from affineur.steps.core.context import Context
+from affineur.steps.core.step import STEPS
+from affineur.transfer import Splits
 
 FAMILIES = (
     "camembert",
@@ -24,6 +27,7 @@ FAMILIES = (
     "deberta-v2",
     "modernbert",
 )
+ONE_STEP = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -52,8 +56,9 @@ def short(train_corpus: Corpus) -> Corpus:
 
 
 @pytest.fixture
-def one_step() -> TrainSettings:
-    return TrainSettings(epochs=1, batch_size=8, learning_rate=1e-3)
+def one_step() -> dict[str, float]:
+    """Parameters of a step that trains: one pass of few batches, at a rate that moves weights."""
+    return dict(ONE_STEP)
 
 
 def corpus_of(*sentences: tuple[str, str], scheme: Scheme | None = None) -> Corpus:
@@ -64,8 +69,8 @@ def corpus_of(*sentences: tuple[str, str], scheme: Scheme | None = None) -> Corp
 
 def zero_set(folder: Path) -> dict[str, torch.Tensor]:
     """Where the matrices in scope are zero."""
-    weights = load_file(folder / "model.safetensors")
-    return {m.name: weights[m.name] == 0 for m in in_scope(list(weights))}
+    found = weights(folder)
+    return {m.name: found[m.name] == 0 for m in in_scope(list(found))}
 
 
 def same_bits(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
@@ -79,6 +84,20 @@ def same_bits(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -
         .equal(second[name].contiguous().view(-1).view(torch.uint8))
         for name, a in first.items()
     )
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def state(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """When each file of a folder was written, and its bytes."""
+    return {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in sorted(folder.iterdir())}
+
+
+def beside(out: Path) -> list[str]:
+    """What else is where a result was written."""
+    return sorted(p.name for p in out.parent.iterdir() if p != out)
 
 
 class InterruptedTrainingError(Exception):
@@ -96,3 +115,28 @@ def count_calls(monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> list
 
     monkeypatch.setattr(owner, name, counting)
     return calls
+
+
+def run_step(
+    name: str,
+    model: Path | str,
+    out: Path,
+    *,
+    train: Corpus | None = None,
+    dev: Corpus | None = None,
+    teacher: Path | str | None = None,
+    context: Context | None = None,
+    calibration: Corpus | None = None,
+    **parameters: object,
+) -> Path:
+    """Run a step on a model folder, as recipe, library and command line do; return where the result is."""
+    step = STEPS.get(name).given(parameters)
+    source = step.open(Path(model))
+    context = context or Context()
+    if train is not None or dev is not None:
+        context = replace(context, data=Splits(train, dev, None, "made"))
+    if calibration is not None:
+        context = replace(context, calibration=calibration)
+    if teacher is not None:
+        context = replace(context, teacher=open_folder(teacher))
+    return step.run(source, out, context)

@@ -15,19 +15,21 @@ import pytest
 
 from affineur.artifact import MANIFEST, describe, open_folder, read_manifest, verify
 from affineur.artifact.exported import read_export_info
-from affineur.artifact.selftest import read_probe
-from affineur.engines.onnx import load_onnx
+from affineur.artifact.selftest import read_self_test
+from affineur.engines.support import graphs
+from affineur.engines.support.onnx_tagger import load_onnx
+from affineur.engines.support.torch_tagger import load_tagger
 from affineur.entities import Corpus
 from affineur.errors import AffineurError, DataError, MissingExtraError, ModelError, ParameterError
 from affineur.pipeline import load
 from affineur.runtime import Encoder
-from affineur.steps import exporting, load_tagger, prune
-from affineur.steps.export import export
+from affineur.steps.graphs import exporting
 from affineur.steps.graphs.graph import linears
-from affineur.steps.pack import pack
-from affineur.steps.quantize import quantize
+from affineur.transfer import load_corpus
 
-from .conftest import FAMILIES, zero_set
+from .conftest import FAMILIES, run_step, zero_set
+
+AVX2 = {"target": "avx2", "min_agreement": 0.0}
 
 LONG = [["Marie", "vit", "à", "Paris", "."], ["Aix"], [], ["long"] * 90, ["Jean-Pierre", "Morvan"] * 20]
 
@@ -87,26 +89,26 @@ def test_an_artifact_with_its_lineage(shared_onnx: Path, parent: Path, train_cor
     assert not list(shared_onnx.parent.glob(".*")), "nothing is left beside it"
 
 
-def test_the_probe_is_the_parents_word(shared_onnx: Path, parent: Path) -> None:
-    probe = read_probe(shared_onnx)
-    assert probe is not None
-    theirs = load_tagger(parent).forward(probe.ids, probe.mask)[probe.mask.astype(bool)]
-    assert np.allclose(probe.logits[probe.mask.astype(bool)], theirs, atol=1e-5)
+def test_the_selftest_is_the_parents_word(shared_onnx: Path, parent: Path) -> None:
+    selftest = read_self_test(shared_onnx)
+    assert selftest is not None
+    theirs = load_tagger(parent).forward(selftest.ids, selftest.mask)[selftest.mask.astype(bool)]
+    assert np.allclose(selftest.logits[selftest.mask.astype(bool)], theirs, atol=1e-5)
     assert (theirs.argmax(1) != 0).any(), "it shows entities: a model that finds none must not pass"
-    assert len(probe.ids) == 8
+    assert len(selftest.ids) == 8
     # About 64 pieces at most, since it runs at every load.
-    assert probe.mask.sum(axis=1).max() <= 64
+    assert selftest.mask.sum(axis=1).max() <= 64
 
 
 def test_a_second_run_does_nothing(
     parent: Path, train_corpus: Corpus, traced: list[int], tmp_path: Path
 ) -> None:
-    first = export(parent, tmp_path / "out", text=train_corpus)
+    first = run_step("export", parent, tmp_path / "out", calibration=train_corpus)
     before = {path.name: path.stat().st_mtime_ns for path in first.iterdir()}
-    assert export(parent, tmp_path / "out", text=train_corpus) == first
+    assert run_step("export", parent, tmp_path / "out", calibration=train_corpus) == first
     assert {path.name: path.stat().st_mtime_ns for path in first.iterdir()} == before
     assert traced == [1]
-    export(parent, tmp_path / "out", text=train_corpus.head(5))
+    run_step("export", parent, tmp_path / "out", calibration=train_corpus.head(5))
     assert traced == [2]
 
 
@@ -115,17 +117,15 @@ def test_half_precision_parents(
     dtype: str, tiny_model: Callable[..., Path], train_corpus: Corpus, tmp_path: Path
 ) -> None:
     model = tiny_model("camembert", num_hidden_layers=1, dtype=dtype)
-    out = export(model, tmp_path / "out", text=train_corpus.head(20))
+    out = run_step("export", model, tmp_path / "out", calibration=train_corpus.head(20))
     assert near(load(out), load(model), 1e-4)
     info = read_export_info(out)
     assert info is not None
     assert (info.dtypes, info.parameters) == (("F32",), describe(model).parameters)
     # The folder and the graph made of it give the same eight bits.
-    found = [
-        quantize(m, tmp_path / n, "avx2", min_agreement=0.0, text=train_corpus.head(20))
-        for n, m in (("a", model), ("b", out))
-    ]
-    assert found[0] == found[1] is not None
+    for name, source in (("a", model), ("b", out)):
+        run_step("quantize", source, tmp_path / name, calibration=train_corpus.head(20), **AVX2)
+    assert read_export_info(tmp_path / "a") == read_export_info(tmp_path / "b") is not None
     assert (tmp_path / "a" / "model.onnx").read_bytes() == (tmp_path / "b" / "model.onnx").read_bytes()
     assert describe(tmp_path / "a").parts == describe(tmp_path / "b").parts
 
@@ -135,10 +135,10 @@ def test_zeros_survive_and_are_told(
 ) -> None:
     """prune → pack → export → quantize: sparsity and lineage at every step, and zeros in the graph."""
     text = train_corpus.head(20)
-    prune(tiny_model("camembert", num_hidden_layers=1), tmp_path / "pruned", 0.4)
-    pack(tmp_path / "pruned", tmp_path / "packed")
-    export(tmp_path / "packed", tmp_path / "onnx", text=text)
-    quantize(tmp_path / "onnx", tmp_path / "int8", "avx2", min_agreement=0.0, text=text)
+    run_step("prune", tiny_model("camembert", num_hidden_layers=1), tmp_path / "pruned", sparsity=0.4)
+    run_step("pack", tmp_path / "pruned", tmp_path / "packed")
+    run_step("export", tmp_path / "packed", tmp_path / "onnx", calibration=text)
+    run_step("quantize", tmp_path / "onnx", tmp_path / "int8", calibration=text, **AVX2)
     pruned = describe(tmp_path / "pruned")
     for name, stages in (
         ("onnx", ["pack", "prune", "given"]),
@@ -171,14 +171,13 @@ def test_zeros_survive_and_are_told(
 
 
 def test_plain_graphs(parent: Path, train_corpus: Corpus, tmp_path: Path) -> None:
-    out = export(parent, tmp_path / "plain", plain=True, text=train_corpus.head(20))
+    out = run_step("export", parent, tmp_path / "plain", calibration=train_corpus.head(20), plain=True)
     model = onnx.load(out / "model.onnx")
     assert {o.domain for o in model.opset_import} <= {"", "ai.onnx"}, "standard operators only"
     onnx.checker.check_model(model)
     assert near(load(out), load(parent), 1e-4)
-    found = quantize(out, tmp_path / "int8", "avx2", min_agreement=0.0, text=train_corpus.head(20))
-    assert found is not None
-    assert found.size_bytes < found.parent_bytes - 50_000
+    small = run_step("quantize", out, tmp_path / "int8", calibration=train_corpus.head(20), **AVX2)
+    assert open_folder(small).size_bytes < open_folder(out).size_bytes - 50_000
     assert [linear.name for linear in linears(onnx.load(tmp_path / "int8" / "model.onnx"))] == [
         "classifier.weight"
     ]
@@ -186,7 +185,7 @@ def test_plain_graphs(parent: Path, train_corpus: Corpus, tmp_path: Path) -> Non
 
 def test_openvino(parent: Path, train_corpus: Corpus, traced: list[int], tmp_path: Path) -> None:
     pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install 'affineur[openvino]'")
-    out = export(parent, tmp_path / "out", "openvino", text=train_corpus)
+    out = run_step("export", parent, tmp_path / "out", calibration=train_corpus, to="openvino")
     info, manifest = read_export_info(out), verify(out)
     assert info is not None
     assert manifest is not None
@@ -197,14 +196,12 @@ def test_openvino(parent: Path, train_corpus: Corpus, traced: list[int], tmp_pat
         "openvino",
     )
     assert near(load(out), load(parent), 1e-4)
-    for call in (
-        lambda: export(out, tmp_path / "x", text=train_corpus),
-        lambda: quantize(out, tmp_path / "x", text=train_corpus),
-    ):
+    for name in ("export", "quantize"):
         with pytest.raises(
-            ModelError, match=r"OpenVINO graph; give the model|exported graph already \(openvino\)"
+            ParameterError,
+            match=f"{name} cannot start from a model of the kind openvino, expected transformers",
         ):
-            call()
+            run_step(name, out, tmp_path / "x", calibration=train_corpus)
 
 
 def test_what_cannot_be_done_is_one_line(
@@ -214,17 +211,24 @@ def test_what_cannot_be_done_is_one_line(
     for error, said, call in (
         (
             ParameterError,
-            "no format 'tflite', expected one of onnx, openvino",
-            lambda: export(parent, out, "tflite", text=train_corpus),
+            "to='tflite' is impossible, expected one of onnx, openvino",
+            lambda: run_step("export", parent, out, calibration=train_corpus, to="tflite"),
         ),
-        (ParameterError, "an export is proved on text", lambda: export(parent, out)),
+        (
+            ParameterError,
+            "export cannot start from a model of the kind onnx, expected transformers or packed",
+            lambda: run_step("export", shared_onnx, out, calibration=train_corpus),
+        ),
+        (
+            ParameterError,
+            "is the model itself",
+            lambda: run_step("export", parent, parent, calibration=train_corpus),
+        ),
         (
             ModelError,
-            r"is an exported graph already \(onnx\)",
-            lambda: export(shared_onnx, out, text=train_corpus),
+            "is not there",
+            lambda: run_step("export", tmp_path / "no", out, calibration=train_corpus),
         ),
-        (ParameterError, "is the model itself", lambda: export(parent, parent, text=train_corpus)),
-        (ModelError, "is not there", lambda: export(tmp_path / "no", out, text=train_corpus)),
     ):
         with pytest.raises(error, match=said) as raised:
             call()
@@ -232,12 +236,19 @@ def test_what_cannot_be_done_is_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_without_text_it_is_proved_on_the_samples(parent: Path, traced: list[int], tmp_path: Path) -> None:
+    manifest = read_manifest(run_step("export", parent, tmp_path / "out"))
+    assert manifest is not None
+    sample = load_corpus("sample", "train").head(256)
+    assert manifest.data["calibration"]["digest"] == sample.digest
+
+
 def test_a_graph_that_is_not_its_parent_is_never_written(
     tiny_model: Callable[..., Path], train_corpus: Corpus, traced: list[int], tmp_path: Path
 ) -> None:
     other = tiny_model("camembert", num_hidden_layers=2, seed=8)  # the traced graph is of another model
     with pytest.raises(ModelError, match=r"does not give its logits .*nothing was written"):
-        export(other, tmp_path / "out", text=train_corpus)
+        run_step("export", other, tmp_path / "out", calibration=train_corpus)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -253,10 +264,10 @@ def test_an_architecture_that_cannot_be_traced_is_one_line(
     with pytest.raises(
         ModelError, match=r"this architecture \(camembert\) cannot be exported to ONNX \(no way\)"
     ):
-        export(parent, tmp_path / "out", text=train_corpus)
+        run_step("export", parent, tmp_path / "out", calibration=train_corpus)
     monkeypatch.setitem(sys.modules, "onnx_ir", None)
     with pytest.raises(MissingExtraError, match="compress"):
-        export(parent, tmp_path / "out", text=train_corpus)
+        run_step("export", parent, tmp_path / "out", calibration=train_corpus)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -265,7 +276,7 @@ def test_text_without_a_piece_is_one_line(
 ) -> None:
     monkeypatch.setattr(Encoder, "windows", lambda *_: iter(()))
     with pytest.raises(DataError, match="no piece of any word"):
-        export(parent, tmp_path / "out", text=train_corpus)
+        run_step("export", parent, tmp_path / "out", calibration=train_corpus)
 
 
 @pytest.mark.parametrize("fault", ["full", "interrupted"])
@@ -277,16 +288,16 @@ def test_all_or_nothing(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    out = export(parent, tmp_path / "out", text=train_corpus.head(5))
+    out = run_step("export", parent, tmp_path / "out", calibration=train_corpus.head(5))
     before = {path.name: path.read_bytes() for path in out.iterdir()}
 
     def fail(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device") if fault == "full" else KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(exporting, "save_graph", fail)
+        patch.setattr(graphs, "save_graph", fail)
         with pytest.raises(AffineurError if fault == "full" else KeyboardInterrupt) as error:
-            export(parent, out, text=train_corpus)
+            run_step("export", parent, out, calibration=train_corpus)
     assert len(str(error.value).splitlines()) <= 1
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
@@ -296,16 +307,15 @@ def test_constants_beside_a_large_graph(
     parent: Path, train_corpus: Corpus, traced: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Protobuf ends at two gigabytes; here at a thousand bytes."""
-    monkeypatch.setattr(exporting, "_INLINE_BYTES", 1000)
-    out = export(parent, tmp_path / "out", text=train_corpus)
+    monkeypatch.setattr(graphs, "_INLINE_BYTES", 1000)
+    out = run_step("export", parent, tmp_path / "out", calibration=train_corpus)
     manifest = read_manifest(out)
     assert manifest is not None
     assert "model.onnx.data" in manifest.files
     assert near(load_onnx(out), load(parent), 1e-4)
     assert near(load_onnx(Path(shutil.move(out, tmp_path / "moved"))), load(parent), 1e-4)
     monkeypatch.undo()
-    found = quantize(tmp_path / "moved", tmp_path / "int8", "avx2", min_agreement=0.0, text=train_corpus)
-    assert found is not None
+    run_step("quantize", tmp_path / "moved", tmp_path / "int8", calibration=train_corpus, **AVX2)
     assert not (tmp_path / "int8" / "model.onnx.data").exists()
 
 
@@ -313,12 +323,14 @@ def test_constants_beside_a_large_graph(
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family(family: str, shared_model, train_corpus: Corpus, tmp_path: Path) -> None:
     model = shared_model(family, num_hidden_layers=2)
-    out = export(model, tmp_path / "onnx", text=train_corpus)
+    out = run_step("export", model, tmp_path / "onnx", calibration=train_corpus)
     assert near(load(out), load(model), 1e-3)
     scope = {m.matrix.name for m in describe(model).matrices}
     stored = {name for t in onnx.load(out / "model.onnx").graph.initializer for name in t.name.split("+")}
     assert scope <= stored
-    found = quantize(out, tmp_path / "int8", "avx2", min_agreement=0.99, text=train_corpus)
+    run_step("quantize", out, tmp_path / "int8", calibration=train_corpus, target="avx2", min_agreement=0.99)
+    found = read_export_info(tmp_path / "int8")
     assert found is not None
-    assert found.agreement.same_tags >= 0.99
+    assert found.parity is not None
+    assert found.parity["same_tags"] >= 0.99
     load(tmp_path / "int8")

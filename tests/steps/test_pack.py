@@ -1,6 +1,4 @@
-"""``pack`` and ``unpack`` on folders, and what transformers makes of a packed one with and without ``import
-affineur``.
-"""
+"""``pack`` and ``unpack`` on folders, and what transformers makes of a packed one, with us and without."""
 
 from __future__ import annotations
 
@@ -22,24 +20,25 @@ from transformers import AutoConfig, AutoModel, AutoModelForTokenClassification
 
 import affineur
 from affineur.artifact import describe, open_folder, read_manifest
-from affineur.artifact.folder import PACKED
+from affineur.artifact.packed import PACKED
+from affineur.engines.support.checkpoints import load_model
+from affineur.engines.support.torch_tagger import load_tagger
 from affineur.entities import Corpus
 from affineur.errors import ModelError, ParameterError
-from affineur.steps import TrainSettings, cast, load_model, load_tagger, pack, prune, recover, unpack
-from affineur.steps.prune import _DTYPES
+from affineur.steps.core.step import STEPS, Shape
 
-from .conftest import FAMILIES, same_bits, zero_set
+from .conftest import FAMILIES, run_step, same_bits, zero_set
 
 
 @pytest.fixture
 def pruned(shared_model, tmp_path: Path) -> Path:
-    prune(shared_model(), tmp_path / "pruned", 0.5)
+    run_step("prune", shared_model(), tmp_path / "pruned", sparsity=0.5)
     return tmp_path / "pruned"
 
 
 @pytest.fixture
 def packed(pruned: Path, tmp_path: Path) -> Path:
-    return pack(pruned, tmp_path / "packed")
+    return run_step("pack", pruned, tmp_path / "packed")
 
 
 def logits(folder: Path, **options: object) -> torch.Tensor:
@@ -53,9 +52,9 @@ def test_loads_as_the_same_model_and_unpacks_to_the_same_file(
     family: str, shared_model, tmp_path: Path
 ) -> None:
     pruned, packed, dense = (tmp_path / name for name in ("pruned", "packed", "dense"))
-    prune(shared_model(family), pruned, 0.3)
-    assert pack(pruned, packed) == packed
-    assert unpack(packed, dense) == dense
+    run_step("prune", shared_model(family), pruned, sparsity=0.3)
+    assert run_step("pack", pruned, packed) == packed
+    assert run_step("unpack", packed, dense) == dense
     assert (dense / "model.safetensors").read_bytes() == (pruned / "model.safetensors").read_bytes()
     assert open_folder(dense).digest() == open_folder(pruned).digest()
     assert open_folder(packed).size_bytes < open_folder(pruned).size_bytes
@@ -68,12 +67,12 @@ def test_loads_as_the_same_model_and_unpacks_to_the_same_file(
     assert torch.equal(logits(packed), logits(pruned))
 
 
-@pytest.mark.parametrize("stored", list(_DTYPES))
+@pytest.mark.parametrize("stored", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("asked", ["auto", torch.float32, torch.bfloat16], ids=str)
 def test_every_dtype(stored: str, asked: torch.dtype | str, pruned: Path, tmp_path: Path) -> None:
-    cast(pruned, tmp_path / "half", stored)
-    pack(tmp_path / "half", tmp_path / "packed")
-    unpack(tmp_path / "packed", tmp_path / "dense")
+    run_step("cast", pruned, tmp_path / "half", dtype=stored)
+    run_step("pack", tmp_path / "half", tmp_path / "packed")
+    run_step("unpack", tmp_path / "packed", tmp_path / "dense")
     assert (tmp_path / "dense" / "model.safetensors").read_bytes() == (
         tmp_path / "half" / "model.safetensors"
     ).read_bytes()
@@ -82,7 +81,7 @@ def test_every_dtype(stored: str, asked: torch.dtype | str, pruned: Path, tmp_pa
         for name in ("packed", "half")
     )
     assert same_bits(found.state_dict(), wanted.state_dict())
-    assert found.dtype == (_DTYPES[stored] if asked == "auto" else asked)
+    assert found.dtype == (getattr(torch, stored) if asked == "auto" else asked)
 
 
 def test_the_artifact_says_what_it_is(pruned: Path, packed: Path, tmp_path: Path) -> None:
@@ -110,7 +109,7 @@ def test_the_artifact_says_what_it_is(pruned: Path, packed: Path, tmp_path: Path
     assert {key: after[key] for key in same} == {key: before[key] for key in same}
     assert after["size_bytes"] == (packed / "model.safetensors").stat().st_size < before["size_bytes"]
     assert (before["kind"], after["kind"]) == ("transformers", "packed")
-    again = read_manifest(unpack(packed, tmp_path / "dense"))
+    again = read_manifest(run_step("unpack", packed, tmp_path / "dense"))
     assert again is not None
     assert (again.kind, [p.stage for p in again.parents]) == ("transformers", ["pack", "prune", "given"])
     assert (tmp_path / "dense" / "pruning_info.json").is_file()
@@ -137,18 +136,15 @@ def test_a_loaded_model_is_plain_and_trainable(packed: Path, pruned: Path, tmp_p
     assert same_bits(pickle.loads(pickle.dumps(fresh)).state_dict(), fresh.state_dict())
 
 
-def test_stages_take_a_packed_model(
-    packed: Path, pruned: Path, short: Corpus, one_step: TrainSettings, tmp_path: Path
-) -> None:
+def test_stages_take_a_packed_model(packed: Path, pruned: Path, short: Corpus, tmp_path: Path) -> None:
     words = [["Marie", "habite", "à", "Paris"]]
     assert list(load_tagger(packed).tag(words)) == list(load_tagger(pruned).tag(words))
     assert same_bits(load_model(packed).state_dict(), load_model(pruned).state_dict())
-    more, as_before = (prune(model, tmp_path / name, 0.7) for model, name in ((packed, "a"), (pruned, "b")))
-    assert more == as_before
-    assert (tmp_path / "a" / "model.safetensors").read_bytes() == (
-        tmp_path / "b" / "model.safetensors"
-    ).read_bytes()
-    out = recover(packed, tmp_path / "recovered", short, settings=one_step)
+    for model, name in ((packed, "a"), (pruned, "b")):
+        run_step("prune", model, tmp_path / name, sparsity=0.7)
+    for file in ("pruning_info.json", "model.safetensors"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+    out = run_step("recover", packed, tmp_path / "recovered", train=short, **ONE_STEP)
     assert open_folder(out).kind == "transformers"
     zeros, tuned = zero_set(pruned), zero_set(out)
     assert all(bool(tuned[name][mask].all()) for name, mask in zeros.items())
@@ -156,15 +152,19 @@ def test_stages_take_a_packed_model(
 
 def test_the_same_result_is_not_made_twice(packed: Path, pruned: Path) -> None:
     stamp = (packed / "model.safetensors").stat().st_mtime_ns
-    pack(pruned, packed)
+    run_step("pack", pruned, packed)
     assert (packed / "model.safetensors").stat().st_mtime_ns == stamp
 
 
 def test_a_model_without_zeros_is_as_large_packed_and_loads(shared_model, tmp_path: Path) -> None:
     source = shared_model()
-    packed = pack(source, tmp_path / "packed")
+    packed = run_step("pack", source, tmp_path / "packed")
     assert open_folder(packed).size_bytes == open_folder(source).size_bytes
     assert torch.equal(logits(packed), logits(source))
+
+
+#: Settings of a short training.
+ONE_STEP = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3}
 
 
 def refused(make, *words: object) -> str:
@@ -175,23 +175,44 @@ def refused(make, *words: object) -> str:
     return said
 
 
+@pytest.mark.parametrize(
+    ("name", "shape", "said"),
+    [
+        ("pack", Shape("packed", 2), "the model is packed already; use it as it is, or unpack it"),
+        ("pack", Shape("onnx", 2), "pack cannot start from a model of the kind onnx, expected transformers"),
+        ("unpack", Shape("transformers", 2), "the model is not packed, so there is nothing to unpack"),
+        ("unpack", Shape("onnx", 2), "the model is not packed"),
+    ],
+)
+def test_what_does_not_fit_is_known_before_a_model_is_made(name: str, shape: Shape, said: str) -> None:
+    assert refused(STEPS.get(name)().after, shape).startswith(said)
+
+
+def test_a_recipe_knows_what_comes_out() -> None:
+    pack, unpack = STEPS.get("pack")(), STEPS.get("unpack")()
+    packed = pack.after(Shape("transformers", 2, pruned=True))
+    assert packed == Shape("packed", 2, pruned=True)
+    assert unpack.after(packed) == Shape("transformers", 2, pruned=True)
+    assert pack.label("student_pruned_finetuned", "student") == "student_packed"
+
+
 def without_manifest(folder: Path) -> Path:
     (folder / "affineur.json").unlink()
     return folder
 
 
 def test_what_cannot_be_packed(packed: Path, pruned: Path, tmp_path: Path) -> None:
-    assert "is packed already" in refused(pack, packed, tmp_path / "out")
-    assert "is not packed" in refused(unpack, pruned, tmp_path / "out")
+    assert "is packed already" in refused(run_step, "pack", packed, tmp_path / "out")
+    assert "is not packed" in refused(run_step, "unpack", pruned, tmp_path / "out")
     config = json.loads((pruned / "config.json").read_text())
     (without_manifest(pruned) / "config.json").write_text(
         json.dumps(config | {"quantization_config": {"quant_method": "gptq"}})
     )
-    assert "is quantized already (gptq)" in refused(pack, pruned, tmp_path / "out")
+    assert "is quantized already (gptq)" in refused(run_step, "pack", pruned, tmp_path / "out")
     onnx = tmp_path / "onnx"
     shutil.copytree(pruned, onnx)
     (onnx / "model.safetensors").rename(onnx / "model.onnx")
-    assert "onnx" in refused(pack, onnx, tmp_path / "out").lower()
+    assert "onnx" in refused(run_step, "pack", onnx, tmp_path / "out").lower()
     assert not (tmp_path / "out").exists()
 
 
@@ -205,13 +226,13 @@ def test_damage_is_said_in_one_line(packed: Path, tmp_path: Path) -> None:
     file.write_bytes(flipped)
     assert "sha256 differs" in refused(load_model, packed)
     without_manifest(packed)
-    for make in (load_model, describe, lambda folder: unpack(folder, tmp_path / "out")):
+    for make in (load_model, describe, lambda folder: run_step("unpack", folder, tmp_path / "out")):
         assert "its mask names" in refused(make, packed)
     with pytest.raises(ModelError, match="its mask names"):
         AutoModelForTokenClassification.from_pretrained(packed)
 
     file.write_bytes(whole[:-100])
-    for make in (load_model, describe, lambda folder: unpack(folder, tmp_path / "out")):
+    for make in (load_model, describe, lambda folder: run_step("unpack", folder, tmp_path / "out")):
         assert "is not a readable safetensors file" in refused(make, packed)
     assert not (tmp_path / "out").exists()
 
@@ -261,7 +282,7 @@ def test_configuration_and_weights_must_belong_together(packed: Path, pruned: Pa
 
 
 def test_a_dense_model_is_not_packed_by_loading_it(pruned: Path) -> None:
-    from affineur.quantizer import PackedConfig
+    from affineur.engines.support.packed_checkpoint import PackedConfig
 
     with pytest.raises(ValueError, match="require the model to be pre-quantized"):
         AutoModelForTokenClassification.from_pretrained(
@@ -288,9 +309,11 @@ def python(code: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
     [
         "import affineur\nfrom transformers import AutoModel, AutoModelForTokenClassification",
         "from transformers import AutoModelForTokenClassification\nimport affineur",
-        "import transformers.quantizers.auto, affineur\nfrom transformers import AutoModelForTokenClassification",
+        "import transformers.quantizers.auto, affineur\n"
+        "from transformers import AutoModelForTokenClassification",
         "import transformers\nimport affineur\nfrom transformers import AutoModelForTokenClassification",
-        "import affineur, importlib\nimportlib.reload(affineur)\nfrom transformers import AutoModelForTokenClassification",
+        "import affineur, importlib\nimportlib.reload(affineur)\n"
+        "from transformers import AutoModelForTokenClassification",
     ],
 )
 def test_loads_in_a_fresh_process_whichever_is_imported_first(
@@ -316,6 +339,39 @@ def test_import_affineur_imports_neither_torch_nor_transformers_nor_numpy() -> N
     assert done.stdout.strip() == "set()"
 
 
+def test_packing_and_unpacking_need_no_torch(pruned: Path, tmp_path: Path) -> None:
+    code = """
+sys.modules["torch"] = sys.modules["transformers"] = None
+from pathlib import Path
+from affineur.artifact import open_folder
+from affineur.steps.core.context import Context
+from affineur.steps.pack import Pack
+from affineur.steps.unpack import Unpack
+pruned, packed, dense = map(Path, sys.argv[1:])
+Pack().run(open_folder(pruned), packed, Context())
+Unpack().run(open_folder(packed), dense, Context())
+"""
+    done = python(code, pruned, tmp_path / "packed", tmp_path / "dense")
+    assert done.returncode == 0, done.stderr
+    for name in ("model.safetensors", "config.json", "pruning_info.json", "tokenizer.json"):
+        assert (tmp_path / "dense" / name).read_bytes() == (pruned / name).read_bytes()
+    run_step("pack", pruned, tmp_path / "again")
+    for name in ("model.safetensors", "config.json"):
+        assert (tmp_path / "packed" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+def test_no_step_imports_torch_before_it_runs() -> None:
+    code = """
+from affineur.steps.core.step import STEPS
+from affineur.steps.pruning.core.method import METHODS
+METHODS.all()
+STEPS.all()
+print(sorted({"torch", "transformers", "onnxruntime", "onnx"} & set(sys.modules)))
+"""
+    done = python(code)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
 def test_the_entry_survives_a_reload_and_is_made_once() -> None:
     assert PACKED in auto.AUTO_QUANTIZER_MAPPING
     watchers = [f for f in sys.meta_path if type(f).__name__ == "_Watcher"]
@@ -324,7 +380,8 @@ def test_the_entry_survives_a_reload_and_is_made_once() -> None:
     assert len(watchers) == 1
     done = python(
         "import affineur, importlib, transformers.quantizers.auto as auto\nimportlib.reload(auto)\n"
-        "print('affineur_packed' in auto.AUTO_QUANTIZER_MAPPING, 'affineur_packed' in auto.AUTO_QUANTIZATION_CONFIG_MAPPING)"
+        "both = auto.AUTO_QUANTIZER_MAPPING, auto.AUTO_QUANTIZATION_CONFIG_MAPPING\n"
+        "print(*('affineur_packed' in mapping for mapping in both))"
     )
     assert done.stdout.split() == ["True", "True"], done.stderr
 

@@ -15,37 +15,51 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from affineur.artifact import MANIFEST, verify
-from affineur.artifact.exported import EXPORT_INFO, read_export_info
-from affineur.artifact.selftest import PROBE, Agreement, Probe, read_probe, write_probe
-from affineur.engines.onnx import load_onnx, open_session
+from affineur.artifact import MANIFEST, open_folder, verify
+from affineur.artifact.exported import EXPORT_INFO, ExportInfo, read_export_info
+from affineur.artifact.selftest import SELF_TEST, Agreement, SelfTest, read_self_test, write_self_test
+from affineur.engines.support.graph_files import graph_bytes
+from affineur.engines.support.onnx_tagger import load_onnx
+from affineur.engines.support.session_pool import open_session
 from affineur.entities import Corpus, Sentence
 from affineur.errors import AffineurError, DataError, ModelError, ParameterError
 from affineur.runtime import Encoder
-from affineur.steps import quantizing
-from affineur.steps.export import graph_bytes
+from affineur.steps import quantize as module
+from affineur.steps.graphs import exporting
 from affineur.steps.graphs.eight_bits import SCHEMES
 from affineur.steps.graphs.graph import linears, tables
-from affineur.steps.quantize import TARGETS, _Trial, quantize, this_cpu
+from affineur.steps.graphs.trial import Trial
+from affineur.steps.quantize import TARGETS, this_cpu
 
+from .conftest import run_step, state
+
+AVX2 = {"target": "avx2", "min_agreement": 0.0}
 HOSTILE = "roberta.encoder.layer.1.output.dense.weight"
 
 
 def rewrite(source: Path, folder: Path, change: Any) -> Path:
-    """Copy an exported artifact with other weights, and with their own logits in its probe; no manifest."""
+    """Copy an exported artifact with other weights, and with their own logits in its self-test; no manifest."""
     shutil.copytree(source, folder)
     (folder / MANIFEST).unlink()
-    probe = read_probe(folder)
-    assert probe is not None
-    (folder / PROBE).unlink()
+    selftest = read_self_test(folder)
+    assert selftest is not None
+    (folder / SELF_TEST).unlink()
     model = onnx.load(folder / "model.onnx")
     stored = {t.name: t for t in model.graph.initializer}
     for name, array in change({n: numpy_helper.to_array(t).copy() for n, t in stored.items()}).items():
         stored[name].CopyFrom(numpy_helper.from_array(array, name))
     (folder / "model.onnx").write_bytes(graph_bytes(model))
-    logits = load_onnx(folder).forward(probe.ids, probe.mask)
-    write_probe(folder, Probe(probe.ids, probe.mask, logits, Agreement(1.0, 0.0), "fp32", "any"))
+    logits = load_onnx(folder).forward(selftest.ids, selftest.mask)
+    write_self_test(folder, SelfTest(selftest.ids, selftest.mask, logits, Agreement(1.0, 0.0), "fp32", "any"))
     return folder
+
+
+def quantize(model: Path, out: Path, text: Corpus | None, **parameters: Any) -> ExportInfo:
+    """Run the step; return what it says of its result."""
+    found = read_export_info(run_step("quantize", model, out, calibration=text, **parameters))
+    assert found is not None
+    assert found.parity is not None
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -68,14 +82,13 @@ def hostile(shared_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 def test_exactly_the_hostile_matrix_is_kept(hostile: Path, train_corpus: Corpus, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    found = quantize(hostile, out, "avx2", "u8u8", 0.99, train_corpus, "token")
-    assert found is not None
+    how: dict[str, Any] = {"target": "avx2", "scheme": "u8u8", "activations": "token"}
+    found = quantize(hostile, out, train_corpus, min_agreement=0.99, **how)
     assert found.kept == (HOSTILE,)
-    assert found.agreement.same_tags >= 0.99
-    info, manifest = read_export_info(out), verify(out)
-    assert info is not None
+    assert found.parity is not None
+    assert found.parity["same_tags"] >= 0.99
+    manifest = verify(out)
     assert manifest is not None
-    assert info.kept == (HOSTILE,)
     assert manifest.scores["kept"] == [HOSTILE]
     model = onnx.load(out / "model.onnx")
     assert [linear.name for linear in linears(model)] == [HOSTILE, "classifier.weight"]
@@ -84,19 +97,20 @@ def test_exactly_the_hostile_matrix_is_kept(hostile: Path, train_corpus: Corpus,
     words = [s.words for s in train_corpus]
     ours, theirs = load_onnx(out).tag(words), load_onnx(hostile).tag(words)
     same = [a == b for one, two in zip(ours, theirs, strict=True) for a, b in zip(one, two, strict=True)]
-    assert len(same) == found.words
-    assert np.mean(same) == pytest.approx(found.agreement.same_tags, abs=2 / len(same))
-    all_small = quantize(hostile, tmp_path / "all", "avx2", "u8u8", 0.0, train_corpus, "token")
-    assert all_small is not None
+    assert len(same) == found.parity["words"]
+    assert np.mean(same) == pytest.approx(found.parity["same_tags"], abs=2 / len(same))
+    all_small = quantize(hostile, tmp_path / "all", train_corpus, min_agreement=0.0, **how)
     assert all_small.kept == ()
-    assert all_small.agreement.same_tags < 0.99, "it was hostile"
-    assert found.size_bytes - all_small.size_bytes == pytest.approx(3 * 32 * 48, abs=1500)
+    assert all_small.parity is not None
+    assert all_small.parity["same_tags"] < 0.99, "it was hostile"
+    larger = open_folder(out).size_bytes - open_folder(tmp_path / "all").size_bytes
+    assert larger == pytest.approx(3 * 32 * 48, abs=1500)
 
 
 def test_the_fewest_that_meet_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever number is needed, the search finds it, and asks for no bar but the given one."""
     names = [f"m{i}" for i in range(37)]
-    monkeypatch.setattr(_Trial, "_ranking", lambda _: names)
+    monkeypatch.setattr(Trial, "_ranking", lambda _: names)
     for needed in range(38):
         asked: list[int] = []
 
@@ -108,8 +122,8 @@ def test_the_fewest_that_meet_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
             asked.append(len(kept))
             return len(kept) >= needed
 
-        monkeypatch.setattr(_Trial, "meets", meets)
-        trial = object.__new__(_Trial)
+        monkeypatch.setattr(Trial, "meets", meets)
+        trial = object.__new__(Trial)
         assert len(trial.fewest_kept(0.995)) == needed
         assert len(asked) == len(set(asked)) <= 13
         asked.clear()
@@ -135,8 +149,8 @@ def test_tokens_get_scales_where_that_pays(shared_onnx: Path, monkeypatch: pytes
         )
         return None, Agreement(1.0, 0.02 * kind**0.5)
 
-    monkeypatch.setattr(_Trial, "judge", judge)
-    trial = object.__new__(_Trial)
+    monkeypatch.setattr(Trial, "judge", judge)
+    trial = object.__new__(Trial)
     trial.graph, trial.by_token = onnx.load(shared_onnx / "model.onnx"), ()
     layers = [f"roberta.encoder.layer.{i}" for i in range(2)]
     expected = {
@@ -156,7 +170,7 @@ def test_a_thin_calibration_text_does_not_clip_ordinary_text(
     expected = np.concatenate(parent.logits(theirs))
     errors = {}
     for name, text in (("thin", one), ("whole", train_corpus)):
-        quantize(shared_onnx, tmp_path / name, "avx2", "u8u8", 0.0, text, "static")
+        quantize(shared_onnx, tmp_path / name, text, scheme="u8u8", activations="static", **AVX2)
         errors[name] = Agreement.between(
             np.concatenate(load_onnx(tmp_path / name).logits(theirs)), expected
         ).error
@@ -166,19 +180,16 @@ def test_a_thin_calibration_text_does_not_clip_ordinary_text(
 def test_all_tokens_get_scales_before_a_bar_is_missed(
     shared_onnx: Path, train_corpus: Corpus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    real = _Trial.judge
+    real = Trial.judge
 
     def judge(self: Any, *words: Any) -> tuple[Any, Agreement]:
         tagger, agreement = real(self, *words)
         return tagger, agreement if self.activations == "token" else Agreement(0.9, agreement.error)
 
-    monkeypatch.setattr(_Trial, "judge", judge)
-    found = quantize(shared_onnx, tmp_path / "out", "avx2", "u8u8", 0.99, train_corpus)
-    assert found is not None
+    monkeypatch.setattr(Trial, "judge", judge)
+    how = {"target": "avx2", "scheme": "u8u8", "min_agreement": 0.99}
+    found = quantize(shared_onnx, tmp_path / "out", train_corpus, **how)
     assert (found.activations, found.by_token, found.kept) == ("token", (), ())
-    info = read_export_info(tmp_path / "out")
-    assert info is not None
-    assert info.activations == "token"
     assert "QuantizeLinear" in {
         node.op_type for node in onnx.load(tmp_path / "out" / "model.onnx").graph.node
     }
@@ -187,13 +198,13 @@ def test_all_tokens_get_scales_before_a_bar_is_missed(
 def test_a_bar_that_cannot_be_met_is_one_line(
     shared_onnx: Path, train_corpus: Corpus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    real = _Trial.judge
-    monkeypatch.setattr(_Trial, "judge", lambda self, *words: (real(self, *words)[0], Agreement(0.5, 0.9)))
+    real = Trial.judge
+    monkeypatch.setattr(Trial, "judge", lambda self, *words: (real(self, *words)[0], Agreement(0.5, 0.9)))
     with pytest.raises(
         ModelError,
         match=r"keeps only 50\.00% of the parent's tags on this CPU .*expected 99\.50%; nothing was written",
     ) as error:
-        quantize(shared_onnx, tmp_path / "out", "vnni", text=train_corpus)
+        quantize(shared_onnx, tmp_path / "out", train_corpus, target="vnni", scheme="u8u8")
     assert len(str(error.value).splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
 
@@ -202,47 +213,39 @@ def test_a_bar_that_cannot_be_met_is_one_line(
 def test_schemes(scheme: str, shared_onnx: Path, train_corpus: Corpus, tmp_path: Path) -> None:
     if scheme == "u8s8" and this_cpu() in ("avx2", "avx512"):
         pytest.skip("this CPU has no VNNI")
-    found = quantize(shared_onnx, tmp_path / "out", "avx2", scheme, 0.0, train_corpus)
-    assert found is not None
-    assert (found.scheme, found.target, found.size_bytes) == (
-        scheme,
-        "avx2",
-        (tmp_path / "out" / "model.onnx").stat().st_size,
-    )
-    probe, parents = read_probe(tmp_path / "out"), read_probe(shared_onnx)
-    assert probe is not None
+    found = quantize(shared_onnx, tmp_path / "out", train_corpus, scheme=scheme, **AVX2)
+    assert (found.scheme, found.target) == (scheme, "avx2")
+    assert open_folder(tmp_path / "out").size_bytes == (tmp_path / "out" / "model.onnx").stat().st_size
+    selftest, parents = read_self_test(tmp_path / "out"), read_self_test(shared_onnx)
+    assert selftest is not None
     assert parents is not None
-    assert (probe.scheme, probe.target) == (scheme, "avx2")
-    assert np.array_equal(probe.logits, parents.logits), "the word of the parent in full precision"
-    assert probe.made == probe.agreement(load_onnx(tmp_path / "out").forward(probe.ids, probe.mask))
-    assert 0 < probe.made.error < 0.1
+    assert (selftest.scheme, selftest.target) == (scheme, "avx2")
+    assert np.array_equal(selftest.logits, parents.logits), "the word of the parent in full precision"
+    assert selftest.made == selftest.agreement(
+        load_onnx(tmp_path / "out").forward(selftest.ids, selftest.mask)
+    )
+    assert 0 < selftest.made.error < 0.1
 
 
 @pytest.mark.parametrize("flags", [["avx2"], ["avx2", "avx512f"]])
 def test_what_this_cpu_cannot_prove_is_refused(
     flags: list[str], shared_onnx: Path, train_corpus: Corpus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(quantizing, "environment", lambda: {"cpu_flags": flags})
-    monkeypatch.setattr(quantizing.platform, "machine", lambda: "x86_64")
-    with pytest.raises(ModelError, match=r"u8s8 needs VNNI, which this CPU lacks.*--for avx2"):
-        quantize(shared_onnx, tmp_path / "out", "vnni", min_agreement=0, text=train_corpus)
+    monkeypatch.setattr(module, "environment", lambda: {"cpu_flags": flags})
+    monkeypatch.setattr(module.platform, "machine", lambda: "x86_64")
+    with pytest.raises(ModelError, match=r"u8s8 needs VNNI, which this CPU lacks.*for avx2"):
+        quantize(shared_onnx, tmp_path / "out", train_corpus, target="vnni", min_agreement=0)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_second_run_does_nothing(
-    shared_onnx: Path, train_corpus: Corpus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    assert quantize(shared_onnx, tmp_path / "out", "avx2", min_agreement=0.0, text=train_corpus) is not None
-    before = {
-        path.name: (path.stat().st_mtime_ns, path.stat().st_ino) for path in (tmp_path / "out").iterdir()
-    }
-    assert quantize(shared_onnx, tmp_path / "out", "avx2", "u8s8-reduced", 0.0, train_corpus) is None, (
-        "the target's own scheme, named"
-    )
-    assert {
-        path.name: (path.stat().st_mtime_ns, path.stat().st_ino) for path in (tmp_path / "out").iterdir()
-    } == before
-    assert quantize(shared_onnx, tmp_path / "out", "avx2", "u8u8", 0.0, train_corpus) is not None
+def test_a_second_run_does_nothing(shared_onnx: Path, train_corpus: Corpus, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    quantize(shared_onnx, out, train_corpus, **AVX2)
+    before = state(out)
+    quantize(shared_onnx, out, train_corpus, scheme="u8s8-reduced", **AVX2)
+    assert state(out) == before, "the target's own scheme, named"
+    quantize(shared_onnx, out, train_corpus, scheme="u8u8", **AVX2)
+    assert state(out) != before
 
 
 def test_lineage(shared_int8: Path) -> None:
@@ -256,28 +259,35 @@ def test_lineage(shared_int8: Path) -> None:
         "min_agreement": 0.0,
     }
     assert [p.stage for p in manifest.parents] == ["export", "given"]
-    assert {"model.onnx", PROBE, EXPORT_INFO, "config.json", "tokenizer.json"} <= set(manifest.files)
+    assert {"model.onnx", SELF_TEST, EXPORT_INFO, "config.json", "tokenizer.json"} <= set(manifest.files)
 
 
 def test_what_cannot_be_done_is_one_line(
     shared_onnx: Path, shared_int8: Path, train_corpus: Corpus, tmp_path: Path
 ) -> None:
     foreign = Path(shutil.copytree(shared_onnx, tmp_path / "foreign"))
-    for name in (MANIFEST, EXPORT_INFO, PROBE):
+    for name in (MANIFEST, EXPORT_INFO, SELF_TEST):
         (foreign / name).unlink()
     out = tmp_path / "out"
     for error, said, options in (
-        (ParameterError, "no target 'vnn', expected auto, vnni, avx512, avx2, arm.*vnni", {"target": "vnn"}),
-        (ParameterError, "no scheme 'u8', expected one of u8s8, u8s8-reduced, u8u8", {"scheme": "u8"}),
         (
             ParameterError,
-            "no activations 'tokens', expected one of auto, static, token, batch.*token",
+            "target='vnn' is impossible: expected 'auto', 'vnni', 'avx512', 'avx2' or 'arm'.*vnni",
+            {"target": "vnn"},
+        ),
+        (
+            ParameterError,
+            "scheme='u8' is impossible: expected 'u8s8', 'u8s8-reduced' or 'u8u8'",
+            {"scheme": "u8"},
+        ),
+        (
+            ParameterError,
+            "activations='tokens' is impossible: expected 'auto', 'static', 'token' or 'batch'.*token",
             {"activations": "tokens"},
         ),
-        (ParameterError, r"--min-agreement 1\.5 is impossible", {"min_agreement": 1.5}),
-        (ParameterError, "--min-agreement -1 is impossible", {"min_agreement": -1}),
-        (ParameterError, "--min-agreement nan is impossible", {"min_agreement": float("nan")}),
-        (ParameterError, "needs text to prove itself on", {"text": None}),
+        (ParameterError, r"min_agreement=1\.5 is impossible", {"min_agreement": 1.5}),
+        (ParameterError, "min_agreement=-1 is impossible", {"min_agreement": -1}),
+        (ParameterError, "min_agreement=nan is impossible", {"min_agreement": float("nan")}),
         (ModelError, r"is quantized already \(u8s8-reduced\)", {"model": shared_int8}),
         (ModelError, "was not exported by Affineur", {"model": foreign}),
         (ParameterError, "is the model itself", {"out": shared_onnx}),
@@ -295,7 +305,7 @@ def test_text_without_a_piece_is_one_line(
 ) -> None:
     monkeypatch.setattr(Encoder, "windows", lambda *_: iter(()))
     with pytest.raises(DataError, match="no piece of any word"):
-        quantize(shared_onnx, tmp_path / "out", text=train_corpus)
+        quantize(shared_onnx, tmp_path / "out", train_corpus)
 
 
 @pytest.mark.parametrize("fault", ["full", "interrupted"])
@@ -305,9 +315,9 @@ def test_all_or_nothing(
     def fail(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device") if fault == "full" else KeyboardInterrupt
 
-    monkeypatch.setattr(quantizing, "finish", fail)
+    monkeypatch.setattr(exporting, "finish", fail)
     with pytest.raises(AffineurError if fault == "full" else KeyboardInterrupt) as error:
-        quantize(shared_onnx, tmp_path / "out", "avx2", min_agreement=0.0, text=train_corpus)
+        quantize(shared_onnx, tmp_path / "out", train_corpus, **AVX2)
     assert len(str(error.value).splitlines()) <= 1
     assert list(tmp_path.iterdir()) == []
 
@@ -325,8 +335,8 @@ def test_all_or_nothing(
     ],
 )
 def test_the_cpu_at_hand(machine: str, flags: list[str], kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quantizing.platform, "machine", lambda: machine)
-    monkeypatch.setattr(quantizing, "environment", lambda: {"cpu_flags": flags})
+    monkeypatch.setattr(module.platform, "machine", lambda: machine)
+    monkeypatch.setattr(module, "environment", lambda: {"cpu_flags": flags})
     assert this_cpu() == kind
     assert kind in TARGETS
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,12 +13,16 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
 from affineur.artifact import MANIFEST, open_folder, read_manifest, verify
-from affineur.entities import Corpus
+from affineur.engines.support.torch_tagger import load_tagger
+from affineur.entities import Corpus, open_corpus
 from affineur.errors import DataError, ModelError, ParameterError
-from affineur.steps import distill, load_tagger, prune, read_text, trim_vocabulary
+from affineur.steps.core.context import Context
+from affineur.steps.core.step import STEPS
 from affineur.steps.tailoring.pieces import indispensable, new_order, pieces_of, trimmed, with_parts
+from affineur.steps.tailoring.texts import read_text, texts_of
+from affineur.transfer import Splits, load_splits
 
-from .conftest import FAMILIES, corpus_of, same_bits
+from .conftest import FAMILIES, corpus_of, run_step, same_bits
 
 TEXT = ("Marie habite à Paris depuis deux ans .", "O O O O O O O O")
 #: The class transformers gives a family's tokenizer.
@@ -35,6 +39,13 @@ def scores_of(folder: Path) -> dict:
     return manifest.scores
 
 
+def trim(
+    model: Path, out: Path, texts: Sequence[Corpus], unseen: Sequence[Corpus] = (), **options: int
+) -> Path:
+    context = Context(texts=tuple(texts), unseen=tuple(unseen))
+    return run_step("trim-vocab", model, out, context=context, **options)
+
+
 @pytest.fixture
 def text() -> Corpus:
     return corpus_of(TEXT)
@@ -45,7 +56,7 @@ def test_the_same_answers_from_fewer_pieces(
     family: str, tiny_model: Callable[..., Path], text: Corpus, tmp_path: Path
 ) -> None:
     source, out = tiny_model(family), tmp_path / "out"
-    assert trim_vocabulary(source, out, [text]) == out
+    assert trim(source, out, [text]) == out
     before, after = pieces_of(spec_of(source)), pieces_of(spec_of(out))
     assert 0 < len(after) < len(before)
     assert sorted(after) == list(range(len(after)))
@@ -77,7 +88,7 @@ def test_plain_transformers_agrees(
         (source / "tokenizer_config.json").write_text(
             json.dumps(settings | {"tokenizer_class": CLASSES[family], "do_lower_case": False})
         )
-    trim_vocabulary(source, out, [train_corpus.head(12)])
+    trim(source, out, [train_corpus.head(12)])
     sentences = [" ".join(s.words) for s in train_corpus.head(12)]
     answers = []
     for folder in (source, out):
@@ -100,7 +111,7 @@ def test_any_text_can_still_be_cut(
     family: str, tiny_model: Callable[..., Path], train_corpus: Corpus, text: Corpus, tmp_path: Path
 ) -> None:
     source, out = tiny_model(family), tmp_path / "out"
-    trim_vocabulary(source, out, [text], [train_corpus], keep=1)
+    trim(source, out, [text], [train_corpus], keep=1)
     before, after = (Tokenizer.from_file(str(folder / "tokenizer.json")) for folder in (source, out))
     unknown = {"<unk>", "[UNK]"}
     for sentence in train_corpus:
@@ -204,7 +215,7 @@ def test_special_pieces_are_renumbered_everywhere(
     )
     model = AutoModelForTokenClassification.from_pretrained(source, ignore_mismatched_sizes=True)
     model.save_pretrained(source)
-    out = trim_vocabulary(source, tmp_path / "out", [text])
+    out = trim(source, tmp_path / "out", [text])
     small, config = spec_of(out), json.loads((out / "config.json").read_text())
     ids = small["model"]["vocab"]
     assert "[unused1]" not in ids
@@ -232,21 +243,24 @@ def test_the_padding_piece_of_robertas_kind_keeps_its_id() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "wanted"), [({"keep": 0}, "--keep 0"), ({"min_count": 0}, "--min-count 0")]
+    ("options", "wanted"),
+    [
+        ({"keep": 0}, "keep=0 is impossible"),
+        ({"min_count": 0}, "min_count=0 is impossible"),
+        ({"keep": 9, "min_count": 2}, "keep=9 and min_count=2 exclude each other; give one of them"),
+    ],
 )
 def test_impossible_values_write_nothing(
     options: dict, wanted: str, tiny_model: Callable[..., Path], text: Corpus, tmp_path: Path
 ) -> None:
     with pytest.raises(ParameterError, match=wanted):
-        trim_vocabulary(tiny_model(), tmp_path / "out", [text], **options)
+        trim(tiny_model(), tmp_path / "out", [text], **options)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_text_and_no_pieces(tiny_model: Callable[..., Path], tmp_path: Path) -> None:
-    with pytest.raises(ParameterError, match="no text"):
-        trim_vocabulary(tiny_model(), tmp_path / "out", [])
+def test_no_pieces(tiny_model: Callable[..., Path], tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no piece of any word"):
-        trim_vocabulary(tiny_model("bert"), tmp_path / "out", [corpus_of(("\u0001", "O"))])
+        trim(tiny_model("bert"), tmp_path / "out", [corpus_of(("\u0001", "O"))])
 
 
 def test_counts_choose(
@@ -260,7 +274,7 @@ def test_counts_choose(
         "few": {"keep": 40},
         "one": {"keep": 1},
     }.items():
-        out = trim_vocabulary(source, tmp_path / name, [train_corpus], [dev_corpus], **options)
+        out = trim(source, tmp_path / name, [train_corpus], [dev_corpus], **options)
         sizes[name] = scores_of(out)
     assert sizes["all"]["pieces"] > sizes["often"]["pieces"] > sizes["one"]["pieces"]
     assert sizes["few"]["pieces"] > sizes["one"]["pieces"]
@@ -278,7 +292,7 @@ def test_the_share_that_is_cut_in_another_way(
 ) -> None:
     """The oracle: both tokenizers, word by word."""
     source = tiny_model()
-    out = trim_vocabulary(source, tmp_path / "out", [text], [dev_corpus])
+    out = trim(source, tmp_path / "out", [text], [dev_corpus])
     before, after = (Tokenizer.from_file(str(folder / "tokenizer.json")) for folder in (source, out))
     other = [[before.encode(w).tokens != after.encode(w).tokens for w in s.words] for s in dev_corpus]
     found = scores_of(out)["unseen"]
@@ -287,12 +301,13 @@ def test_the_share_that_is_cut_in_another_way(
 
 
 def test_after_distill_and_prune(
-    tiny_model: Callable[..., Path], short: Corpus, text: Corpus, one_step, tmp_path: Path
+    tiny_model: Callable[..., Path], short: Corpus, text: Corpus, tmp_path: Path
 ) -> None:
     source = tiny_model()
-    distill(source, tmp_path / "student", 2, short, keep="top", settings=one_step)
-    prune(tmp_path / "student", tmp_path / "pruned", 0.3)
-    out = trim_vocabulary(tmp_path / "pruned", tmp_path / "out", [text])
+    short_training = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3}
+    run_step("distill", source, tmp_path / "student", train=short, layers=2, keep="top", **short_training)
+    run_step("prune", tmp_path / "student", tmp_path / "pruned", sparsity=0.3)
+    out = trim(tmp_path / "pruned", tmp_path / "out", [text])
     assert (out / "pruning_info.json").read_bytes() == (
         tmp_path / "pruned" / "pruning_info.json"
     ).read_bytes()
@@ -302,15 +317,15 @@ def test_after_distill_and_prune(
     assert manifest.parameters == {"keep": None, "min_count": 1}
     assert manifest.data["text"]["digest"] == text.digest
     before = (out / MANIFEST).stat().st_mtime_ns
-    trim_vocabulary(tmp_path / "pruned", out, [text])
+    trim(tmp_path / "pruned", out, [text])
     assert (out / MANIFEST).stat().st_mtime_ns == before
-    again = trim_vocabulary(out, tmp_path / "again", [text])
+    again = trim(out, tmp_path / "again", [text])
     assert scores_of(again)["bytes_saved"] == 0
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_the_dtype_is_kept(dtype: str, tiny_model: Callable[..., Path], text: Corpus, tmp_path: Path) -> None:
-    out = trim_vocabulary(tiny_model(dtype=dtype), tmp_path / "out", [text])
+    out = trim(tiny_model(dtype=dtype), tmp_path / "out", [text])
     assert {w.dtype for w in load_file(out / "model.safetensors").values()} == {getattr(torch, dtype)}
 
 
@@ -319,16 +334,14 @@ def test_old_vocabulary_files_do_not_go_along(
 ) -> None:
     source = tiny_model("bert")
     (source / "vocab.txt").write_text("\n".join(spec_of(source)["model"]["vocab"]))
-    out = trim_vocabulary(source, tmp_path / "out", [text])
+    out = trim(source, tmp_path / "out", [text])
     assert not (out / "vocab.txt").exists()
     settings = json.loads((source / "tokenizer_config.json").read_text())
     (source / "tokenizer_config.json").write_text(
         json.dumps(settings | {"tokenizer_class": "BertTokenizer", "do_lower_case": False})
     )
-    (
-        source / "tokenizer.json"
-    ).unlink()  # a folder as old ones are: transformers makes a fast tokenizer of it
-    again = trim_vocabulary(source, tmp_path / "again", [text])
+    (source / "tokenizer.json").unlink()  # as old folders are: transformers makes a fast tokenizer of it
+    again = trim(source, tmp_path / "again", [text])
     assert not (again / "vocab.txt").exists()
     assert load_tagger(again).tag([TEXT[0].split()]) == load_tagger(source).tag([TEXT[0].split()])
 
@@ -342,7 +355,7 @@ def test_another_kind_of_tokenizer_is_refused(
     spec["model"] = {"type": "WordLevel", "vocab": vocabulary, "unk_token": "<unk>"}
     (source / "tokenizer.json").write_text(json.dumps(spec))
     with pytest.raises(ModelError, match="of the kind WordLevel, expected one of Unigram, WordPiece, BPE"):
-        trim_vocabulary(source, tmp_path / "out", [text])
+        trim(source, tmp_path / "out", [text])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -354,7 +367,71 @@ def test_a_tokenizer_of_another_model_is_refused(
     spec["model"]["vocab"].append(["zz", -3.0])
     (source / "tokenizer.json").write_text(json.dumps(spec))
     with pytest.raises(ModelError, match="embeddings for"):
-        trim_vocabulary(source, tmp_path / "out", [corpus_of(("zz", "O"))])
+        trim(source, tmp_path / "out", [corpus_of(("zz", "O"))])
+
+
+def test_pieces_are_counted_in_train_and_test_is_unseen(
+    tiny_model: Callable[..., Path], corpus: Path, tmp_path: Path
+) -> None:
+    context = Context(data=load_splits(corpus))
+    out = run_step("trim-vocab", tiny_model(), tmp_path / "out", context=context, min_count=3)
+    manifest = verify(out)
+    assert manifest is not None
+    assert {role: said["digest"] for role, said in manifest.data.items()} == {
+        "text": open_corpus(corpus / "train.conll").digest,
+        "unseen": open_corpus(corpus / "test.conll").digest,
+    }
+    assert manifest.scores["unseen"]["sentences"] == 20
+
+
+def test_the_samples_text_is_used_where_none_is_named(
+    tiny_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    manifest = verify(run_step("trim-vocab", tiny_model(), tmp_path / "out", keep=150))
+    assert manifest is not None
+    assert {role: said["name"] for role, said in manifest.data.items()} == {
+        "text": "sample/train",
+        "unseen": "sample/test",
+    }
+
+
+def test_texts_of_what_people_name(corpus: Path, text: Corpus, tmp_path: Path) -> None:
+    raw = tmp_path / "raw.txt"
+    raw.write_text("Marie habite à Paris.\n" * 40)
+    few = tmp_path / "few.txt"
+    few.write_text("Il pleut.\n" * 19)
+    splits = load_splits(corpus)
+    assert splits.train is not None
+    assert splits.test is not None
+    assert splits.dev is not None
+    lone = Splits(splits.train, splits.dev, None)
+    texts, unseen = texts_of([str(corpus), text, lone, Splits(text, None, None)], [raw, str(few)])
+    train, test, dev = splits.train.digest, splits.test.digest, splits.dev.digest
+    assert [t.digest for t in texts[:4]] == [train, text.digest, train, text.digest]
+    assert [len(t) for t in texts[4:]] == [38, 19]
+    assert [u.digest for u in unseen[:2]] == [test, dev]
+    assert [len(u) for u in unseen[2:]] == [2]
+    assert [t.name for t in texts_of()[0]] == ["sample/train"]
+    assert [t.name for t in texts_of((), [few])[0]] == [str(few)]
+    with pytest.raises(DataError, match="there is no train split"):
+        texts_of([Splits(None, None, text)])
+    with pytest.raises(DataError, match="no such file"):
+        texts_of((), [tmp_path / "none.txt"])
+
+
+def test_among_equally_used_pieces_those_of_lower_id_stay() -> None:
+    from affineur.steps.tailoring.vocabulary import most_used
+
+    used = {9: 2, 4: 1, 3: 2, 7: 5, 1: 1}
+    assert most_used(used, None, 1) == [7, 3, 9, 1, 4]
+    assert most_used(used, 4, 1) == [7, 3, 9, 1]
+    assert most_used(used, None, 2) == [7, 3, 9]
+
+
+def test_the_step_says_what_it_takes() -> None:
+    step = STEPS.get("trim-vocab")
+    assert {given.name: given.many for given in step.inputs} == {"data": True, "text": True}
+    assert step().label("student", "student") == "student_trimmed"
 
 
 def test_raw_text(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def model(tmp_path: Path) -> Path:
 
 
 class Server:
-    """A server in a thread; ``answer`` gets a path and returns status, headers and body, or ``None`` for 404."""
+    """A server in a thread; ``answer`` gets a path and returns status, headers, body, or ``None`` for 404."""
 
     def __init__(self, answer: Callable[[str], tuple[int, dict[str, str], bytes] | None]) -> None:
         self.requests: list[str] = []

@@ -204,7 +204,7 @@ def test_pickles_in_a_manifest_or_an_index(artifact: Path, model: Path, target: 
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("ftp://host/model", "ftp is not spoken here"),
+        ("ftp://host/model", "ftp is not supported"),
         ("http://127.0.0.1:9/model", "could not be fetched .*refused"),
         ("http://[bad/model", "is not a URL"),
         ("file:///no/such/folder", "could not be fetched"),
@@ -233,7 +233,10 @@ def test_from_the_hub(tmp_path: Path) -> None:
     folder = build_model(tmp_path / "repo")
     write_manifest(folder, Manifest("transformers", "train"))
     with hub({"models/owner/tiny": folder}) as server:
-        code = "from affineur.transfer import download\nfrom pathlib import Path\nprint(download('hub:owner/tiny', Path('copy')))"
+        code = (
+            "from affineur.transfer import download\nfrom pathlib import Path\n"
+            "print(download('hub:owner/tiny', Path('copy')))"
+        )
         out = run(code, tmp_path / "home", server.url)
     assert out.stdout == "copy\n", out.stderr
     assert not any(p.is_symlink() for p in (tmp_path / "copy").iterdir())

@@ -1,10 +1,10 @@
 """What a model folder is: manifest, digests, layout, atomic writing. No torch."""
 
-from affineur.artifact.card import Carried, Measured, card_text, read_card, write_card
+from affineur.artifact.card import SCORES, Carried, Measured, card_text, read_card, write_card
 from affineur.artifact.environment import describe_machine, environment
 from affineur.artifact.folder import TOKENIZER_FILES, ModelFolder, file_digest, open_folder
 from affineur.artifact.info import ModelInfo, describe
-from affineur.artifact.locking import alone
+from affineur.artifact.locking import alone, in_turn
 from affineur.artifact.manifest import CARD, Manifest, Parent, read_manifest, verify, write_manifest
 from affineur.artifact.scope import EXCLUDED, SCOPES, Matrix, in_scope, layer_of, matrix_of
 from affineur.artifact.writing import (
@@ -23,6 +23,7 @@ __all__ = [
     "EXCLUDED",
     "MANIFEST",
     "SCOPES",
+    "SCORES",
     "TOKENIZER_FILES",
     "Carried",
     "Manifest",
@@ -39,6 +40,7 @@ __all__ = [
     "environment",
     "file_digest",
     "in_scope",
+    "in_turn",
     "layer_of",
     "matrix_of",
     "new_file",

@@ -14,10 +14,7 @@ _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8
 
 
 def environment() -> dict[str, Any]:
-    """Return library versions, Python, system, CPU model.
-
-    Its instruction sets and the number of usable cores.
-    """
+    """Return library versions, Python, system, CPU model, its instruction sets and the usable cores."""
     model, flags = _cpu()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
@@ -34,12 +31,9 @@ def describe_machine() -> str:
     """Describe the machine in one line, for the foot of a table."""
     here = environment()
     flags = " ".join(here["cpu_flags"]) or "no vector flags known"
-    libraries = ", ".join(
-        f"{name} {number}" for name, number in here["libraries"].items() if name in ("torch", "transformers")
-    )
-    return f"{here['cpu']}, {here['cores']} cores ({flags}); Python {here['python']}" + (
-        f", {libraries}" if libraries else ""
-    )
+    found = here["libraries"]
+    libraries = [f", {name} {found[name]}" for name in ("torch", "transformers") if name in found]
+    return f"{here['cpu']}, {here['cores']} cores ({flags}); Python {here['python']}{''.join(libraries)}"
 
 
 def _version(name: str) -> str | None:
@@ -50,11 +44,12 @@ def _version(name: str) -> str | None:
 
 
 def _cpu() -> tuple[str, set[str]]:
+    # py-cpuinfo takes a second, for it starts processes, and psutil knows neither model nor instruction sets.
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:
         return platform.processor() or "unknown CPU", set()
-    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    return fields.get("model name", platform.processor() or "unknown CPU"), set(
-        fields.get("flags", fields.get("Features", "")).split()
-    )
+    parts = (line.partition(":") for line in lines)
+    fields = {key.strip(): value.strip() for key, _, value in parts}
+    flags = fields.get("flags", fields.get("Features", ""))  # the latter on ARM
+    return fields.get("model name", platform.processor() or "unknown CPU"), set(flags.split())

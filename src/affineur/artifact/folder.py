@@ -10,22 +10,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from affineur.artifact.packed import read_format
-from affineur.artifact.tensors import (
-    INDEX,
-    ONNX,
-    OPENVINO,
-    WEIGHTS,
-    Tensor,
-    has_weights,
-    tensors,
-    weight_files,
-)
+from affineur.artifact.formats.core.format import FORMATS, Format, format_in
+from affineur.artifact.tensors import Tensor, without_weights
 from affineur.errors import ModelError
 
 _HEAD = "ForTokenClassification"
-#: ``quant_method`` of a packed sparse file in ``config.json``.
-PACKED = "affineur_packed"
 #: Any of these makes a tokenizer …
 _VOCABULARIES = (
     "tokenizer.json",
@@ -60,18 +49,19 @@ class ModelFolder:
     labels: tuple[str, ...]
 
     @property
+    def format(self) -> Format:
+        """How its weights are stored."""
+        return format_in(self.path, self.config)
+
+    @property
     def kind(self) -> str:
-        """What holds its weights: ``transformers``, ``packed``, ``onnx`` or ``openvino``."""
-        if not ((self.path / WEIGHTS).is_file() or (self.path / INDEX).is_file()):
-            exported = {"onnx": ONNX, "openvino": OPENVINO}
-            if kind := next((kind for kind, file in exported.items() if (self.path / file).is_file()), None):
-                return kind
-        quantized = self.config.get("quantization_config")
-        return (
-            "packed"
-            if isinstance(quantized, dict) and quantized.get("quant_method") == PACKED
-            else "transformers"
-        )
+        """What holds its weights: ``transformers`` (safetensors), ``packed``, or the kind of a graph."""
+        return self.format.kind
+
+    @property
+    def is_graph(self) -> bool:
+        """Whether it is a graph for one engine: run as it is, and never trained, pruned or packed."""
+        return self.format.is_graph
 
     @property
     def layers(self) -> int:
@@ -82,11 +72,19 @@ class ModelFolder:
     @property
     def size_bytes(self) -> int:
         """Bytes of the weight files on disk."""
-        return sum(file.stat().st_size for file in weight_files(self.path))
+        return sum(file.stat().st_size for file in self.weight_files())
+
+    def weight_files(self) -> list[Path]:
+        """List the files with its weights, in order.
+
+        Raises:
+            ModelError: If there is none, naming the pickles that are there instead; or one is missing.
+        """
+        return weight_files(self.path)
 
     def tensors(self) -> list[Tensor]:
-        """List its tensors, by name; of an exported graph none (see ``exported``)."""
-        return [] if self.kind in ("onnx", "openvino") else tensors(self.path)
+        """List its tensors, by name; of a graph none (see ``exported``)."""
+        return self.format.tensors(self.path)
 
     def digest(self) -> str:
         """Return the sha256 over what decides its outputs.
@@ -94,18 +92,33 @@ class ModelFolder:
         Weights (a configuration to train from has none), configuration, tokenizer.
         """
         weights = weight_files(self.path) if has_weights(self.path) else []
-        files = [
-            *weights,
-            *(self.path / n for n in ("config.json", *TOKENIZER_FILES) if (self.path / n).is_file()),
-        ]
+        names = ("config.json", *TOKENIZER_FILES)
         whole = hashlib.sha256()
-        for file in files:
+        for file in [*weights, *(self.path / name for name in names if (self.path / name).is_file())]:
             whole.update(f"{file.name} {file_digest(file)}\n".encode())
         return whole.hexdigest()
 
 
+def has_weights(folder: Path) -> bool:
+    """Say whether a folder holds weights we read, and not a configuration alone."""
+    return any(each.weight_files(folder) for each in FORMATS.all().values())
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """List the files with the weights of a model folder, in order: safetensors, or the files of a graph.
+
+    Raises:
+        ModelError: If there is none, naming the pickles that are there instead; or one is missing.
+    """
+    formats = sorted(FORMATS.all().values(), key=lambda each: each.is_graph)
+    found = next((files for each in formats if (files := each.weight_files(folder))), None)
+    if found is None:
+        raise without_weights(folder)
+    return found
+
+
 def open_folder(path: Path | str) -> ModelFolder:
-    """Look at a model folder and check that it is usable.
+    """Look at a model folder and check that it is usable; once, as long as none of its files changes.
 
     Raises:
         ModelError: If it is missing, has no token-classification head, no safetensors weights, damaged
@@ -114,26 +127,31 @@ def open_folder(path: Path | str) -> ModelFolder:
     path = Path(path)
     if not path.is_dir():
         raise ModelError(f"{path} is {'a file' if path.is_file() else 'not there'}, expected a model folder")
+    if not (path / "config.json").is_file():
+        read_config(path)  # says so, without looking at whatever else is in there
+    return _opened(path, folder_state(path))
+
+
+@lru_cache(maxsize=64)
+def _opened(path: Path, _state: State) -> ModelFolder:
+    """Open a folder; ``_state`` makes the cache forget it when a file of it changes."""
     config = read_config(path)
     if not is_token_classifier(config):
         found = config.get("architectures") or "none named"
         found = ", ".join(map(str, found)) if isinstance(found, list) else found
         raise ModelError(
-            f"{path} has no token-classification head (architecture: {found}, expected …{_HEAD}); train one with: affineur train"
+            f"{path} has no token-classification head (architecture: {found}, expected …{_HEAD}); "
+            "train one with: affineur train"
         )
     labels = labels_of(config, path)
     if "O" not in labels:
         raise ModelError(
-            f"{path} has the labels {', '.join(labels)}, none of them O; name them in config.json's id2label, as in O, I-PER, I-LOC"
+            f"{path} has the labels {', '.join(labels)}, none of them O; "
+            "name them in config.json's id2label, as in O, I-PER, I-LOC"
         )
     folder = ModelFolder(path, config, labels)
     listed = folder.tensors()
-    said = read_format(config["quantization_config"]) if folder.kind == "packed" else 0
-    packed = sum(t.packed is not None for t in listed)
-    if packed != said:
-        raise ModelError(
-            f"{path} has {packed} packed tensors, but its config.json speaks of {said}; its files do not belong together: fetch or pack it again"
-        )
+    folder.format.check(folder)
     heads = [t for t in listed if t.name in ("classifier.weight", "classifier.out_proj.weight")]
     if heads and (outputs := sum(heads[0].shape[:1])) != len(labels):
         raise ModelError(
@@ -141,6 +159,20 @@ def open_folder(path: Path | str) -> ModelFolder:
         )
     require_tokenizer(path)
     return folder
+
+
+#: The files right in a folder: the name of each, and what the system says of it.
+State = tuple[tuple[str, tuple[int, ...]], ...]
+
+
+def folder_state(path: Path) -> State:
+    """Take down what the system says of the files right in a folder: equal as long as none of them changes."""
+    return tuple(sorted((file.name, file_state(file.stat())) for file in path.iterdir() if file.is_file()))
+
+
+def file_state(status: os.stat_result) -> tuple[int, ...]:
+    """Take down what tells a file from what it was: device, number, size, times of content and of inode."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def require_tokenizer(path: Path) -> None:
@@ -188,18 +220,17 @@ def labels_of(config: dict[str, Any], path: Path) -> tuple[str, ...]:
         return tuple(named[i] for i in range(len(named)))
     except (KeyError, ValueError, AttributeError):
         raise ModelError(
-            f"{path}/config.json has no usable id2label, expected one label for each output, numbered from 0"
+            f"{path}/config.json has no usable id2label, expected one label per output, numbered from 0"
         ) from None
 
 
 def file_digest(file: Path) -> str:
-    """Return the sha256 of a file, remembered while its size and time stay the same."""
-    status = file.stat()
-    return _digest(os.fspath(file.absolute()), status.st_size, status.st_mtime_ns, status.st_ino)
+    """Return the sha256 of a file, remembered as long as it is the same file, unchanged."""
+    return _digest(os.fspath(file.absolute()), file_state(file.stat()))
 
 
 @lru_cache(maxsize=256)
-def _digest(path: str, *_state: int) -> str:
+def _digest(path: str, _state: tuple[int, ...]) -> str:
     """Digest a file; ``_state`` makes the cache forget it when it changes."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

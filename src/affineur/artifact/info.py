@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from affineur.artifact.exported import read_export_info
-from affineur.artifact.folder import ModelFolder, open_folder
-from affineur.artifact.manifest import Manifest, verify
+from affineur.artifact.folder import ModelFolder, State, folder_state, open_folder
+from affineur.artifact.manifest import Manifest, read_manifest, verify
 from affineur.artifact.scope import PARTS, Matrix, matrix_of, part_of
+from affineur.display import Shown, Table, megabytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +24,9 @@ class MatrixInfo:
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
-    """What can be said of a model by looking at its folder.
+@dataclass(frozen=True, slots=True, repr=False)
+class ModelInfo(Shown):
+    """What can be said of a model by looking at its folder; ``print`` and a notebook show it.
 
     Args:
         folder: The folder.
@@ -102,16 +104,73 @@ class ModelInfo:
             else [],
         }
 
+    @property
+    def summary(self) -> str:
+        """What it is, and how large."""
+        return (
+            f"{self.folder.path.name}, {self.folder.layers} layers, {self.parameters:,} parameters, "
+            f"{megabytes(self.folder.size_bytes)}, sparsity {self.sparsity:.2%} in scope"
+        )
 
-def describe(path: Path | str) -> ModelInfo:
-    """Look at a model folder.
+    def tables(self) -> list[Table]:
+        """Return what is shown."""
+        return [Table(("Aspect", "Details"), self.rows(), words=("Details",))]
+
+    def rows(self) -> list[list[str]]:
+        """Write the guide's §2 table, one row per aspect."""
+        facts, config, labels = self.as_dict(), self.folder.config, self.folder.labels
+        stored = self.precision or ", ".join(self.dtypes)
+        rows = [
+            ["Model", f"{self.folder.path.resolve().name} ({facts['architecture']})"],
+            ["Layers", f"{facts['layers']} encoder layers"],
+            [
+                "Hidden size",
+                f"{facts['hidden_size']}, {facts['attention_heads']} attention heads per layer, vocabulary "
+                f"{config.get('vocab_size', 0):,}",
+            ],
+            ["Parameters", f"{self.parameters:,} ({self.nonzero:,} not zero)"],
+            ["Labels", f"{len(labels)}: {', '.join(labels)}"],
+            ["Size", f"{megabytes(self.folder.size_bytes)} ({stored})"],
+            [
+                "Sparsity",
+                f"{self.sparsity:.2%} of attention and feed-forward weights, "
+                f"{facts['sparsity_of_model']:.2%} of "
+                "the whole model",
+            ],
+            [
+                "Scope",
+                f"{self.weights_in_scope:,} weights; excluded: embeddings, LayerNorm, biases, classifier",
+            ],
+        ]
+        if self.sparsity >= 0.001:  # half precision alone rounds a few weights to zero
+            by_layer = [f"{layer}: {share:.1%}" for layer, share in self.by_layer().items()]
+            rows.append(["Sparsity by layer", ", ".join(by_layer)])
+        if self.manifest:
+            version = f"affineur {facts['version']}, format {facts['format']}"
+            rows.append(["Made by", f"{self.manifest.stage}, {version}"])
+            rows += [
+                ["Parent" if place == 0 else "", f"{p['stage']}: {p['name']} ({p['digest'][:12]})"]
+                for place, p in enumerate(facts["lineage"])
+            ]
+        return [*rows, ["Digest", facts["digest"]]]
+
+
+def describe(path: ModelFolder | Path | str) -> ModelInfo:
+    """Look at a model folder; its weights are counted once, as long as none of its files changes.
 
     Raises:
         ModelError: If it is not a usable model folder, or a file is not what its manifest says.
     """
-    folder = open_folder(path)
-    manifest = verify(folder.path)
-    if folder.kind in ("onnx", "openvino"):
+    folder = path if isinstance(path, ModelFolder) else open_folder(path)
+    verify(folder.path)
+    return _described(folder.path, folder_state(folder.path))
+
+
+@lru_cache(maxsize=16)
+def _described(path: Path, _state: State) -> ModelInfo:
+    """Count the weights of a folder; ``_state`` makes the cache forget it when a file of it changes."""
+    folder, manifest = open_folder(path), read_manifest(path)
+    if folder.is_graph:
         return _describe_exported(folder, manifest)
     listed = folder.tensors()
     zeros = {t.name: t.zeros() for t in listed}
@@ -128,7 +187,7 @@ def describe(path: Path | str) -> ModelInfo:
 
 
 def _describe_exported(folder: ModelFolder, manifest: Manifest | None) -> ModelInfo:
-    """Take it from what the export wrote down; of a graph that others exported nothing is known but its size."""
+    """Take it from what the export wrote down; of a graph that others exported only the size is known."""
     found = read_export_info(folder.path)
     if found is None:
         return ModelInfo(folder, manifest, 0, 0, (), (), {})

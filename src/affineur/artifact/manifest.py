@@ -28,6 +28,7 @@ class Parent:
         name: Its id on the Hub where it came from there, otherwise the name of its folder.
         parameters: That stage's parameters.
         data: Name and digest of the data used, by role.
+        command: The command line that makes it again, where the stage said so.
     """
 
     stage: str
@@ -35,6 +36,7 @@ class Parent:
     name: str
     parameters: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
+    command: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Manifest:
     """What ``affineur.json`` says.
 
     Args:
-        kind: ``transformers`` (later also ``packed``, ``onnx``, ``openvino``).
+        kind: ``transformers``, ``packed``, ``onnx`` or ``openvino``.
         stage: The stage that wrote it.
         parameters: That stage's parameters.
         parents: Ancestors, the nearest first, up to the teacher.
@@ -53,6 +55,7 @@ class Manifest:
         environment: Library versions and CPU.
         files: sha256 of every other file.
         format: Version of this format.
+        command: The command line that makes it again, where the stage said so.
     """
 
     kind: str
@@ -66,6 +69,7 @@ class Manifest:
     environment: dict[str, Any] = field(default_factory=environment)
     files: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT
+    command: str | None = None
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -103,7 +107,8 @@ def read_manifest(folder: Path) -> Manifest | None:
         raw = json.loads(path.read_text("utf-8"))
         if raw["format"] > FORMAT:
             raise ModelError(
-                f"{path} has format {raw['format']}, this Affineur reads up to {FORMAT}; upgrade it: pip install -U affineur"
+                f"{path} has format {raw['format']}, this Affineur reads up to {FORMAT}; "
+                "upgrade it: pip install -U affineur"
             )
         manifest = Manifest(**{**raw, "parents": [Parent(**p) for p in raw["parents"]]})
         if not all(isinstance(value, str) for value in manifest.files.values()):
@@ -135,7 +140,7 @@ def verify(folder: Path) -> Manifest | None:
             raise ModelError(f"{path} is missing, though {MANIFEST} lists it; the artifact is incomplete")
         if file_digest(path) != digest:
             raise ModelError(
-                f"{path} is not the file that was written (sha256 differs from {MANIFEST}); fetch or make the artifact again, "
-                f"or delete {MANIFEST} if the change was meant"
+                f"{path} is not the file that was written (sha256 differs from {MANIFEST}); "
+                f"fetch or make the artifact again, or delete {MANIFEST} if the change was meant"
             )
     return manifest

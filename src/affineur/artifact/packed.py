@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from affineur.errors import ModelError
 
 FORMAT = 1
+#: ``quant_method`` of packed folders in ``config.json``.
+PACKED = "affineur_packed"
 MAGIC = b"AFPACK"
 #: safetensors dtype → bytes of an element; tensors of other dtypes stay dense.
 WIDTHS = {

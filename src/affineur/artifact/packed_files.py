@@ -13,9 +13,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from affineur.artifact.folder import PACKED, ModelFolder
-from affineur.artifact.packed import FORMAT, WIDTHS, Layout, check_mask, pack_into, unpack
-from affineur.artifact.tensors import Tensor, read_header, weight_files
+from affineur.artifact.folder import ModelFolder
+from affineur.artifact.packed import FORMAT, PACKED, WIDTHS, Layout, check_mask, pack_into, unpack
+from affineur.artifact.tensors import Tensor, read_header
 from affineur.errors import ModelError
 
 _PIECE = 1 << 24  # bytes copied together
@@ -100,7 +100,7 @@ def check_packed(files: Sequence[Path], expected: int) -> list[Tensor]:
 
 def _listed(folder: ModelFolder) -> tuple[list[Tensor], dict[str, str] | None]:
     """List the tensors of all files in the order to write them, and the metadata of the first."""
-    headers = [read_header(file) for file in weight_files(folder.path)]
+    headers = [read_header(file) for file in folder.weight_files()]
     found = [tensor for tensors, _ in headers for tensor in tensors]
     if len(headers) > 1:  # as safetensors sorts them, so that each is aligned
         found.sort(key=lambda t: (-WIDTHS.get(t.dtype, 1), t.name))

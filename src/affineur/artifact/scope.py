@@ -93,12 +93,12 @@ def in_scope(names: list[str], scope: str = "attention+ffn") -> list[Matrix]:
     """
     if scope not in SCOPES:
         raise ParameterError(
-            f"no scope '{scope}', expected one of {', '.join(SCOPES)}{did_you_mean(scope, SCOPES)}"
+            f"no scope '{scope}', expected one of {', '.join(SCOPES)}{did_you_mean(scope, SCOPES)}", "scope"
         )
     wanted = tuple(scope.split("+"))
     matrices = sorted(m for name in names if (m := matrix_of(name)) and m.kind.startswith(wanted))
     if not matrices:
         raise ParameterError(
-            f"no matrix in scope '{scope}' was found; this architecture's tensor names are not known"
+            f"no matrix in scope '{scope}' was found; this architecture's tensor names are not known", "scope"
         )
     return matrices

@@ -1,10 +1,8 @@
-"""The probe: a few real inputs with the logits of the full-precision parent.
-
-Kept inside an exported artifact.
+"""The self-test that an exported artifact carries: a few real inputs with the logits of its fp32 parent.
 
 An INT8 kernel that saturates finds no entity and says nothing (x86 without VNNI multiplies U8 by S8 into 16
-bits that overflow). So whoever loads the artifact first runs the probe on the CPU at hand, and refuses the
-model if it disagrees.
+bits that overflow). So whoever loads the artifact first runs the self-test on the CPU at hand, and refuses
+the model if it disagrees.
 """
 
 from __future__ import annotations
@@ -21,7 +19,8 @@ from safetensors.numpy import save_file
 
 from affineur.errors import ModelError, one_line
 
-PROBE = "probe.safetensors"
+#: File of the self-test in an artifact; the name is older than the word.
+SELF_TEST = "probe.safetensors"
 #: Error of logits at which an artifact is nothing like its parent: half as wrong as a constant.
 FURTHEST = 0.5
 #: CPU flags of x86, any of which brings instructions that multiply U8 by S8 into 32 bits, where sums do not
@@ -54,7 +53,7 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class SelfTest:
     """Inputs, what the parent said of them, and how near the artifact came where it was made.
 
     Args:
@@ -94,29 +93,29 @@ class Probe:
         )
 
 
-def write_probe(folder: Path, probe: Probe) -> None:
-    """Write the probe into an artifact that is being built."""
+def write_self_test(folder: Path, test: SelfTest) -> None:
+    """Write the self-test into an artifact that is being built."""
     arrays: dict[str, npt.NDArray[Any]] = {
-        "input_ids": probe.ids.astype(np.int32),
-        "attention_mask": probe.mask.astype(np.uint8),
-        "logits": probe.logits.astype(np.float32),
+        "input_ids": test.ids.astype(np.int32),
+        "attention_mask": test.mask.astype(np.uint8),
+        "logits": test.logits.astype(np.float32),
     }
     about = {
-        "made": json.dumps(asdict(probe.made)),
-        "scheme": probe.scheme,
-        "target": probe.target,
-        "labels": json.dumps(probe.labels),
+        "made": json.dumps(asdict(test.made)),
+        "scheme": test.scheme,
+        "target": test.target,
+        "labels": json.dumps(test.labels),
     }
-    save_file(arrays, folder / PROBE, metadata=about)
+    save_file(arrays, folder / SELF_TEST, metadata=about)
 
 
-def read_probe(folder: Path) -> Probe | None:
-    """Read the probe of an artifact, or return ``None`` where it has none.
+def read_self_test(folder: Path) -> SelfTest | None:
+    """Read the self-test of an artifact, or return ``None`` where it has none.
 
     Raises:
         ModelError: If it is damaged.
     """
-    path = folder / PROBE
+    path = folder / SELF_TEST
     if not path.is_file():
         return None
     try:
@@ -133,6 +132,6 @@ def read_probe(folder: Path) -> Probe | None:
             Agreement(float(made["same_tags"]), float(made["error"])),
             tuple(map(str, json.loads(about.get("labels", "[]")))),
         )
-        return Probe(ids, mask, logits, agreed, about["scheme"], about["target"], labels)
+        return SelfTest(ids, mask, logits, agreed, about["scheme"], about["target"], labels)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path} is damaged ({one_line(error)}); fetch or make the artifact again") from None

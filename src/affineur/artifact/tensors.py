@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
+from affineur.artifact.formats.core.format import FORMATS
 from affineur.artifact.packed import Layout, check_mask, is_packed, read_layout
 from affineur.errors import ModelError, one_line
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-ONNX = "model.onnx"
-OPENVINO = "openvino_model.xml"
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 _NOT_WEIGHTS = ("optimizer", "scheduler", "scaler", "rng_state", "training_args")  # of a Trainer
 _CHUNK = 1 << 22  # elements looked at together
@@ -72,49 +71,28 @@ class Tensor:
         return np.memmap(self.file, dtype=np.uint8, mode="r", offset=self.offset, shape=(self.size_bytes,))
 
 
-def has_weights(folder: Path) -> bool:
-    """Say whether a folder holds weights we read, and not a configuration alone."""
-    return any((folder / name).is_file() for name in (WEIGHTS, INDEX, ONNX, OPENVINO))
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """List the files with the weights of a model folder, in order.
-
-    Safetensors, or the files of an exported graph.
+def safetensors_files(folder: Path) -> list[Path]:
+    """List the safetensors with the weights of a model folder, in order; none where it has none.
 
     Raises:
-        ModelError: If there is none, naming the pickles that are there instead; or a shard is missing.
+        ModelError: If the index is damaged, or one that it names is missing.
     """
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
-    if (folder / INDEX).is_file():
-        try:
-            files = [
-                folder / name
-                for name in sorted(
-                    set(json.loads((folder / INDEX).read_text("utf-8"))["weight_map"].values())
-                )
-            ]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ModelError(f"{folder / INDEX} is not a safetensors index ({one_line(error)})") from None
-        if not files:
-            raise ModelError(f"{folder / INDEX} names no weights; the model is incomplete")
-        for file in files:
-            if file.parent != folder or not file.is_file():
-                raise ModelError(
-                    f"{folder / INDEX} names {file.name}, which is not there; the model is incomplete"
-                )
-        return files
-    if (folder / ONNX).is_file():
-        return [file for file in (folder / ONNX, folder / f"{ONNX}.data") if file.is_file()]
-    if (folder / OPENVINO).is_file():
-        return [folder / OPENVINO, (folder / OPENVINO).with_suffix(".bin")]
-    if pickles := pickled_weights(folder):
-        raise ModelError(
-            f"{folder} has its weights only as {', '.join(pickles)}, a pickle, which can run code when it is read; expected {WEIGHTS}. "
-            "Convert it where you trust it: AutoModelForTokenClassification.from_pretrained(…).save_pretrained(…)"
-        )
-    raise ModelError(f"{folder} has no {WEIGHTS}; expected a folder written by save_pretrained")
+    index = folder / INDEX
+    if not index.is_file():
+        return []
+    try:
+        names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+        files = [folder / name for name in names]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{index} is not a safetensors index ({one_line(error)})") from None
+    if not files:
+        raise ModelError(f"{index} names no weights; the model is incomplete")
+    for file in files:
+        if file.parent != folder or not file.is_file():
+            raise ModelError(f"{index} names {file.name}, which is not there; the model is incomplete")
+    return files
 
 
 def pickled_weights(folder: Path) -> list[str]:
@@ -125,18 +103,35 @@ def pickled_weights(folder: Path) -> list[str]:
 
 
 def is_pickle(name: str) -> bool:
-    """Say whether a file is a pickle by its name. OpenVINO keeps its weights in a ``.bin`` that is none."""
+    """Say whether a file is a pickle by its name; some formats have files that only look so."""
     path = PurePosixPath(name)
-    return path.suffix in _PICKLES and not path.name.startswith("openvino")
+    if path.suffix not in _PICKLES:
+        return False
+    return not any(path.name.startswith(each.prefixes) for each in FORMATS.all().values())
 
 
 def tensors(folder: Path) -> list[Tensor]:
-    """List the tensors of a model folder, by name.
+    """List the tensors in the safetensors of a model folder, by name.
 
     Raises:
-        ModelError: If a file is damaged or cut short.
+        ModelError: If there are none, naming the pickles that are there instead; or a file is damaged or cut
+            short.
     """
-    return sorted((t for file in weight_files(folder) for t in read_header(file)[0]), key=lambda t: t.name)
+    files = safetensors_files(folder)
+    if not files:
+        raise without_weights(folder)
+    return sorted((t for file in files for t in read_header(file)[0]), key=lambda t: t.name)
+
+
+def without_weights(folder: Path) -> ModelError:
+    """Make the error for a folder without weights that we read, naming the pickles that are there instead."""
+    if pickles := pickled_weights(folder):
+        return ModelError(
+            f"{folder} has its weights only as {', '.join(pickles)}, a pickle, which can run code when it is "
+            f"read; expected {WEIGHTS}. Convert it where you trust it: "
+            "AutoModelForTokenClassification.from_pretrained(…).save_pretrained(…)"
+        )
+    return ModelError(f"{folder} has no {WEIGHTS}; expected a folder written by save_pretrained")
 
 
 def read_header(file: Path) -> tuple[list[Tensor], dict[str, str] | None]:

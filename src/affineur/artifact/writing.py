@@ -20,7 +20,8 @@ MANIFEST = "affineur.json"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What safetensors (Rust), torch and numpy say of a full disk; they keep no error number.
 _SAYS_FULL = re.compile(
-    r"No space left|File too large|os error (27|28|122)|PytorchStreamWriter|inline_container|requested and \d+ written|mmap an empty file"
+    r"No space left|File too large|os error (27|28|122)|PytorchStreamWriter|inline_container"
+    r"|requested and \d+ written|mmap an empty file"
 )
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
@@ -120,13 +121,15 @@ def refuse_to_lose(target: Path) -> None:
     if not target.exists():
         return
     if not target.is_dir():
-        raise ParameterError(f"{target} is a file, expected a folder to write to; name another with -o")
+        raise ParameterError(f"{target} is a file, expected a folder to write to; name another", "out")
     found = {str(p.relative_to(target)) for p in target.rglob("*") if p.is_symlink() or not p.is_dir()}
     if foreign := sorted(found - _written_by_us(target)):
         shown = ", ".join(foreign[:3]) + (", …" if len(foreign) > 3 else "")
         damaged = f"; its {MANIFEST} is damaged" if MANIFEST in foreign else ""
         raise ParameterError(
-            f"{target} holds files that Affineur did not write ({shown}){damaged}; move them away or name another folder"
+            f"{target} holds files that Affineur did not write ({shown}){damaged}; "
+            "move them away or name another folder",
+            "out",
         )
 
 
@@ -143,21 +146,18 @@ def disk_errors(target: Path) -> Iterator[None]:
     """Turn a full or read-only disk into one line, whichever library met it first."""
     try:
         yield
-    except (
-        AffineurError,
-        BrokenPipeError,
-    ):  # a reader of standard output that has gone is no fault of the disk
+    except (AffineurError, BrokenPipeError):  # a reader that has gone is no fault of the disk
         raise
     except Exception as error:
         text, number = str(error), getattr(error, "errno", None)
         if number in _FULL or _SAYS_FULL.search(text):
             raise AffineurError(
-                f"no space left on the disk of {target.parent} (or a limit on file size) while writing {target.name}; what was there is unchanged"
+                f"no space left on the disk of {target.parent} (or a limit on file size) "
+                f"while writing {target.name}; what was there is unchanged"
             ) from error
         if number is not None:
-            raise AffineurError(
-                f"{target} cannot be written ({getattr(error, 'strerror', None) or text})"
-            ) from error
+            reason = getattr(error, "strerror", None) or text
+            raise AffineurError(f"{target} cannot be written ({reason})") from error
         raise
 
 
@@ -212,9 +212,8 @@ def _sync_tree(folder: Path) -> None:
     os.umask(umask)
     for path in folder.rglob("*"):
         if path.is_file():
-            path.chmod(
-                0o666 & ~umask
-            )  # safetensors writes through a private temporary file, readable by its owner alone
+            # safetensors writes through a private temporary file, readable by its owner alone
+            path.chmod(0o666 & ~umask)
         _sync(path)
     _sync(folder)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from affineur.cli import options, show
+from affineur.cli.commands import MEASURE, Commands
 from affineur.errors import AffineurError
 
 if TYPE_CHECKING:
@@ -16,20 +17,21 @@ if TYPE_CHECKING:
 _MISSED = 3
 
 
-def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parsers(commands: Commands) -> None:
     """Add the command of this module."""
-    parser = commands.add_parser(
-        "check", help="the deployment checklist as a gate: exit status 3 where a bar is missed"
+    parser = commands.add(
+        "check",
+        "the deployment checklist: exit status 3 where a bar is missed",
+        MEASURE,
+        ("affineur check student_11L_int8 --bars bars/guide.yaml --data my_corpus",),
     )
-    parser.add_argument(
-        "model", metavar="MODEL", help="a folder, a Hub id, 'sample', or torch-int8: and one of these"
-    )
+    options.add_model(parser, "a folder, a Hub id, 'sample', or torch-int8: and one of these")
     parser.add_argument(
         "--bars",
         metavar="BARS.yaml",
         type=Path,
         required=True,
-        help="what has to be reached, one 'bar: limit' a line; bars/guide.yaml holds the guide's own and an example of each",
+        help="what has to be reached, one 'bar: limit' per line; bars/guide.yaml holds the guide's own and an example of each",
     )
     parser.add_argument("--baseline", metavar="MODEL", help="what max_drop is measured against")
     parser.add_argument(
@@ -39,7 +41,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     options.add_types(parser)
     parser.add_argument(
-        "--junit", metavar="FILE", type=Path, help="write JUnit XML, a test case a bar, for CI"
+        "--junit", metavar="FILE", type=Path, help="write JUnit XML, one test case per bar, for CI"
     )
     parser.add_argument(
         "--summary",
@@ -48,20 +50,25 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="append a Markdown table, such as to $GITHUB_STEP_SUMMARY",
     )
     options.add_data(parser)
-    options.add_common(parser)
+    options.add_common(parser, device=True, threads=True)
     parser.set_defaults(run=_check)
 
 
 def _check(args: argparse.Namespace) -> int:
+    from affineur.api.measuring import check
     from affineur.measure import gate_lines, read_bars
-    from affineur.pipeline.check import check
     from affineur.transfer import load_corpus
 
     bars = read_bars(args.bars)
-    corpus = load_corpus(args.data, "test", options.data_options(args))
-    types = options.split_list(args.types)
     gate = check(
-        args.model, bars, corpus, args.baseline, args.parent, types, args.device, threads=args.threads
+        args.model,
+        load_corpus(args.data, "test", options.data_options(args)),
+        bars=bars,
+        baseline=args.baseline,
+        parent=args.parent,
+        types=options.split_list(args.types),
+        device=args.device,
+        threads=args.threads,
     )
     show.lines(gate_lines(gate))
     try:

@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """The ``affineur`` command. Parse, call, print; exit 0 done, 1 a clear error, 2 wrong usage, 3 a bar missed."""
 
 from __future__ import annotations
@@ -5,26 +6,17 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import logging
+import os
+import re
 import sys
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
 from affineur import __version__
-from affineur.cli import (
-    check,
-    export,
-    models,
-    options,
-    pack,
-    probe,
-    runs,
-    scores,
-    search,
-    serve,
-    show,
-    shrink,
-    sweep,
-    text,
-)
+from affineur.cli import check, info, options, probe, runs, scores, search, serve, show, steps, sweep, text
+from affineur.cli.commands import Commands
 from affineur.errors import AffineurError, MissingExtraError
 from affineur.progress import listening
 
@@ -40,36 +32,53 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
-    args = build_parser().parse_args(arguments)
+    options.spare_processors()
+    parser = build_parser()
+    _complete(parser)
+    args = parser.parse_args(text.with_style(sys.argv[1:] if arguments is None else arguments))
 
     def command() -> int:
-        options.apply_threads(args.threads)
+        options.check_threads(getattr(args, "threads", None))
         options.try_outputs(args)
         with show.json_on_stdout(args.json):
             return int(args.run(args))
 
-    return guarded(command, f"affineur {args.command}", args.quiet)
+    name = f"affineur {args.command}"
+    return guarded(command, name, quiet=args.quiet, verbose=args.verbose, given=vars(args))
 
 
-def guarded(command: Callable[[], int], name: str, quiet: bool = False) -> int:
+def guarded(
+    command: Callable[[], int],
+    name: str,
+    *,
+    quiet: bool = False,
+    verbose: bool = False,
+    given: Collection[str] = (),
+) -> int:
     """Run a command with progress, and turn what the user can mend into one line and exit status 1.
 
     Args:
         command: What to run; returns the exit status.
         name: What to call it in messages.
         quiet: No progress.
+        verbose: What libraries say is shown, and where an error comes from.
+        given: Names of the parameters that have an option here: errors spell them so.
     """
     for stream in (sys.stdin, sys.stdout, sys.stderr):
-        if isinstance(
-            stream, io.TextIOWrapper
-        ):  # text that is not valid in the terminal's encoding is shown escaped, never an error
+        # Text that is not valid in the terminal's encoding is shown escaped, never an error.
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace" if stream is sys.stdin else "backslashreplace")
+    if verbose:
+        logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stderr)
+        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "info")
     try:
         with contextlib.ExitStack() as stack:
             stack.enter_context(listening(None if quiet else stack.enter_context(show.Reporter())))
             return command()
     except AffineurError as error:
-        return _fail(str(error))
+        if verbose:
+            traceback.print_exc()
+        return _fail(spelled(error, given))
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _HEAVY:
             raise
@@ -88,17 +97,51 @@ def guarded(command: Callable[[], int], name: str, quiet: bool = False) -> int:
         return 130
 
 
+def spelled(error: AffineurError, given: Collection[str]) -> str:
+    """Write an error with options where the library names parameters: ``max_drop`` is ``--max-drop``.
+
+    Args:
+        error: The error.
+        given: Names of the parameters that have an option.
+    """
+    message = str(error)
+    for name in given:
+        only = name in (error.parameter or "").split()
+        if not only and "_" not in name:
+            continue  # a word that may stand for something else
+        flag = "-o" if name == "out" else f"--{name.replace('_', '-')}"
+        pattern = rf"(?<![\w/.-]){re.escape(name)}(?![\w/.])(=)?"
+        message = re.sub(pattern, partial(_flag, flag), message, count=0 if "_" in name else 1)
+    return message
+
+
+def _flag(flag: str, found: re.Match[str]) -> str:
+    return flag + (" " if found[1] else "")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of all commands."""
     parser = argparse.ArgumentParser(
         prog="affineur",
-        description="Turn a fine-tuned token classifier into the smallest, fastest one that still passes your F1 bar, and prove it.",
+        usage="affineur COMMAND …",
+        description="Turn a fine-tuned token classifier into the smallest, fastest one that still passes your F1 bar, and "
+        "prove it.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"affineur {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (runs, models, shrink, pack, export, sweep, search, scores, check, serve, probe, text):
+    commands = Commands(parser)
+    for module in (runs, steps, search, sweep, scores, check, info, text, serve, probe):
         module.add_parsers(commands)
+    parser.epilog = commands.overview()
     return parser
+
+
+def _complete(parser: argparse.ArgumentParser) -> None:
+    """Answer a shell that asks for completions; installed with the extra ``shell``."""
+    if "_ARGCOMPLETE" in os.environ:
+        import argcomplete
+
+        argcomplete.autocomplete(parser)
 
 
 def _fail(message: str) -> int:

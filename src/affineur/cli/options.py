@@ -7,15 +7,14 @@ import os
 import shlex
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from affineur.entities import Scheme
 from affineur.errors import ParameterError
 from affineur.transfer import DataOptions
 
 
-def add_common(parser: argparse.ArgumentParser, device: bool = True) -> None:
-    """Add ``--json``, ``--device``, ``--threads``, ``--seed`` and ``--quiet``."""
+def add_common(parser: argparse.ArgumentParser, *, device: bool = False, threads: bool = False) -> None:
+    """Add ``--json``, ``--quiet`` and ``--verbose``, and what changes something: ``--device``, ``--threads``."""
     group = parser.add_argument_group("common options")
     group.add_argument(
         "--json",
@@ -25,9 +24,38 @@ def add_common(parser: argparse.ArgumentParser, device: bool = True) -> None:
     )
     if device:
         group.add_argument("--device", default="cpu", help="cpu, cuda or auto (default: cpu)")
-    group.add_argument("--threads", type=int, help="threads of the engine (default: one a core)")
-    group.add_argument("--seed", type=int, default=13, help="seed of everything random (default: 13)")
-    group.add_argument("-q", "--quiet", action="store_true", help="no progress")
+    if threads:
+        group.add_argument(
+            "--threads", type=int, metavar="N", help="threads of the engine (default: one per core)"
+        )
+    told = group.add_mutually_exclusive_group()
+    told.add_argument("-q", "--quiet", action="store_true", help="no progress")
+    told.add_argument(
+        "-v", "--verbose", action="store_true", help="show what libraries say, and where an error comes from"
+    )
+
+
+def add_model(parser: argparse.ArgumentParser, about: str = "a folder, a Hub id, or 'sample'") -> None:
+    """Add ``MODEL``."""
+    parser.add_argument("model", metavar="MODEL", help=about)
+
+
+def add_output(parser: argparse.ArgumentParser, about: str = "folder to write the model to") -> None:
+    """Add ``-o``."""
+    parser.add_argument(
+        "-o", "--output", "--out", dest="out", metavar="OUT", type=Path, required=True, help=about
+    )
+
+
+def add_threshold(parser: argparse.ArgumentParser) -> None:
+    """Add ``--threshold``."""
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="leave out entities with a lower score (default: 0)",
+    )
 
 
 def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
@@ -68,12 +96,14 @@ def data_options(args: argparse.Namespace) -> DataOptions:
         ParameterError: If ``--label-map`` is not a list of renamings.
     """
     names = split_list(args.tag_names)
+    share = getattr(args, "dev_share", None)
     return DataOptions(
         word_column=args.word_column,
         tag_column=args.tag_column,
         scheme=Scheme(args.scheme) if args.scheme else None,
         tag_names=tuple(names) if names else None,
         label_map=_label_map(args.label_map),
+        dev_share=DataOptions().dev_share if share is None else share,
     )
 
 
@@ -86,19 +116,16 @@ def command_line(parser: argparse.ArgumentParser, args: argparse.Namespace, *lea
         leave_out: Options that decide no figure, beside ``--json``, ``--threads`` and ``--quiet``.
     """
     words = ["affineur", args.command, args.model, "--data", args.data]
-    for name, value in vars(args).items():
-        if name not in (
-            "command",
-            "run",
-            "model",
-            "data",
-            "json",
-            "threads",
-            "quiet",
-            *leave_out,
-        ) and value != parser.get_default(name):
-            option = f"--{name.replace('_', '-')}"
-            words.append(option if value is True else f"{option}={value}")
+    told = {"command", "run", "model", "data", "json", "threads", "quiet", "verbose", *leave_out}
+    for action in parser._actions:
+        value = getattr(args, action.dest, None)
+        if action.dest in told or not action.option_strings or value is None or value == action.default:
+            continue
+        spelled = max(action.option_strings, key=len)
+        if isinstance(value, bool):
+            words.append(spelled if value else spelled.replace("--", "--no-", 1))
+        else:
+            words.append(f"{spelled}={value}")
     return shlex.join(words)
 
 
@@ -117,23 +144,24 @@ def _label_map(text: str | None) -> dict[str, str] | None:
     return pairs or None
 
 
-def apply_threads(threads: int | None) -> None:
-    """Limit the engine's threads; called before torch is imported, so that every library obeys.
-
-    OpenMP threads that wait for each other burn their core for milliseconds by default. Two such processes on
-    one machine then slow each other down tenfold; a short spin keeps the speed of one and spares the other.
+def check_threads(threads: int | None) -> None:
+    """Refuse an impossible number of threads.
 
     Raises:
-        ParameterError: If the number is less than 1.
+        ParameterError: If it is less than 1.
+    """
+    if threads is not None and threads < 1:
+        raise ParameterError(f"threads={threads} is impossible, expected at least 1", "threads")
+
+
+def spare_processors() -> None:
+    """Have OpenMP's threads spin shortly; called before torch is imported.
+
+    OpenMP threads that wait for each other burn their core for milliseconds by default. Two such processes on one
+    machine then slow each other down tenfold; a short spin keeps the speed of one and spares the other.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    if threads is None:
-        return
-    if threads < 1:
-        raise ParameterError(f"--threads {threads} is impossible, expected at least 1")
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = str(threads)
 
 
 def try_outputs(args: argparse.Namespace) -> None:
@@ -160,69 +188,3 @@ def try_outputs(args: argparse.Namespace) -> None:
             raise ParameterError(
                 f"--{option} {given} cannot be written ({error.strerror}); name another file"
             ) from None
-
-
-def settings_of(args: argparse.Namespace, **more: Any) -> Any:
-    """Build training settings from the options of :func:`add_training`."""
-    from affineur.steps import TrainSettings
-
-    return TrainSettings(
-        epochs=args.epochs,
-        learning_rate=args.learning_rate,
-        batch_size=args.batch_size,
-        weight_decay=args.weight_decay,
-        warmup=args.warmup,
-        seed=args.seed,
-        **more,
-    )
-
-
-def add_training(parser: argparse.ArgumentParser, epochs: float, learning_rate: float) -> None:
-    """Add epochs, learning rate, batch size, weight decay and warm-up, with a command's own defaults."""
-    group = parser.add_argument_group("training")
-    group.add_argument(
-        "--epochs",
-        type=float,
-        default=epochs,
-        help=f"passes over the data, fractions allowed (default: {epochs:g})",
-    )
-    group.add_argument(
-        "--learning-rate",
-        type=float,
-        default=learning_rate,
-        help=f"peak rate of AdamW (default: {learning_rate:g})",
-    )
-    group.add_argument("--batch-size", type=int, default=8, help="sentences in a step (default: 8)")
-    group.add_argument(
-        "--weight-decay", type=float, default=0.01, help="AdamW's weight decay (default: 0.01)"
-    )
-    group.add_argument(
-        "--warmup", type=float, default=0.0, help="share of the steps spent warming up (default: 0)"
-    )
-
-
-def add_soft(parser: argparse.ArgumentParser) -> None:
-    """Add what is learned from a teacher."""
-    group = parser.add_argument_group("distillation")
-    group.add_argument(
-        "--soft-weight",
-        type=float,
-        default=0.5,
-        help="weight of the teacher's soft labels, the rest is the data's (default: 0.5)",
-    )
-    group.add_argument(
-        "--temperature", type=float, default=2.0, help="softens both distributions (default: 2)"
-    )
-    group.add_argument(
-        "--hidden-weight",
-        type=float,
-        default=0.0,
-        help="weight of the cosine distance of last hidden states (default: 0)",
-    )
-
-
-def soft_of(args: argparse.Namespace) -> Any:
-    """Build the soft targets from the options of :func:`add_soft`."""
-    from affineur.steps import SoftTargets
-
-    return SoftTargets(args.soft_weight, args.temperature, args.hidden_weight)

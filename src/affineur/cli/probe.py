@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from affineur.cli import options, show
+from affineur.cli.commands import SERVE, Commands
 from affineur.errors import AffineurError, ParameterError, TransferError, counted
 
 if TYPE_CHECKING:
@@ -18,11 +19,14 @@ _SHOWN = 5  # faults
 _COLUMNS = ("At once", "Requests/s", "p50 ms", "p95 ms", "p99 ms", "200", "429", "Others")
 
 
-def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parsers(commands: Commands) -> None:
     """Add the command of this module."""
-    parser = commands.add_parser(
+    parser = commands.add(
         "probe-endpoint",
-        help="test a running endpoint: correctness, latency, capacity; exit status 3 where a bar is missed",
+        "test a running endpoint: correctness, latency, capacity",
+        SERVE,
+        ("affineur probe-endpoint http://127.0.0.1:8000 --bars bars/endpoint.yaml",),
+        "Any server with the Hugging Face schema; exit status 3 where a bar is missed.",
     )
     parser.add_argument(
         "url", metavar="URL", help="the address that takes POST; one that ends in /runsync is a RunPod queue"

@@ -8,24 +8,31 @@ from typing import Any
 
 from affineur import sample
 from affineur.cli import options, show
+from affineur.cli.commands import MAKE, Commands
 from affineur.measure import COLUMNS
 
 
-def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parsers(commands: Commands) -> None:
     """Add the commands of this module."""
-    parser = commands.add_parser(
-        "run", help="a recipe through all its stages, to the table; resumes where it stopped"
-    )
-    parser.add_argument("recipe", metavar="RECIPE.yaml", type=Path)
-    parser.add_argument("--teacher", help="use this teacher instead of the recipe's")
-    parser.add_argument("--data", help="use this data instead of the recipe's")
-    parser.add_argument("--name", help="name the run so, instead of the recipe's name")
-    _finish(parser)
-
-    parser = commands.add_parser(
-        "demo", help="the whole pipeline on the embedded sample, a few minutes on two cores"
+    parser = commands.add(
+        "demo",
+        "the whole pipeline on the embedded sample, a few minutes on two cores",
+        MAKE,
+        ("affineur demo",),
     )
     parser.set_defaults(recipe=sample.recipe(), teacher=None, data=None, name=None)
+    _finish(parser)
+
+    parser = commands.add(
+        "run",
+        "a recipe through all its steps, to the table; goes on where it stopped",
+        MAKE,
+        ("affineur run recipes/conll.yaml --teacher ./my_teacher --data ./my_corpus --name mine",),
+    )
+    parser.add_argument("recipe", metavar="RECIPE.yaml", type=Path, help="the recipe")
+    parser.add_argument("--teacher", metavar="MODEL", help="use this teacher instead of the recipe's")
+    parser.add_argument("--data", metavar="DATA", help="use this data instead of the recipe's")
+    parser.add_argument("--name", help="name the run so, instead of the recipe's name")
     _finish(parser)
 
 
@@ -37,16 +44,19 @@ def _finish(parser: argparse.ArgumentParser) -> None:
         default=Path("runs"),
         help="folder that holds the runs (default: runs)",
     )
-    options.add_common(parser)
-    parser.set_defaults(run=_run, seed=None)
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="seed of everything random (default: the recipe's)"
+    )
+    options.add_common(parser, device=True, threads=True)
+    parser.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> int:
-    from affineur.pipeline import read_recipe, run
+    from affineur.api.searching import run
 
     given = {"teacher": args.teacher, "data": args.data, "name": args.name, "seed": args.seed}
-    recipe = read_recipe(args.recipe, {key: value for key, value in given.items() if value is not None})
-    made = run(recipe, args.runs, args.device)
+    changes = {key: value for key, value in given.items() if value is not None}
+    made = run(args.recipe, runs=args.runs, device=args.device, threads=args.threads, **changes)
     _show(made.table, made.gate, made.folder)
     show.to_json(made.table, args.json)
     return 0 if made.passed else 3

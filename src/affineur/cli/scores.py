@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from affineur import sample
-from affineur.artifact import CARD, MANIFEST, Measured, read_manifest, write_card, write_text
+from affineur.api.measuring import benchmark, compare
+from affineur.api.model import load
+from affineur.artifact import CARD, MANIFEST, SCORES, Measured, read_manifest, write_card, write_text
 from affineur.cli import options, show
+from affineur.cli.commands import MEASURE, Commands
 from affineur.entities import Corpus
 from affineur.errors import ParameterError, counted
 from affineur.measure import (
@@ -22,24 +24,30 @@ from affineur.measure import (
     benchmark_cells,
     benchmark_markdown,
     benchmark_notes,
-    compare,
     comparison_cells,
-    evaluate,
     evaluation_cells,
     footnotes,
     markdown,
 )
 from affineur.measure.benchmark import ROUNDS
 from affineur.measure.report import Report, report_html
-from affineur.transfer import SPACY, load_corpus
+from affineur.transfer import load_corpus
 
 _ANY = "a folder, a Hub id, 'sample', torch-int8: or guide: and one of these, or spacy: and a pipeline"
 
 
-def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parsers(commands: Commands) -> None:
     """Add the commands of this module."""
-    parser = commands.add_parser("evaluate", help="F1, accuracy, per type, with intervals")
-    parser.add_argument("model", metavar="MODEL", help=_ANY)
+    parser = commands.add(
+        "evaluate",
+        "F1 and accuracy, in all and by type, with intervals",
+        MEASURE,
+        (
+            "affineur evaluate student_11L_int8 --data my_corpus",
+            "affineur evaluate sample --data sample --json scores.json",
+        ),
+    )
+    options.add_model(parser, _ANY)
     parser.add_argument(
         "--card",
         action="store_true",
@@ -47,16 +55,18 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     options.add_types(parser)
     options.add_data(parser)
-    options.add_common(parser)
+    options.add_common(parser, device=True, threads=True)
     parser.set_defaults(run=partial(_evaluate, parser))
-
     _add_compare(commands)
     _add_benchmark(commands)
 
 
-def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "compare", help="the guide's table, measured: F1, size, speed and memory of several models"
+def _add_compare(commands: Commands) -> None:
+    parser = commands.add(
+        "compare",
+        "F1, size, speed and memory of several models in one table",
+        MEASURE,
+        ("affineur compare sample student_11L student_11L_int8 --data my_corpus --html table.html",),
     )
     parser.add_argument("models", metavar="MODEL", nargs="+", help=f"{_ANY}; the first is the baseline")
     parser.add_argument("--markdown", metavar="FILE", help="write the table as Markdown")
@@ -78,14 +88,16 @@ def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     options.add_types(parser)
     options.add_data(parser)
-    options.add_common(parser)
+    options.add_common(parser, device=True, threads=True)
     parser.set_defaults(run=_compare)
 
 
-def _add_benchmark(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
+def _add_benchmark(commands: Commands) -> None:
+    parser = commands.add(
         "benchmark",
-        help="size, load time, latency, sentences/s and memory, in fresh processes, interleaved, with ratios",
+        "size, load time, latency, speed and memory, in fresh processes taken in turn",
+        MEASURE,
+        ("affineur benchmark guide:sample sample torch-int8:sample",),
     )
     parser.add_argument("models", metavar="MODEL", nargs="+", help=f"{_ANY}; ratios are to the first")
     parser.add_argument("--markdown", metavar="FILE", help="write the tables as Markdown")
@@ -96,7 +108,7 @@ def _add_benchmark(commands: argparse._SubParsersAction[argparse.ArgumentParser]
         help=f"timing rounds; 8 are the fewest that can name a winner (default: {ROUNDS})",
     )
     options.add_data(parser, required=False)
-    options.add_common(parser)
+    options.add_common(parser, device=True, threads=True)
     parser.set_defaults(run=_benchmark, data="sample")
 
 
@@ -105,8 +117,6 @@ def _corpus(args: argparse.Namespace) -> Corpus:
 
 
 def _evaluate(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
-    from affineur.pipeline import load_any
-
     folder = _folder_of_card(args) if args.card else None
     corpus, types = _corpus(args), options.split_list(args.types)
     if folder and types is not None and (left := [kind for kind in corpus.types if kind not in types]):
@@ -114,7 +124,8 @@ def _evaluate(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
             f"--card: --types {args.types} leaves out {', '.join(left)}, which {corpus.name} has, and the F1 of a card is that of all of them; "
             "leave --types out, or leave --card out"
         )
-    evaluation = evaluate(load_any(args.model, args.device), corpus, types)
+    model = load(args.model, device=args.device, threads=args.threads)
+    evaluation = model.evaluate(corpus, types=types)
     total, interval = evaluation.total, evaluation.interval()
     show.lines(
         [
@@ -133,9 +144,12 @@ def _evaluate(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     show.table(("Type", "Precision", "Recall", "F1", "95 %", "Gold mentions"), evaluation_cells(evaluation))
     show.to_json({"model": args.model, **evaluation.as_dict()}, args.json)
     if folder:
-        again = options.command_line(parser, args, "card", "seed")
+        again = options.command_line(parser, args, "card")
         measured = Measured.of(
-            evaluation.as_dict(), commands=[again], split=_split(args.data), notes=[_scored(evaluation)]
+            evaluation.as_dict(),
+            commands={SCORES: again},
+            split=_split(args.data),
+            notes=[_scored(evaluation)],
         )
         if write_card(folder, measured, keep_table=True):
             show.lines([f"written into {folder / CARD} and {folder / MANIFEST}"])
@@ -157,9 +171,9 @@ def _folder_of_card(args: argparse.Namespace) -> Path:
     from affineur.pipeline.models import Reference
 
     model = Reference.parse(args.model)
-    if model.prefix == SPACY:
+    if model.peer:
         raise ParameterError(
-            f"--card: {args.model} is a spaCy pipeline, not a folder of Affineur's, so it has no card to write; leave --card out"
+            f"--card: {args.model} is a peer, not a folder of Affineur's, so it has no card to write; leave --card out"
         )
     if model.prefix:
         command = shlex.join(["affineur", "evaluate", model.rest, "--data", args.data, "--card"])
@@ -193,30 +207,15 @@ def _split(data: str) -> str:
 
 
 def _compare(args: argparse.Namespace) -> int:
-    from affineur.pipeline import candidate, peak_rss
-
-    if args.rounds < 1:
-        raise ParameterError(f"--rounds {args.rounds} is impossible, expected at least 1")
-    if not 0 <= args.margin < 1:
-        raise ParameterError(
-            f"--margin {args.margin:g} is outside [0, 1): it is a fraction, 0.005 is half a point of F1"
-        )
-    models = args.models
-    if args.baseline is not None:
-        models = [args.baseline, *(model for model in models if model != args.baseline)]
-    corpus = _corpus(args)
-    candidates = [candidate(model, args.device) for model in models]
-    names = [c.name for c in candidates]
-    if len(set(names)) < len(names):  # two folders of one name: show them as they were typed
-        candidates = [replace(c, name=model) for c, model in zip(candidates, models, strict=True)]
-    by_name = dict(zip([c.name for c in candidates], models, strict=True))
     found = compare(
-        candidates,
-        corpus,
-        options.split_list(args.types),
-        args.rounds,
-        lambda name: peak_rss(by_name[name], corpus, args.device),
+        args.models,
+        _corpus(args),
+        baseline=args.baseline,
+        types=options.split_list(args.types),
+        rounds=args.rounds,
         margin=args.margin,
+        device=args.device,
+        threads=args.threads,
     )
     show.table(COLUMNS, comparison_cells(found))
     show.lines(footnotes(found))
@@ -229,9 +228,9 @@ def _compare(args: argparse.Namespace) -> int:
 
 
 def _benchmark(args: argparse.Namespace) -> int:
-    from affineur.pipeline import benchmark_models
-
-    found = benchmark_models(args.models, _corpus(args), args.rounds, args.threads, args.device)
+    found = benchmark(
+        args.models, _corpus(args), rounds=args.rounds, device=args.device, threads=args.threads
+    )
     show.table(BENCHMARK_COLUMNS, benchmark_cells(found))
     show.table(*batching_cells(found))
     show.lines(benchmark_notes(found))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from affineur.artifact import write_json
 from affineur.cli import options, show
+from affineur.cli.commands import SERVE, Commands
 from affineur.errors import MissingExtraError, ParameterError
 from affineur.progress import report
 from affineur.runtime import EngineTagger
@@ -15,10 +16,13 @@ from affineur.runtime import EngineTagger
 _EXTRA = {"fastapi", "fastapi_offline", "starlette", "uvicorn", "httptools", "prometheus_client"}
 
 
-def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parsers(commands: Commands) -> None:
     """Add the commands of this module."""
-    parser = commands.add_parser(
-        "serve", help="an HTTP endpoint: Hugging Face's schema, KServe V2, RunPod, a page at /ui"
+    parser = commands.add(
+        "serve",
+        "an HTTP endpoint: Hugging Face's schema, KServe V2, RunPod, a page at /ui",
+        SERVE,
+        ("affineur serve student_11L_int8", "affineur serve student_11L_int8 --host 0.0.0.0 --key-file keys"),
     )
     parser.add_argument(
         "model",
@@ -97,14 +101,19 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         metavar="S",
         help="accept for this long after SIGTERM, not ready (default: 1)",
     )
-    options.add_common(parser)
+    options.add_common(parser, device=True, threads=True)
     parser.set_defaults(run=_serve)
 
-    parser = commands.add_parser("key", help="make an API key for 'serve': shown once, kept as a digest")
+    parser = commands.add(
+        "key",
+        "make an API key for 'serve': shown once, kept as a digest",
+        SERVE,
+        ("affineur key keys Marie",),
+    )
     parser.add_argument("file", metavar="FILE", type=Path, help="file of keys; it is added to")
     parser.add_argument("name", metavar="NAME", help="whose key it is; it stands in the log")
     parser.add_argument("--admin", action="store_true", help="the key may also reload models")
-    options.add_common(parser, device=False)
+    options.add_common(parser)
     parser.set_defaults(run=_key)
 
 

@@ -88,7 +88,7 @@ def entities(text: str, found: Sequence[Entity | LabeledPiece]) -> None:
     """Print a text with its entities in color, then one line each with its offsets."""
     console = Console(file=_people(), highlight=False, soft_wrap=True)
     shown, last = Text(), 0
-    kinds = [entity.entity_group if isinstance(entity, Entity) else entity.entity for entity in found]
+    kinds = [entity.type if isinstance(entity, Entity) else entity.label for entity in found]
     colors = [_COLORS.get(kind.rpartition("-")[2], "bold blue") for kind in kinds]
     for entity, kind, color in zip(found, kinds, colors, strict=True):
         shown.append(text[last : entity.start])

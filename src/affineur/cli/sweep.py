@@ -4,31 +4,46 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from affineur.artifact import write_text
+from affineur.artifact import SCORES, write_text
 from affineur.cli import options, show
+from affineur.cli.commands import MAKE, Commands
+from affineur.cli.steps import add_field
 from affineur.errors import ParameterError
-from affineur.measure import SWEEP_COLUMNS, Budget, sweep_cells
+from affineur.measure import SWEEP_COLUMNS, sweep_cells
 from affineur.measure.report.picture import picture
-from affineur.transfer import DataOptions, load_corpus, load_splits, resolve_model
+from affineur.steps.core.step import STEPS
+from affineur.steps.pruning.core.method import METHODS
+from affineur.transfer import DataOptions, load_splits
 
-_METHODS = "magnitude, layerwise, wanda"
+#: Parameters of ``recover`` that say how a point is fine-tuned.
+_RECOVERY = (
+    "epochs",
+    "learning_rate",
+    "batch_size",
+    "weight_decay",
+    "warmup",
+    "seed",
+    "soft_weight",
+    "temperature",
+    "hidden_weight",
+)
 
 
-def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parsers(commands: Commands) -> None:
     """Add the command of this module."""
-    parser = commands.add_parser(
+    parser = commands.add(
         "sweep",
-        help="the largest sparsity whose interval of F1 on dev is inside a budget, then held against test; exit status 0 where test confirms it or "
-        "agrees by its estimate, 3 where test disagrees or no sparsity is inside",
+        "the largest sparsity whose interval of F1 is inside a budget, confirmed on test",
+        MAKE,
+        ("affineur sweep student_11L --data my_corpus --max-drop 0.01 -o student_11L_swept",),
+        "Searched on dev, checked against test; exit status 0 where test confirms it or agrees by its estimate, 3 where it "
+        "disagrees or no sparsity is inside.",
     )
-    parser.add_argument("model", metavar="MODEL", help="the model to prune: a folder, a Hub id or 'sample'")
-    parser.add_argument(
-        "-o", "--output", metavar="OUT", type=Path, required=True, help="folder of the model found"
-    )
+    options.add_model(parser, "the model to prune: a folder, a Hub id or 'sample'")
+    options.add_output(parser, "folder of the model found")
     group = parser.add_argument_group("budget")
     group.add_argument(
         "--min-f1", type=float, help="F1 to keep, as a fraction: the lower end of its interval must reach it"
@@ -46,7 +61,8 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     group.add_argument(
         "--method",
         default="magnitude",
-        help=f"one or more of {_METHODS}, separated by commas, or all (default: magnitude)",
+        dest="methods",
+        help=f"one or more of {', '.join(METHODS)}, separated by commas, or all (default: magnitude)",
     )
     group.add_argument(
         "--scope", default="attention+ffn", help="attention+ffn, attention or ffn (default: attention+ffn)"
@@ -60,10 +76,12 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     group.add_argument(
         "--calibration",
         metavar="DATA",
-        help="text for wanda, as --data elsewhere; labels are not read (default: train of --data)",
+        help="text for wanda, as --data elsewhere; labels are ignored (default: train of --data)",
     )
     group.add_argument(
-        "--recover", action="store_true", help="fine-tune each point under its mask, by the options below"
+        "--recover",
+        action="store_true",
+        help="fine-tune each point under its mask, as the options under recovery say",
     )
     group.add_argument("--teacher", metavar="T", help="learn soft labels from this model too when recovering")
     group.add_argument("--svg", metavar="FILE", type=Path, help="write the curve as a picture")
@@ -77,53 +95,42 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         metavar="S",
         help=f"share of train held out where there is no dev (default: {share:g})",
     )
-    options.add_training(parser, epochs=0.5, learning_rate=1e-5)
-    options.add_soft(parser)
-    options.add_common(parser)
+    recover = STEPS.get("recover")
+    group = parser.add_argument_group("recovery")
+    for name in _RECOVERY:
+        add_field(group, name, recover.model_fields[name])
+    options.add_common(parser, device=True, threads=True)
     parser.set_defaults(run=partial(_sweep, parser))
 
 
 def _sweep(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
-    budget = Budget(args.min_f1, args.max_drop, args.confidence)
-    if args.teacher and not args.recover:
-        raise ParameterError("--teacher says what to learn from when recovering; add --recover")
-    from affineur.pipeline import Plan, Recovery
-    from affineur.pipeline.sweep import sweep
-    from affineur.steps import GUIDE, METHODS
+    from affineur.api.searching import sweep
 
-    soft = options.soft_of(args)
-    if not args.teacher and soft != type(soft)():
+    how = {name: getattr(args, name) for name in _RECOVERY if hasattr(args, name)}
+    if how and not args.recover:
         raise ParameterError(
-            "--soft-weight, --temperature and --hidden-weight say what to learn from a teacher; name one with --teacher"
+            f"{next(iter(how))} says how to recover; say that points are to be recovered too: recover",
+            "recover",
         )
-    if not args.recover and options.settings_of(args) != replace(GUIDE, seed=args.seed):
-        raise ParameterError(
-            "--epochs, --learning-rate, --batch-size, --weight-decay and --warmup say how to recover; add --recover"
-        )
-    teacher = resolve_model(args.teacher) if args.teacher else None
-    recovery = (
-        Recovery(options.settings_of(args), teacher, soft if teacher else None) if args.recover else None
-    )
-    methods = METHODS if args.method == "all" else tuple(options.split_list(args.method) or ())
-    plan = Plan(budget, methods, _points(args.points), args.tolerance, args.scope, recovery)
-    if args.calibration and "wanda" not in plan.methods:
-        raise ParameterError(
-            f"--calibration is for --method wanda, but the method is {args.method}; leave it out, or say --method wanda"
-        )
-    data = load_splits(args.data, replace(options.data_options(args), dev_share=args.dev_share))
-    calibration = (
-        load_corpus(args.calibration, "train", DataOptions(dev_share=0.0)) if args.calibration else None
-    )
-    types = options.split_list(args.types)
+    data = load_splits(args.data, options.data_options(args))
     found = sweep(
         args.model,
-        args.output,
-        data,
-        plan,
-        args.baseline,
-        calibration,
-        types,
-        args.device,
+        data=data,
+        out=args.out,
+        max_drop=args.max_drop,
+        min_f1=args.min_f1,
+        confidence=args.confidence,
+        methods="all" if args.methods == "all" else options.split_list(args.methods) or [],
+        scope=args.scope,
+        points=_points(args.points),
+        tolerance=args.tolerance,
+        recover=how if args.recover else False,
+        teacher=args.teacher,
+        calibration=args.calibration,
+        baseline=args.baseline,
+        types=options.split_list(args.types),
+        device=args.device,
+        threads=args.threads,
         commands=_again(parser, args),
     )
     show.table(SWEEP_COLUMNS, [cells for curve in found.curves for cells in sweep_cells(curve)])
@@ -134,18 +141,18 @@ def _sweep(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     return 0 if found.confirmation and found.confirmation.state != "disagrees" else 3
 
 
-def _again(parser: argparse.ArgumentParser, args: argparse.Namespace) -> list[str]:
-    """Return the commands that give the model and its scores again, for its card."""
-    name = args.output.resolve().name
+def _again(parser: argparse.ArgumentParser, args: argparse.Namespace) -> dict[str, str]:
+    """Return the commands that give the model and its scores again, by what they give, for its card."""
+    name = args.out.resolve().name
     how = {
         name: getattr(args, name)
         for name in ("types", "word_column", "tag_column", "scheme", "tag_names", "label_map", "device")
     }
     again = argparse.Namespace(command="evaluate", model=name, data=args.data, **how)
-    return [
-        f"{options.command_line(parser, args, 'output', 'svg')} -o {shlex.quote(name)}",
-        options.command_line(parser, again),
-    ]
+    return {
+        "the model": f"{options.command_line(parser, args, 'out', 'svg')} -o {shlex.quote(name)}",
+        SCORES: options.command_line(parser, again),
+    }
 
 
 def _points(text: str | None) -> tuple[float, ...] | None:
@@ -155,5 +162,5 @@ def _points(text: str | None) -> tuple[float, ...] | None:
         )
     except ValueError:
         raise ParameterError(
-            f"--points {text} is not a list of sparsities, expected for example 0.1,0.2,0.3"
+            f"points {text} is not a list of sparsities, expected for example 0.1,0.2,0.3", "points"
         ) from None

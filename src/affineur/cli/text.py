@@ -5,23 +5,37 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import tee
 from pathlib import Path
 from typing import Any
 
 from affineur.cli import options, show
+from affineur.cli.commands import USE, Commands
 from affineur.errors import ParameterError, counted
 
-_STRATEGY_HELP = "how pieces become entities: word (ours), or transformers' none, simple, first, average, max, equal to its pipeline's (default: word)"
+_STRATEGY_HELP = (
+    "how pieces become entities: word (ours), or transformers' none, simple, first, average, max, equal to its "
+    "pipeline's (default: word)"
+)
+_ANY = "a folder, a Hub id, 'sample', or torch-int8: and one of these"
+#: What the option without a value stands for.
+_STYLES = ("type", "pseudonym")
 
 
-def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parsers(commands: Commands) -> None:
     """Add the commands of this module."""
-    parser = commands.add_parser("predict", help="entities of a text, with character offsets")
-    parser.add_argument(
-        "model", metavar="MODEL", help="a folder, a Hub id, 'sample', or torch-int8: and one of these"
+    parser = commands.add(
+        "predict",
+        "entities of a text, with character offsets, or the text without them",
+        USE,
+        (
+            'affineur predict sample "Marie travaille à l\'hôpital de Paris."',
+            'affineur predict sample "Marie Duval vit à Paris." --redact=pseudonym',
+            "affineur predict sample --document --redact < letter.txt",
+        ),
     )
+    options.add_model(parser, _ANY)
     parser.add_argument(
         "texts",
         metavar="TEXT",
@@ -31,106 +45,119 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--document",
         action="store_true",
-        help="standard input is one text, not one a line: a name has one pseudonym throughout",
+        help="standard input is one text, not one per line: a name has one pseudonym throughout",
     )
-    parser.add_argument("--aggregation-strategy", default="word", metavar="NAME", help=_STRATEGY_HELP)
-    parser.add_argument("--batch-size", type=int, default=32, help="most texts in a batch (default: 32)")
+    parser.add_argument(
+        "--strategy", "--aggregation-strategy", default="word", metavar="NAME", help=_STRATEGY_HELP
+    )
+    options.add_threshold(parser)
+    parser.add_argument(
+        "--batch-size", type=int, default=32, metavar="N", help="most texts in a batch (default: 32)"
+    )
     parser.add_argument(
         "--redact",
-        nargs="*",
         metavar="STYLE",
-        help="print the texts with each entity replaced, by type ([PER], also without STYLE) or pseudonym ([PER_1]); "
-        "MODEL comes before, a TEXT of several words may follow",
+        help="print the texts with each entity replaced: --redact or --redact=type by its type ([PER]), "
+        "--redact=pseudonym by a name's own number ([PER_1])",
     )
     parser.add_argument(
         "--redact-map",
         metavar="FILE",
         type=Path,
-        help="write what --redact replaced, a JSON line a text, to a new file that only you can read",
+        help="write what --redact replaced, one JSON line per text, to a new file that only you can read",
     )
-    options.add_common(parser)
+    options.add_common(parser, device=True, threads=True)
     parser.set_defaults(run=_predict)
 
-    parser = commands.add_parser(
-        "annotate", help="a file of texts or words with the entities a model finds in it"
+    parser = commands.add(
+        "annotate",
+        "a file of texts or words with the entities a model finds in it",
+        USE,
+        (
+            "affineur annotate sample texts.txt -o entities.jsonl",
+            "affineur annotate sample words.conll -o tagged.conll",
+        ),
     )
-    parser.add_argument(
-        "model", metavar="MODEL", help="a folder, a Hub id, 'sample', or torch-int8: and one of these"
-    )
+    options.add_model(parser, _ANY)
     parser.add_argument(
         "source",
         metavar="IN",
         type=Path,
-        help='.txt: a text a line; .jsonl: a text a line under "text"; else CoNLL, the word in the first column',
+        help='.txt: one text per line; .jsonl: one text per line under "text"; else CoNLL, the word in the first column',
     )
+    options.add_output(parser, "the file to write: JSON lines with entities, or CoNLL with predicted tags")
     parser.add_argument(
-        "-o",
-        "--out",
-        required=True,
-        metavar="OUT",
-        type=Path,
-        help="the file to write: JSON lines with entities, or CoNLL with predicted tags",
+        "--strategy", "--aggregation-strategy", default="word", metavar="NAME", help=_STRATEGY_HELP
     )
-    parser.add_argument("--aggregation-strategy", default="word", metavar="NAME", help=_STRATEGY_HELP)
-    options.add_common(parser)
+    options.add_threshold(parser)
+    options.add_common(parser, device=True, threads=True)
     parser.set_defaults(run=_annotate)
 
 
+def with_style(arguments: Sequence[str]) -> list[str]:
+    """Give ``--redact`` its value where it stands alone, so that it never takes the text that follows.
+
+    Args:
+        arguments: Words of the command line.
+    """
+    words = list(arguments)
+    if words[:1] != ["predict"]:
+        return words
+    return ["--redact=type" if word == "--redact" else word for word in words]
+
+
 def _predict(args: argparse.Namespace) -> int:
-    from affineur.pipeline import load
+    from affineur.api.model import load
     from affineur.runtime.aggregation import check_strategy
     from affineur.runtime.annotation import as_json
 
     if args.batch_size < 1:
-        raise ParameterError(f"--batch-size {args.batch_size} is impossible, expected at least 1")
-    check_strategy(args.aggregation_strategy)
-    style, texts = _redaction(args)
+        raise ParameterError(f"batch_size={args.batch_size} is impossible, expected at least 1", "batch_size")
+    check_strategy(args.strategy)
+    texts = args.texts
+    if args.redact is not None:
+        _check_redaction(args)
+    elif args.redact_map is not None:
+        raise ParameterError(
+            "redact_map is for what redact replaces; say --redact=pseudonym too", "redact_map"
+        )
     if args.document and texts:
         raise ParameterError(
-            f"--document reads standard input as one text, but {counted(len(texts), 'TEXT')} came too; type: --document < FILE"
+            f"document reads standard input as one text, but {counted(len(texts), 'TEXT')} came too; type: --document < FILE",
+            "document",
         )
-    tagger = load(args.model, args.device)
+    model = load(args.model, device=args.device, threads=args.threads)
     if args.document:
         texts = [sys.stdin.read().removesuffix("\n")]
     read, kept = tee(iter(texts) if texts else (line.rstrip("\r\n") for line in sys.stdin))
-    # Who types waits for an answer to each line; a file is faster sorted by length, a thousand lines at a
-    # time.
+    # Who types waits for an answer to each line; a file is faster sorted by length, a thousand lines at a time.
     ahead = {"read_ahead": 1} if not texts and sys.stdin.isatty() else {}
-    results = zip(
-        kept, tagger.predict_stream(read, args.aggregation_strategy, args.batch_size, **ahead), strict=True
+    found = model.stream(
+        read, strategy=args.strategy, threshold=args.threshold, batch_size=args.batch_size, **ahead
     )
+    results = zip(kept, found, strict=True)
     with _json_file(args.json) as write, _map_file(args.redact_map) as write_map:
-        for piece in as_json(_redacted(results, style, write_map) if style else _shown(results)):
+        shown = _redacted(results, args.redact, write_map) if args.redact is not None else _shown(results)
+        for piece in as_json(shown):
             write(piece)
     return 0
 
 
-def _redaction(args: argparse.Namespace) -> tuple[Any, list[str]]:
-    """Return the style of redaction, or ``None``, and the texts.
-
-    Argparse gives ``--redact`` every word that follows it.
-    """
+def _check_redaction(args: argparse.Namespace) -> None:
+    """Refuse what does not go together, before any model is loaded."""
     from affineur.runtime.redaction import check_style
 
-    if args.redact is None:
-        if args.redact_map is not None:
-            raise ParameterError(
-                "--redact-map is for what --redact replaces; type: --redact pseudonym --redact-map FILE"
-            )
-        return None, args.texts
-    if args.aggregation_strategy == "none":
+    check_style(args.redact)
+    if args.strategy == "none":
         raise ParameterError(
-            "--redact replaces whole entities, --aggregation-strategy none gives pieces; leave one of them out"
+            "redact replaces whole entities, strategy none gives pieces; leave one of them out", "redact"
         )
-    style, words = "type", args.redact
-    if words and len(words[0].split()) == 1:
-        style, *words = words
-        try:
-            check_style(style)
-        except ParameterError as error:
-            raise ParameterError(f"{error} (a TEXT of one word goes before --redact)") from None
+    if args.texts and args.texts[0] in _STYLES:
+        style = args.texts[0]
+        raise ParameterError(
+            f"'{style}' stands apart from redact and would be a text; write --redact={style}", "redact"
+        )
     _check_map_file(args.redact_map, args.json)
-    return style, [*args.texts, *words]
 
 
 def _check_map_file(target: Path | None, json_file: Path | None) -> None:
@@ -138,24 +165,29 @@ def _check_map_file(target: Path | None, json_file: Path | None) -> None:
         return
     if target.is_dir():
         raise ParameterError(
-            f"--redact-map {target} is a folder, expected a file to write, such as {target / 'map.jsonl'}"
+            f"redact_map {target} is a folder, expected a file to write, such as {target / 'map.jsonl'}"
         )
     if target.exists():  # the only way back from a text that was redacted earlier
         raise ParameterError(
-            f"--redact-map {target} is there already and would be lost; move it away or name another file"
+            f"redact_map {target} is there already and would be lost; move it away or name another file"
         )
     if json_file is not None and target.resolve() == json_file.resolve():
-        raise ParameterError(f"--json and --redact-map both name {target}; name another file for one of them")
+        raise ParameterError(f"--json and redact_map both name {target}; name another file for one of them")
 
 
 def _annotate(args: argparse.Namespace) -> int:
-    from affineur.pipeline import load
-    from affineur.runtime.aggregation import check_strategy
-    from affineur.runtime.annotation import annotate, check_files, is_text
+    from affineur.api.texts import annotate
+    from affineur.runtime.annotation import is_text
 
-    check_strategy(args.aggregation_strategy)
-    check_files(args.source, args.out, args.aggregation_strategy)
-    done = annotate(load(args.model, args.device), args.source, args.out, args.aggregation_strategy)
+    done = annotate(
+        args.model,
+        args.source,
+        out=args.out,
+        strategy=args.strategy,
+        threshold=args.threshold,
+        device=args.device,
+        threads=args.threads,
+    )
     show.lines([f"{counted(done, 'text' if is_text(args.source) else 'sentence')} annotated in {args.out}"])
     show.to_json({"source": str(args.source), "out": str(args.out), "annotated": done}, args.json)
     return 0
@@ -172,7 +204,7 @@ def _redacted(results: Iterator[tuple[str, Any]], style: Any, write_map: Any) ->
     from affineur.runtime.redaction import redact
 
     for text, found in results:
-        redacted = redact(text, found, style)
+        redacted = redact(text, found, style=style)
         show.lines([redacted.text])
         write_map(json_line({"map": [replacement._asdict() for replacement in redacted.replacements]}) + "\n")
         yield redacted.text, redacted.entities

@@ -1,1 +1,1 @@
-"""One file per engine: what computes a model, which files it reads, how it loads them."""
+"""One file per engine: what it runs, how it loads a model, what is known of the model, how it exports one."""

@@ -1,115 +1,53 @@
-"""A tagger on OpenVINO, behind the same interface."""
+"""OpenVINO: runs graphs in its own representation on the CPU, without torch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from affineur.artifact import ModelFolder, open_folder, verify
-from affineur.artifact.selftest import read_probe
-from affineur.artifact.tensors import OPENVINO
-from affineur.engines.onnx import INPUTS, fitting, prove, usable_threads
-from affineur.errors import MissingExtraError, ModelError, one_line
-from affineur.runtime.batches import DEFAULT_BUDGET
-from affineur.runtime.prediction import Logits
-from affineur.runtime.tagger import EngineTagger
-from affineur.runtime.windows import Encoder
+from affineur.artifact import ModelFolder
+from affineur.artifact.exported import ExportInfo
+from affineur.artifact.formats.openvino import FORMAT
+from affineur.engines.core.engine import Batched, Engine
+from affineur.engines.core.references import Reference
+from affineur.errors import MissingExtraError
 
 
-class OpenVinoTagger(EngineTagger):
-    """Tags words with a compiled OpenVINO model.
+class OpenVino(Engine):
+    """Graphs on OpenVINO."""
 
-    Args:
-        compiled: The model, compiled.
-        encoder: Cuts words into windows of pieces.
-        labels: Labels in the order of the outputs.
-        budget: Padded tokens in one batch.
+    name = "openvino"
+    summary = "OpenVINO, without torch"
+    kinds = (FORMAT.kind,)
+    on_cpu = True
+    exports = True
 
-    Raises:
-        ModelError: If the graph wants inputs that are not pieces.
-    """
+    def preload(self, reference: Reference) -> None:
+        """Import OpenVINO."""
+        import openvino  # noqa: F401
 
-    def __init__(
-        self, compiled: Any, encoder: Encoder, labels: Sequence[str], budget: int = DEFAULT_BUDGET
-    ) -> None:
-        super().__init__(encoder, labels, budget)
-        self.compiled = compiled
-        self._request = compiled.create_infer_request()
-        self._names = [port.get_any_name() for port in compiled.inputs]
-        if strange := sorted(set(self._names).difference(INPUTS)):
-            raise ModelError(f"the OpenVINO graph wants {', '.join(strange)}, expected {', '.join(INPUTS)}")
+        import affineur.engines.support.openvino_tagger  # noqa: F401
 
-    @property
-    def threads(self) -> int:
-        """Threads of the engine."""
-        return int(self.compiled.get_property("INFERENCE_NUM_THREADS"))
+    def load(self, reference: Reference, *, device: str = "cpu", threads: int | None = None) -> Batched:
+        """Load a graph and prove it."""
+        from affineur.engines.support.openvino_tagger import load_openvino
 
-    def forward(self, ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64]) -> Logits:
-        """Compute logits of shape ``(sequences, longest, labels)``.
+        return load_openvino(reference.open(), threads)
 
-        Raises:
-            ModelError: If the graph cannot take the pieces, or gives other than one number a label.
-        """
-        known = {"input_ids": ids, "attention_mask": mask}
+    def export(self, graph: Any, source: ModelFolder, place: Path, info: ExportInfo) -> ExportInfo:
+        """Convert the graph, which stays in full precision."""
         try:
-            logits: Logits = self._request.infer(
-                {name: known.get(name, np.zeros_like(ids)) for name in self._names}
-            )[0]
-        except RuntimeError as error:
-            raise ModelError(
-                f"the OpenVINO graph fails on {len(ids)} × {ids.shape[1]} pieces ({one_line(error)}); export it again"
-            ) from None
-        return fitting(logits, ids, self.labels)
+            import openvino
+        except ModuleNotFoundError:
+            raise MissingExtraError("an export to OpenVINO", "openvino") from None
+        from affineur.engines.support.graph_files import graph_bytes
+
+        # Read from memory; left alone, it would be stored in half precision.
+        converted = openvino.convert_model(io.BytesIO(graph_bytes(graph)))
+        openvino.save_model(converted, FORMAT.graph(place), compress_to_fp16=False)
+        return replace(info, engine=self.name, opset=0)
 
 
-def compile_graph(graph: Any) -> Any:
-    """Compile an OpenVINO model, or its file, for the CPU in full precision.
-
-    Left alone, OpenVINO takes bf16 where it can.
-
-    Raises:
-        ModelError: If OpenVINO cannot.
-        MissingExtraError: If OpenVINO is not installed.
-    """
-    try:
-        import openvino
-    except ModuleNotFoundError:
-        raise MissingExtraError("an OpenVINO model", "openvino") from None
-    settings = {
-        "INFERENCE_PRECISION_HINT": "f32",
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": usable_threads(),
-    }
-    try:
-        return openvino.Core().compile_model(graph, "CPU", settings)
-    except RuntimeError as error:
-        raise ModelError(
-            f"{graph} cannot be compiled by OpenVINO ({one_line(error)}); fetch or export it again"
-        ) from None
-
-
-def load_openvino(path: ModelFolder | Path | str) -> OpenVinoTagger:
-    """Load an OpenVINO artifact and prove it on this CPU.
-
-    Raises:
-        ModelError: If the folder is not a usable OpenVINO artifact, a file is not what its manifest says, or
-            the probe disagrees.
-        MissingExtraError: If OpenVINO is not installed.
-    """
-    folder = path if isinstance(path, ModelFolder) else open_folder(path)
-    manifest = verify(folder.path)
-    probe = read_probe(folder.path)
-    if probe is None and manifest is not None:
-        raise ModelError(f"{folder.path} has no probe, so nothing proves it on this CPU; export it again")
-    tagger = OpenVinoTagger(
-        compile_graph(str(folder.path / OPENVINO)),
-        Encoder.from_folder(folder.path, folder.config),
-        folder.labels,
-    )
-    if probe is not None:
-        prove(tagger, probe, folder.path)
-    return tagger
+ENGINE = OpenVino()

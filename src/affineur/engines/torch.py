@@ -1,98 +1,29 @@
-"""A tagger on torch, and the guide's way of quantizing it in memory."""
+"""torch, with transformers' own code: runs every model that is not exported; CPU and GPU."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
-import numpy as np
-import numpy.typing as npt
-import torch
-from torch import nn
-
-from affineur.artifact import open_folder
-from affineur.engines.checkpoints import load_encoder, load_model
-from affineur.errors import ModelError
-from affineur.runtime import DEFAULT_BUDGET, Encoder, EngineTagger, Logits
-from affineur.runtime import pad as pad_arrays
+from affineur.engines.core.engine import Batched, Engine
+from affineur.engines.core.references import Reference
 
 
-class TorchTagger(EngineTagger):
-    """Tags words with a torch token classifier.
+class Torch(Engine):
+    """A model as transformers builds it, in float32."""
 
-    Args:
-        model: The model, in evaluation mode, on its device.
-        encoder: Cuts words into windows of pieces.
-        labels: Labels in the order of the outputs.
-        budget: Padded tokens in one batch.
-    """
+    name = "torch"
+    summary = "torch and transformers, as the model was trained"
+    kinds: ClassVar[tuple[str, ...]] = ("transformers", "packed")
 
-    def __init__(
-        self, model: nn.Module, encoder: Encoder, labels: Sequence[str], budget: int = DEFAULT_BUDGET
-    ) -> None:
-        super().__init__(encoder, labels, budget)
-        self.model = model
+    def preload(self, reference: Reference) -> None:
+        """Import torch and transformers."""
+        import affineur.engines.support.torch_tagger  # noqa: F401
 
-    def forward(self, ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64]) -> Logits:
-        """Compute logits of shape ``(sequences, longest, labels)``."""
-        device = next((p.device for p in self.model.parameters()), torch.device("cpu"))
-        with torch.inference_mode():
-            output = self.model(
-                input_ids=torch.from_numpy(ids).to(device), attention_mask=torch.from_numpy(mask).to(device)
-            ).logits
-        logits: Logits = output.float().cpu().numpy()
-        return logits
+    def load(self, reference: Reference, *, device: str = "cpu", threads: int | None = None) -> Batched:
+        """Load a model folder."""
+        from affineur.engines.support.torch_tagger import load_tagger
+
+        return load_tagger(reference.open(), device, threads=threads)
 
 
-def pad(sequences: Sequence[Sequence[int]], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pad piece sequences to the longest: ids and attention mask, both of shape ``(sequences, longest)``."""
-    ids, mask = pad_arrays(sequences, pad_id)
-    return torch.from_numpy(ids), torch.from_numpy(mask)
-
-
-def load_tagger(path: Path | str, device: str = "cpu", int8: bool = False) -> TorchTagger:
-    """Load a model folder as a tagger.
-
-    Args:
-        path: The folder.
-        device: A torch device.
-        int8: Quantize the linear layers in memory the guide's way (§3B, torch dynamic quantization; CPU
-            only).
-
-    Raises:
-        ModelError: If the folder is not a usable model.
-    """
-    folder = open_folder(path)
-    model: nn.Module = load_model(folder, "cpu" if int8 else device)
-    if int8:
-        model = quantize_dynamic(model)
-    return TorchTagger(model, load_encoder(folder), folder.labels)
-
-
-def quantize_dynamic(model: nn.Module) -> nn.Module:
-    """Quantize as the guide's §3B does: ``torch.quantization.quantize_dynamic`` on every ``nn.Linear``.
-
-    It is the baseline that later work must beat. torch 2.13 warns that it will go; that is expected here.
-
-    Raises:
-        ModelError: If this torch has no quantized kernels for this CPU.
-    """
-    import warnings
-
-    if torch.backends.quantized.engine == "none":
-        raise ModelError("this torch has no quantized kernels for this CPU")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        quantize: Any = (
-            torch.ao.quantization.quantize_dynamic
-        )  # the same function as torch.quantization.quantize_dynamic
-        return quantize(model, {nn.Linear}, dtype=torch.qint8)  # type: ignore[no-any-return]
-
-
-def serialized_size(model: nn.Module) -> int:
-    """Return the bytes ``torch.save`` writes for a model's state."""
-    buffer = io.BytesIO()
-    torch.save(model.state_dict(), buffer)
-    return buffer.getbuffer().nbytes
+ENGINE = Torch()

@@ -3,7 +3,7 @@
 from affineur.entities.conll import numbered_lines, open_corpus, read_lines, write_conll
 from affineur.entities.corpus import Corpus, chunks
 from affineur.entities.mentions import Mention, Sentence, Tagger
-from affineur.entities.offsets import Entity, LabeledPiece, to_entities
+from affineur.entities.offsets import Entity, LabeledPiece, encodable, to_entities
 from affineur.entities.overlap import shared_sentences
 from affineur.entities.schemes import (
     Scheme,
@@ -33,6 +33,7 @@ __all__ = [
     "chunks",
     "coarser",
     "detect",
+    "encodable",
     "merged_by_io",
     "numbered_lines",
     "open_corpus",

@@ -36,7 +36,7 @@ def open_corpus(
         raise DataError("no such file", path)
     first = next((line for _, line in numbered_lines(path) if line.strip(_BLANK)), None)
     if first is None:
-        raise DataError("the file is empty, expected one word and its tag a line", path)
+        raise DataError("the file is empty, expected a word and its tag on each line", path)
     if _is_wikiner(first):
         return Corpus.scan(str(path), lambda: _read_wikiner(path), scheme or Scheme.IOB1)
     return Corpus.scan(str(path), lambda: read_lines(path, word_column, tag_column), scheme)
@@ -101,13 +101,12 @@ def _columns(line: str, word_column: int, tag_column: int, path: Path, number: i
     stripped = line.rstrip("\r\n")
     # A tab file may have words with spaces; an empty first column must stay an empty column to be noticed.
     cells = stripped.rstrip("\t ").split("\t") if "\t" in stripped else _COLUMNS.split(stripped.strip(_BLANK))
-    looks_csv = (
-        "" if "," not in stripped and ";" not in stripped else "; this looks like CSV, which is not read"
-    )
+    looks_csv = "; this looks like CSV, which is not read" if "," in stripped or ";" in stripped else ""
     shown = stripped if len(stripped) <= 60 else stripped[:59] + "…"
     if len(cells) < 2:
         raise DataError(
-            f"found one column ('{shown}'), expected a word and a tag separated by a tab or spaces{looks_csv}",
+            f"found one column ('{shown}'), expected a word and a tag separated by a tab or spaces"
+            f"{looks_csv}",
             path,
             number,
         )

@@ -1,4 +1,4 @@
-"""A corpus: labelled sentences that can be read again and again without being kept in memory."""
+"""A corpus: labeled sentences that can be read again and again without being kept in memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from affineur.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """Labelled sentences behind a source that can be opened any number of times.
+    """Labeled sentences behind a source that can be opened any number of times.
 
     Build one with :meth:`scan`, which reads everything once and checks every tag, so that an error in the
     last line is found before any work is done.
@@ -76,15 +76,11 @@ class Corpus:
             words += len(sentence.words)
             seen.update(sentence.tags)
             documents = documents or sentence.document is not None
-            digest.update(
-                "\n".join(map("\t".join, zip(sentence.words, sentence.tags, strict=True))).encode(
-                    "utf-8", "surrogatepass"
-                )
-            )
-            digest.update(b"\n\n")
+            lines = map("\t".join, zip(sentence.words, sentence.tags, strict=True))
+            digest.update("\n".join(lines).encode("utf-8", "surrogatepass") + b"\n\n")
         if not sentences:
             raise DataError(
-                "no sentence found (expected one word and its tag a line, a blank line between sentences)",
+                "no sentence found (expected a word and a tag on each line, a blank line between sentences)",
                 name,
             )
         return cls(name, source, scheme, types_of(seen), sentences, words, digest.hexdigest(), documents)
@@ -102,6 +98,7 @@ class Corpus:
             raise DataError(
                 f"the label map names {', '.join(unknown)}, but the types here are {', '.join(self.types)}",
                 self.name,
+                parameter="label_map",
             )
 
         def rename(sentence: Sentence) -> Sentence:
@@ -122,7 +119,7 @@ class Corpus:
     def spread(self, count: int) -> list[Sentence]:
         """Return up to ``count`` sentences, evenly over the corpus and in its order.
 
-        Its head is often all of one kind.
+        The head of a corpus is often all of one kind.
         """
         many, most = self.sentences, min(count, self.sentences)
         return [
@@ -159,12 +156,14 @@ def _check(sentence: Sentence, scheme: Scheme, name: str) -> None:
     try:
         to_mentions(sentence.tags, scheme)
     except TagError as error:
-        hint = ""
+        hint, parameter = "", None
         if scheme is Scheme.BIO and sentence.tags[error.position].startswith("I-"):
-            hint = "; mend the file, or say --scheme IOB1 if it is in that older scheme"
+            hint, parameter = "; mend the file, or give scheme=IOB1 if it is in that older scheme", "scheme"
         word = sentence.words[error.position]
         path = Path(name) if sentence.line is not None else name
-        raise DataError(f"{error} (word '{word}'){hint}", path, line_of(sentence, error.position)) from None
+        raise DataError(
+            f"{error} (word '{word}'){hint}", path, line_of(sentence, error.position), parameter=parameter
+        ) from None
 
 
 def _renamed(tag: str, label_map: Mapping[str, str]) -> str:

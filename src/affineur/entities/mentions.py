@@ -32,7 +32,7 @@ class Sentence:
 
     Args:
         words: The words as they stand in the corpus.
-        tags: One tag a word, in the scheme of the corpus.
+        tags: One tag for each word, in the scheme of the corpus.
         document: Number of the document it belongs to, from 0, or ``None`` where the data has no documents.
         line: Line of its first word in the file, from 1.
 

@@ -4,51 +4,77 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from affineur.entities.mentions import Mention
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Entity:
-    """A mention in raw text, under the field names of Hugging Face's token-classification pipeline.
+    """A mention in raw text.
 
     Args:
-        entity_group: The type, without prefix.
-        score: Mean probability of the winning label over the entity's words or pieces, in [0, 1].
+        type: The type, such as ``PER``, without prefix.
         word: ``text[start:end]`` by the strategy ``word``; by Hugging Face's strategies what the tokenizer
             makes of the pieces.
         start: First character, in code points.
         end: One past the last character.
+        score: Mean probability of the winning label over the entity's words or pieces, in [0, 1].
     """
 
-    entity_group: str
-    score: float
+    type: str
     word: str
     start: int
     end: int
+    score: float
+
+    def __repr__(self) -> str:
+        return f"Entity({self.type} {self.word!r} {self.start}:{self.end} {self.score:.2f})"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for JSON, under the keys of Hugging Face's token-classification pipeline."""
+        return {
+            "entity_group": self.type,
+            "score": self.score,
+            "word": self.word,
+            "start": self.start,
+            "end": self.end,
+        }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class LabeledPiece:
-    """One piece of raw text with its label.
-
-    Under the field names of Hugging Face's pipeline without aggregation.
+    """One piece of raw text with its label: what the strategy ``none`` gives.
 
     Args:
-        entity: The label, prefix included.
-        score: Its probability, in [0, 1].
-        index: Position among the pieces of the whole text, special pieces counted.
+        label: The label, prefix included, such as ``I-PER``.
         word: The piece as it stands in the vocabulary, or the text where that does not know it.
         start: First character, in code points.
         end: One past the last character.
+        score: The label's probability, in [0, 1].
+        index: Position among the pieces of the whole text, special pieces counted.
     """
 
-    entity: str
-    score: float
-    index: int
+    label: str
     word: str
     start: int
     end: int
+    score: float
+    index: int
+
+    def __repr__(self) -> str:
+        return f"LabeledPiece({self.label} {self.word!r} {self.start}:{self.end} {self.score:.2f})"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for JSON, under the keys of Hugging Face's pipeline without aggregation."""
+        return {
+            "entity": self.label,
+            "score": self.score,
+            "index": self.index,
+            "word": self.word,
+            "start": self.start,
+            "end": self.end,
+        }
 
 
 def to_entities(
@@ -66,5 +92,10 @@ def to_entities(
     for mention in mentions:
         start, end = spans[mention.start][0], spans[mention.end - 1][1]
         score = sum(scores[mention.start : mention.end]) / (mention.end - mention.start)
-        entities.append(Entity(mention.type, score, text[start:end], start, end))
+        entities.append(Entity(mention.type, text[start:end], start, end, score))
     return entities
+
+
+def encodable(text: str) -> str:
+    """Replace what UTF-8 cannot carry (lone surrogates), one for one, so that no offset shifts."""
+    return text.encode("utf-8", "replace").decode("utf-8")

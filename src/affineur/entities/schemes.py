@@ -56,10 +56,7 @@ def split_tag(tag: str) -> tuple[str, str]:
 
 
 def with_prefix(label: str) -> str:
-    """Return a label as a tag: a bare type such as ``PER``, seen in some models and data sets.
-
-    Means ``I-PER``.
-    """
+    """Return a label as a tag: a bare type such as ``PER``, seen in some models and data, means ``I-PER``."""
     try:
         split_tag(label)
     except ValueError:
@@ -73,7 +70,7 @@ def types_of(tags: Iterable[str]) -> tuple[str, ...]:
 
 
 def detect(tags: Iterable[str]) -> Scheme:
-    """Name the scheme of a set of tags: BIOES if it has ``E-`` or ``S-``, else BIO if it has ``B-``, else IO."""
+    """Name the scheme of a set of tags: BIOES with ``E-`` or ``S-``, else BIO with ``B-``, else IO."""
     prefixes = {split_tag(tag)[0] for tag in tags}
     if prefixes & {"E", "S"}:
         return Scheme.BIOES
@@ -81,7 +78,7 @@ def detect(tags: Iterable[str]) -> Scheme:
 
 
 def coarser(first: Scheme, second: Scheme) -> Scheme:
-    """Return the scheme both can be projected to without inventing boundaries: IO if either is IO, else BIO."""
+    """Return the scheme both can be projected to without inventing boundaries: IO if one is, else BIO."""
     return Scheme.IO if Scheme.IO in (first, second) else Scheme.BIO
 
 
@@ -89,7 +86,7 @@ def to_mentions(tags: Sequence[str], scheme: Scheme) -> list[Mention]:
     """Read the mentions of one sentence, strictly.
 
     Args:
-        tags: One tag a word.
+        tags: One tag for each word.
         scheme: The scheme they are written in.
 
     Raises:
@@ -139,7 +136,8 @@ def _complaint(before: str, before_type: str, prefix: str, kind: str, scheme: Sc
         if prefix in ("I", "E") and not continues:
             return f"tag {tag} follows {after}, but in BIOES a mention begins with B-{kind} or S-{kind}"
         if before in ("B", "I") and not (prefix in ("I", "E") and kind == before_type):
-            return f"tag {tag} follows {after}, but in BIOES an open mention goes on with I-{before_type} or E-{before_type}"
+            wanted = f"I-{before_type} or E-{before_type}"
+            return f"tag {tag} follows {after}, but in BIOES an open mention goes on with {wanted}"
     return ""
 
 
@@ -179,10 +177,7 @@ def project(tags: Sequence[str], source: Scheme, target: Scheme) -> list[str]:
 
 
 def merged_by_io(mentions: Sequence[Mention]) -> int:
-    """Count the mentions that lose their own boundary in IO.
-
-    Each one that touches the one before, of one type.
-    """
+    """Count the mentions that lose their boundary in IO: those that touch one before, of the same type."""
     ordered = sorted(mentions)
     return sum(a.end == b.start and a.type == b.type for a, b in itertools.pairwise(ordered))
 
@@ -194,7 +189,7 @@ def repair(tags: Sequence[str], scheme: Scheme) -> tuple[list[str], int]:
     Gold tags never come here.
 
     Args:
-        tags: Predicted tags, one a word.
+        tags: Predicted tags, one for each word.
         scheme: The scheme of the model's labels.
 
     Returns:
@@ -210,7 +205,7 @@ def repaired_mentions(tags: Sequence[str], scheme: Scheme) -> list[Mention]:
     """Read the mentions of a *predicted* sequence, valid or not, by the rule of :func:`repair`.
 
     Args:
-        tags: Predicted tags, one a word.
+        tags: Predicted tags, one for each word.
         scheme: The scheme of the model's labels.
 
     Returns:

@@ -1,22 +1,30 @@
-"""Counts, scores, intervals, speed, memory, comparison, budgets, gates.
+"""Counts, scores, intervals, speed, memory, comparison, budgets, gates; knows models only as taggers."""
 
-Numpy only; knows no model but as a tagger.
-"""
-
+from affineur.display import megabytes
 from affineur.measure.analysis import Analysis, Confusion, Disagreement, agreement, analyze
 from affineur.measure.bars import Bars, parse_bars, read_bars
-from affineur.measure.benchmark import Benchmark, Birth, Facts, benchmark, percentiles, speed_in_words
+from affineur.measure.benchmark import benchmark, percentiles
+from affineur.measure.benchmark_result import Benchmark, BenchmarkRow, Birth, speed_in_words
 from affineur.measure.bootstrap import Difference, Interval, by_document, f1_difference, f1_interval
 from affineur.measure.budget import Budget, Curve, Point, sparsest
-from affineur.measure.comparison import MARGIN, Candidate, Comparison, Row, Step, TypeRow, compare, in_words
+from affineur.measure.comparison import MARGIN, Candidate, Change, Comparison, Row, TypeRow, compare, in_words
 from affineur.measure.counts import Counts, count_sentence, total
-from affineur.measure.evaluation import Evaluation, common_scheme, evaluate, model_types, scored_types
-from affineur.measure.gate import Gate, Measures, Verdict, gate_lines, junit_xml, summary_markdown
-from affineur.measure.search import Confirmation, State, Sweep
+from affineur.measure.evaluation import (
+    Evaluation,
+    TypeScore,
+    common_scheme,
+    evaluate,
+    model_types,
+    scored_types,
+)
+from affineur.measure.figures import Measures
+from affineur.measure.gate import Gate, Verdict, gate_lines, junit_xml, summary_markdown
 from affineur.measure.speed import Ratio, Throughput, median_ratio, throughput
+from affineur.measure.sweep import Confirmation, State, Sweep
 from affineur.measure.tables import (
     BENCHMARK_COLUMNS,
     COLUMNS,
+    EVALUATION_COLUMNS,
     SWEEP_COLUMNS,
     batching_cells,
     benchmark_cells,
@@ -27,7 +35,6 @@ from affineur.measure.tables import (
     footnotes,
     markdown,
     markdown_table,
-    megabytes,
     rate,
     sweep_cells,
 )
@@ -35,14 +42,17 @@ from affineur.measure.tables import (
 __all__ = [
     "BENCHMARK_COLUMNS",
     "COLUMNS",
+    "EVALUATION_COLUMNS",
     "MARGIN",
     "SWEEP_COLUMNS",
     "Analysis",
     "Bars",
     "Benchmark",
+    "BenchmarkRow",
     "Birth",
     "Budget",
     "Candidate",
+    "Change",
     "Comparison",
     "Confirmation",
     "Confusion",
@@ -51,7 +61,6 @@ __all__ = [
     "Difference",
     "Disagreement",
     "Evaluation",
-    "Facts",
     "Gate",
     "Interval",
     "Measures",
@@ -59,10 +68,10 @@ __all__ = [
     "Ratio",
     "Row",
     "State",
-    "Step",
     "Sweep",
     "Throughput",
     "TypeRow",
+    "TypeScore",
     "Verdict",
     "agreement",
     "analyze",

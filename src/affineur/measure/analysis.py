@@ -1,7 +1,4 @@
-"""Where a model fails, and where it differs from another.
-
-Confusion between types, and the sentences that differ most.
-"""
+"""Where a model fails, and where it differs from another: confusion of types, sentences that differ most."""
 
 from __future__ import annotations
 
@@ -79,7 +76,7 @@ class Confusion:
                 self.invented[place[mention.type]] += 1
 
     def as_dict(self) -> dict[str, Any]:
-        """Return stable keys: one entry a gold type."""
+        """Return stable keys: one entry per gold type."""
         return {
             kind: {
                 "right": int(self.confused[i, i]),
@@ -161,19 +158,20 @@ def analyze(
     model: tuple[str, Tagger],
     baseline: tuple[str, Tagger],
     corpus: Corpus,
+    *,
     types: Sequence[str],
     scheme: Scheme,
     most: int = MOST,
 ) -> Analysis:
     """Tag a corpus with two models and say where each fails and where they differ.
 
-    Keeps ``most`` sentences in memory.
+    Memory holds ``most`` sentences.
 
     Args:
         model: Name and tagger of the model.
         baseline: Name and tagger of what it is compared with.
         corpus: Gold data.
-        types: Types that count.
+        types: Types scored; all others are ignored.
         scheme: The scheme all are compared in.
         most: Differing sentences to keep.
     """
@@ -206,9 +204,11 @@ def analyze(
     return Analysis(model[0], baseline[0], ours, theirs, same / corpus.words, apart, better, worse, ordered)
 
 
-def agreement(model: Tagger, parent: Tagger, corpus: Corpus, types: Sequence[str], scheme: Scheme) -> float:
+def agreement(
+    model: Tagger, parent: Tagger, corpus: Corpus, *, types: Sequence[str], scheme: Scheme
+) -> float:
     """Return the share of words two models give the same tag, in [0, 1]."""
-    return analyze(("", model), ("", parent), corpus, types, scheme, most=0).agreement
+    return analyze(("", model), ("", parent), corpus, types=types, scheme=scheme, most=0).agreement
 
 
 def _apart(mine: Judged, other: Judged) -> int:

@@ -1,68 +1,20 @@
-"""The bars a model has to reach: which there are, what their limits may be, and reading them."""
+"""Limits that people set for bars: checking them, and reading them from YAML."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from affineur.errors import RecipeError, did_you_mean, one_line
+from affineur.measure.bar_table import ENDPOINT, MODEL, Bar, Need, Unit, find_bar, spellings
 
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """What a limit may be, and how it is shown.
-
-    Times ``scale``, with at least ``digits`` decimals and the suffix.
-    """
-
-    expected: str
-    scale: float
-    suffix: str
-    digits: int
-    least: float = 0.0
-    most: float = 1e18  # beyond lie infinity and slips of the keyboard
-
-
-_SHARE = Unit("a share from 0 to 1", 100, "%", 2, most=1.0)
-_POINTS = Unit("a share from 0 to 1 (0.01 is one point of F1)", 100, " points", 2, most=1.0)
-_BYTES = Unit("a number of bytes, 0 or more", 1e-6, " MB", 1)
-_MILLISECONDS = Unit("milliseconds, 0 or more", 1, " ms", 1)
-_RATE = Unit("a number, 0 or more", 1, " sentences/s", 1)
+#: Of ``confidence``, which may stand beside the bars.
 _CONFIDENCE = Unit("at least 0.5 and less than 1, such as 0.95", 1, "", 2, 0.5, math.nextafter(1, 0))
-
-_UNITS = {
-    "min_f1": _SHARE,
-    "min_f1_low": _SHARE,
-    "min_accuracy": _SHARE,
-    "max_drop": _POINTS,
-    "max_size_bytes": _BYTES,
-    "max_p50_ms": _MILLISECONDS,
-    "max_p95_ms": _MILLISECONDS,
-    "max_p99_ms": _MILLISECONDS,
-    "max_peak_rss_bytes": _BYTES,
-    "min_sentences_per_second": _RATE,
-    "min_agreement": _SHARE,
-}
-#: Bars of an endpoint, which is reached over the network and never opened.
-ENDPOINT = {
-    "max_p95_ms": _MILLISECONDS,
-    "max_p99_ms": _MILLISECONDS,
-    "min_requests_per_second": Unit("a number, 0 or more", 1, " requests/s", 1),
-    "min_found": _SHARE,
-    "max_errors": _SHARE,
-    "min_agreement": _SHARE,
-}
-#: Every bar, as a user may write it.
-BARS = ("min_f1", "min_f1_low", "min_f1_TYPE", "min_accuracy", "max_drop", "max_drop_TYPE", *list(_UNITS)[4:])
-_TYPED = ("min_f1", "max_drop")
-#: Bars the model has to be scored for.
-SCORES = {"min_f1", "min_f1_low", "min_accuracy", "max_drop"}
-_UNDER_LOAD = {"max_p50_ms", "max_p95_ms", "max_p99_ms", "max_peak_rss_bytes", "min_sentences_per_second"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +25,7 @@ class Bars:
         limits: Name and limit of each bar, in the order of the file. Shares are in [0, 1], sizes in bytes,
             latencies in milliseconds. ``min_f1_low`` is the lower end of the interval of F1, never a type
             called ``low``.
-        confidence: Mass inside the intervals that ``min_f1_low`` and ``max_drop`` are held against.
+        confidence: Mass inside the intervals that ``min_f1_low`` and ``max_drop`` look at.
         where: Where they were written, for messages.
 
     Raises:
@@ -88,37 +40,44 @@ class Bars:
         if not self.limits:
             raise RecipeError(f"{self.where}: no bar is set, expected at least one, such as min_f1: 0.84")
         for name, value in self.limits:
-            if split_bar(name) is None:
-                near = did_you_mean(name, [*_UNITS, "confidence"])
-                raise RecipeError(
-                    f"{self.where}: unknown bar '{_short(name)}'{near} (known: {', '.join(BARS)}, confidence)"
-                )
-            _refuse(name, value, unit_of(name), self.where)
+            found = find_bar(name)
+            if found is None:
+                near = did_you_mean(name, [*MODEL, "confidence"])
+                known = ", ".join([*spellings(), "confidence"])
+                raise RecipeError(f"{self.where}: unknown bar '{_short(name)}'{near} (known: {known})")
+            _refuse(name, value, found[0].unit, self.where)
         _refuse("confidence", self.confidence, _CONFIDENCE, self.where)
+
+    @property
+    def asked(self) -> Iterator[tuple[str, float, Bar, str | None]]:
+        """Name, limit, bar and type of each."""
+        for name, limit in self.limits:
+            found = find_bar(name)
+            if found is not None:  # as has been checked
+                yield name, limit, *found
 
     @property
     def needs_scores(self) -> bool:
         """Whether the model has to be scored."""
-        return bool(self._metrics & SCORES)
+        return self._needs("scores")
 
     @property
     def needs_baseline(self) -> bool:
         """Whether a baseline has to be scored on the same sentences."""
-        return "max_drop" in self._metrics
+        return self._needs("baseline")
 
     @property
     def needs_agreement(self) -> bool:
         """Whether the model's tags have to be compared with its parent's."""
-        return "min_agreement" in self._metrics
+        return self._needs("agreement")
 
     @property
     def needs_load(self) -> bool:
         """Whether latency, throughput or memory have to be measured under load."""
-        return bool(self._metrics & _UNDER_LOAD)
+        return self._needs("load")
 
-    @property
-    def _metrics(self) -> set[str]:
-        return {metric for name, _ in self.limits for metric, _ in [split_bar(name) or ("", None)]}
+    def _needs(self, need: Need) -> bool:
+        return any(need in bar.needs for _, _, bar, _ in self.asked)
 
     def refuse_unknown_types(self, types: Sequence[str]) -> None:
         """Check the types that bars name.
@@ -129,19 +88,19 @@ class Bars:
         Raises:
             RecipeError: If a bar names another (the nearest name is given).
         """
-        for name, _ in self.limits:
-            metric, kind = split_bar(name) or ("", None)
+        for name, _, bar, kind in self.asked:
             if kind is None or kind in types:
                 continue
             alike = [known for known in types if known.casefold() == kind.casefold()]
             near = (
-                f"; did you mean '{metric}_{alike[0]}'?"
+                f"; did you mean '{bar.name}_{alike[0]}'?"
                 if alike
-                else did_you_mean(name, [*_UNITS, *(f"{metric}_{known}" for known in types)])
+                else did_you_mean(name, [*MODEL, *(f"{bar.name}_{known}" for known in types)])
             )
             known = ", ".join(types) or "none"
             raise RecipeError(
-                f"{self.where}: '{_short(name)}' names a type '{_short(kind)}', but the types scored are {known}{near}"
+                f"{self.where}: '{_short(name)}' names a type '{_short(kind)}', but the types scored are "
+                f"{known}{near}"
             )
 
 
@@ -158,9 +117,7 @@ def read_bars(path: Path | str) -> Bars:
 
 
 def read_endpoint_bars(path: Path | str) -> dict[str, float]:
-    """Read the bars of an endpoint (:data:`ENDPOINT`) from a flat YAML file.
-
-    Name and limit of each, in the order of the file.
+    """Read the bars of an endpoint from a flat YAML file: name and limit of each, in the order of the file.
 
     Args:
         path: The file.
@@ -177,10 +134,11 @@ def read_endpoint_bars(path: Path | str) -> dict[str, float]:
     for name, value in raw.items():
         if name not in ENDPOINT:
             near = did_you_mean(str(name), ENDPOINT)
+            known = ", ".join(ENDPOINT)
             raise RecipeError(
-                f"{path}: unknown bar '{_short(str(name))}' of an endpoint{near} (known: {', '.join(ENDPOINT)})"
+                f"{path}: unknown bar '{_short(str(name))}' of an endpoint{near} (known: {known})"
             )
-        _refuse(name, value, ENDPOINT[name], str(path))
+        _refuse(name, value, ENDPOINT[name].unit, str(path))
     return dict(raw)
 
 
@@ -229,24 +187,6 @@ def parse_bars(raw: object, where: str) -> Bars:
         raise RecipeError(f"{where} {found}, expected bars such as min_f1: 0.84")
     limits = tuple((str(name), value) for name, value in raw.items() if name != "confidence")
     return Bars(limits, raw.get("confidence", 0.95), where)
-
-
-def split_bar(name: str) -> tuple[str, str | None] | None:
-    """Split a bar into its metric and its type: ``min_f1_PER`` into ``min_f1`` and ``PER``.
-
-    ``None`` for an unknown one.
-    """
-    if name in _UNITS:
-        return name, None
-    for metric in _TYPED:
-        if name.startswith(f"{metric}_") and name.removeprefix(f"{metric}_").strip():
-            return metric, name.removeprefix(f"{metric}_")
-    return None
-
-
-def unit_of(name: str) -> Unit:
-    """Return the unit of a bar that is known."""
-    return {**ENDPOINT, **_UNITS}[(split_bar(name) or (name, None))[0]]
 
 
 def _refuse(name: str, value: object, unit: Unit, where: str) -> None:

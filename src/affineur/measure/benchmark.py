@@ -1,26 +1,29 @@
-"""Speed and memory of several models, each in a process of its own, timed in turn.
-
-A winner only where the interval says so.
-"""
+"""Speed and memory of several models, each in a process of its own, timed in turn."""
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
+from affineur.engines.core.facts import Facts
 from affineur.errors import ParameterError
-from affineur.measure.speed import SAME, Ratio, median_ratio
+from affineur.measure.benchmark_result import (
+    CONFIDENCE,
+    Batching,
+    Benchmark,
+    BenchmarkRow,
+    Birth,
+    Timing,
+)
+from affineur.measure.speed import median_ratio
 from affineur.progress import report
 
 #: Rounds of the figures a winner is declared on. 15 leave out two on each side at 99 %; 8 are the fewest that
 #: tell.
 ROUNDS = 15
-CONFIDENCE = 0.99
 _SIDE_ROUNDS = 5  # of the fixed batch sizes, which show the shape and decide nothing
 _PASS_SECONDS = 0.7  # aim of one pass of the slowest model
 _FEWEST, _MOST = 16, 512  # sentences in one pass
@@ -30,72 +33,8 @@ _ENOUGH, _LONGEST_PASS = 64, 5.0
 _BLOCK = (8, 40)  # sentences in one round of single-sentence latency
 #: Single calls that a 99th percentile needs: it then rests on the ten slowest, and not on two or three.
 CALLS = 1000
-_NOISY = 0.1  # interquartile range of a model's own rounds ÷ their median
-
-
-@dataclass(frozen=True, slots=True)
-class Batching:
-    """How sentences are put together.
-
-    Args:
-        size: Sentences in a batch, or ``None`` for the model's own way.
-        by_length: Whether sentences are sorted by length first.
-    """
-
-    size: int | None = None
-    by_length: bool = False
-
-    def __str__(self) -> str:
-        """Name it."""
-        return "own" if self.size is None else f"{'sorted' if self.by_length else 'naive'} {self.size}"
-
-
 OWN, SINGLE = Batching(), Batching(1)
 _BATCHINGS = (OWN, Batching(8), Batching(32), Batching(8, by_length=True), Batching(32, by_length=True))
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known of a model without running it.
-
-    Args:
-        kind: ``transformers``, ``torch-int8``, ``guide`` or ``spacy``.
-        layers: Encoder layers, 0 where there are none.
-        sparsity: Zeros ÷ weights in scope.
-        size_bytes: Bytes of its weights on disk, or serialized for a model built in memory.
-        parameters: Its parameters, or ``None`` where unknown.
-        nonzero: Those that are not zero.
-        parts: Bytes by part (embeddings, encoder, head), where the weights lie in files that name them.
-    """
-
-    kind: str
-    layers: int
-    sparsity: float
-    size_bytes: int
-    parameters: int | None = None
-    nonzero: int | None = None
-    parts: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Birth:
-    """How a model came up in a fresh process.
-
-    Args:
-        start_seconds: From starting the process to a loaded model, imports included.
-        load_seconds: Loading the model itself, its libraries imported before, while nothing else is at work;
-            of several births, the median.
-        peak_rss_bytes: Peak resident memory after tagging up to 128 sentences its own way, or ``None`` where
-            the system does not tell.
-        threads: Threads its engine uses.
-        cold: Whether the model's files were read from the disk, and not from the system's cache.
-    """
-
-    start_seconds: float
-    load_seconds: float
-    peak_rss_bytes: int | None
-    threads: int
-    cold: bool = False
 
 
 class Subject(Protocol):
@@ -114,110 +53,13 @@ class Subject(Protocol):
         """How it came up."""
 
     def run(self, sentences: Sequence[int], batching: Batching) -> list[float]:
-        """Tag sentences, given by their indices; return the seconds of each call: one a batch, or one in all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """Speed under one batching: medians over the rounds, ratio to the first model in the same rounds."""
-
-    batching: Batching
-    sentences_per_second: float
-    words_per_second: float
-    ratio: Ratio
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """One model's figures.
-
-    Args:
-        model: Its name.
-        facts: What is known of it.
-        birth: How it came up.
-        p50_ms: Median latency of one sentence at a time.
-        p95_ms: 95th percentile.
-        p99_ms: 99th percentile.
-        latency: Ratio of the first model's latency to this one's.
-        timings: Speeds, the model's own batching first.
-        spread: Interquartile range of the rounds of its own batching ÷ their median: how steady the machine
-            was.
-    """
-
-    model: str
-    facts: Facts
-    birth: Birth
-    p50_ms: float
-    p95_ms: float
-    p99_ms: float
-    latency: Ratio
-    timings: tuple[Timing, ...]
-    spread: float
-
-
-@dataclass(frozen=True, slots=True)
-class Benchmark:
-    """All figures of one run.
-
-    Args:
-        models: One a model; ratios are to the first.
-        data: Name of the corpus the sentences come from.
-        sentences: Sentences at hand.
-        words: Their words.
-        timed: Sentences in one pass.
-        singles: Sentences timed one by one.
-        rounds: Rounds of the figures a winner is declared on.
-        cpus: Processors the models were kept to.
-        machine: What it was measured on.
-    """
-
-    models: tuple[Measured, ...]
-    data: str
-    sentences: int
-    words: int
-    timed: int
-    singles: int
-    rounds: int
-    cpus: tuple[int, ...]
-    machine: dict[str, Any]
-
-    def verdicts(self) -> list[str]:
-        """Say of each model but the first what its speed is against it.
-
-        No winner where the interval does not tell.
-        """
-        first = self.models[0]
-        said = []
-        for model in self.models[1:]:
-            for what, ratio in (("", model.timings[0].ratio), (" for one sentence at a time", model.latency)):
-                said.append(f"{model.model} against {first.model}{what}: {speed_in_words(ratio)}")
-        if unsteady := [f"{m.model} {m.spread:.0%}" for m in self.models if m.spread > _NOISY]:
-            said.append(
-                f"this machine was not steady: between rounds of the same work, speed varied by {', '.join(unsteady)} (interquartile)"
-            )
-        return said
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the stable keys of ``benchmark --json``."""
-        return {
-            "models": [_model_dict(model) for model in self.models],
-            "verdicts": self.verdicts(),
-            "data": self.data,
-            "sentences": self.sentences,
-            "words": self.words,
-            "sentences_in_a_pass": self.timed,
-            "sentences_one_by_one": self.singles,
-            "rounds": self.rounds,
-            "confidence": CONFIDENCE,
-            "same_within": SAME,
-            "cpus": list(self.cpus),
-            "machine": self.machine,
-        }
+        """Tag sentences, given by their indices; return the seconds of each call, one per batch or one."""
 
 
 def benchmark(
     subjects: Sequence[Subject],
     words: Sequence[int],
+    *,
     data: str,
     machine: dict[str, Any],
     rounds: int = ROUNDS,
@@ -287,7 +129,7 @@ def benchmark(
         # Latencies turned around, so that above 1 is faster here too.
         latency = median_ratio([1 / m for m in middles[place]], [1 / m for m in middles[0]], CONFIDENCE)
         measured.append(
-            Measured(
+            BenchmarkRow(
                 subject.name,
                 subject.facts,
                 subject.birth,
@@ -334,7 +176,10 @@ def _spread(many: int, count: int) -> list[int]:
 def block(many: int, count: int, turn: int) -> list[int]:
     """Choose ``count`` indices evenly over ``range(many)``, each several times where there are fewer.
 
-    One further every turn.
+    Args:
+        many: How many there are.
+        count: How many are chosen.
+        turn: Every turn they lie one further.
     """
     return [(place * many // count + turn) % many for place in range(count)]
 
@@ -346,10 +191,7 @@ def _take_turns(
     batching: Batching,
     seconds: list[list[list[float]]],
 ) -> None:
-    """Run one piece of work on every subject, first to last or last to first.
-
-    Add the seconds of its calls to each subject's.
-    """
+    """Run one piece of work on every subject, to and fro, and add the seconds of its calls to each one's."""
     order = range(len(subjects)) if turn % 2 == 0 else range(len(subjects) - 1, -1, -1)
     for place in order:
         seconds[place].append(subjects[place].run(sentences, batching))
@@ -358,52 +200,3 @@ def _take_turns(
 def _iqr(values: Sequence[float]) -> float:
     low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
     return float((high - low) / middle)
-
-
-def _model_dict(model: Measured) -> dict[str, Any]:
-    facts, birth = asdict(model.facts), asdict(model.birth)
-    return {
-        "model": model.model,
-        **facts,
-        **birth,
-        "latency_ms": {"p50": model.p50_ms, "p95": model.p95_ms, "p99": model.p99_ms},
-        "latency_ratio": _ratio_dict(model.latency),
-        "speed": [
-            {
-                "batching": "own"
-                if t.batching.size is None
-                else "sorted"
-                if t.batching.by_length
-                else "naive",
-                "batch_size": t.batching.size,
-                "sentences_per_second": t.sentences_per_second,
-                "words_per_second": t.words_per_second,
-                **_ratio_dict(t.ratio),
-            }
-            for t in model.timings
-        ],
-        "spread": model.spread,
-    }
-
-
-def _ratio_dict(ratio: Ratio) -> dict[str, Any]:
-    """JSON has no infinity: an interval that tells nothing has ``null`` for its upper end."""
-    return {
-        "ratio": ratio.value,
-        "ratio_low": ratio.low,
-        "ratio_high": None if math.isinf(ratio.high) else ratio.high,
-        "winner": ratio.winner(),
-    }
-
-
-def speed_in_words(ratio: Ratio) -> str:
-    """Say what an interval of a speed ratio allows to say."""
-    if math.isinf(ratio.high):
-        return f"no winner, {ratio.value:.2f}×: too few rounds for an interval at {CONFIDENCE:.0%}"
-    interval = f"{ratio.value:.2f}× ({ratio.low:.2f}–{ratio.high:.2f}, {CONFIDENCE:.0%})"
-    return {
-        "faster": f"faster, {interval}",
-        "slower": f"slower, {interval}",
-        "same": f"the same within {SAME:.0%}, {interval}",
-        "unclear": f"no winner, {interval}: this run cannot tell it from ±{SAME:.0%}",
-    }[ratio.winner()]

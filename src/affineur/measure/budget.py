@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from affineur.errors import ParameterError
@@ -68,18 +68,20 @@ class Budget:
 
     def __post_init__(self) -> None:
         if self.min_f1 is None and self.max_drop is None:
-            raise ParameterError("a budget needs --min-f1 (such as 0.845) or --max-drop (such as 0.01)")
+            raise ParameterError("a budget needs min_f1 (such as 0.845) or max_drop (such as 0.01)")
         if self.min_f1 is not None and not 0 < self.min_f1 < 1:
             raise ParameterError(
-                f"--min-f1 {self.min_f1:g} is outside (0, 1): F1 is a fraction here, for example 0.845"
+                f"min_f1={self.min_f1:g} is outside (0, 1): F1 is a fraction here, for example 0.845",
+                "min_f1",
             )
         if self.max_drop is not None and not 0 <= self.max_drop < 1:
             raise ParameterError(
-                f"--max-drop {self.max_drop:g} is outside [0, 1): it is a fraction, 0.01 is one point of F1"
+                f"max_drop={self.max_drop:g} is outside [0, 1): it is a fraction, 0.01 is one point of F1",
+                "max_drop",
             )
         if not 0.5 <= self.confidence < 1:
             raise ParameterError(
-                f"--confidence {self.confidence:g} is outside [0.5, 1), expected for example 0.95"
+                f"confidence={self.confidence:g} is outside [0.5, 1), expected for example 0.95", "confidence"
             )
 
     def point(
@@ -155,6 +157,7 @@ class Curve:
         budget: The budget, or ``None`` where the curve is drawn for its own sake.
         points: The points, by method, recovery and sparsity.
         scope: What was pruned, and what sparsity is a share of.
+        methods: What each method takes away, in plain words, as far as it is known.
     """
 
     model: str
@@ -165,6 +168,7 @@ class Curve:
     budget: Budget | None
     points: tuple[Point, ...]
     scope: str = "attention+ffn"
+    methods: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def best(self) -> Point | None:

@@ -1,7 +1,4 @@
-"""The guide's table (§8), measured.
-
-F1 with interval, accuracy, size, speed and memory of several models together.
-"""
+"""The guide's table (§8), measured: F1 with interval, accuracy, size, speed and memory of several models."""
 
 from __future__ import annotations
 
@@ -14,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from affineur.artifact import describe_machine, environment
+from affineur.display import Shown, Table
 from affineur.entities import Corpus, Scheme, Tagger
 from affineur.errors import ParameterError, counted
 from affineur.measure.bootstrap import FEWEST, Difference
@@ -67,8 +65,8 @@ class TypeRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """What one step cost: the F1 of the row above minus this one's, paired over the same sentences."""
+class Change:
+    """What changed against the row above: its F1 minus this one's, paired over the same sentences."""
 
     above: str
     drop: float
@@ -79,9 +77,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the table.
-
-    Differences are to the first row, paired over the same sentences; speedup likewise.
+    """One row of the table; differences and speedup are to the first row, over the same sentences.
 
     ``speedup_low`` and ``speedup_high`` are the ends of its 99 % interval: 0 and ``None`` where there were
     too few rounds. ``verdict`` says in plain words what the interval of the difference allows to say.
@@ -108,7 +104,7 @@ class Row:
     drop_high: float
     p_value: float
     verdict: str
-    step: Step | None
+    step: Change | None
     parameters: int | None
     per_type: dict[str, TypeRow]
 
@@ -120,9 +116,9 @@ class Row:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """The table and what it was measured on.
+@dataclass(frozen=True, slots=True, repr=False)
+class Comparison(Shown):
+    """The table and what it was measured on; ``print`` and a notebook show it.
 
     Args:
         rows: One a model, the baseline first.
@@ -169,10 +165,23 @@ class Comparison:
             "machine": self.machine,
         }
 
+    @property
+    def summary(self) -> str:
+        """How many models were measured, on what."""
+        models, sentences = counted(len(self.rows), "model"), counted(self.sentences, "sentence")
+        return f"{models} on {sentences} of {self.data}: {', '.join(row.model for row in self.rows)}"
+
+    def tables(self) -> list[Table]:
+        """Return what is shown: one row per model, and below what the figures are."""
+        from affineur.measure.tables import COLUMNS, comparison_cells, footnotes
+
+        return [Table(COLUMNS, comparison_cells(self), notes=footnotes(self))]
+
 
 def compare(
     candidates: Sequence[Candidate],
     corpus: Corpus,
+    *,
     types: Sequence[str] | None = None,
     rounds: int = ROUNDS,
     peak_rss: Callable[[str], int | None] | None = None,
@@ -205,11 +214,12 @@ def compare(
     evaluations = []
     for candidate in candidates:
         report(f"scoring {candidate.name}")
-        evaluations.append(
-            scored(candidate, types, scheme) if scored else evaluate(candidate.tagger, corpus, types, scheme)
-        )
+        if scored is not None:
+            evaluations.append(scored(candidate, types, scheme))
+        else:
+            evaluations.append(evaluate(candidate.tagger, corpus, types=types, scheme=scheme))
     sentences = [s.words for s in corpus.spread(_SPEED_SENTENCES)]
-    speeds = throughput([c.tagger for c in candidates], sentences, rounds)
+    speeds = throughput([c.tagger for c in candidates], sentences, rounds=rounds)
     first = evaluations[0]
     rows = []
     for place, (candidate, evaluation, speed) in enumerate(zip(candidates, evaluations, speeds, strict=True)):
@@ -233,7 +243,7 @@ def compare(
                 peak_rss_bytes=peak_rss(candidate.name) if peak_rss else None,
                 **_drop(difference),
                 verdict="" if place == 0 else _verdict(candidate.name, names[0], evaluation, first, margin),
-                step=Step(names[place - 1], **_drop(evaluation.minus(evaluations[place - 1])))
+                step=Change(names[place - 1], **_drop(evaluation.minus(evaluations[place - 1])))
                 if place > 1
                 else None,
                 parameters=candidate.parameters,
@@ -263,7 +273,8 @@ def _against(evaluation: Evaluation, first: Evaluation, kind: str | None = None)
 
 def _verdict(model: str, baseline: str, evaluation: Evaluation, first: Evaluation, margin: float) -> str:
     if evaluation.sentences < FEWEST:
-        return f"nothing can be said of {model} against {baseline}: an interval needs at least {FEWEST} sentences"
+        needs = f"an interval needs at least {FEWEST} sentences"
+        return f"nothing can be said of {model} against {baseline}: {needs}"
     same = (
         "; on each of these sentences they score the same"
         if np.array_equal(evaluation.counts, first.counts)
@@ -289,7 +300,8 @@ def in_words(model: str, baseline: str, difference: Difference, margin: float = 
         return f"{model} is not worse than {baseline} by more than {ready} (95 %){worse}"
     if high < 0:
         return f"{model} is worse than {baseline} by {-high:.2f} to {-low:.2f} points (95 %)"
-    return f"{model} cannot be told from {baseline}, nor shown to lose less than {ready}: up to {-low:.2f} are possible (95 %)"
+    possible = f"up to {-low:.2f} are possible (95 %)"
+    return f"{model} cannot be told from {baseline}, nor shown to lose less than {ready}: {possible}"
 
 
 def _shared_types(

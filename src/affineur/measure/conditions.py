@@ -1,7 +1,4 @@
-"""What a gate's figures rest on.
-
-That a file found months later can be told from another, and be measured again.
-"""
+"""What a gate's figures rest on, so that a file found months later can be told from another."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ class Conditions:
     Args:
         sentences: Sentences of the data.
         calls: Sentences timed one by one, or ``None`` where no bar needed it.
-        confidence: Mass inside the intervals that bars are held against.
+        confidence: Mass inside the intervals that bars look at.
         data_digest: Digest of words and tags.
         model_digest: Digest of what decides the model's tags.
         baseline_digest: The same of the baseline, where a bar needed one.
@@ -46,5 +43,5 @@ class Conditions:
             f"{what} {_SHA256.sub(_SHORT, digest)}" for what, digest in digests.items() if digest
         )
         calls = "" if self.calls is None else f", {counted(self.calls, 'call')} one by one"
-        where = self.machine["description"]
-        return f"{counted(self.sentences, 'sentence')}{calls}; intervals at {self.confidence * 100:g} %; {shown}; {self.date}; {where}"
+        seen = f"{counted(self.sentences, 'sentence')}{calls}; intervals at {self.confidence * 100:g} %"
+        return f"{seen}; {shown}; {self.date}; {self.machine['description']}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from affineur.display import Shown, Table
 from affineur.entities import (
     Corpus,
     Scheme,
@@ -25,7 +26,7 @@ from affineur.entities import (
     types_of,
     with_prefix,
 )
-from affineur.errors import DataError, ParameterError
+from affineur.errors import DataError, ParameterError, counted
 from affineur.measure.bootstrap import FEWEST, Difference, Interval, by_document, f1_difference, f1_interval
 from affineur.measure.counts import Counts, IntArray, count_sentence, total
 from affineur.progress import report
@@ -34,8 +35,56 @@ _CHUNK = 1024  # sentences tagged together, so that lengths can be sorted
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
-    """What one model scored on one corpus.
+class TypeScore(Mapping[str, float]):
+    """Scores of one type, as attributes and, under the keys of ``evaluate --json``, as a mapping.
+
+    Args:
+        precision: True positives ÷ predicted.
+        recall: True positives ÷ gold.
+        f1: Their harmonic mean.
+        low: Lower end of the 95 % interval of F1.
+        high: Upper end.
+        support: Gold mentions.
+    """
+
+    precision: float
+    recall: float
+    f1: float
+    low: float
+    high: float
+    support: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return stable keys."""
+        return {
+            "precision": self.precision,
+            "recall": self.recall,
+            "f1": self.f1,
+            "support": self.support,
+            "f1_low": self.low,
+            "f1_high": self.high,
+        }
+
+    def __getitem__(self, key: str) -> float:
+        """Return a score by its key."""
+        found: float = self.as_dict()[key]
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the keys."""
+        return iter(self.as_dict())
+
+    def __len__(self) -> int:
+        """Count the keys."""
+        return len(self.as_dict())
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Evaluation(Shown):
+    """What one model scored on one corpus: ``.f1 .low .high .precision .recall .accuracy .per_type``.
+
+    Scores are mention-level, micro over all types, exact span and type. ``print`` and a notebook show the
+    table, ``dict`` gives the keys of ``evaluate --json``.
 
     Args:
         types: The types scored.
@@ -72,6 +121,36 @@ class Evaluation:
         return total(self.counts)
 
     @property
+    def f1(self) -> float:
+        """F1 over all types."""
+        return self.total.f1
+
+    @property
+    def precision(self) -> float:
+        """Precision over all types."""
+        return self.total.precision
+
+    @property
+    def recall(self) -> float:
+        """Recall over all types."""
+        return self.total.recall
+
+    @property
+    def low(self) -> float:
+        """Lower end of the 95 % interval of F1."""
+        return self.interval().low
+
+    @property
+    def high(self) -> float:
+        """Upper end of the 95 % interval of F1."""
+        return self.interval().high
+
+    @property
+    def per_type(self) -> dict[str, TypeScore]:
+        """Scores of each type, by its name."""
+        return {kind: self._type_score(kind) for kind in self.types}
+
+    @property
     def accuracy(self) -> float:
         """Words with the right tag ÷ words."""
         return self.words_right / self.words if self.words else 0.0
@@ -80,11 +159,11 @@ class Evaluation:
         """Counts of one type."""
         return total(self.counts[:, self.types.index(kind)])
 
-    def interval(self, kind: str | None = None, confidence: float = 0.95) -> Interval:
+    def interval(self, kind: str | None = None, *, confidence: float = 0.95) -> Interval:
         """F1 with its interval, of one type or of all."""
         return f1_interval(self._units(kind), confidence)
 
-    def minus(self, baseline: Evaluation, kind: str | None = None, confidence: float = 0.95) -> Difference:
+    def minus(self, baseline: Evaluation, kind: str | None = None, *, confidence: float = 0.95) -> Difference:
         """F1 difference to a baseline on the same sentences, paired.
 
         Raises:
@@ -97,11 +176,13 @@ class Evaluation:
         if self.types != baseline.types:
             ours, theirs = ", ".join(self.types), ", ".join(baseline.types)
             raise ParameterError(
-                f"one model was scored on {ours}, the other on {theirs}; restrict both to what they share with --types"
+                f"one model was scored on {ours}, the other on {theirs}; name those both know (types)",
+                "types",
             )
         if self.scheme is not baseline.scheme:
             raise ParameterError(
-                f"one model was scored in {self.scheme}, the other in {baseline.scheme}, so they cannot be paired"
+                f"one model was scored in {self.scheme}, the other in {baseline.scheme}, so they cannot "
+                "be paired"
             )
         return f1_difference(self._units(kind), baseline._units(kind), confidence)
 
@@ -136,7 +217,7 @@ class Evaluation:
             "accuracy": self.accuracy,
             "f1_low": interval.low,
             "f1_high": interval.high,
-            "per_type": {kind: self._type_dict(kind) for kind in self.types},
+            "per_type": {kind: scores.as_dict() for kind, scores in self.per_type.items()},
             "sentences": self.sentences,
             "words": self.words,
             "true_positive": all_types.true_positive,
@@ -150,24 +231,29 @@ class Evaluation:
             "data_digest": self.data_digest,
         }
 
-    def _type_dict(self, kind: str) -> dict[str, Any]:
+    @property
+    def summary(self) -> str:
+        """F1 with its interval, and what it was measured on."""
+        interval, words = self.interval(), counted(self.words, "word")
+        return (
+            f"F1 {interval.value:.2%} (95 %: {interval.low:.2%} to {interval.high:.2%}), accuracy "
+            f"{self.accuracy:.2%}, on {counted(self.sentences, 'sentence')}, {words} of {self.corpus}"
+        )
+
+    def tables(self) -> list[Table]:
+        """Return what is shown: one row per type, and one for all."""
+        from affineur.measure.tables import EVALUATION_COLUMNS, evaluation_cells
+
+        return [Table(EVALUATION_COLUMNS, evaluation_cells(self), notes=[self.summary])]
+
+    def _type_score(self, kind: str) -> TypeScore:
         counts, interval = self.of_type(kind), self.interval(kind)
-        return {
-            "precision": counts.precision,
-            "recall": counts.recall,
-            "f1": counts.f1,
-            "support": counts.gold,
-            "f1_low": interval.low,
-            "f1_high": interval.high,
-        }
+        return TypeScore(counts.precision, counts.recall, counts.f1, interval.low, interval.high, counts.gold)
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A sentence with gold and predicted tags side by side.
-
-    Both in the scheme they are compared in and of the types scored.
-    """
+    """A sentence with gold and predicted tags side by side, in one scheme and of the types scored."""
 
     sentence: Sentence
     gold: list[str]
@@ -176,12 +262,12 @@ class Judged:
 
 
 def evaluate(
-    tagger: Tagger, corpus: Corpus, types: Sequence[str] | None = None, scheme: Scheme | None = None
+    tagger: Tagger, corpus: Corpus, *, types: Sequence[str] | None = None, scheme: Scheme | None = None
 ) -> Evaluation:
-    """Score a tagger on labelled sentences.
+    """Score a tagger on labeled sentences.
 
     Model and data may use different schemes: both sides are projected to the coarser one. Only predictions
-    are repaired. Memory holds one chunk of sentences and three integers a type and sentence.
+    are repaired. Memory holds one chunk of sentences and three integers per type and sentence.
 
     Args:
         tagger: The model.
@@ -230,7 +316,7 @@ def judge(tagger: Tagger, corpus: Corpus, types: Sequence[str], scheme: Scheme) 
     Args:
         tagger: The model.
         corpus: The gold data.
-        types: Types that count; all others become ``O`` on both sides.
+        types: Types scored; all others become ``O`` on both sides.
         scheme: The scheme both sides are projected to.
     """
     model_tags = {label: with_prefix(label) for label in tagger.labels}
@@ -277,9 +363,10 @@ def scored_types(
             raise ParameterError(f"no type {', '.join(unknown)} here; model and data know {', '.join(known)}")
         known = sorted(set(types))
     if foreign := sorted(set(known) - set(known_to_model)):
+        renamed = f"{foreign[0]}={known_to_model[0] if known_to_model else 'O'}"
         raise DataError(
             f"the data has types {', '.join(corpus.types)}, the model knows {', '.join(known_to_model)}; "
-            f"rename with --label-map {foreign[0]}={known_to_model[0] if known_to_model else 'O'} (or =O to drop it), or restrict with --types",
+            f"rename with label_map {renamed} (or =O to drop it), or name the types to score (types)",
             corpus.name,
         )
     return tuple(known)

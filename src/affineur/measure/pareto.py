@@ -1,9 +1,8 @@
-"""The Pareto front of any number of costs, and its knee.
-
-Less is better in every column; turn the sign of what should be large.
-"""
+"""The Pareto front of any number of costs, and its knee; less is better, so negate what should be large."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +27,18 @@ def pareto_front(costs: Costs) -> list[int]:
         if not (no_dearer & cheaper).any() and not equal_before.any():
             found.append(place)
     return found
+
+
+def best_line(pairs: Sequence[tuple[float, float]]) -> list[int]:
+    """Pick the points of a picture that no other beats, from left to right.
+
+    Args:
+        pairs: What is better the larger it is, twice; the first goes from left to right.
+
+    Returns:
+        Their places; of equal points the first.
+    """
+    return sorted(pareto_front(-np.array(pairs)), key=lambda place: pairs[place])
 
 
 def knee(costs: Costs) -> int:

@@ -78,7 +78,7 @@ def median_ratio(ours: Sequence[float], theirs: Sequence[float], confidence: flo
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """Sentences per second of one tagger, one figure a round."""
+    """Sentences per second of one tagger, one figure per round."""
 
     rounds: tuple[float, ...]
 
@@ -97,11 +97,9 @@ class Throughput:
 
 
 def throughput(
-    taggers: Sequence[Tagger], sentences: Sequence[Sequence[str]], rounds: int = ROUNDS
+    taggers: Sequence[Tagger], sentences: Sequence[Sequence[str]], *, rounds: int = ROUNDS
 ) -> list[Throughput]:
-    """Time taggers on the same sentences, in turn.
-
-    A B C, C B A, and so on, so that one always late in a round gains nothing by a drift.
+    """Time taggers on the same sentences in turn, A B C, C B A and so on, so that a drift favors none.
 
     Args:
         taggers: The taggers.

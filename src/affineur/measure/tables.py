@@ -1,15 +1,17 @@
-"""Tables as rows of text: for Markdown here, for the terminal elsewhere."""
+"""Tables as rows of text, and the notes below them: for Markdown here, for terminal and pages elsewhere."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import Any, Literal
 
+from affineur.display import megabytes, millions
 from affineur.errors import counted
-from affineur.measure.benchmark import CALLS, CONFIDENCE, Benchmark, Measured
+from affineur.measure.benchmark import CALLS
+from affineur.measure.benchmark_result import CONFIDENCE, Benchmark, BenchmarkRow
 from affineur.measure.budget import Curve, Point
-from affineur.measure.comparison import Comparison, Row, Step
+from affineur.measure.comparison import Change, Comparison, Row
 from affineur.measure.evaluation import Evaluation
 from affineur.measure.speed import SAME, Ratio
 
@@ -26,13 +28,6 @@ COLUMNS = (
     "Speed",
     "Memory",
 )
-
-
-def megabytes(size: int | None) -> str:
-    """Write bytes as megabytes (10⁶ bytes), with a decimal below 100."""
-    if size is None:
-        return "–"
-    return f"{size / 1e6:.1f} MB" if size < 1e8 else f"{size / 1e6:.0f} MB"
 
 
 def rate(per_second: float) -> str:
@@ -61,7 +56,7 @@ def _cells(row: Row, first: bool) -> list[str]:
     ]
 
 
-def _change(lost: Row | Step | Point) -> str:
+def _change(lost: Row | Change | Point) -> str:
     """Write a drop turned around: points of F1 won or lost, with their interval."""
     return f"{-lost.drop * 100:+z.2f} ({-lost.drop_high * 100:+z.2f} … {-lost.drop_low * 100:+z.2f})"
 
@@ -71,30 +66,53 @@ def _times(ratio: Ratio) -> str:
     return f"{ratio.value:.2f}×{interval}"
 
 
-def footnotes(comparison: Comparison) -> list[str]:
-    """Say in plain lines what the figures are."""
-    notes = [
-        f"{counted(comparison.sentences, 'sentence')}, {counted(comparison.words, 'word')} of {comparison.data}; "
-        f"types {', '.join(comparison.types)}; mentions compared in {comparison.scheme}."
-    ]
-    if comparison.left_out:
-        notes.append(f"Left out, since not every model knows them: {', '.join(comparison.left_out)}.")
-    if comparison.merged:
-        notes.append(
-            f"{comparison.merged} gold mentions touch another of their type and merge with it in {comparison.scheme}."
-        )
-    notes += [f"{row.verdict}." for row in comparison.rows if row.verdict]
-    if steps := [f"{row.model} {_change(row.step)}" for row in comparison.rows if row.step]:
-        notes.append(f"Each against the row above it: {', '.join(steps)}.")
-    notes += [
-        f"F1: mentions, micro, exact span and type; 95 % bootstrap interval over {comparison.bootstrap_over}. "
-        "ΔF1: points against the first row, paired over the same sentences.",
-        "Sparsity: zeros ÷ attention and feed-forward weights. Size: weights. Speed: median ratio over interleaved rounds, with its "
-        f"{CONFIDENCE:.0%} interval where there are enough of them; within 1 ± {SAME:.0%} no difference. "
-        "Memory: peak resident set of a fresh process.",
-        str(comparison.machine["description"]) + ".",
-    ]
-    return notes
+#: What a note below the comparison is about.
+Footnote = Literal["data", "left out", "merged", "verdicts", "steps", "F1", "units", "machine"]
+
+
+def footnotes(
+    comparison: Comparison, *, without: Collection[Footnote] = (), brief: bool = False
+) -> list[str]:
+    """Say in plain lines what the figures of a comparison are.
+
+    Args:
+        comparison: The comparison.
+        without: Notes that are said elsewhere.
+        brief: Leave out what only those who built the measurement understand.
+    """
+    rows, scheme = comparison.rows, comparison.scheme
+    steps = [f"{row.model} {_change(row.step)}" for row in rows if row.step]
+    sentences, words = counted(comparison.sentences, "sentence"), counted(comparison.words, "word")
+    compared = "" if brief else f"; mentions compared in {scheme}"
+    notes: dict[Footnote, list[str]] = {
+        "data": [
+            f"{sentences}, {words} of {comparison.data}; types {', '.join(comparison.types)}{compared}."
+        ],
+        "left out": [f"Left out, since not every model knows them: {', '.join(comparison.left_out)}."]
+        * bool(comparison.left_out),
+        "merged": [
+            f"{comparison.merged} gold mentions touch another of their type and merge with it"
+            f"{'' if brief else f' in {scheme}'}."
+        ]
+        * bool(comparison.merged),
+        "verdicts": [f"{row.verdict}." for row in rows if row.verdict],
+        "steps": [f"Each against the row above it: {', '.join(steps)}."] * bool(steps),
+        "F1": [
+            "F1: mentions, micro, exact span and type; 95 % bootstrap interval over "
+            f"{comparison.bootstrap_over}. ΔF1: points against the first row, paired over the same sentences."
+        ],
+        "units": [
+            "Sparsity: zeros ÷ attention and feed-forward weights. Size: weights. Speed: median ratio over "
+            f"interleaved rounds, with its {CONFIDENCE:.0%} interval where there are enough of them; within "
+            f"1 ± {SAME:.0%} no difference. Memory: peak {_memory(brief)} of a fresh process."
+        ],
+        "machine": [f"{comparison.machine['description']}."] if "machine" not in without else [],
+    }
+    return [line for kind, lines in notes.items() if kind not in without for line in lines]
+
+
+def _memory(brief: bool) -> str:
+    return "memory" if brief else "resident set"
 
 
 def markdown(comparison: Comparison) -> str:
@@ -109,8 +127,11 @@ def markdown_table(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> st
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 
+EVALUATION_COLUMNS = ("Type", "Precision", "Recall", "F1", "95 %", "Gold mentions")
+
+
 def evaluation_cells(evaluation: Evaluation) -> list[list[str]]:
-    """Return rows ``type, precision, recall, F1, 95 %, gold mentions``, one a type and one for all."""
+    """Return the cells under :data:`EVALUATION_COLUMNS`, one row per type and one for all."""
 
     def cells(name: str, counts: Any, interval: Any) -> list[str]:
         return [
@@ -157,14 +178,12 @@ def benchmark_cells(benchmark: Benchmark) -> list[list[str]]:
     return [_benchmark_cells(model, place == 0) for place, model in enumerate(benchmark.models)]
 
 
-def _benchmark_cells(model: Measured, first: bool) -> list[str]:
+def _benchmark_cells(model: BenchmarkRow, first: bool) -> list[str]:
     own, facts = model.timings[0], model.facts
     return [
         model.model,
         megabytes(facts.size_bytes),
-        " / ".join(megabytes(size).removesuffix(" MB") for size in facts.parts.values()) + " MB"
-        if facts.parts
-        else "–",
+        _parts(facts.parts),
         "–" if facts.parameters is None else f"{facts.parameters:,}",
         "–" if facts.nonzero is None else f"{facts.nonzero:,}",
         f"{model.birth.load_seconds:.2f} s",
@@ -177,29 +196,50 @@ def _benchmark_cells(model: Measured, first: bool) -> list[str]:
 
 
 def batching_cells(benchmark: Benchmark) -> tuple[tuple[str, ...], list[list[str]]]:
-    """Return columns and cells of sentences per second by batching.
-
-    Naive batches as they come, sorted ones by length.
-    """
+    """Return columns and cells of sentences per second: naive batches as they come, sorted ones by length."""
     columns = ("Sentences/s", *(str(timing.batching) for timing in benchmark.models[0].timings))
     return columns, [[m.model, *(rate(t.sentences_per_second) for t in m.timings)] for m in benchmark.models]
 
 
-def benchmark_notes(benchmark: Benchmark) -> list[str]:
-    """Say in plain lines what the benchmark's figures are, and who won where that can be told."""
+def _parts(parts: dict[str, int]) -> str:
+    return f"{' / '.join(map(millions, parts.values()))} MB" if parts else "–"
+
+
+#: What a note below the benchmark is about.
+BenchmarkNote = Literal["verdicts", "rounds", "units", "machine"]
+
+
+def benchmark_notes(
+    benchmark: Benchmark, *, without: Collection[BenchmarkNote] = (), brief: bool = False
+) -> list[str]:
+    """Say in plain lines what the figures of a benchmark are, and who won where that can be told.
+
+    Args:
+        benchmark: The benchmark.
+        without: Notes that are said elsewhere.
+        brief: Leave out what only those who built the measurement understand.
+    """
     threads = sorted({m.birth.threads for m in benchmark.models})
     cold = all(m.birth.cold for m in benchmark.models)
     few = "" if benchmark.singles >= CALLS else f"; too few for a p99, which needs {CALLS:,}"
-    return [
-        *benchmark.verdicts(),
-        f"Each model in a process of its own, started afresh every round, in turn: {counted(benchmark.rounds, 'round')} of "
-        f"{counted(benchmark.timed, 'sentence')} of {benchmark.data}, and {benchmark.singles:,} one by one (p50, p95, p99{few}). Speed: median of "
-        f"the ratios to the first row round by round; a winner only where their {CONFIDENCE:.0%} interval leaves 1 ± {SAME:.0%}.",
-        f"Size: weights. Load: median over {counted(benchmark.rounds, 'start')}, its libraries imported before, {_FILES[cold]}. "
-        f"Memory: peak resident set after {_MEMORY}. "
-        f"Threads: {', '.join(map(str, threads))}, on processors {', '.join(map(str, benchmark.cpus)) or 'not pinned'}. Energy: not measured.",
-        str(benchmark.machine["description"]) + ".",
-    ]
+    rounds, timed = counted(benchmark.rounds, "round"), counted(benchmark.timed, "sentence")
+    cpus = ", ".join(map(str, benchmark.cpus)) or "not pinned"
+    notes: dict[BenchmarkNote, list[str]] = {
+        "verdicts": benchmark.verdicts(),
+        "rounds": [
+            f"Each model in a process of its own, started afresh every round, in turn: {rounds} of {timed} "
+            f"of {benchmark.data}, and {benchmark.singles:,} one by one (p50, p95, p99{few}). Speed: median "
+            f"of the ratios to the first row round by round; a winner only where their {CONFIDENCE:.0%} "
+            f"interval leaves 1 ± {SAME:.0%}."
+        ],
+        "units": [
+            f"Size: weights. Load: median over {counted(benchmark.rounds, 'start')}, its libraries imported "
+            f"before, {_FILES[cold]}. Memory: peak {_memory(brief)} after {_MEMORY}. Threads: "
+            f"{', '.join(map(str, threads))}, on processors {cpus}. Energy: not measured."
+        ],
+        "machine": [f"{benchmark.machine['description']}."] if "machine" not in without else [],
+    }
+    return [line for kind, lines in notes.items() if kind not in without for line in lines]
 
 
 def benchmark_markdown(benchmark: Benchmark) -> str:

@@ -13,9 +13,9 @@ from affineur import lazy
 if TYPE_CHECKING:
     from affineur.pipeline.benchmarking import benchmark_models
     from affineur.pipeline.models import candidate, load, load_any, model_digest, model_name
-    from affineur.pipeline.points import Plan, Points, Recovery
+    from affineur.pipeline.points import Plan, Points
     from affineur.pipeline.processes import Load, peak_rss, under_load
-    from affineur.pipeline.recipe import Recipe, read_recipe
+    from affineur.pipeline.recipe import Recipe, make_recipe, read_recipe
     from affineur.pipeline.results import Run, write_results
     from affineur.pipeline.runner import open_data, run
     from affineur.pipeline.scores import ScoreBook
@@ -25,9 +25,9 @@ __getattr__, __dir__ = lazy.names(
     {
         "affineur.pipeline.benchmarking": "benchmark_models",
         "affineur.pipeline.models": "candidate load load_any model_digest model_name",
-        "affineur.pipeline.points": "Plan Points Recovery",
+        "affineur.pipeline.points": "Plan Points",
         "affineur.pipeline.processes": "Load peak_rss under_load",
-        "affineur.pipeline.recipe": "Recipe read_recipe",
+        "affineur.pipeline.recipe": "Recipe make_recipe read_recipe",
         "affineur.pipeline.results": "Run write_results",
         "affineur.pipeline.runner": "open_data run",
         "affineur.pipeline.scores": "ScoreBook",
@@ -39,13 +39,13 @@ __all__ = [
     "Plan",
     "Points",
     "Recipe",
-    "Recovery",
     "Run",
     "ScoreBook",
     "benchmark_models",
     "candidate",
     "load",
     "load_any",
+    "make_recipe",
     "model_digest",
     "model_name",
     "open_data",

@@ -30,7 +30,7 @@ def benchmark_models(
         references: What the user typed for each model.
         corpus: Where the sentences come from; its labels are not read.
         rounds: Timing rounds.
-        threads: Threads of each engine, pinned to as many processors; ``None`` for one a usable processor.
+        threads: Threads of each engine, pinned to as many processors; ``None`` for one per usable processor.
         device: A torch device.
         shapes: Whether batches of fixed sizes are timed too.
 
@@ -42,9 +42,8 @@ def benchmark_models(
         raise ParameterError(
             f"a benchmark needs at least one model and one round, here are {len(references)} and {rounds}"
         )
-    machine = environment() | {
-        "description": describe_machine()
-    }  # before we are kept to some of its processors
+    # Before we are kept to some of its processors.
+    machine = environment() | {"description": describe_machine()}
     with contextlib.ExitStack() as stack:
         cpus = stack.enter_context(pinned(threads))
         sentences = [s.words for s in corpus.spread(SENTENCES)]
@@ -55,32 +54,28 @@ def benchmark_models(
         return benchmark(
             processes,
             [len(words) for words in sentences],
-            corpus.name,
-            machine,
-            rounds,
-            cpus,
-            shapes,
-            partial(_renew, processes),
+            data=corpus.name,
+            machine=machine,
+            rounds=rounds,
+            cpus=cpus,
+            shapes=shapes,
+            renew=partial(_renew, processes),
         )
 
 
 def _renew(processes: Sequence[ModelProcess], sentences: Sequence[int]) -> None:
-    """Start all afresh: libraries are imported side by side, for that takes longest.
-
-    Models are loaded, and timed, one after another.
-    """
+    """Start all afresh: libraries are imported side by side, models are loaded one after another, timed."""
     for step in (ModelProcess.begin, ModelProcess.ready, ModelProcess.load):
         for process in processes:
             step(process)
-    for process in (
-        processes
-    ):  # an engine may do something else with many than with one, and prepare for it when it is first asked
+    # An engine may do something else with many than with one, and prepare for it when it is first asked.
+    for process in processes:
         process.run(sentences, OWN)
         process.run(sentences[:1], SINGLE)
 
 
 def _names(references: Sequence[str]) -> list[str]:
-    """Name each model once: two folders of one name as they were typed, one model named twice with a number."""
+    """Name each model once: two folders of one name as they were typed, one named twice with a number."""
     shown = {reference: model_name(reference) for reference in references}
     shown = {r: r if list(shown.values()).count(name) > 1 else name for r, name in shown.items()}
     return [

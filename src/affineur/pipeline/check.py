@@ -25,7 +25,6 @@ from affineur.measure.conditions import Conditions
 from affineur.measure.gate import judge
 from affineur.pipeline import models, processes
 from affineur.progress import report
-from affineur.transfer import INT8
 
 #: Gives the scores of a reference and its loaded model, on these types and in this scheme.
 Scorer = Callable[[str, Tagger, Sequence[str] | None, Scheme], Evaluation]
@@ -42,7 +41,7 @@ def check(
     scored: Scorer | None = None,
     threads: int | None = None,
 ) -> Gate:
-    """Measure a model and hold it against bars.
+    """Measure a model and check it against bars.
 
     Model and baseline are scored in one scheme, the coarsest of theirs and the data's, so that they pair. The
     model is scored on every type it or the data knows: a type it lost is an error, not left out because the
@@ -53,8 +52,8 @@ def check(
         bars: The bars.
         corpus: Gold data.
         baseline: What ``max_drop`` is measured against; left alone where no bar needs it.
-        parent: Whose tags ``min_agreement`` compares with. Without one it is the model behind
-            ``torch-int8:``, else the baseline.
+        parent: Whose tags ``min_agreement`` compares with. Without one it is the model behind a prefix such
+            as ``torch-int8:``, else the baseline.
         types: Types to score, or ``None`` for all.
         device: A torch device.
         scored: Gives scores, where the caller keeps them; by default they are computed here.
@@ -72,16 +71,14 @@ def check(
     against = baseline if bars.needs_baseline else None
     if bars.needs_baseline and baseline is None:
         raise ParameterError(
-            f"{bars.where} has max_drop, which needs a model to compare with; add --baseline MODEL"
+            f"{bars.where} has max_drop, which needs a model to compare with, as baseline", "baseline"
         )
     source = _parent(model, bars, baseline, parent)
     processes.processors(threads)  # what is impossible is said before the long work
     ours = models.candidate(model, device)
     if bars.needs_scores:  # what is known to be wrong is said before anything is measured
         bars.refuse_unknown_types(scored_types(model_types(ours.tagger), corpus, types))
-    needed = dict.fromkeys(
-        reference for reference in (against, source) if reference
-    )  # each of them loaded once
+    needed = dict.fromkeys(each for each in (against, source) if each)  # each of them is loaded once
     others = {
         each: _named_apart(ours if each == model else models.candidate(each, device), each, ours)
         for each in needed
@@ -99,12 +96,12 @@ def check(
     if source:
         report(f"comparing the tags of {ours.name} and {others[source].name}")
         both = (ours.tagger, others[source].tagger)
-        # A type only one of the two knows counts too: where it is predicted, they differ.
+        # A type that only one of the two knows is compared too: where it is predicted, they differ.
         every = sorted(
             {kind for tagger in both for kind in model_types(tagger) if types is None or kind in types}
         )
         measures = replace(
-            measures, agreement=agreement(both[0], both[1], corpus, every, common_scheme(both, corpus))
+            measures, agreement=agreement(*both, corpus, types=every, scheme=common_scheme(both, corpus))
         )
     if bars.needs_load:
         with processes.pinned(threads):
@@ -118,7 +115,8 @@ def check(
             sentences_per_second=load.sentences_per_second,
             peak_rss_bytes=load.peak_rss_bytes,
         )
-    gate = judge(bars, measures, ours.name, corpus.name, others[against].name if against else None)
+    named = others[against].name if against else None
+    gate = judge(bars, measures, model=ours.name, data=corpus.name, baseline=named)
     conditions = Conditions(
         sentences=corpus.sentences,
         calls=measures.calls,
@@ -137,10 +135,11 @@ def _parent(model: str, bars: Bars, baseline: str | None, parent: str | None) ->
     if not bars.needs_agreement:
         return None
     typed = models.Reference.parse(model)
-    if chosen := parent or (typed.rest if typed.prefix == INT8 else None) or baseline:
+    behind = typed.rest if typed.prefix and typed.engine.approximate else None
+    if chosen := parent or behind or baseline:
         return chosen
     raise ParameterError(
-        f"{bars.where} has min_agreement, which needs the model {model} was made from; add --parent MODEL"
+        f"{bars.where} has min_agreement, which needs the model {model} was made from, as parent", "parent"
     )
 
 
@@ -172,8 +171,8 @@ def _score(
     shared = [kind for kind in of_model if kind in of_baseline]
     if not shared:
         raise ParameterError(
-            f"{model.name} and {theirs[1].name} share no type: the one is scored on {', '.join(of_model) or 'none'}, the other knows "
-            f"{', '.join(of_baseline) or 'none'}"
+            f"{model.name} and {theirs[1].name} share no type: the one is scored on "
+            f"{', '.join(of_model) or 'none'}, the other knows {', '.join(of_baseline) or 'none'}"
         )
     report(f"scoring {model.name}")
     evaluation = score(reference, model.tagger, types, scheme)
@@ -190,4 +189,4 @@ def _score(
 
 
 def _evaluate(corpus: Corpus) -> Scorer:
-    return lambda _, tagger, types, scheme: evaluate(tagger, corpus, types, scheme)
+    return lambda _, tagger, types, scheme: evaluate(tagger, corpus, types=types, scheme=scheme)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from affineur import sample
+from affineur.artifact import open_folder
 from affineur.progress import report
-from affineur.steps import TrainSettings, distill, prune
+from affineur.steps.core.context import Context
+from affineur.steps.core.step import STEPS
 from affineur.transfer import load_splits
 
 STUDENT, PRUNED, FINETUNED = (
@@ -23,19 +25,19 @@ def student() -> Path:
     """
     if not STUDENT.exists():
         report(
-            f"no ./{STUDENT} here, so the embedded teacher less one layer stands in, untrained (affineur distill trains one)"
+            f"no ./{STUDENT} here, so the embedded teacher less one layer stands in, untrained (affineur "
+            "distill trains one)"
         )
-        splits = load_splits(sample.data())
-        distill(
-            sample.teacher(), STUDENT, 11, splits.get("train"), splits.dev, settings=TrainSettings(epochs=0)
-        )
+        context = Context(data=load_splits("sample"))
+        distill = STEPS.get("distill").given({"layers": 11, "epochs": 0})
+        distill.run(open_folder(sample.teacher()), STUDENT, context)
     return STUDENT
 
 
 def pruned() -> Path:
     """Return ``./student_11L_pruned``; where it is not there, prune :func:`student` by 15 %."""
     if not PRUNED.exists():
-        prune(student(), PRUNED, 0.15)
+        STEPS.get("prune").given({"sparsity": 0.15}).run(open_folder(student()), PRUNED, Context())
     return PRUNED
 
 

@@ -4,60 +4,29 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from affineur.artifact import describe, in_scope, open_folder
+from affineur.artifact import ModelFolder, describe, in_scope, open_folder
 from affineur.entities import Corpus, Scheme
 from affineur.errors import ParameterError
 from affineur.measure import Budget, Curve, Evaluation, Point, common_scheme, model_types, scored_types
 from affineur.pipeline.models import load_any, model_digest, model_name
 from affineur.pipeline.scores import ScoreBook
 from affineur.progress import report
-from affineur.steps import (
-    CALIBRATION_SENTENCES,
-    GUIDE,
-    SoftTargets,
-    TorchTagger,
-    TrainSettings,
-    check_pruning,
-    input_norms,
-    load_encoder,
-    load_model,
-    load_tagger,
-    pick_device,
-    prune,
-    prune_model,
-    recover,
-)
-from affineur.steps.training.encoded import check_types
-from affineur.transfer import DataOptions, load_corpus
+from affineur.steps.core.context import Context
+from affineur.steps.core.step import Step
+from affineur.steps.prune import CALIBRATION_SENTENCES, Prune
+from affineur.steps.pruning.core.method import METHODS, check_sparsity
+
+if TYPE_CHECKING:
+    from affineur.engines.support.torch_tagger import TorchTagger
 
 TOLERANCE = 0.01
 #: Where the scan looks before it bisects; fine-tuning makes a point dear, so then it looks at fewer.
 SCAN, SCAN_RECOVERED = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), (0.25, 0.5, 0.75)
 _MOST = 0.99
-
-
-@dataclass(frozen=True, slots=True)
-class Recovery:
-    """How each point is fine-tuned after pruning.
-
-    Args:
-        settings: How to train; the guide's half epoch by default.
-        teacher: Folder of a teacher to learn soft labels from, or ``None``.
-        soft: What to learn from it.
-    """
-
-    settings: TrainSettings = GUIDE
-    teacher: Path | None = None
-    soft: SoftTargets | None = None
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """What is written of it."""
-        return {**asdict(self.settings), **(self.soft.parameters if self.soft else {})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +39,7 @@ class Plan:
         points: The sparsities to try, and no others; ``None`` to scan and bisect.
         tolerance: Bisection stops at steps of this size.
         scope: ``attention+ffn``, ``attention`` or ``ffn``.
-        recovery: How points are fine-tuned, or ``None`` for pruning alone.
+        recovery: The step that fine-tunes each point, or ``None`` for pruning alone.
 
     Raises:
         ParameterError: If a value is out of range.
@@ -81,20 +50,28 @@ class Plan:
     points: tuple[float, ...] | None = None
     tolerance: float = TOLERANCE
     scope: str = "attention+ffn"
-    recovery: Recovery | None = None
+    recovery: Step | None = None
 
     def __post_init__(self) -> None:
         if not self.methods or len(set(self.methods)) < len(self.methods):
-            raise ParameterError("--method names no method, or one twice")
+            raise ParameterError("methods names no pruning method, or one twice", "methods")
         if self.points is not None and not self.points:
-            raise ParameterError("--points names no sparsity, expected for example 0.1,0.2,0.3")
+            raise ParameterError("points names no sparsity, expected for example 0.1, 0.2, 0.3", "points")
         for method in self.methods:
-            for sparsity in self.points or (0.1,):
-                check_pruning(sparsity, method, None)
+            METHODS.get(method, "methods")
+        for sparsity in self.points or ():
+            check_sparsity(sparsity)
         if not 0.0005 <= self.tolerance < 1:
             raise ParameterError(
-                f"--tolerance {self.tolerance:g} is outside [0.0005, 1): it is the step at which the search stops, for example 0.01"
+                f"tolerance {self.tolerance:g} is outside [0.0005, 1): it is the step at which the search "
+                "stops, for example 0.01",
+                "tolerance",
             )
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether one of the methods looks at calibration text."""
+        return any(METHODS.get(method).needs_calibration for method in self.methods)
 
 
 @dataclass(slots=True)
@@ -107,13 +84,9 @@ class Points:
         dev: The split that is searched.
         baseline: What a drop is measured from: a reference as the user types it.
         plan: What is searched.
-        train: Text to recover on, and to calibrate on where no other is given.
-        calibration: Text to calibrate on; its labels are not read. Without it and without train it is the
-            sample's.
-        types: Types scored, or ``None`` for all.
-        device: A torch device.
         book: Where scores are kept.
-        cache: Where teacher logits are kept.
+        context: Data to recover on, text to calibrate on, a teacher to learn from, device and cache.
+        types: Types scored, or ``None`` for all.
         work: Folder for models that have to be fine-tuned.
 
     Raises:
@@ -122,19 +95,16 @@ class Points:
         ModelError: If one of the models cannot be used.
     """
 
-    model: Path
+    model: ModelFolder
     name: str
     dev: Corpus
     baseline: str
     plan: Plan
     book: ScoreBook
-    train: Corpus | None = None
-    calibration: Corpus | None = None
+    context: Context
     types: Sequence[str] | None = None
-    device: str = "cpu"
-    cache: Path | None = None
     work: Path | None = None
-    _norms: dict[str, Any] | None = field(default=None, init=False)
+    _statistics: dict[str, dict[str, Any]] = field(default_factory=dict, init=False)
     _scheme: Scheme = field(init=False)
     _known: tuple[tuple[str, ...], ...] = field(init=False)
     _weights: int = field(init=False)
@@ -147,14 +117,22 @@ class Points:
         """Look at everything that can be wrong before any work is done."""
         self._weights, self._zeros = self._count(self.model)
         if self.plan.recovery is not None:
-            if self.train is None:
+            if self.context.data is None or self.context.data.train is None:
                 raise ParameterError(
-                    "recovering a point needs a train split; add train.conll, or leave --recover out"
+                    "recovering a point needs a train split; add train.conll, or do not recover", "recover"
                 )
-            check_types(self.train, open_folder(self.model).labels)
-        taggers = [load_any(self.model, self.device), load_any(self.baseline, self.device)]
+            self.plan.recovery.check(self.context)
+            from affineur.steps.training.encoded import check_types
+
+            check_types(self.context.data.train, self.model.labels)
+        taggers = [load_any(self.model.path, self.device), load_any(self.baseline, self.device)]
         self._scheme = common_scheme(taggers, self.dev)
         self._known = tuple(model_types(tagger) for tagger in taggers)
+
+    @property
+    def device(self) -> str:
+        """Where models are scored."""
+        return self.context.device
 
     @property
     def dense(self) -> float:
@@ -182,7 +160,8 @@ class Points:
         """
         if self.plan.points is None and _MOST - self.dense <= self.plan.tolerance:
             raise ParameterError(
-                f"{self.name} is {self.dense:.2%} sparse already: up to {_MOST:.0%} no step of {self.plan.tolerance:g} is left to search"
+                f"{self.name} is {self.dense:.2%} sparse already: up to {_MOST:.0%} no step of "
+                f"{self.plan.tolerance:g} is left to search"
             )
         unpruned = self.unpruned(method)
         points: dict[float, Point] = {}
@@ -241,8 +220,8 @@ class Points:
 
     def unpruned(self, method: str) -> Point:
         """Judge the model as it is, the point at which the curve of any method begins."""
-        point = self._judged(self.scored(self.model, self.dev), method, 0.0, self.dense, False)
-        if model_digest(self.model) != model_digest(self.baseline):
+        point = self._judged(self.scored(self.model.path, self.dev), method, 0.0, self.dense, False)
+        if model_digest(self.model.path) != model_digest(self.baseline):
             return point
         # It is its own baseline: that it loses nothing is no matter of how many sentences were seen.
         return replace(
@@ -250,9 +229,7 @@ class Points:
         )
 
     def again(self, made: Path, point: Point) -> Point:
-        """Judge a point by the model that was written for it.
-
-        Its own zeros, and its own scores on the split that is searched.
+        """Judge a point by the model that was written for it: its zeros, its scores on the searched split.
 
         That is the same point wherever pruning and fine-tuning repeat themselves to the bit. Where they do
         not (other hardware or libraries than when the scores were kept), what is written counts, not what was
@@ -270,7 +247,7 @@ class Points:
             evaluation, self.scored_baseline(self.dev), method, asked, achieved, recovered
         )
 
-    def _count(self, folder: Path) -> tuple[int, int]:
+    def _count(self, folder: ModelFolder | Path) -> tuple[int, int]:
         """Count the weights in scope of a model folder, and the zeros among them."""
         matrices = {m.matrix.name: m for m in describe(folder).matrices}
         chosen = [matrices[m.name] for m in in_scope(list(matrices), self.plan.scope)]
@@ -292,24 +269,16 @@ class Points:
 
     def make(self, method: str, sparsity: float, folder: Path) -> Path:
         """Write the model of a point; ``folder`` is where models before fine-tuning go too."""
-        pruned = folder / point_folder(method, sparsity)
-        prune(self.model, pruned, sparsity, method, self.plan.scope, calibration=self._text(method))
-        recovery = self.plan.recovery
-        if recovery is None:
+        step = Prune(sparsity=sparsity, method=method, scope=self.plan.scope)
+        needs = METHODS.get(method).needs_calibration
+        context = self.context if needs else replace(self.context, calibration=None)
+        pruned = step.run(self.model, folder / point_folder(method, sparsity), context)
+        recovery, data = self.plan.recovery, self.context.data
+        if recovery is None or data is None:
             return pruned
-        assert self.train is not None
-        out = folder / f"{pruned.name}_finetuned"
-        return recover(
-            pruned,
-            out,
-            self.train,
-            None,
-            recovery.teacher,
-            recovery.settings,
-            recovery.soft,
-            self.device,
-            self.cache,
-        )
+        # Dev is what the search decides on, so no epoch is scored on it.
+        blind = replace(self.context, data=replace(data, dev=None))
+        return recovery.run(open_folder(pruned), folder / f"{pruned.name}_finetuned", blind)
 
     def _scored(self, method: str, sparsity: float) -> tuple[Evaluation, float]:
         """Score a point and give its sparsity as achieved."""
@@ -320,6 +289,8 @@ class Points:
                 return self._pruned(method, sparsity)
             assert self.work is not None
             self._made = True
+            from affineur.engines.support.torch_tagger import load_tagger
+
             return load_tagger(self.make(method, sparsity, self.work), self.device)
 
         evaluation = self.book.evaluate(
@@ -329,7 +300,7 @@ class Points:
 
     def _sparsity(self, method: str, sparsity: float) -> float:
         """Give the sparsity that pruning achieves: whole weights, and zeros that were there before stay."""
-        if method == "magnitude" or not self._zeros:
+        if METHODS.get(method).together or not self._zeros:
             return max(self._zeros, round(sparsity * self._weights)) / self._weights
         # A matrix or a row that had more zeros than its share keeps them all: only pruning tells how many
         # that makes.
@@ -338,10 +309,7 @@ class Points:
         return self._achieved[method, sparsity]
 
     def _tidy(self, point: Point) -> None:
-        """Keep no more than one fine-tuned model: the sparsest inside so far.
-
-        They are large, and can be made again.
-        """
+        """Keep no more than one fine-tuned model, the sparsest inside so far: they can be made again."""
         if point.inside and (self._kept is None or point.sparsity > self._kept.sparsity):
             self._kept = point
         made, self._made = self._made, False
@@ -353,45 +321,35 @@ class Points:
                 shutil.rmtree(folder)
 
     def _pruned(self, method: str, sparsity: float) -> TorchTagger:
-        """Prune in memory, where a point needs no training and so no file.
-
-        To the very weights that ``prune`` would write.
+        """Prune in memory, where a point needs no training and no file, to what ``prune`` would write.
 
         Half precision is ranked by the same numbers as its float32 copy. Norms are measured where ``prune``
         measures them, on the CPU: another device would round them otherwise, and choose other weights among
         those nearly alike.
         """
+        from affineur.engines.support.checkpoints import load_encoder, load_model, pick_device
+        from affineur.engines.support.torch_tagger import TorchTagger, load_tagger
+        from affineur.steps.pruning.core.zeroing import prune_model
+
         network = load_model(self.model)
-        text = self._text(method)
-        if text is not None and self._norms is None:
-            words = [s.words for s in text.head(CALIBRATION_SENTENCES)]
-            self._norms = input_norms(load_tagger(self.model), words, self.plan.scope)
-        info = prune_model(
-            network, sparsity, method, self.plan.scope, None, self._norms if text is not None else None
-        )
+        how, scope = METHODS.get(method), self.plan.scope
+        if how.needs_calibration and method not in self._statistics:
+            words = [s.words for s in self.context.text.head(CALIBRATION_SENTENCES)]
+            self._statistics[method] = how.calibrate(load_tagger(self.model), words, scope)
+        known = self._statistics.get(method)
+        info = prune_model(network, sparsity=sparsity, method=how, scope=scope, statistics=known)
         self._achieved[method, sparsity] = info.achieved
         network.to(pick_device(self.device))  # type: ignore[arg-type]
-        return TorchTagger(network, load_encoder(self.model), open_folder(self.model).labels)
-
-    def _text(self, method: str) -> Corpus | None:
-        if method != "wanda":
-            return None
-        if self.calibration is None:
-            self.calibration = self.train or load_corpus("sample", "train", DataOptions(dev_share=0.0))
-        return self.calibration
+        return TorchTagger(network, load_encoder(self.model), self.model.labels)
 
     def _point_digest(self, method: str, sparsity: float) -> str:
-        text, recovery = self._text(method), self.plan.recovery
-        calibrated = text.head(CALIBRATION_SENTENCES).digest if text else None
-        parts: list[Any] = [open_folder(self.model).digest(), method, sparsity, self.plan.scope, calibrated]
+        needs, recovery = METHODS.get(method).needs_calibration, self.plan.recovery
+        calibrated = self.context.text.head(CALIBRATION_SENTENCES).digest if needs else None
+        parts: list[Any] = [self.model.digest(), method, sparsity, self.plan.scope, calibrated]
         if recovery is not None:
-            teacher = open_folder(recovery.teacher).digest() if recovery.teacher else None
-            parts += [
-                asdict(recovery.settings),
-                teacher,
-                recovery.soft and recovery.soft.parameters,
-                self.train and self.train.digest,
-            ]
+            teacher, data = self.context.teacher, self.context.data
+            train = data.train.digest if data and data.train else None
+            parts += [recovery.parameters, teacher.digest() if teacher else None, train]
         return f"point {parts!r}"
 
 
@@ -401,5 +359,6 @@ def point_folder(method: str, sparsity: float) -> str:
 
 
 def _tell(point: Point) -> None:
-    figures = f"F1 {point.f1:.2%}, drop {point.drop * 100:+.2f} ({point.drop_low * 100:+.2f} … {point.drop_high * 100:+.2f})"
+    low, drop, high = (f"{100 * part:+.2f}" for part in (point.drop_low, point.drop, point.drop_high))
+    figures = f"F1 {point.f1:.2%}, drop {drop} ({low} … {high})"
     report(f"{point.method} at {point.sparsity:.2%}: {figures}, {'inside' if point.inside else 'outside'}")

@@ -15,13 +15,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from affineur.engines.core.facts import Facts
 from affineur.entities import Corpus
 from affineur.errors import ModelError, ParameterError
-from affineur.measure import Birth, Facts, percentiles
-from affineur.measure.benchmark import CALLS, OWN, SINGLE, Batching, block
-from affineur.pipeline.models import facts, model_name
+from affineur.measure import Birth, percentiles
+from affineur.measure.benchmark import CALLS, OWN, SINGLE, block
+from affineur.measure.benchmark_result import Batching
+from affineur.pipeline.models import Reference, facts, model_name
 from affineur.progress import report
-from affineur.transfer import INT8, SPACY
 
 _MEMORY_SENTENCES = 128
 #: Sentences a model in a process is given, evenly over the corpus.
@@ -31,7 +32,6 @@ _BLOCK = 256  # single sentences in one pass under load
 _LOAD_SECONDS = 15.0  # no further pass under load is begun after so long
 
 _WORKER = Path(__file__).with_name("worker.py")
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class ModelProcess:
@@ -42,7 +42,7 @@ class ModelProcess:
         sentences: Words of the sentences to time.
         device: A torch device.
         name: What to call it; by default its short name.
-        threads: Threads of its engine; ``None`` for what the environment says.
+        threads: Threads of its engine; ``None`` for one per usable processor.
 
     Raises:
         ModelError: If the model cannot be used, or the process died.
@@ -62,7 +62,7 @@ class ModelProcess:
         self._births: list[Birth] = []
         self._process = self._spawn()
         try:
-            self._tell({"sentences": self._sentences})
+            self._tell(self._first)
             self.ready()
             self.load()
         except BaseException:
@@ -85,19 +85,22 @@ class ModelProcess:
         """
         self.close()
         self._process = self._spawn()
-        self._tell({"sentences": self._sentences})
+        self._tell(self._first)
+
+    @property
+    def _first(self) -> dict[str, Any]:
+        """What a fresh process is told first."""
+        return {
+            "model": self._reference,
+            "device": self._device,
+            "threads": self._threads,
+            "sentences": self._sentences,
+        }
 
     def _spawn(self) -> subprocess.Popen[str]:
         self._started = time.perf_counter()
         return subprocess.Popen(
-            [
-                sys.executable,
-                "-P",
-                str(_WORKER),
-                self._reference,
-                self._device,
-            ],  # -P: this folder's modules are no top-level ones
-            env=os.environ | (dict.fromkeys(_THREADS, str(self._threads)) if self._threads else {}),
+            [sys.executable, "-P", str(_WORKER)],  # -P: this folder's modules are no top-level ones
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -127,9 +130,7 @@ class ModelProcess:
         """What is known of the model; its serialized size where it was built in memory."""
         known = facts(self._reference)
         return (
-            replace(known, size_bytes=int(self._ask({"size": True})["bytes"]))
-            if self._reference.startswith(INT8)
-            else known
+            known if known.size_bytes else replace(known, size_bytes=int(self._ask({"size": True})["bytes"]))
         )
 
     def run(self, sentences: Sequence[int], batching: Batching) -> list[float]:
@@ -156,16 +157,11 @@ class ModelProcess:
         line = self._process.stdout.readline()
         if not line.endswith("\n"):  # nothing, or the half of an answer
             code = self._process.wait()
-            why = (
-                f"killed by signal {-code}, perhaps out of memory"
-                if code < 0
-                else f"it ended with status {code}"
-            )
-            alone = (
-                f"evaluate {self._reference} --data sample"
-                if self._reference.startswith(SPACY)
-                else f"predict {self._reference} 'Marie vit à Paris.'"
-            )
+            killed = f"killed by signal {-code}, perhaps out of memory"
+            why = killed if code < 0 else f"it ended with status {code}"
+            alone = f"predict {self._reference} 'Marie vit à Paris.'"
+            if Reference.parse(self._reference).peer:
+                alone = f"evaluate {self._reference} --data sample"
             raise ModelError(f"the process that measures {self.name} died ({why}); try: affineur {alone}")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
@@ -214,8 +210,7 @@ class Load:
 
 
 def under_load(reference: str, corpus: Corpus, device: str = "cpu", threads: int | None = None) -> Load:
-    """Measure latency, throughput and memory of one model in a fresh process fed up to 512 sentences of a
-    corpus.
+    """Measure latency, throughput and memory of a model in a fresh process, on up to 512 sentences of a corpus.
 
     A pass is 256 sentences one by one, spread over the corpus and a sentence further each time, and then all
     of them in the model's own batches. There are as many as give 1,000 single calls, but none is begun after
@@ -225,7 +220,7 @@ def under_load(reference: str, corpus: Corpus, device: str = "cpu", threads: int
         reference: The model.
         corpus: Where the sentences come from; its labels are not read.
         device: A torch device.
-        threads: Threads of its engine; ``None`` for what the environment says.
+        threads: Threads of its engine; ``None`` for one per usable processor.
 
     Raises:
         ModelError: If the model cannot be used.
@@ -243,16 +238,15 @@ def under_load(reference: str, corpus: Corpus, device: str = "cpu", threads: int
         return Load(len(singles), *percentiles(singles), statistics.median(speeds), process.peak_rss())
 
 
-def peak_rss(reference: str, corpus: Corpus, device: str = "cpu") -> int | None:
-    """Peak resident memory, in bytes.
-
-    Of a fresh process that loads a model and tags up to 128 sentences with it.
+def peak_rss(reference: str, corpus: Corpus, device: str = "cpu", threads: int | None = None) -> int | None:
+    """Peak resident memory of a fresh process that loads a model and tags up to 128 sentences with it.
 
     Returns:
         The bytes, or ``None`` where the system does not tell or the process fails.
     """
     try:
-        with ModelProcess(reference, [s.words for s in corpus.head(_MEMORY_SENTENCES)], device) as process:
+        sentences = [s.words for s in corpus.head(_MEMORY_SENTENCES)]
+        with ModelProcess(reference, sentences, device, threads=threads) as process:
             return process.birth.peak_rss_bytes
     except ModelError:
         return None
@@ -260,10 +254,7 @@ def peak_rss(reference: str, corpus: Corpus, device: str = "cpu") -> int | None:
 
 @contextlib.contextmanager
 def pinned(threads: int | None) -> Iterator[tuple[int, ...]]:
-    """Keep processes started inside to the :func:`processors` chosen.
-
-    Gives which, none where the system cannot.
-    """
+    """Keep processes started inside to the :func:`processors` chosen; give which, none where it cannot be."""
     chosen = processors(threads)
     if not chosen:
         yield ()
@@ -277,21 +268,21 @@ def pinned(threads: int | None) -> Iterator[tuple[int, ...]]:
 
 
 def processors(threads: int | None) -> tuple[int, ...]:
-    """Choose as many of the usable processors as there are threads, all for ``None``.
-
-    None where the system cannot keep us to some.
+    """Choose as many usable processors as there are threads, all for ``None``; none where that cannot be kept.
 
     Raises:
         ParameterError: If there is no thread, or more of them than usable processors: they would wait for
             each other.
     """
     if threads is not None and threads < 1:
-        raise ParameterError(f"--threads {threads} is impossible, expected at least 1")
+        raise ParameterError(f"threads={threads} is impossible, expected at least 1", "threads")
     if not hasattr(os, "sched_getaffinity"):
         return ()
     usable = sorted(os.sched_getaffinity(0))
     if threads is not None and threads > len(usable):
         raise ParameterError(
-            f"--threads {threads}, but this machine lets us use {len(usable)} processors; figures would mean nothing"
+            f"threads={threads}, but this machine lets us use {len(usable)} processors; "
+            "figures would mean nothing",
+            "threads",
         )
     return tuple(usable[:threads])

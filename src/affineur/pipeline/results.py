@@ -16,17 +16,17 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from affineur import __version__
-from affineur.artifact import Measured, describe, read_manifest, write_card, write_json, write_text
+from affineur.artifact import SCORES, Measured, describe, open_folder, write_card, write_json, write_text
 from affineur.entities import Corpus, Scheme
 from affineur.measure import (
-    BENCHMARK_COLUMNS,
     COLUMNS,
     Analysis,
     Benchmark,
@@ -37,8 +37,6 @@ from affineur.measure import (
     Gate,
     Row,
     analyze,
-    benchmark_cells,
-    benchmark_notes,
     common_scheme,
     compare,
     comparison_cells,
@@ -49,13 +47,17 @@ from affineur.measure import (
 from affineur.measure.report import Report, report_html
 from affineur.pipeline.benchmarking import benchmark_models
 from affineur.pipeline.check import check
+from affineur.pipeline.entries import TEACHER, Planned
 from affineur.pipeline.models import candidate, model_digest
 from affineur.pipeline.points import Points
 from affineur.pipeline.processes import peak_rss
-from affineur.pipeline.recipe import LAST, DataSection, Recipe, RowName
+from affineur.pipeline.recipe import DataSection, Recipe
 from affineur.pipeline.scores import ScoreBook
 from affineur.progress import report
-from affineur.transfer import INT8, DataOptions, Splits
+from affineur.steps.core.context import Context
+from affineur.transfer import DataOptions, Splits
+
+__version__ = version("affineur")
 
 
 @dataclass(slots=True)
@@ -64,7 +66,8 @@ class Run:
 
     Args:
         folder: ``runs/NAME``.
-        models: Folder of each row of the table, by row name.
+        models: Folder of each model by its name: the teacher, and what each step made.
+        steps: The step behind each model that one made, by its name, in order.
         notes: What was decided on the way, such as that recovery was not needed.
         table: Content of ``compare.json``.
         gate: Content of ``check.json``, where the recipe has bars.
@@ -72,6 +75,7 @@ class Run:
 
     folder: Path
     models: dict[str, Path] = field(default_factory=dict)
+    steps: dict[str, Planned] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     table: dict[str, Any] = field(default_factory=dict)
     gate: dict[str, Any] = field(default_factory=dict)
@@ -91,49 +95,58 @@ class _Results:
     splits: Splits
     test: Corpus
     scores: ScoreBook
-    device: str
-    references: dict[RowName, str]
-    names: dict[RowName, str]
+    context: Context
+    references: dict[str, str]
 
     @property
-    def last(self) -> RowName:
+    def device(self) -> str:
+        """Where models are scored."""
+        return self.context.device
+
+    @property
+    def last(self) -> str:
         """The row the report is about: the last model that was made, or the first row."""
-        return next((row for row in LAST if row in self.references), next(iter(self.references)))
+        return next((row for row in reversed(self.made.steps) if row in self.references), self.first)
 
     @property
-    def first(self) -> RowName:
+    def first(self) -> str:
         """The baseline."""
         return next(iter(self.references))
 
     @property
     def parent(self) -> str | None:
         """What the last model was packed, exported or quantized from: ``min_agreement`` compares with it."""
-        stored = {"int8", "onnx", "packed"}
-        if self.last not in stored:
-            return None
-        return str(
-            next(
-                self.made.models[row]
-                for row in (*LAST, "teacher")
-                if row in self.made.models and row not in stored
-            )
-        )
+        name = self.last
+        while (step := self.made.steps.get(name)) is not None and step.step.stores:
+            name = step.source
+        return None if name == self.last else str(self.made.models[name])
+
+    @property
+    def curved(self) -> Path:
+        """The model whose pruning ``sweep`` draws: before the first pruning, or the last not stored."""
+        steps = self.made.steps.values()
+        if first := next((step for step in steps if step.step.name == "prune"), None):
+            return self.made.models[first.source]
+        last = next((step.name for step in reversed(steps) if not step.step.stores), TEACHER)
+        return self.made.models[last]
 
     def score(self, name: str, tagger: Any, types: Any, scheme: Scheme) -> Evaluation:
         """Score a model by its reference, at most once."""
         return self.scores.evaluate(model_digest(name), lambda: tagger, self.test, types, scheme)
 
-    def compare(self, candidates: dict[RowName, Candidate]) -> Comparison:
-        by_name = {self.names[row]: reference for row, reference in self.references.items()}
+    def compare(self, candidates: dict[str, Candidate]) -> Comparison:
+        by_name = self.references
         section = self.recipe.compare
         return compare(
             list(candidates.values()),
             self.test,
-            self.recipe.types,
-            section.rounds,
-            (lambda name: peak_rss(by_name[name], self.test, self.device)) if section.memory else None,
-            lambda c, types, scheme: self.score(by_name[c.name], c.tagger, types, scheme),
-            section.margin,
+            types=self.recipe.types,
+            rounds=section.rounds,
+            peak_rss=(lambda name: peak_rss(by_name[name], self.test, self.device))
+            if section.memory
+            else None,
+            scored=lambda c, types, scheme: self.score(by_name[c.name], c.tagger, types, scheme),
+            margin=section.margin,
         )
 
     def curves(self) -> tuple[Curve, ...]:
@@ -141,18 +154,10 @@ class _Results:
         plan = self.recipe.plan
         if plan is None:
             return ()
-        source = self.made.models.get("student", self.made.models["teacher"])
+        source, dev = self.curved, self.splits.get("dev")
+        context = replace(self.context, data=self.splits)
         points = Points(
-            source,
-            source.name,
-            self.splits.get("dev"),
-            str(source),
-            plan,
-            self.scores,
-            self.splits.train,
-            None,
-            self.recipe.types,
-            self.device,
+            open_folder(source), source.name, dev, str(source), plan, self.scores, context, self.recipe.types
         )
         return tuple(points.curve(method, plan.budget) for method in plan.methods)
 
@@ -169,7 +174,7 @@ class _Results:
         if section is None:
             return []
         rows = section.rows or list(dict.fromkeys([self.first, *list(self.references)[-2:]]))
-        return [self.references[row] for row in rows if row in self.references]
+        return [reference for row in rows if (reference := row_reference(row, self.made.models) or row)]
 
     def check(self) -> Gate | None:
         bars = self.recipe.bars
@@ -179,16 +184,19 @@ class _Results:
         judged = check(
             model, bars, self.test, baseline, self.parent, self.recipe.types, self.device, self.score
         )
-        return replace(
-            judged, model=self.names[self.last], baseline=judged.baseline and self.names[self.first]
-        )  # as the table calls them
+        # as the table calls them
+        return replace(judged, model=self.last, baseline=judged.baseline and self.first)
 
-    def analyze(self, candidates: dict[RowName, Candidate], table: Comparison) -> Analysis:
+    def analyze(self, candidates: dict[str, Candidate], table: Comparison) -> Analysis:
         model, baseline = candidates[self.last], candidates[self.first]
         scheme = common_scheme([c.tagger for c in candidates.values()], self.test)
         report(f"looking at the errors of {model.name}")
         return analyze(
-            (model.name, model.tagger), (baseline.name, baseline.tagger), self.test, table.types, scheme
+            (model.name, model.tagger),
+            (baseline.name, baseline.tagger),
+            self.test,
+            types=table.types,
+            scheme=scheme,
         )
 
     def commands(self) -> tuple[tuple[str, str], ...]:
@@ -208,7 +216,7 @@ class _Results:
                 "the table, the intervals, speed and memory",
                 ["compare", *models, *data, *types, *margin, "--rounds", str(compared.rounds)],
             ),
-            ("one model's scores by type", ["evaluate", self.references[self.last], *data, *types]),
+            (SCORES, ["evaluate", self.references[self.last], *data, *types]),
             ("latency, throughput and load time", ["benchmark", *(self.timed or models), *data, *rounds]),
         ]
         if self.recipe.check:
@@ -223,7 +231,7 @@ class _Results:
                 ("the bars", ["check", self.references[self.last], *bars, *data, *types, *baseline, *parent])
             )
         if (plan := self.recipe.plan) and plan.points:
-            source = self.made.models.get("student", self.made.models["teacher"])
+            source = self.curved
             section = self.recipe.data_section
             share = (
                 ["--dev-share", f"{section.dev_share:g}"]
@@ -245,8 +253,22 @@ class _Results:
         return tuple((what, shlex.join(["affineur", *words, *device])) for what, words in found)
 
 
+def row_reference(row: str, models: Mapping[str, Path]) -> str | None:
+    """Return the model that a row of the table names, as the command line takes it.
+
+    Args:
+        row: The name of a model that the recipe makes, with or without a way to run it before it.
+        models: Their folders, by name.
+
+    Returns:
+        ``None`` where it is no model of the recipe.
+    """
+    before, colon, name = row.rpartition(":")
+    return f"{before}{colon}{models[name]}" if name in models else None
+
+
 def write_results(
-    recipe: Recipe, made: Run, splits: Splits, test: Corpus, scores: ScoreBook, device: str
+    recipe: Recipe, made: Run, splits: Splits, test: Corpus, scores: ScoreBook, context: Context
 ) -> None:
     """Measure the models of a run and write everything; what is up to date is left as it is.
 
@@ -256,21 +278,21 @@ def write_results(
         splits: The data.
         test: What the models are scored on.
         scores: Where scores are kept.
-        device: A torch device.
+        context: Where models are scored.
     """
-    references: dict[RowName, str] = {
-        row: f"{INT8 if row == 'torch-int8' else ''}{made.models[row]}"
-        for row in recipe.compare.rows
-        if row in made.models
+    rows = recipe.compare.rows or list(dict.fromkeys([TEACHER, *made.steps]))
+    # A step that had nothing to do made no model of its own.
+    skipped = {name for name in made.models if name != TEACHER and name not in made.steps}
+    references = {
+        row: row_reference(row, made.models) or row for row in rows if row.rpartition(":")[2] not in skipped
     }
-    names = {row: _row_name(row, made.models[row]) for row in references}
     folder = made.folder
     seen = (corpus.digest if corpus else "" for corpus in (splits.train, splits.dev, test))
     decides = [
         __version__,
         recipe.digest,
         *seen,
-        *(f"{names[row]} {model_digest(ref)}" for row, ref in references.items()),
+        *(f"{row} {model_digest(ref)}" for row, ref in references.items()),
     ]
     key = hashlib.sha256("\n".join(decides).encode()).hexdigest()
     made.table, made.gate = (
@@ -282,9 +304,9 @@ def write_results(
     ):
         report(f"compare: {folder / 'compare.json'} is up to date")
         return
-    results = _Results(recipe, made, splits, test, scores, device, references, names)
+    results = _Results(recipe, made, splits, test, scores, context, references)
     curves = results.curves()
-    candidates = {row: candidate(reference, device, names[row]) for row, reference in references.items()}
+    candidates = {row: candidate(ref, context.device, row) for row, ref in references.items()}
     table = results.compare(candidates)
     analysis = results.analyze(candidates, table)
     candidates.clear()  # what follows runs in fresh processes, or loads what it needs
@@ -302,14 +324,12 @@ def write_results(
     page = Report(
         name=recipe.name,
         comparison=table,
-        chosen=names[results.last],
+        chosen=results.last,
         gate=gate,
         analysis=analysis,
         curves=curves,
-        models={names[row]: describe(made.models[row]) for row in references if row != "torch-int8"},
-        benchmark=(BENCHMARK_COLUMNS, benchmark_cells(benchmark), benchmark_notes(benchmark))
-        if benchmark
-        else None,
+        models={row: describe(made.models[row]) for row in references if row in made.models},
+        benchmark=benchmark,
         recipe=(folder / "recipe.yaml").read_text("utf-8"),
         commands=results.commands(),
         notes=tuple(made.notes),
@@ -341,17 +361,14 @@ def _write_cards(results: _Results, table: Comparison) -> None:
 
     A teacher that was given is left alone.
     """
-    ours = results.made.folder / "models"
     rows = {row.model: row for row in table.rows}
-    commands = [command for _, command in results.commands()]
-    for row, name in results.names.items():
-        path = results.made.models[row]
-        if row == "torch-int8" or path.parent != ours or read_manifest(path) is None:
-            continue
-        write_card(path, measured(rows[name], table, commands))
+    commands = dict(results.commands())
+    for name in results.references:
+        if name in results.made.steps:
+            write_card(results.made.models[name], measured(rows[name], table, commands))
 
 
-def measured(row: Row, table: Comparison, commands: list[str]) -> Measured:
+def measured(row: Row, table: Comparison, commands: Mapping[str, str]) -> Measured:
     """Turn a row of the table into what a card says of its model."""
     first = table.rows[0]
     alone = row is first
@@ -386,12 +403,6 @@ def measured(row: Row, table: Comparison, commands: list[str]) -> Measured:
         drop_low=None if alone else row.drop_low,
         drop_high=None if alone else row.drop_high,
     )
-
-
-def _row_name(row: str, path: Path) -> str:
-    if row in ("teacher_fp32", "teacher_fp16"):
-        return f"teacher ({row.removeprefix('teacher_')})"
-    return f"{INT8}{path.name}" if row == "torch-int8" else "teacher" if row == "teacher" else path.name
 
 
 def _data_options(section: DataSection) -> list[str]:

@@ -1,41 +1,43 @@
-"""``run``: a recipe through its stages, into ``runs/NAME/``.
-
-Finished stages are recognized; a killed run goes on.
+"""``run``: a recipe through its steps, into ``runs/NAME/``; a killed run goes on where it stopped.
 
 ::
 
     runs/NAME/recipe.yaml                                what was asked for
-    runs/NAME/models/student_11L, student_11L_pruned, …  one artifact a stage
+    runs/NAME/models/student_11L, student_11L_pruned, …  one artifact per step
     runs/NAME/scores/                                    per-sentence counts, by model and data digest
     runs/NAME/compare.json, report.html, …               the results (see ``results``)
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
 
-from affineur.artifact import alone, open_folder, write_text
+from affineur.artifact import ModelFolder, alone, open_folder, write_text
+from affineur.engines.core.references import model_folder
 from affineur.entities import Scheme, types_of, with_prefix
+from affineur.errors import RecipeError, did_you_mean
 from affineur.measure import scored_types
+from affineur.pipeline.entries import TEACHER, Entry, Planned, planned
 from affineur.pipeline.models import load, model_digest
 from affineur.pipeline.recipe import Recipe
-from affineur.pipeline.results import Run, write_results
+from affineur.pipeline.results import Run, row_reference, write_results
 from affineur.pipeline.scores import ScoreBook
-from affineur.progress import report
-from affineur.steps import cast, distill, pack, prune, recipe_digest, recover, train
-from affineur.transfer import DataOptions, Splits, load_corpus, load_splits, resolve_model
+from affineur.steps.core.context import CALIBRATION, Context
+from affineur.steps.core.step import Shape
+from affineur.transfer import DataOptions, Splits, load_corpus, load_splits
 
 
-def run(recipe: Recipe, runs: Path | str = "runs", device: str = "cpu", cache: Path | None = None) -> Run:
+def run(recipe: Recipe, *, runs: Path | str = "runs", context: Context | None = None) -> Run:
     """Run a recipe. A second run finds everything done; a killed one goes on where it stopped.
 
     Args:
         recipe: The recipe.
         runs: Folder that holds all runs.
-        device: A torch device.
-        cache: Where teacher logits are kept.
+        context: Where it works: device, threads, cache. Data, teacher and recipe are the recipe's own.
 
     Raises:
         AffineurError: Whatever is wrong with the recipe's teacher, data or values, in one line, before any
@@ -43,62 +45,20 @@ def run(recipe: Recipe, runs: Path | str = "runs", device: str = "cpu", cache: P
     """
     folder = Path(runs) / recipe.name
     splits = open_data(recipe)
-    test = splits.get("test")
-    teacher = resolve_model(recipe.teacher)
-    _check(recipe, splits, teacher)
+    given = model_folder(recipe.teacher)
+    teacher = recipe.steps[0].step.open(given) if recipe.steps else open_folder(given)
+    steps = planned(recipe.steps, Shape.of(teacher))
+    context = replace(context or Context(), data=splits, recipe=recipe.digest)
+    _check(recipe, steps, splits, teacher, context)
     with alone(folder, "give the recipe another name"):
-        made = Run(folder)
-        write_text(
-            folder / "recipe.yaml",
-            yaml.safe_dump(
-                recipe.model_dump(exclude_none=True, by_alias=True), sort_keys=False, allow_unicode=True
-            ),
-        )
+        made = Run(folder, {TEACHER: given})
+        text = yaml.safe_dump(recipe.as_dict(), sort_keys=False, allow_unicode=True)
+        write_text(folder / "recipe.yaml", text)
         scores = ScoreBook(folder / "scores")
-        token = recipe_digest.set(recipe.digest)
-        try:
-            _make_models(recipe, made, teacher, splits, scores, device, cache)
-        finally:
-            recipe_digest.reset(token)
-        write_results(recipe, made, splits, test, scores, device)
+        for step in steps:
+            _make(step, made, _context_of(step.entry, made, context, scores, recipe.types))
+        write_results(recipe, made, splits, splits.get("test"), scores, context)
     return made
-
-
-def _check(recipe: Recipe, splits: Splits, teacher: Path) -> None:
-    """Check what only teacher and data can tell, before hours of training.
-
-    That each split is there, and that types are known.
-
-    Raises:
-        DataError: If a split that a stage needs is missing, or a split has types that the teacher does not
-            know.
-        ParameterError: If ``types`` names a type that neither teacher nor data know.
-        RecipeError: If a bar names a type that is not scored.
-    """
-    methods = {
-        *([recipe.prune.method] if recipe.prune else []),
-        *(recipe.sweep.methods if recipe.sweep else []),
-    }
-    if (
-        recipe.train
-        or recipe.distill
-        or (recipe.recover and recipe.recover.if_f1_below is None)
-        or "wanda" in methods
-    ):
-        splits.get("train")
-    if recipe.sweep or (recipe.recover and recipe.recover.if_f1_below is not None):
-        splits.get("dev")
-    # A teacher that is trained first learns the types of its data.
-    known = (
-        splits.get("train").types
-        if recipe.train
-        else types_of(with_prefix(label) for label in open_folder(teacher).labels)
-    )
-    scored = scored_types(known, splits.get("test"), recipe.types)
-    if recipe.sweep and splits.dev:
-        scored_types(known, splits.dev, recipe.types)
-    if recipe.bars:
-        recipe.bars.refuse_unknown_types(scored)
 
 
 def open_data(recipe: Recipe) -> Splits:
@@ -115,117 +75,76 @@ def open_data(recipe: Recipe) -> Splits:
     return load_splits(section.path, options)
 
 
-def _make_models(
-    recipe: Recipe,
-    made: Run,
-    teacher: Path,
-    splits: Splits,
-    scores: ScoreBook,
-    device: str,
-    cache: Path | None,
+def _check(
+    recipe: Recipe, steps: Sequence[Planned], splits: Splits, teacher: ModelFolder, context: Context
 ) -> None:
-    folder = made.folder / "models"
-    if recipe.train:
-        settings = recipe.train.settings(
-            recipe.seed, patience=recipe.train.patience, keep_best=splits.dev is not None
-        )
-        teacher = train(
-            teacher,
-            folder / "teacher",
-            splits.get("train"),
-            splits.dev,
-            settings,
-            replace_mentions=recipe.train.replace_mentions,
-            device=device,
-        )
-    made.models["teacher"] = teacher
-    for row, dtype, stored in (("teacher_fp32", "float32", "F32"), ("teacher_fp16", "float16", "F16")):
-        if row in recipe.compare.rows:
-            as_it_is = {t.dtype for t in open_folder(teacher).tensors()} == {stored}
-            made.models[row] = teacher if as_it_is else cast(teacher, folder / row, dtype)
-    current = teacher
-    name = f"student_{open_folder(teacher).layers}L"
-    if recipe.distill:
-        name = f"student_{recipe.distill.layers}L"
-        current = made.models["student"] = distill(
-            teacher,
-            folder / name,
-            recipe.distill.layers,
-            splits.get("train"),
-            splits.dev,
-            recipe.distill.keep,
-            recipe.distill.settings(recipe.seed),
-            recipe.distill.soft(),
-            device,
-            cache,
-        )
-    if recipe.prune:
-        section = recipe.prune
-        target = folder / f"{name}_pruned"
-        text = splits.get("train") if section.method == "wanda" else None
-        prune(
-            current, target, section.sparsity, section.method, section.scope, section.max_layer_sparsity, text
-        )
-        current = made.models["pruned"] = target
-    if recipe.recover and _needs_recovery(recipe, made, current, splits, scores, device):
-        made.models["recovered"] = recover(
-            current,
-            current.with_name(f"{current.name}_finetuned")
-            if current.parent == folder
-            else folder / f"{name}_finetuned",
-            splits.get("train"),
-            splits.dev,
-            teacher if recipe.recover.from_teacher else None,
-            recipe.recover.settings(recipe.seed),
-            recipe.recover.soft(),
-            device,
-            cache,
-        )
-    if last := made.models.get("pruned") or made.models.get("student"):
-        made.models["torch-int8"] = last
-    _store(recipe, made, made.models.get("recovered", current), folder / name, splits)
+    """Check what only teacher and data can tell, before hours of training: splits, types, rows.
 
-
-def _store(recipe: Recipe, made: Run, last: Path, stem: Path, splits: Splits) -> None:
-    """Pack, export and quantize the last model."""
-    if recipe.pack is not None:
-        made.models["packed"] = pack(last, stem.with_name(f"{stem.name}_packed"))
-    if recipe.export is None and recipe.quantize is None:
-        return
-    from affineur.steps.export import export
-    from affineur.steps.quantize import quantize
-
-    text = splits.train or load_corpus("sample", "train")
-    if recipe.export is not None:
-        to = recipe.export.to
-        made.models["onnx"] = export(last, stem.with_name(f"{stem.name}_{to}"), to, text=text)
-        last = made.models["onnx"] if to == "onnx" else last  # so that it is traced once
-    if (section := recipe.quantize) is not None:
-        made.models["int8"] = stem.with_name(f"{stem.name}_int8")
-        quantize(
-            last,
-            made.models["int8"],
-            section.target,
-            section.scheme,
-            section.min_agreement,
-            text,
-            section.activations,
+    Raises:
+        DataError: If a split that a step needs is missing, or a split has types that the teacher does not
+            know.
+        ParameterError: If ``types`` names a type that neither teacher nor data know, or a step cannot work on
+            what it is given.
+        RecipeError: If a bar names a type that is not scored, or a row no model of the recipe.
+    """
+    test = splits.get("test")
+    trained = bool(steps) and steps[0].name == TEACHER
+    # A teacher that is trained first learns the types of its data.
+    known = splits.get("train").types if trained else types_of(with_prefix(label) for label in teacher.labels)
+    scored = scored_types(known, test, recipe.types)
+    for step in steps:
+        inputs = step.entry.inputs
+        step.step.check(replace(context, teacher=teacher) if "teacher" in inputs else context)
+    if recipe.sweep:
+        scored_types(known, splits.get("dev"), recipe.types)
+        if recipe.plan and recipe.plan.reads_text:
+            splits.get("train")
+    if recipe.bars:
+        recipe.bars.refuse_unknown_types(scored)
+    names = [TEACHER, *(step.name for step in steps)]
+    rows = recipe.compare.rows or names
+    for row in [*rows, *(recipe.benchmark.rows or [] if recipe.benchmark else [])]:
+        if not row_reference(row, dict.fromkeys(names, Path())) and not _outside(row):
+            raise RecipeError(
+                f"compare.rows and benchmark.rows name '{row}', but the rows of this recipe are "
+                f"{', '.join(names)}{did_you_mean(row, names)}"
+            )
+    if recipe.check is not None and steps and steps[-1].name not in rows:
+        raise RecipeError(
+            f"check is for the last model, {steps[-1].name}, which compare.rows leaves out; add it there"
         )
 
 
-def _needs_recovery(
-    recipe: Recipe, made: Run, model: Path, splits: Splits, scores: ScoreBook, device: str
-) -> bool:
-    """Apply ``if_f1_below`` to the dev F1, never to the test set."""
-    bar = recipe.recover.if_f1_below if recipe.recover else None
-    if bar is None:
-        return True
-    f1 = scores.evaluate(
-        model_digest(model), lambda: load(model, device), splits.get("dev"), recipe.types
-    ).total.f1
-    if f1 < bar:
-        made.notes.append(f"dev F1 {f1:.4f} is below {bar:g}, so the model was fine-tuned")
-    else:
-        made.notes.append(f"dev F1 {f1:.4f} reaches {bar:g}, so no recovery was needed")
-    report(made.notes[-1])
-    return f1 < bar
+def _outside(row: str) -> bool:
+    """Say whether a row may be a model of elsewhere: a folder, or what has a prefix or an owner."""
+    return ":" in row or "/" in row or Path(row).is_dir() or row == "sample"
+
+
+def _context_of(
+    entry: Entry, made: Run, context: Context, scores: ScoreBook, types: Sequence[str] | None
+) -> Context:
+    """Give a step what its item names, and scores that are kept between runs."""
+
+    def f1(model: ModelFolder) -> float:
+        dev = context.splits.get("dev")
+        digest = model_digest(model.path)
+        return scores.evaluate(digest, lambda: load(model.path, context.device), dev, types).total.f1
+
+    found = replace(context, dev_f1=f1, notes=made.notes)
+    if (name := entry.inputs.get("teacher")) is not None:
+        found = replace(found, teacher=open_folder(made.models.get(name) or model_folder(name)))
+    if (name := entry.inputs.get("calibration")) is not None:
+        found = replace(found, calibration=load_corpus(name, "train", CALIBRATION))
+    if (name := entry.inputs.get("data")) is not None:
+        found = replace(found, data=load_splits(name))
+    return found
+
+
+def _make(step: Planned, made: Run, context: Context) -> None:
+    """Take one step; where nothing had to be done, its name stands for the model it starts from."""
+    source = made.models[step.source]
+    model = step.step.open(source)
+    out = step.step.run(model, made.folder / "models" / step.name, context)
+    made.models[step.name] = out
+    if out != source:
+        made.steps[step.name] = step

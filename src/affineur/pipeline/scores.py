@@ -62,7 +62,7 @@ class ScoreBook:
             OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile
         ):  # absent or damaged: scored again
             return _read(path, corpus)
-        evaluation = evaluate(tagger(), corpus, types, scheme)
+        evaluation = evaluate(tagger(), corpus, types=types, scheme=scheme)
         with disk_errors(self._folder):
             self._keep(path, evaluation)
         return evaluation

@@ -1,14 +1,14 @@
-"""``search``: within a time, the Pareto front of F1, speed and size over layers, width, pieces.
+"""``search``: within a time, the Pareto front of F1, speed and size.
 
-Sparsity and precision.
+Points differ in layers, feed-forward width, pieces, sparsity and precision.
 
 ::
 
-    OUT/recipe.yaml                    what was asked for
-    OUT/trials.json                    every point tried, written after each: an interrupted search goes on there
-    OUT/models/L6-w0.5-…-int8, …       the artifacts of the front; every other is removed, unless all are to be kept
-    OUT/scores/                        per-sentence counts, by model and data digest
-    OUT/search.json, search.md, .svg   the front, the knee, the smallest point inside the budget
+    FRONT/recipe.yaml                  what was asked for
+    FRONT/trials.json                  every point tried, written after each: a stopped search goes on there
+    FRONT/models/L6-w0.5-…-int8, …     the artifacts of the front; the others are removed, unless all are kept
+    FRONT/scores/                      per-sentence counts, by model and data digest
+    FRONT/search.json, search.md, .svg the front, the knee, the smallest point inside the budget
 
 A point goes through the stages of the other commands: distill, shrink, trim-vocab, prune, recover, then
 export and quantize, or pack. Each stage writes a folder named after what was done so far, so points with
@@ -23,18 +23,19 @@ import shutil
 import statistics
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import yaml
 
-from affineur.artifact import alone, open_folder, verify, write_json, write_text
+from affineur.artifact import ModelFolder, alone, open_folder, refuse_to_lose, verify, write_json, write_text
 from affineur.artifact.writing import MANIFEST
 from affineur.entities import Corpus, shared_sentences, types_of, with_prefix
 from affineur.errors import DataError, ModelError, ParameterError
 from affineur.measure import Confirmation, Evaluation, Point, State, scored_types, throughput
 from affineur.measure.bootstrap import FEWEST
+from affineur.pipeline.artifacts import copy_artifact
 from affineur.pipeline.models import load, model_digest
 from affineur.pipeline.runner import open_data
 from affineur.pipeline.scores import ScoreBook
@@ -43,9 +44,8 @@ from affineur.pipeline.search_results import Found, Trial, write_found
 from affineur.pipeline.search_space import Choice, Space, propose, require_optuna
 from affineur.progress import report
 from affineur.runtime import EngineTagger
-from affineur.steps import TrainSettings, distill, pack, prune, recover, shrink, trim_vocabulary
-from affineur.steps.export import export
-from affineur.steps.quantize import quantize
+from affineur.steps.core.context import Context
+from affineur.steps.core.step import STEPS, Step
 from affineur.transfer import Splits, resolve_model
 
 _TRIALS = "trials.json"
@@ -54,10 +54,11 @@ _SPEED_SENTENCES = 512
 
 def search(
     recipe: SearchRecipe,
-    out: Path | str,
+    *,
+    front: Path | str,
+    out: Path | str | None = None,
     keep_all: bool = False,
-    device: str = "cpu",
-    cache: Path | None = None,
+    context: Context | None = None,
 ) -> Found:
     """Try points until the time is spent; the same call goes on where it stopped, with more minutes too.
 
@@ -66,10 +67,10 @@ def search(
 
     Args:
         recipe: The recipe.
-        out: Folder to write to.
+        front: Folder for the front: its figures, its models, and what an interrupted search goes on with.
+        out: Folder for the one model to take: the smallest whose F1 is inside the budget; ``None`` for none.
         keep_all: Keep every artifact, not those of the front alone.
-        device: A torch device to train on; speed is always that of the CPU.
-        cache: Where teacher logits are kept.
+        context: Where points are trained (speed is always that of the CPU), cache.
 
     Raises:
         MissingExtraError: If optuna is not installed.
@@ -79,14 +80,17 @@ def search(
         ModelError: If the teacher cannot be used, or no point could be made.
     """
     require_optuna()
-    out = Path(out)
+    best, out = out, Path(front)
+    if best is not None:
+        refuse_to_lose(Path(best))
     splits = open_data(recipe.data_recipe)
-    teacher = resolve_model(recipe.teacher)
-    space = Space.of(recipe.ranges, open_folder(teacher).layers)
+    teacher = open_folder(resolve_model(recipe.teacher))
+    space = Space.of(recipe.ranges, teacher.layers)
     _check(recipe, splits, teacher)
-    with alone(out, "name another folder with -o"):
-        bench = _Bench(recipe, out, teacher, splits, device, cache)
-        key = f"{recipe.digest} {open_folder(teacher).digest()} {' '.join(splits.get(name).digest for name in ('train', 'dev', 'test'))}"
+    with alone(out, "name another folder"):
+        bench = _Bench(recipe, out, teacher, replace(context or Context(), data=splits))
+        parts = [splits.get(name).digest for name in ("train", "dev", "test")]
+        key = " ".join([recipe.digest, teacher.digest(), *parts])
         trials = _read(out, key)
         write_text(
             out / "recipe.yaml",
@@ -105,7 +109,7 @@ def search(
             recipe,
             out,
             recipe.teacher,
-            open_folder(teacher).size_bytes,
+            teacher.size_bytes,
             bench.baseline(splits.get("dev")),
             tuple(trials),
         )
@@ -115,18 +119,21 @@ def search(
         if not keep_all:
             bench.tidy({trial.name for trial in found.kept})
         write_found(found)
+        if best is not None and found.smallest is not None:
+            copy_artifact(out / "models" / found.smallest.name, Path(best))
     return found
 
 
-def _check(recipe: SearchRecipe, splits: Splits, teacher: Path) -> None:
+def _check(recipe: SearchRecipe, splits: Splits, teacher: ModelFolder) -> None:
     splits.get("train")
-    known = types_of(with_prefix(label) for label in open_folder(teacher).labels)
+    known = types_of(with_prefix(label) for label in teacher.labels)
     for name in ("dev", "test"):
         corpus = splits.get(name)
         scored_types(known, corpus, recipe.types)
         if len(corpus) < FEWEST:
             raise DataError(
-                f"{len(corpus)} sentences as {name}, and on fewer than {FEWEST} no interval shows anything; give more text",
+                f"{len(corpus)} sentences as {name}, and on fewer than {FEWEST} no interval shows anything; "
+                "give more text",
                 corpus.name,
             )
     train, dev, test = (splits.get(name) for name in ("train", "dev", "test"))
@@ -134,7 +141,8 @@ def _check(recipe: SearchRecipe, splits: Splits, teacher: Path) -> None:
         if 2 * (shared := shared_sentences(corpus, used)) >= len(corpus):
             where = " or ".join(("train", "dev")[: len(used)])
             raise DataError(
-                f"{shared:,} sentences of {name} stand in {where} too, so nothing could be shown on it; take them out",
+                f"{shared:,} sentences of {name} stand in {where} too, so nothing could be shown on it; take "
+                "them out",
                 splits.name,
             )
 
@@ -150,16 +158,17 @@ def _read(out: Path, key: str) -> list[Trial]:
         if out.exists() and (
             not out.is_dir() or {path.name for path in out.iterdir()} - {"recipe.yaml", "models", "scores"}
         ):
-            raise ParameterError(f"{out} holds what no search wrote; name another folder with -o")
+            raise ParameterError(f"{out} holds what no search wrote; name another folder")
         return []
     try:
         kept = json.loads(file.read_text("utf-8"))
         if kept["key"] == key:
             return [Trial.of(trial) for trial in kept["trials"]]
     except (OSError, ValueError, KeyError, TypeError):
-        raise ParameterError(f"{file} is damaged; delete {out}, or name another folder with -o") from None
+        raise ParameterError(f"{file} is damaged; delete {out}, or name another folder") from None
     raise ParameterError(
-        f"{out} holds a search with another teacher, data, ranges or training; name another folder with -o, or delete it"
+        f"{out} holds a search with another teacher, data, ranges or training; name another folder, or "
+        "delete it"
     )
 
 
@@ -183,19 +192,27 @@ class _Bench:
 
     recipe: SearchRecipe
     out: Path
-    teacher: Path
-    splits: Splits
-    device: str
-    cache: Path | None
+    teacher: ModelFolder
+    context: Context
     book: ScoreBook = field(init=False)
 
     def __post_init__(self) -> None:
         self.book = ScoreBook(self.out / "scores")
 
+    @property
+    def splits(self) -> Splits:
+        """The data."""
+        return self.context.splits
+
+    @property
+    def blind(self) -> Context:
+        """The context without dev, which decides on points and on nothing before them."""
+        return replace(self.context, data=replace(self.splits, dev=None))
+
     @cached_property
     def teacher_tagger(self) -> EngineTagger:
         """The teacher as it was given, on the CPU."""
-        return load(self.teacher)
+        return load(self.teacher.path)
 
     def tried(self, choice: Choice) -> Trial:
         """Make and measure a point; what cannot be made is a failed trial."""
@@ -221,58 +238,58 @@ class _Bench:
         return trial
 
     def make(self, choice: Choice) -> Path:
-        """Write the artifact of a point, stage after stage; what is there already is used."""
-        models, train, how = self.out / "models", self.splits.get("train"), self.recipe.train
+        """Write the artifact of a point, step after step; what is there already is used."""
+        models = self.out / "models"
         final = models / choice.name
         with suppress(ModelError):
             if (final / MANIFEST).is_file():
                 verify(final)
                 return final
-        settings: TrainSettings = how.settings(self.recipe.seed)
-        name, current = f"L{choice.layers}", self.teacher
-        if choice.layers < open_folder(self.teacher).layers:
-            dev = self.splits.get("dev") if how.keep == "search" else None
-            current = distill(
-                self.teacher,
-                models / name,
-                choice.layers,
-                train,
-                dev,
-                how.keep,
-                settings,
-                how.soft(),
-                self.device,
-                self.cache,
-            )
-        distilled = current
-        if choice.ffn_width < 1:
-            name += f"-w{choice.ffn_width:g}"
-            current = shrink(current, models / name, choice.ffn_width, train)
-        if choice.vocabulary is not None:
-            name += f"-v{choice.vocabulary}"
-            current = trim_vocabulary(current, models / name, [train], keep=choice.vocabulary)
-        if choice.sparsity:
-            name += f"-s{choice.sparsity:g}"
-            prune(current, models / name, choice.sparsity)
-            current = models / name
-        if current != distilled and how.epochs:
-            out = models / f"{name}-recovered"
-            current = recover(
-                current, out, train, None, self.teacher, settings, how.soft(), self.device, self.cache
-            )
+        current = self.teacher.path
+        for name, step in self.steps(choice):
+            context = self.context
+            if step.name == "recover":  # it learns from the teacher too, and no epoch is scored on dev
+                context = replace(self.blind, teacher=self.teacher)
+            elif step.name == "distill" and getattr(step, "keep", None) != "search":
+                context = self.blind
+            current = step.run(open_folder(current), models / name, context)
+        return current
+
+    def steps(self, choice: Choice) -> list[tuple[str, Step]]:
+        """Say how a point is made: each step with the name of its folder, which says what was done so far.
+
+        Points with equal beginnings share them.
+        """
+        name, whole = f"L{choice.layers}", self.teacher.layers
+        found: list[tuple[str, Step]] = []
+        if choice.layers < whole:
+            found.append((name, self.recipe.distill(choice.layers)))
+        changed = len(found)
+        for suffix, wanted, step, values in (
+            (f"w{choice.ffn_width:g}", choice.ffn_width < 1, "shrink", {"ffn_width": choice.ffn_width}),
+            (
+                f"v{choice.vocabulary}",
+                choice.vocabulary is not None,
+                "trim-vocab",
+                {"keep": choice.vocabulary},
+            ),
+            (f"s{choice.sparsity:g}", bool(choice.sparsity), "prune", {"sparsity": choice.sparsity}),
+        ):
+            if wanted:
+                name += f"-{suffix}"
+                found.append((name, STEPS.get(step).given(values)))
+        recover = self.recipe.recover
+        if len(found) > changed and recover.parameters["epochs"]:
+            found.append((f"{name}-recovered", recover))
         if choice.precision == "packed":
-            return pack(current, final)
-        graph = export(current, models / f"{name}-fp32", text=train)
-        if choice.precision != "fp32":
+            return [*found, (choice.name, STEPS.get("pack").given({}))]
+        plain = choice.precision == "fp32"
+        found.append((choice.name if plain else f"{name}-fp32", STEPS.get("export").given({})))
+        if not plain:
             # F1 is what judges a point here, so no agreement with its parent is asked for besides.
-            quantize(
-                graph,
-                final,
-                scheme=None if choice.precision == "int8" else choice.precision,
-                min_agreement=0.0,
-                text=train,
-            )
-        return final
+            scheme = {} if choice.precision == "int8" else {"scheme": choice.precision}
+            found.append((choice.name, STEPS.get("quantize").given({"min_agreement": 0.0, **scheme})))
+        return found
 
     def scored(self, model: Path, corpus: Corpus, tagger: EngineTagger | None = None) -> Evaluation:
         """Score a model, at most once."""
@@ -283,7 +300,7 @@ class _Bench:
     def baseline(self, corpus: Corpus) -> Evaluation:
         """Score the teacher, at most once."""
         return self.book.evaluate(
-            model_digest(self.teacher), lambda: self.teacher_tagger, corpus, self.recipe.types
+            model_digest(self.teacher.path), lambda: self.teacher_tagger, corpus, self.recipe.types
         )
 
     def judge(self, scored: Evaluation, corpus: Corpus, choice: Choice) -> Point:

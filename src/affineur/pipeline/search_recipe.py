@@ -1,19 +1,19 @@
-"""The recipe of ``search``: from which ranges points are taken, how each is trained, what F1 may be lost.
-
-How long it may take.
-"""
+"""The recipe of ``search``: ranges of points, how each is trained, what F1 may be lost, in what time."""
 
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationError
 
 from affineur.errors import ParameterError, RecipeError, did_you_mean
 from affineur.measure import Budget
-from affineur.pipeline.recipe import DataSection, Recipe, _Learning, _Section, explain, read_yaml
+from affineur.pipeline.recipe import DataSection, Recipe, Section, explain, read_yaml
+from affineur.steps.core.step import STEPS, Step
 from affineur.steps.graphs.eight_bits import SCHEMES
 
 #: Beside the schemes of ``quantize``: a graph in full precision, the scheme of the CPU at hand, a sparse
@@ -45,8 +45,8 @@ _Sparsity = Annotated[float, Field(ge=0, lt=1)]
 _Pieces = Annotated[int, Field(ge=1)] | None
 
 
-class RangesSection(_Section):
-    """``ranges``: ``[low, high]``, or a list to choose from; what is not named stays as the teacher has it."""
+class RangesSection(Section):
+    """``ranges``: ``[low, high]``, or a list to choose from; all else stays as the teacher has it."""
 
     layers: Annotated[tuple[_Layers, _Layers], AfterValidator(_ascending)] | None = None
     ffn_width: Annotated[tuple[_Width, _Width], AfterValidator(_ascending)] = (1.0, 1.0)
@@ -57,7 +57,7 @@ class RangesSection(_Section):
     ] = ["fp32", "int8"]
 
 
-class BudgetSection(_Section):
+class BudgetSection(Section):
     """``budget``: what F1 may be lost, or must be kept, with its whole interval."""
 
     max_drop: float | None = None
@@ -65,18 +65,11 @@ class BudgetSection(_Section):
     confidence: float = 0.95
 
 
-class SearchTraining(_Learning):
-    """``train``: how a point with fewer layers is distilled.
-
-    How any point that lost something else recovers.
-    """
-
-    epochs: Annotated[float, Field(ge=0)] = 0.5
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
-    keep: Literal["top", "uniform", "search"] = "uniform"
+#: How a point is trained where a recipe does not say: shorter and faster than one model alone.
+_TRAINING = {"epochs": 0.5, "learning_rate": 1e-4, "keep": "uniform"}
 
 
-class SearchRecipe(_Section):
+class SearchRecipe(Section):
     """A whole recipe of ``search``."""
 
     name: Annotated[str, Field(pattern=r"^[\w][\w.-]*$")]
@@ -87,7 +80,25 @@ class SearchRecipe(_Section):
     minutes: Annotated[float, Field(gt=0)] = 20.0
     budget: BudgetSection
     ranges: RangesSection
-    train: SearchTraining = SearchTraining()
+    train: dict[str, Any] = {}
+
+    def distill(self, layers: int) -> Step:
+        """Return how a point with fewer layers is made: what ``train`` says, with defaults of a search's own.
+
+        Raises:
+            ParameterError: If ``train`` has an unknown key or an impossible value.
+        """
+        return STEPS.get("distill").given({**_TRAINING, "seed": self.seed, **self.train, "layers": layers})
+
+    @property
+    def recover(self) -> Step:
+        """How any point that lost something else is trained: as ``train`` says, under its mask.
+
+        Raises:
+            ParameterError: As :meth:`distill`.
+        """
+        values = {"seed": self.seed, **_TRAINING, **self.train}
+        return STEPS.get("recover").given({key: value for key, value in values.items() if key != "keep"})
 
     @property
     def f1_budget(self) -> Budget:
@@ -101,10 +112,7 @@ class SearchRecipe(_Section):
 
     @property
     def digest(self) -> str:
-        """Digest of all that decides what one point is and scores.
-
-        Time and the bars of F1 may change between runs.
-        """
+        """Digest of all that decides what one point is and scores; time and budget may change."""
         decides = self.model_dump(mode="json", exclude={"name", "minutes", "budget", "teacher", "data"})
         return hashlib.sha256(repr([decides, self.budget.confidence]).encode()).hexdigest()
 
@@ -123,15 +131,63 @@ def read_search_recipe(path: Path | str, changes: dict[str, Any] | None = None) 
     path = Path(path)
     raw = read_yaml(path, "a recipe of a search, expected keys such as name, teacher, data, budget, ranges")
     try:
-        recipe = SearchRecipe.model_validate(raw | (changes or {}))
-    except ValidationError as error:
-        raise RecipeError(f"{path}: {explain(error, SearchRecipe)}") from None
+        return make_search_recipe(raw | (changes or {}))
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from None
+
+
+def make_search_recipe(raw: Mapping[str, Any]) -> SearchRecipe:
+    """Make a recipe of what YAML holds, or the same from Python.
+
+    Args:
+        raw: Its keys and values.
+
+    Raises:
+        RecipeError: As :func:`read_search_recipe`.
+    """
     try:
-        _ = recipe.f1_budget
-    except ParameterError as error:
-        raise RecipeError(f"{path}: budget: {error}") from None
-    if recipe.train.hidden_weight and any(keep is not None for keep in recipe.ranges.vocabulary):
+        recipe = SearchRecipe.model_validate(raw)
+    except ValidationError as error:
+        raise RecipeError(explain(error, SearchRecipe)) from None
+    for section in ("budget", "train"):
+        try:
+            _ = recipe.f1_budget if section == "budget" else (recipe.distill(1), recipe.recover)
+        except ParameterError as error:
+            raise RecipeError(f"{section}: {error}") from None
+    if recipe.train.get("hidden_weight") and any(keep is not None for keep in recipe.ranges.vocabulary):
         raise RecipeError(
-            f"{path}: hidden states can be learned only from a teacher with the same pieces; leave train.hidden_weight or ranges.vocabulary out"
+            "hidden states can be learned only from a teacher with the same pieces; leave "
+            "train.hidden_weight or ranges.vocabulary out"
         )
     return recipe
+
+
+def default_search_recipe(
+    teacher: str, data: str, layers: int, *, minutes: float = 20.0, max_drop: float = 0.01, **more: Any
+) -> SearchRecipe:
+    """Make the recipe of a search for which nobody wrote one.
+
+    Half of the teacher's layers or more, a quarter of the feed-forward neurons or more, in full precision or
+    eight bits.
+
+    Args:
+        teacher: The model, as the user names it.
+        data: Labeled data with train, dev and test.
+        layers: Encoder layers of the teacher.
+        minutes: Time for all points together.
+        max_drop: F1 that may be lost, with the whole interval.
+        more: Other top-level values, such as ``seed`` or ``types``.
+
+    Raises:
+        RecipeError: If a value is impossible.
+    """
+    ranges = {
+        "layers": [max(1, layers // 2), layers],
+        "ffn_width": [0.25, 1.0],
+        "precision": ["fp32", "int8"],
+    }
+    train = {"learning_rate": 2e-4, "warmup": 0.1, "batch_size": 16}
+    budget = {"max_drop": max_drop}
+    name = re.sub(r"[^\w.-]+", "-", Path(teacher).name).strip("-.") or "search"
+    found = {"name": name, "teacher": teacher, "data": data, "minutes": minutes, "budget": budget}
+    return make_search_recipe({**found, "ranges": ranges, "train": train, **more})

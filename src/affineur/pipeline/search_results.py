@@ -1,7 +1,4 @@
-"""What a search found: the front, its knee, the smallest point inside the budget.
-
-Said in JSON, Markdown, a picture and a sentence.
-"""
+"""What a search found: the front, its knee, the smallest point inside the budget."""
 
 from __future__ import annotations
 
@@ -16,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from affineur.artifact import describe_machine, environment, write_json, write_text
+from affineur.display import Shown, Table, megabytes
 from affineur.errors import counted
-from affineur.measure import Confirmation, Evaluation, Point, Ratio, markdown_table, megabytes
+from affineur.measure import Confirmation, Evaluation, Point, Ratio, State, markdown_table
 from affineur.measure.bootstrap import FEWEST
 from affineur.measure.pareto import knee, pareto_front
-from affineur.measure.report.front import Kind, Spot, front_picture
+from affineur.measure.report.front import Spot, SpotKind, front_picture
 from affineur.measure.report.words import percent, points
-from affineur.measure.search import figures
+from affineur.measure.sweep import figures
 from affineur.pipeline.search_recipe import SearchRecipe
 from affineur.pipeline.search_space import Choice
 
@@ -105,15 +103,27 @@ class Trial:
         """Say it in one line."""
         if self.point is None or self.speed is None:
             return f"{self.name} failed after {self.seconds:.0f} s: {self.error}"
+        low, drop, high = (
+            f"{part * 100:+z.2f}" for part in (self.point.drop_low, self.point.drop, self.point.drop_high)
+        )
         return (
-            f"{self.name}: F1 {self.point.f1:.2%}, drop {self.point.drop * 100:+z.2f} ({self.point.drop_low * 100:+z.2f} … "
-            f"{self.point.drop_high * 100:+z.2f}), {megabytes(self.size_bytes)}, {self.speed.value:.2f}× the teacher's speed; {self.seconds:.0f} s"
+            f"{self.name}: F1 {self.point.f1:.2%}, drop {drop} ({low} … {high}), "
+            f"{megabytes(self.size_bytes)}, "
+            f"{self.speed.value:.2f}× the teacher's speed; {self.seconds:.0f} s"
         )
 
 
-@dataclass
-class Found:
-    """What a search found.
+#: What test said of the point that is recommended, in words.
+_STATES: dict[State, str] = {
+    "confirmed": "which test confirms",
+    "agrees": "with which test agrees by its estimate",
+    "disagrees": "but test DISAGREES",
+}
+
+
+@dataclass(repr=False)
+class Found(Shown):
+    """What a search found; ``print`` and a notebook show its table.
 
     Args:
         recipe: What was asked for.
@@ -147,15 +157,12 @@ class Found:
 
     @cached_property
     def smallest(self) -> Trial | None:
-        """The smallest point whose whole interval is inside the budget; of equals the one with the higher F1."""
+        """The smallest point whose whole interval is inside the budget, of equals that of the higher F1."""
         inside = [trial for trial in self.trials if self.inside(trial)]
         return min(inside, key=lambda trial: (trial.costs or [])[1::-1], default=None)
 
     def inside(self, trial: Trial) -> bool:
-        """Say whether the whole interval of a point is inside the budget.
-
-        May be another than when it was tried.
-        """
+        """Say whether the whole interval of a point is inside the budget as it is now."""
         point, budget = trial.point, self.recipe.f1_budget
         if point is None or self.baseline.sentences < FEWEST:
             return False
@@ -223,6 +230,15 @@ class Found:
             "error": trial.error,
         }
 
+    @property
+    def summary(self) -> str:
+        """What to take."""
+        return self.pick
+
+    def tables(self) -> list[Table]:
+        """Return what is shown: the teacher and the points that stay, and below what may be said of them."""
+        return [Table(COLUMNS, self.cells(), notes=self.lines())]
+
     def cells(self) -> list[list[str]]:
         """Return the cells of the table under :data:`COLUMNS`: the teacher, then the points that stay."""
         first = [
@@ -267,25 +283,21 @@ class Found:
             assert near.point is not None
             drop = f"it may lose up to {near.point.drop_high * 100:.2f} points"
             return (
-                f"Take none yet: no point is shown to be inside the budget ({self.recipe.f1_budget}); the nearest is {near.name} ({drop}), so "
-                "search longer, train longer, or allow more."
+                f"Take none yet: no point is shown to be inside the budget ({self.recipe.f1_budget}); the "
+                "nearest "
+                f"is {near.name} ({drop}), so search longer, train longer, or allow more."
             )
         assert best.point is not None
         assert best.speed is not None
-        states = {
-            "confirmed": "which test confirms",
-            "agrees": "with which test agrees by its estimate",
-            "disagrees": "but test DISAGREES",
-        }
-        state = (
-            states[self.confirmations[best.name].state]
-            if best.name in self.confirmations
-            else "not yet held against test"
-        )
+        confirmation = self.confirmations.get(best.name)
+        state = confirmation and confirmation.state
+        point = best.point
         return (
-            f"{'Do not trust' if 'DIS' in state else 'Take'} {self.out / 'models' / best.name}: {megabytes(best.size_bytes)} instead of "
-            f"{megabytes(self.teacher_size)}, {best.speed.value:.1f} times the teacher's speed, F1 on dev {points(-best.point.drop)} points "
-            f"({points(-best.point.drop_high)} … {points(-best.point.drop_low)}), {state}."
+            f"{'Do not trust' if state == 'disagrees' else 'Take'} {self.out / 'models' / best.name}: "
+            f"{megabytes(best.size_bytes)} instead of {megabytes(self.teacher_size)}, "
+            f"{best.speed.value:.1f} times "
+            f"the teacher's speed, F1 on dev {points(-point.drop)} points ({points(-point.drop_high)} … "
+            f"{points(-point.drop_low)}), {_STATES[state] if state else 'not yet checked on test'}."
         )
 
     def lines(self) -> list[str]:
@@ -295,10 +307,15 @@ class Found:
         lines = [
             f"{counted(made, 'point')} in {spent:.1f} minutes"
             + (f", and {counted(failed, 'point')} that could not be made" if failed else "")
-            + f"; {len(self.front):,} on the front of F1, size and speed; dev has {counted(self.baseline.sentences, 'sentence')}.",
-            f"Names say layers (L), share of the feed-forward width (w), pieces (v), sparsity (s), precision. The budget: {self.recipe.f1_budget}. "
-            "Speed: median ratio to the teacher as it was given (torch), timed in turn in one process; on the front, speeds within "
-            f"{SPEED_STEP:.0%} are equal. A point chosen among {made:,} looks better on dev than it is; test was never looked at before.",
+            + f"; {len(self.front):,} on the front of F1, size and speed; dev has "
+            f"{counted(self.baseline.sentences, 'sentence')}.",
+            "Names say layers (L), share of the feed-forward width (w), pieces (v), sparsity (s), "
+            "precision. The "
+            f"budget: {self.recipe.f1_budget}. Speed: median ratio to the teacher as it was given (torch), "
+            "timed "
+            f"in turn in one process; on the front, speeds within {SPEED_STEP:.0%} are equal. A point "
+            "chosen among "
+            f"{made:,} looks better on dev than it is; test was never looked at before.",
         ]
         for trial in self.recommended:
             if (confirmation := self.confirmations.get(trial.name)) is not None:
@@ -311,9 +328,8 @@ class Found:
                 lines.append(f"{trial.name}: {said}")
         models = [str(self.out / "models" / trial.name) for trial in self.kept]
         data = self.recipe.data if isinstance(self.recipe.data, str) else self.recipe.data.path
-        lines.append(
-            f"Each was timed on its own occasion; all side by side: {shlex.join(['affineur', 'compare', self.teacher, *models, '--data', data])}"
-        )
+        again = shlex.join(["affineur", "compare", self.teacher, *models, "--data", data])
+        lines.append(f"Each was timed on its own occasion; all side by side: {again}")
         return [*lines, self.pick]
 
 
@@ -324,7 +340,7 @@ def write_found(found: Found) -> None:
         markdown_table(COLUMNS, found.cells()) + "\n" + "".join(f"- {line}\n" for line in found.lines()),
     )
     spots = []
-    kind: Kind
+    kind: SpotKind
     for trial in found.trials:
         if trial.point and trial.speed:
             kind = (

@@ -1,7 +1,4 @@
-"""Where ``search`` looks: the points that the ranges of a recipe allow.
-
-The order in which they are tried.
-"""
+"""Where ``search`` looks: the points that the ranges of a recipe allow, and the order they are tried in."""
 
 from __future__ import annotations
 
@@ -82,7 +79,8 @@ class Space:
         low, high = ranges.layers or (layers, layers)
         if high > layers:
             raise RecipeError(
-                f"ranges.layers is [{low}, {high}], but the teacher has {layers} encoder layers; end it at {layers}"
+                f"ranges.layers is [{low}, {high}], but the teacher has {layers} encoder layers; end it at "
+                f"{layers}"
             )
         return cls(
             tuple(range(high, low - 1, -1)),
@@ -99,10 +97,7 @@ class Space:
 
     @property
     def starts(self) -> tuple[Choice, ...]:
-        """What is tried first: the teacher in each precision, each range at its end alone.
-
-        The middle and the smallest of all.
-        """
+        """What is tried first: the teacher in each precision, each range at its end, middle, smallest."""
         last = self.precision[-1]
         zeros = "packed" if "packed" in self.precision else last
         gentle = Choice(self.layers[0], self.ffn_width[0], self.vocabulary[0], self.sparsity[0], last)
@@ -159,9 +154,9 @@ def require_optuna() -> Any:
 
 
 def propose(space: Space, tried: Mapping[Choice, Sequence[float] | None], seed: int) -> Choice | None:
-    """Propose the next point: those of :attr:`Space.starts` first.
+    """Propose the next point: first those of :attr:`Space.starts`, then by a Parzen estimator.
 
-    Then by a tree-structured Parzen estimator for several objectives.
+    It is tree-structured and for several objectives.
 
     What is proposed depends on nothing but the arguments, so an interrupted search goes on as if it had not
     been (Watanabe 2023, Tree-Structured Parzen Estimator, arXiv 2304.11127; Ozaki et al. 2022, JAIR 73:

@@ -1,6 +1,4 @@
-"""``sweep``: the largest sparsity whose interval of F1 is inside a budget.
-
-Held against text the search never saw.
+"""``sweep``: the largest sparsity whose interval of F1 is inside a budget, checked on text it never saw.
 
 A coarse scan of each method finds where F1 leaves the budget, bisection narrows that down. A point counts as
 inside only where the whole interval is. Every point is scored once: its counts are kept by digest of model,
@@ -11,19 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from affineur.artifact import (
-    CARD,
     MANIFEST,
     Measured,
     alone,
     describe,
     disk_errors,
     new_folder,
+    open_folder,
     read_manifest,
     refuse_to_lose,
     verify,
@@ -37,27 +35,26 @@ from affineur.errors import DataError, ModelError, ParameterError
 from affineur.measure import Confirmation, Curve, Evaluation, Point, State, Sweep, sparsest
 from affineur.measure.bootstrap import FEWEST
 from affineur.measure.report.picture import picture
+from affineur.pipeline.artifacts import copy_files
 from affineur.pipeline.models import Reference, model_name
 from affineur.pipeline.points import Plan, Points, point_folder
 from affineur.pipeline.scores import ScoreBook
 from affineur.progress import report
-from affineur.steps import cache_folder
-from affineur.transfer import SPACY, Splits
+from affineur.steps.core.context import Context
+from affineur.transfer import Splits
 
 
 def sweep(
     model: str,
+    *,
     out: Path | str,
-    data: Splits,
     plan: Plan,
+    context: Context,
     baseline: str | None = None,
-    calibration: Corpus | None = None,
     types: Sequence[str] | None = None,
-    device: str = "cpu",
-    cache: Path | None = None,
-    commands: Sequence[str] = (),
+    commands: Mapping[str, str] | None = None,
 ) -> Sweep:
-    """Search dev for the largest sparsity inside a budget, hold that model against test, and write it.
+    """Search dev for the largest sparsity inside a budget, check that model against test, and write it.
 
     A model that test disagrees with never takes the place of an earlier one in ``out``. Does again
     only what is not known yet: scores are kept by digest in the cache, an interrupted fine-tuning goes on.
@@ -65,14 +62,12 @@ def sweep(
     Args:
         model: The model to prune: a folder, a Hub id or ``sample``.
         out: Folder of the artifact to write, with ``sweep.json``; its manifest carries the evidence.
-        data: ``dev`` is searched, ``test`` confirms, ``train`` is for recovery and calibration.
         plan: What is searched.
+        context: Data (``dev`` is searched, ``test`` confirms, ``train`` is for recovery and calibration),
+            calibration text (train by default; labels are ignored), a teacher to recover with, device, cache.
         baseline: What a drop is measured from; the model itself by default.
-        calibration: Text for activation-aware methods; train by default. Labels are not read.
         types: Types to score, or ``None`` for all.
-        device: A torch device.
-        cache: Where scores and teacher logits are kept.
-        commands: Command lines that give all this again, for the card.
+        commands: Command lines that give all this again, by what each gives, for the card.
 
     Returns:
         What was found; nothing is written where no point is inside the budget.
@@ -84,44 +79,32 @@ def sweep(
             one.
         ModelError: If a model cannot be used.
     """
-    out = Path(out)
+    out, data = Path(out), context.splits
     dev, test = data.get("dev"), data.get("test")
-    shared = _check_data(data, plan, calibration)
+    shared = _check_data(data, plan, context.calibration)
     folder = _folder(model)
-    against = [] if baseline is None or baseline.startswith(SPACY) else [Reference.parse(baseline).folder()]
-    against += [plan.recovery.teacher] if plan.recovery and plan.recovery.teacher else []
+    measured = None if baseline is None else Reference.parse(baseline)
+    against = [] if measured is None or measured.peer else [measured.folder()]
+    against += [context.teacher.path] if plan.recovery and context.teacher else []
     for given in (folder, *against):
         if out.resolve() == given.resolve():
             raise ParameterError(
-                f"{out} is one of the models given, which would be lost; name another folder with -o"
+                f"{out} is one of the models given, which would be lost; name another folder as out", "out"
             )
     refuse_to_lose(out)
     work = out.resolve().parent / f".{out.resolve().name}.sweep"
-    book = ScoreBook((cache or cache_folder()) / "scores")
+    book = ScoreBook(context.cache / "scores")
     search = Points(
-        folder,
-        model_name(model),
-        dev,
-        baseline or model,
-        plan,
-        book,
-        data.train,
-        calibration,
-        types,
-        device,
-        cache,
-        work,
+        open_folder(folder), model_name(model), dev, baseline or model, plan, book, context, types, work
     )
     for corpus in (dev, test):
         search.check(corpus)
-    with alone(out, "name another folder with -o"), _workplace(work):
-        curves = _settled(
-            search, tuple(search.curve(method, plan.budget) for method in plan.methods), out, work
-        )
+    with alone(out, "name another folder as out"), _workplace(work):
+        curves = tuple(search.curve(method, plan.budget) for method in plan.methods)
+        curves = _settled(search, curves, out, work)
         recovery = plan.recovery.parameters if plan.recovery else None
-        found = Sweep(
-            curves, plan.methods, plan.budget, recovery, dev.digest, search.unpruned(plan.methods[0])
-        )
+        unpruned = search.unpruned(plan.methods[0])
+        found = Sweep(curves, plan.methods, plan.budget, recovery, dev.digest, unpruned)
         if (chosen := _best(curves)) is None:
             return found
         made = search.make(chosen.method, chosen.asked, work)
@@ -129,25 +112,22 @@ def sweep(
         scored, baseline_scored = search.scored(made, test), search.scored_baseline(test)
         info = describe(made)
         confirmation = _confirm(search, chosen, scored, baseline_scored, shared)
-        found = replace(
-            found,
-            chosen=chosen,
-            sparsity_of_model=1 - info.nonzero / info.parameters,
-            confirmation=confirmation,
-        )
+        whole = 1 - info.nonzero / info.parameters
+        found = replace(found, chosen=chosen, sparsity_of_model=whole, confirmation=confirmation)
         if confirmation.state == "disagrees" and (out / MANIFEST).exists():
             return replace(found, kept=out)
         found = replace(found, out=out)
-        _write(made, out, found, _measured(found, confirmation, scored, baseline_scored, commands))
+        _write(made, out, found, _measured(found, confirmation, scored, baseline_scored, commands or {}))
     return found
 
 
 def _folder(model: str) -> Path:
     """Return the folder of the model to prune."""
     parsed = Reference.parse(model)
-    if parsed.prefix not in ("", SPACY):  # a spaCy pipeline says itself that it is none
+    if parsed.prefix and not parsed.peer:  # a peer says itself that it is none
         raise ParameterError(
-            f"{model} is {parsed.rest} run in another way, and only its folder can be pruned; type: affineur sweep {parsed.rest}"
+            f"{model} is {parsed.rest} run in another way, and only its folder can be pruned; give "
+            f"{parsed.rest}"
         )
     return parsed.folder()
 
@@ -164,7 +144,8 @@ def _check_data(data: Splits, plan: Plan, calibration: Corpus | None) -> int:
     if len(dev) < FEWEST:
         found = f"{len(dev)} sentence{'' if len(dev) == 1 else 's'}"
         raise DataError(
-            f"found {found} to search on, and on fewer than {FEWEST} no interval shows anything; give more text as dev",
+            f"found {found} to search on, and on fewer than {FEWEST} no interval shows anything; give more "
+            "text as dev",
             dev.name,
         )
     used = {"dev": dev} | ({"train": data.train} if plan.recovery and data.train else {})
@@ -172,7 +153,7 @@ def _check_data(data: Splits, plan: Plan, calibration: Corpus | None) -> int:
         _refuse_the_same(
             "train", data.train, "dev", dev, data.name, "what is fine-tuned on them cannot be judged on them"
         )
-    if "wanda" in plan.methods and (text := calibration or data.train):
+    if plan.reads_text and (text := calibration or data.train):
         used["the calibration text"] = text
     for name, corpus in used.items():
         _refuse_the_same(name, corpus, "test", test, data.name, "nothing would be left to confirm on")
@@ -193,18 +174,14 @@ def _refuse_the_same(name: str, corpus: Corpus, other_name: str, other: Corpus, 
 
 @contextmanager
 def _workplace(work: Path) -> Iterator[None]:
-    """Hold a folder for models that have to be fine-tuned.
-
-    It stays only where an interrupted run can go on in it.
-    """
+    """Hold a folder for models to be fine-tuned; it stays only where a stopped run can go on in it."""
     with disk_errors(work):
         work.mkdir(parents=True, exist_ok=True)
     try:
         yield
     except BaseException:
-        if any(work.glob("*_finetuned")) or any(
-            work.glob(".*_finetuned.work")
-        ):  # all else is made again in no time
+        # All else is made again in no time.
+        if any(work.glob("*_finetuned")) or any(work.glob(".*_finetuned.work")):
             report(
                 f"what was fine-tuned so far stays in {work}: the same command goes on there, or delete it"
             )
@@ -219,17 +196,15 @@ def _best(curves: Sequence[Curve]) -> Point | None:
 
 
 def _settled(search: Points, curves: tuple[Curve, ...], out: Path, work: Path) -> tuple[Curve, ...]:
-    """Make the winner and judge what was made.
-
-    Where that is another point than the scores kept say, it takes its place.
-    """
+    """Make the winner and judge what was made; where that is another point, it takes its place."""
     while (chosen := _best(curves)) is not None:
         _lend(out, work, chosen)
         judged = search.again(search.make(chosen.method, chosen.asked, work), chosen)
         if judged == chosen:
             break
         report(
-            f"{chosen.method} at {chosen.sparsity:.2%} is another model now than when it was scored; what was made now counts"
+            f"{chosen.method} at {chosen.sparsity:.2%} is another model now than when it was scored; what "
+            "was made now counts"
         )
         curves = tuple(
             replace(curve, points=tuple(judged if point == chosen else point for point in curve.points))
@@ -252,10 +227,7 @@ def _confirm(
 
 
 def _lend(out: Path, work: Path, chosen: Point) -> None:
-    """Offer an earlier winner to the stage that would fine-tune it again.
-
-    It takes it only where it is the very same.
-    """
+    """Offer an earlier winner to the step that would fine-tune it again, and takes only the very same."""
     place = work / f"{point_folder(chosen.method, chosen.asked)}_finetuned"
     if not chosen.recovered or place.exists():
         return
@@ -268,18 +240,8 @@ def _lend(out: Path, work: Path, chosen: Point) -> None:
         )
         if (made_from.get("method"), made_from.get("sparsity")) == (chosen.method, chosen.asked):
             with new_folder(place) as building:
-                _copy(out, building)
+                copy_files(out, building)
                 shutil.copyfile(out / MANIFEST, building / MANIFEST)
-
-
-def _copy(folder: Path, building: Path) -> None:
-    """Copy the files that the manifest of an artifact lists, and nothing that somebody put beside them."""
-    manifest = read_manifest(folder)
-    for name in manifest.files if manifest else ():
-        if name == CARD and not (folder / CARD).is_file():
-            continue  # the card alone may be gone
-        (building / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(folder / name, building / name)
 
 
 def _measured(
@@ -287,11 +249,14 @@ def _measured(
     confirmation: Confirmation,
     scored: Evaluation,
     baseline: Evaluation,
-    commands: Sequence[str],
+    commands: Mapping[str, str],
 ) -> Measured:
     """Say what the card says: the scores on the split the search never saw."""
     change, first = scored.minus(baseline), found.curves[0]
-    about = f"Chosen by affineur sweep among {found.tried:,} points on {first.sentences:,} other sentences; the budget: {found.budget}"
+    about = (
+        f"Chosen by affineur sweep among {found.tried:,} points on {first.sentences:,} other sentences; "
+        f"the budget: {found.budget}"
+    )
     states = {
         "confirmed": "shown to be inside it",
         "agrees": "inside it by its estimate alone",
@@ -320,7 +285,7 @@ def _write(made: Path, out: Path, found: Sweep, measured: Measured) -> None:
     assert manifest is not None
     evidence = found.as_dict()
     with new_folder(out) as building:
-        _copy(made, building)
+        copy_files(made, building)
         write_json(building / "sweep.json", evidence)
         write_text(building / "sweep.svg", picture(found.curves))
         kept = {

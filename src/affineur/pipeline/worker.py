@@ -1,8 +1,9 @@
-"""A fresh process that holds one model and times it when asked: one JSON object a line in, one a line out.
+"""A fresh process that holds one model and times it when asked: one JSON object per line in, one out.
 
 ::
 
-    {"sentences": [[word, …], …]}                                   → {"imported": true}
+    {"model": reference, "device": device, "threads": null or n, "sentences": [[word, …], …]}
+                                                                    → {"imported": true}
     {"load": true}                                                  → {"threads": n, "load_seconds": s, "cold": true/false}
     {"run": [index, …], "size": null or n, "by_length": true/false} → {"seconds": [of each call]}
     {"peak": true}                                                  → {"bytes": peak resident memory, 0 if unknown}
@@ -16,7 +17,6 @@ peer's memory.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import os
 import sys
@@ -26,22 +26,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
-_SPACY = "spacy:"
-_ENGINES = {
-    "onnx": "affineur.engines.onnx",
-    "openvino": "affineur.engines.openvino",
-}  # of a kind of folder; of the others, torch
-
 
 def main() -> None:
-    """Make ready for the model named on the command line, then answer until standard input ends."""
+    """Make ready for the model that the first line names, then answer until standard input ends."""
     warnings.simplefilter("ignore")
     # Whatever a library prints must not come between the answers.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     sys.path.append(str(Path(__file__).parents[2]))  # where this package is, if it is not installed
-    reference, device = sys.argv[1:3]
-    worker = _Worker(reference, device, json.loads(sys.stdin.readline())["sentences"])
+    first = json.loads(sys.stdin.readline())
+    worker = _Worker(first["model"], first["device"], first["threads"], first["sentences"])
     if not _told(answers, worker, worker.make_ready):
         return
     for line in sys.stdin:
@@ -65,13 +59,18 @@ def _told(answers: TextIO, worker: _Worker, answer: Callable[[], dict[str, Any]]
 class _Worker:
     """One model, from before it is loaded, and the sentences it is timed on."""
 
-    def __init__(self, reference: str, device: str, sentences: list[list[str]]) -> None:
-        self.reference, self._device, self._sentences = reference, device, sentences
+    def __init__(self, reference: str, device: str, threads: int | None, sentences: list[list[str]]) -> None:
+        self.reference, self._device, self._threads = reference, device, threads
+        self._sentences = sentences
         self._tagger: Any = None
 
     def make_ready(self) -> dict[str, Any]:
-        """Import what the model needs."""
-        self._load = _loader(self.reference)
+        """Import what the model needs, so that loading it is all that is timed."""
+        from affineur.engines.core.references import Reference
+
+        self._model = Reference.parse(self.reference)
+        with contextlib.suppress(Exception):  # said better when it is loaded
+            self._model.engine.preload(self._model)
         return {"imported": True}
 
     def answer(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -88,37 +87,26 @@ class _Worker:
                 )
             }
         if "size" in asked:
-            from affineur.steps import serialized_size
-
-            return {"bytes": serialized_size(self._tagger.model)}
+            return {"bytes": self._model.engine.serialized_size(self._tagger)}
         return {"bytes": peak_bytes()}
 
     def _loaded(self) -> dict[str, Any]:
-        cold = _forgotten(_folder(self.reference))
+        cold = _forgotten(self._folder())
         start = time.perf_counter()
-        self._tagger = self._load(self._device)
+        self._tagger = self._model.load(device=self._device, threads=self._threads)
         return {"load_seconds": time.perf_counter() - start, "cold": cold, "threads": _threads(self._tagger)}
 
-
-def _folder(reference: str) -> Path | None:
-    """Find the files of a model; ``None`` where there are none, which is said better when it is loaded."""
-    with contextlib.suppress(Exception):
-        if reference.startswith(_SPACY):
-            from affineur.engines.spacy import pipeline_folder
-
-            return pipeline_folder(reference.removeprefix(_SPACY))
-        from affineur.pipeline.models import Reference
-
-        return Reference.parse(reference).folder()
-    return None
+    def _folder(self) -> Path | None:
+        """Find the files of the model; ``None`` where there are none, which is said better when it is loaded."""
+        with contextlib.suppress(Exception):
+            return self._model.engine.files(self._model)
+        return None
 
 
 def _forgotten(folder: Path | None) -> bool:
-    """Have the system drop its copies of a model's files from memory, so that they are read from the disk.
+    """Have the system drop its copies of a model's files from memory, and say whether it did.
 
-    Say whether it did.
-
-    It may not: some systems cannot, some disks are memory, and what another process has mapped stays.
+    They are read from the disk then. It may not: some systems cannot, some disks are memory, and what another process has mapped stays.
     """
     if folder is None:
         return False
@@ -136,32 +124,6 @@ def _forgotten(folder: Path | None) -> bool:
                 pass
             return False
     return True
-
-
-def _loader(reference: str) -> Callable[[str], Any]:
-    """Import what a model needs, so that loading it is all that is timed."""
-    if not reference.startswith(_SPACY):
-        from affineur.artifact import open_folder
-        from affineur.pipeline.models import load_any
-
-        folder = _folder(reference)
-        with contextlib.suppress(Exception):  # said better when it is loaded
-            importlib.import_module(
-                _ENGINES.get(open_folder(folder).kind, "affineur.steps") if folder else "affineur.steps"
-            )
-        return lambda device: load_any(reference, device)
-    from affineur.engines.spacy import (
-        SpacyTagger,
-        needs_torch,
-    )  # a room without torch, whose 0.2 GB are not the peer's
-
-    folder = _folder(reference)
-    with contextlib.suppress(OSError, ValueError, ImportError):  # said better when it is loaded
-        if folder is not None and not needs_torch(folder):
-            sys.modules["torch"] = None  # type: ignore[assignment]  # an import of it fails, as where it is not installed
-        import spacy  # noqa: F401
-
-    return lambda _: SpacyTagger(reference.removeprefix(_SPACY))
 
 
 def _threads(tagger: Any) -> int:

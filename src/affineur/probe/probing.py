@@ -10,7 +10,6 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
 from statistics import median
 from typing import Any
 
@@ -237,7 +236,7 @@ def _compare(
     found.compared = len(texts)
     pairs = zip(texts, answers, local, strict=True)
     found.same = sum(
-        spans_of(text, theirs) == spans_of(text, [asdict(entity) for entity in ours])
+        spans_of(text, theirs) == spans_of(text, [entity.as_dict() for entity in ours])
         for text, theirs, ours in pairs
     )
 

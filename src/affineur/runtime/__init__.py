@@ -1,9 +1,11 @@
 """Text in, entities out, without torch: words, windows, token-budget batches, prediction over any engine."""
 
 from affineur.runtime.aggregation import STRATEGIES, AggregationStrategy
+from affineur.runtime.annotation import annotate, annotate_rows
 from affineur.runtime.batches import DEFAULT_BUDGET, FixedBatches, plan_batches
 from affineur.runtime.prediction import Logits, best_labels, word_entities
-from affineur.runtime.reading import Reading, Wish
+from affineur.runtime.reading import PredictOptions, Reading
+from affineur.runtime.redaction import STYLES, Redacted, RedactionStyle, Replacement, redact, restore
 from affineur.runtime.tagger import EngineTagger, pad
 from affineur.runtime.windows import Encoder, Window, max_positions
 from affineur.runtime.words import split_words
@@ -11,18 +13,26 @@ from affineur.runtime.words import split_words
 __all__ = [
     "DEFAULT_BUDGET",
     "STRATEGIES",
+    "STYLES",
     "AggregationStrategy",
     "Encoder",
     "EngineTagger",
     "FixedBatches",
     "Logits",
+    "PredictOptions",
     "Reading",
+    "Redacted",
+    "RedactionStyle",
+    "Replacement",
     "Window",
-    "Wish",
+    "annotate",
+    "annotate_rows",
     "best_labels",
     "max_positions",
     "pad",
     "plan_batches",
+    "redact",
+    "restore",
     "split_words",
     "word_entities",
 ]

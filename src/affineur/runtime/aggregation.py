@@ -1,8 +1,6 @@
 """Labels of pieces to entities by the strategies of transformers' ``TokenClassificationPipeline`` (5.23).
 
-Faults included.
-
-Its faults, kept so that nothing changes for who comes from there: a word is what lies between spaces, so
+Its faults are kept, so that nothing changes for who comes from there: a word is what lies between spaces, so
 ``Paris.`` is one and *l'Olympique* too; ``S-`` and ``E-`` are no prefixes; ``word`` is the tokenizer's
 rendering and not the text.
 """
@@ -15,10 +13,10 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from affineur.entities import Entity, LabeledPiece
+from affineur.entities import Entity, LabeledPiece, encodable
 from affineur.errors import ParameterError, did_you_mean
 from affineur.runtime.prediction import Logits
-from affineur.runtime.texts import TextEncoder, TextWindow, encodable
+from affineur.runtime.texts import TextEncoder, TextWindow
 
 Grouping = Literal["word", "simple", "first", "average", "max"]
 AggregationStrategy = Literal[Grouping, "none"]
@@ -46,7 +44,9 @@ def check_strategy(name: str) -> None:
     """
     if name not in STRATEGIES:
         raise ParameterError(
-            f"no aggregation strategy '{name}', expected one of {', '.join(STRATEGIES)}{did_you_mean(name, STRATEGIES)}"
+            f"no aggregation strategy '{name}', expected one of {', '.join(STRATEGIES)}"
+            f"{did_you_mean(name, STRATEGIES)}",
+            "strategy",
         )
 
 
@@ -70,17 +70,15 @@ def label_pieces(
     """
     scores = _softmax(logits[: len(window)])
     best = scores.argmax(axis=1).tolist()
-    return [
-        LabeledPiece(
-            labels[best[i]],
-            float(scores[i, best[i]]),
-            window.first + i,
-            _token(text, window, i, encoder),
-            *window.offsets[i],
-        )
-        for i in window.own
-        if not window.special[i] and labels[best[i]] not in ignored
-    ]
+    pieces = []
+    for i in window.own:
+        label = labels[best[i]]
+        if window.special[i] or label in ignored:
+            continue
+        start, end = window.offsets[i]
+        token, score = _token(text, window, i, encoder), float(scores[i, best[i]])
+        pieces.append(LabeledPiece(label, token, start, end, score, window.first + i))
+    return pieces
 
 
 def group_pieces(
@@ -118,18 +116,13 @@ def group_pieces(
         row = _AGREE[strategy](scores[word])
         best = int(row.argmax())
         token = tokens[0] if strategy == "simple" else encoder.join(tokens)
-        parts.append(
-            _Part(
-                labels[best], float(row[best]), token, window.offsets[word[0]][0], window.offsets[word[-1]][1]
-            )
-        )
+        start, end = window.offsets[word[0]][0], window.offsets[word[-1]][1]
+        parts.append(_Part(labels[best], float(row[best]), token, start, end))
     return _group(parts, encoder, ignored)
 
 
 def merge_windows(entities: Sequence[Entity]) -> list[Entity]:
-    """Choose among the entities of overlapping windows.
-
-    Of two that overlap the longer one, of two as long the surer one.
+    """Choose among the entities of overlapping windows: of two that overlap the longer, then the surer one.
 
     An entity without characters (a space that became a piece) overlaps nothing, not even itself: the first of
     them comes twice.
@@ -181,7 +174,7 @@ def _token(text: str, window: TextWindow, place: int, encoder: TextEncoder) -> s
 
 
 def _continues(text: str, window: TextWindow, place: int, encoder: TextEncoder) -> bool:
-    """Say whether a piece goes on with the word before; by the pipeline's guess, where pieces do not show it."""
+    """Say whether a piece goes on with the word before: the pipeline's guess, where pieces do not show it."""
     known, (start, end) = encoder.token(window.ids[place]), window.offsets[place]
     if known is None:
         return False
@@ -201,13 +194,11 @@ def _group(parts: Sequence[_Part], encoder: TextEncoder, ignored: Collection[str
     entities = []
     for group in groups:
         kind = group[0].label.split("-", 1)[-1]
-        if kind not in ignored:
-            score = float(np.mean(np.array([part.score for part in group], dtype=np.float32)))
-            entities.append(
-                Entity(
-                    kind, score, encoder.join([part.token for part in group]), group[0].start, group[-1].end
-                )
-            )
+        if kind in ignored:
+            continue
+        score = float(np.mean(np.array([part.score for part in group], dtype=np.float32)))
+        word = encoder.join([part.token for part in group])
+        entities.append(Entity(kind, word, group[0].start, group[-1].end, score))
     return entities
 
 

@@ -1,14 +1,10 @@
-"""A file of texts or words to the same file with what a model finds in it.
-
-In one pass and in constant memory.
-"""
+"""Texts or words with what a model finds in them: rows or files, in one pass and in constant memory."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice, tee
 from pathlib import Path
 from typing import Any
@@ -26,38 +22,46 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def annotate(
-    tagger: EngineTagger, source: Path, target: Path, aggregation_strategy: AggregationStrategy = "word"
+    tagger: EngineTagger,
+    source: Path,
+    out: Path,
+    *,
+    strategy: AggregationStrategy = "word",
+    threshold: float = 0.0,
 ) -> int:
     """Write a file with the entities a model finds in another.
 
-    ``.txt`` is raw text, one a line, and ``.jsonl`` has the text of each line under ``text``: both become
-    JSON lines, whose ``entities`` are as in ``predict --json``; what else a line holds is kept. Any other
-    file is CoNLL, a word in the first column of each line: it becomes words and predicted tags, invalid
-    sequences repaired. The target appears when all of it is written.
+    A ``.txt`` file is raw text, one text per line, and a ``.jsonl`` file has the text of each line under
+    ``text``: both become JSON lines, see :func:`annotate_rows`. Any other file is CoNLL, a word in the first
+    column of each line: it becomes words and predicted tags, invalid sequences repaired. The file appears
+    when all of it is written.
 
     Args:
         tagger: The model.
         source: The file to read, UTF-8.
-        target: The file to write.
-        aggregation_strategy: For raw text, as in :meth:`EngineTagger.predict_batch`.
+        out: The file to write.
+        strategy: For raw text, as in :meth:`EngineTagger.predict_batch`.
+        threshold: For raw text: entities with a lower score are left out, in [0, 1].
 
     Returns:
         How many texts or sentences there were.
 
     Raises:
         DataError: If the source cannot be read, with file and line.
-        ParameterError: If the target is a folder or the source itself, or CoNLL is asked for a strategy.
-        AffineurError: If the target cannot be written; what was there is unchanged.
+        ParameterError: If ``out`` is a folder or the source itself, or an option is for raw text alone or
+            out of range.
+        AffineurError: If ``out`` cannot be written; what was there is unchanged.
     """
-    check_files(source, target, aggregation_strategy)
-    lines = (
-        _annotated_texts(tagger, source, aggregation_strategy)
-        if is_text(source)
-        else _annotated_words(tagger, source)
-    )
-    what = "texts" if is_text(source) else "sentences"
+    check_files(source, out, strategy=strategy, threshold=threshold)
+    lines: Iterator[str]
+    if is_text(source):
+        what = "texts"
+        rows = annotate_rows(tagger, _rows(source), strategy=strategy, threshold=threshold)
+        lines = (json_line(row) + "\n" for row in rows)
+    else:
+        what, lines = "sentences", _annotated_words(tagger, source)
     done = 0
-    with new_file(target) as file:
+    with new_file(out) as file:
         for done, line in enumerate(lines, start=1):
             file.write(line)
             report(f"annotating {what}", done)
@@ -66,40 +70,68 @@ def annotate(
     return done
 
 
-def check_files(source: Path, target: Path, aggregation_strategy: str) -> None:
+def annotate_rows(
+    tagger: EngineTagger,
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    strategy: AggregationStrategy = "word",
+    threshold: float = 0.0,
+) -> Iterator[dict[str, Any]]:
+    """Add the entities a model finds to rows of any kind, as they come and in their order.
+
+    Memory does not grow with their number.
+
+    Args:
+        tagger: The model.
+        rows: Each with its text under ``text``.
+        strategy: As in :meth:`EngineTagger.predict_batch`.
+        threshold: Entities with a lower score are left out, in [0, 1].
+
+    Returns:
+        The rows, each with ``entities`` after what it holds: as in ``predict --json``.
+
+    Raises:
+        ParameterError: If there is no such strategy, or the threshold is out of range.
+    """
+    # What lies between the row read ahead and the row given back stays in memory, no more.
+    read, kept = tee(rows)
+    texts = (row["text"] for row in read)
+    results: Iterator[list[Any]] = tagger.predict_stream(texts, strategy=strategy, threshold=threshold)
+    return (
+        {**row, "entities": [entity.as_dict() for entity in found]}
+        for row, found in zip(kept, results, strict=True)
+    )
+
+
+def check_files(source: Path, out: Path, *, strategy: str = "word", threshold: float = 0.0) -> None:
     """Refuse what cannot be annotated, before a model is loaded.
 
     Raises:
         DataError: If the source is no file.
-        ParameterError: If the target is a folder or the source itself, or CoNLL is asked for a strategy.
+        ParameterError: If ``out`` is a folder or the source itself, or an option is for raw text alone.
     """
     if not source.is_file():
         raise DataError("this is a folder, expected a file" if source.is_dir() else "no such file", source)
-    if target.is_dir():
+    if out.is_dir():
         raise ParameterError(
-            f"{target} is a folder, expected a file to write; type: -o {target / source.name}"
+            f"{out} is a folder, expected a file to write, such as {out / source.name}", "out"
         )
-    if target.exists() and target.samefile(source):
-        raise ParameterError(f"{target} is the file that is read; name another with -o")
-    if not is_text(source) and aggregation_strategy != "word":
+    if out.exists() and out.samefile(source):
+        raise ParameterError(f"{out} is the file that is read; name another", "out")
+    if is_text(source):
+        return
+    given = f"strategy={strategy}" if strategy != "word" else f"threshold={threshold:g}" if threshold else ""
+    if given:
         raise ParameterError(
             f"{source} is read as CoNLL (not .txt or .jsonl), where words are given; "
-            f"--aggregation-strategy {aggregation_strategy} is for raw text: leave it out, or name the file .txt"
+            f"{given} is for raw text: leave it out, or name the file .txt",
+            given.partition("=")[0],
         )
 
 
 def is_text(source: Path) -> bool:
     """Say whether a file is raw text or JSON lines and not CoNLL, by its name."""
     return source.suffix.lower() in (".txt", ".jsonl")
-
-
-def _annotated_texts(tagger: EngineTagger, source: Path, strategy: AggregationStrategy) -> Iterator[str]:
-    read, kept = tee(
-        _rows(source)
-    )  # the rows between what is read ahead and what is written stay in memory, no more
-    results: Iterator[list[Any]] = tagger.predict_stream((row["text"] for row in read), strategy)
-    for row, found in zip(kept, results, strict=True):
-        yield json_line({**row, "entities": list(map(asdict, found))}) + "\n"
 
 
 def _rows(source: Path) -> Iterator[dict[str, Any]]:
@@ -116,7 +148,7 @@ def _row(line: str, source: Path, number: int) -> dict[str, Any]:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise DataError(
-            f"not JSON ({error}), expected an object with a text a line", source, number
+            f"not JSON ({error}), expected one object with a text per line", source, number
         ) from None
     if not isinstance(row, dict) or not isinstance(row.get("text"), str):
         raise DataError(
@@ -174,7 +206,7 @@ def as_json(results: Iterable[tuple[str, Any]]) -> Iterator[str]:
     opened = False
     for text, found in results:
         yield (",\n  " if opened else "[\n  ") + json_line(
-            {"text": text, "entities": [asdict(entity) for entity in found]}
+            {"text": text, "entities": [entity.as_dict() for entity in found]}
         )
         opened = True
     yield "\n]\n" if opened else "[]\n"

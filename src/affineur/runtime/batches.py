@@ -36,9 +36,7 @@ def plan_batches(lengths: Sequence[int], budget: int = DEFAULT_BUDGET, most: int
 
 
 class FixedBatches:
-    """Tags in batches of a fixed number of sentences, as most code does.
-
-    The guide's recipe takes 32 as they come.
+    """Tags in batches of a fixed number of sentences, as most code does: 32 as they come in the guide.
 
     Args:
         tagger: Takes what it is given as one batch.
@@ -51,7 +49,9 @@ class FixedBatches:
 
     def __init__(self, tagger: Tagger, size: int, by_length: bool = False) -> None:
         if size < 1:
-            raise ParameterError(f"batches of {size} sentences are impossible, expected at least 1")
+            raise ParameterError(
+                f"size={size} is impossible, expected batches of at least 1 sentence", "size"
+            )
         self._tagger, self._size, self._by_length = tagger, size, by_length
 
     @property

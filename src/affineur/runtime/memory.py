@@ -9,10 +9,7 @@ from typing import Any
 
 
 def give_back() -> None:
-    """Give memory that is not used any more back to the operating system.
-
-    Does nothing where there is another libc than glibc.
-    """
+    """Give memory that is not used any more back to the operating system, where the libc is glibc."""
     gc.collect()
     if (trim := glibc("malloc_trim")) is not None:
         trim(0)

@@ -39,9 +39,7 @@ def word_entities(
     mentions = repaired_mentions(chosen, scheme)
     if "O" not in ignored:
         mentions = _with_gaps(mentions, len(spans))
-    return [
-        entity for entity in to_entities(text, spans, mentions, scores) if entity.entity_group not in ignored
-    ]
+    return [entity for entity in to_entities(text, spans, mentions, scores) if entity.type not in ignored]
 
 
 @lru_cache(16)  # a server reads text after text by the same labels
@@ -58,9 +56,7 @@ def _with_gaps(mentions: Sequence[Mention], words: int) -> list[Mention]:
 
 
 def best_labels(logits: Logits, tags: Sequence[str]) -> tuple[list[str], list[float]]:
-    """Choose the likeliest tag of each word and its softmax probability.
-
-    An unseen word (NaN) is ``O`` with score 0.
+    """Choose the likeliest tag of each word, and its softmax probability; an unseen word is ``O`` with 0.
 
     Args:
         logits: Shape ``(words, labels)``.
@@ -71,6 +67,5 @@ def best_labels(logits: Logits, tags: Sequence[str]) -> tuple[list[str], list[fl
     best = safe.argmax(axis=1)
     exponent = np.exp(safe - safe.max(axis=1, keepdims=True, initial=-np.inf))
     scores = np.where(seen, 1 / exponent.sum(axis=1), 0.0)  # that of the likeliest is exp(0)
-    return [
-        tags[i] if ok else "O" for i, ok in zip(best.tolist(), seen.tolist(), strict=True)
-    ], scores.tolist()
+    chosen = [tags[i] if ok else "O" for i, ok in zip(best.tolist(), seen.tolist(), strict=True)]
+    return chosen, scores.tolist()

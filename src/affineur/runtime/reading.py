@@ -1,12 +1,13 @@
 """Raw texts cut into windows, to be read once each window has its logits.
 
-Prediction without saying who computes, and when.
+That is prediction without saying who computes, and when.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -24,31 +25,33 @@ from affineur.runtime.texts import TextWindow
 from affineur.runtime.windows import Encoder, Window
 from affineur.runtime.words import split_words
 
+Found = TypeVar("Found", Entity, LabeledPiece)
+
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """How the entities of a text are wanted; names and meaning are those of transformers' pipeline.
+class PredictOptions:
+    """How entities are predicted, in the terms of transformers' pipeline.
 
     Args:
-        aggregation_strategy: ``word`` (ours), or ``none``, ``simple``, ``first``, ``average``, ``max``.
+        strategy: ``word`` (ours), or the pipeline's ``none``, ``simple``, ``first``, ``average``, ``max``.
         ignore_labels: Labels (strategy ``none``) or types that are left out; without ``O`` in it, what is no
             mention comes too.
         stride: Pieces that neighboring windows of a long text share; ``None`` for the encoder's own.
-        threshold: Least score of what is given, in [0, 1].
+        threshold: Entities with a lower score are left out, in [0, 1].
 
     Raises:
         ParameterError: If there is no such strategy, or the threshold is out of range.
     """
 
-    aggregation_strategy: AggregationStrategy = "word"
+    strategy: AggregationStrategy = "word"
     ignore_labels: tuple[str, ...] = ("O",)
     stride: int | None = None
     threshold: float = 0.0
 
     def __post_init__(self) -> None:
-        check_strategy(self.aggregation_strategy)
+        check_strategy(self.strategy)
         if not 0 <= self.threshold <= 1:
-            raise ParameterError(f"a threshold of {self.threshold:g} is impossible, expected 0 to 1")
+            raise ParameterError(f"threshold={self.threshold:g} is impossible, expected 0 to 1", "threshold")
 
 
 class Reading:
@@ -58,25 +61,30 @@ class Reading:
         texts: Raw texts of any length.
         encoder: Cuts them; what it cannot cut is in no window.
         labels: Labels in the order of the logits.
-        wish: How the entities are wanted.
+        options: How the entities are predicted.
 
     Raises:
         ParameterError: If the stride does not fit the model's windows.
     """
 
     def __init__(
-        self, texts: Sequence[str], encoder: Encoder, labels: Sequence[str], wish: Wish | None = None
+        self,
+        texts: Sequence[str],
+        encoder: Encoder,
+        labels: Sequence[str],
+        options: PredictOptions | None = None,
     ) -> None:
-        self._texts, self._labels, self._wish = texts, tuple(labels), wish or Wish()
-        self._by_word = self._wish.aggregation_strategy == "word"
+        self._texts, self._labels = texts, tuple(labels)
+        self._options = options or PredictOptions()
+        self._by_word = self._options.strategy == "word"
         self._windows: list[Window] = []
         self._text_windows: list[TextWindow] = []
         if self._by_word:
             self._spans = [split_words(text) for text in texts]
             words = [[text[a:b] for a, b in cut] for text, cut in zip(texts, self._spans, strict=True)]
-            self._windows = list(encoder.windows(words, self._wish.stride))
+            self._windows = list(encoder.windows(words, self._options.stride))
         else:
-            self._pieces = encoder.texts(self._wish.stride)
+            self._pieces = encoder.texts(self._options.stride)
             self._text_windows = list(self._pieces.windows(texts))
 
     @property
@@ -91,18 +99,16 @@ class Reading:
             rows: Logits of each window, in the order of ``windows``, shape ``(pieces or more, labels)``;
                 those of padding are not looked at.
         """
-        least = self._wish.threshold
-        if self._wish.aggregation_strategy == "none":
-            return [[piece for piece in pieces if piece.score >= least] for pieces in self._labeled(rows)]
+        if self._options.strategy == "none":
+            return _sure(self._labeled(rows), self._options.threshold)
         found = self._worded(rows) if self._by_word else self._grouped(rows)
-        return [[entity for entity in entities if entity.score >= least] for entities in found]
+        return _sure(found, self._options.threshold)
 
     def _worded(self, rows: Sequence[Logits]) -> list[list[Entity]]:
         logits = word_logits([len(cut) for cut in self._spans], self._windows, rows, len(self._labels))
-        read = zip(self._texts, self._spans, logits, strict=True)
         return [
-            word_entities(text, cut, scores, self._labels, self._wish.ignore_labels)
-            for text, cut, scores in read
+            word_entities(text, spans, rows, self._labels, self._options.ignore_labels)
+            for text, spans, rows in zip(self._texts, self._spans, logits, strict=True)
         ]
 
     def _labeled(self, rows: Sequence[Logits]) -> list[list[LabeledPiece]]:
@@ -110,24 +116,31 @@ class Reading:
         for window, logits in zip(self._text_windows, rows, strict=True):
             text = self._texts[window.text]
             pieces[window.text] += label_pieces(
-                text, window, logits, self._labels, self._pieces, self._wish.ignore_labels
+                text, window, logits, self._labels, self._pieces, self._options.ignore_labels
             )
         return pieces
 
     def _grouped(self, rows: Sequence[Logits]) -> list[list[Entity]]:
-        parts: list[list[list[Entity]]] = [[] for _ in self._texts]
-        strategy, ignored = self._wish.aggregation_strategy, self._wish.ignore_labels
+        found: list[list[Entity]] = [[] for _ in self._texts]
+        windows = [0] * len(self._texts)
+        strategy, ignored = self._options.strategy, self._options.ignore_labels
         for window, logits in zip(self._text_windows, rows, strict=True):
-            parts[window.text].append(
-                group_pieces(
-                    self._texts[window.text], window, logits, self._labels, self._pieces, strategy, ignored
-                )
+            text = self._texts[window.text]
+            found[window.text] += group_pieces(
+                text, window, logits, self._labels, self._pieces, strategy, ignored
             )
-        whole = ([entity for part in several for entity in part] for several in parts)
+            windows[window.text] += 1
         return [
-            merge_windows(entities) if len(several) > 1 else entities
-            for several, entities in zip(parts, whole, strict=True)
+            merge_windows(entities) if count > 1 else entities
+            for entities, count in zip(found, windows, strict=True)
         ]
+
+
+def _sure(found: list[list[Found]], threshold: float) -> list[list[Found]]:
+    """Leave out what has a score below the threshold."""
+    if not threshold:
+        return found
+    return [[each for each in entities if each.score >= threshold] for entities in found]
 
 
 def word_logits(
@@ -142,7 +155,7 @@ def word_logits(
         labels: Number of labels.
 
     Returns:
-        One array of shape ``(words, labels)`` a sentence; a word that is in no window is all NaN.
+        One array of shape ``(words, labels)`` for each sentence; a word that is in no window is all NaN.
     """
     found = [np.full((count, labels), np.nan, dtype=np.float32) for count in words]
     for window, logits in zip(windows, rows, strict=True):

@@ -1,7 +1,4 @@
-"""Entities out of a text: each mention becomes its type or a pseudonym.
-
-A list of what was replaced leads back exactly.
-"""
+"""Entities out of a text: each becomes its type or a pseudonym, and a list of them leads back exactly."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, Literal, NamedTuple, get_args
 
-from affineur.entities import Entity
+from affineur.entities import Entity, LabeledPiece
 from affineur.errors import ParameterError, did_you_mean
 
 RedactionStyle = Literal["type", "pseudonym"]
@@ -30,8 +27,9 @@ _ALIKE = str.maketrans(
 )
 # What nobody sees, such as soft hyphens: Unicode's category Cf (DerivedGeneralCategory.txt, version 16).
 _UNSEEN = (
-    r"\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb"
-    r"\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
+    r"\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064"
+    r"\u2066-\u206f\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
+    r"\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
 )
 _UNSEEN_RUN = re.compile(f"[{_UNSEEN}]+")
 # A letter or digit takes the combining marks after it along, everything what nobody sees; ``_`` ends a word,
@@ -74,7 +72,7 @@ class Redacted:
     replacements: list[Replacement]
 
 
-def redact(text: str, entities: Sequence[Entity], style: RedactionStyle = "type") -> Redacted:
+def redact(text: str, entities: Sequence[Entity], *, style: RedactionStyle = "type") -> Redacted:
     """Replace each mention in a text by its type or by a pseudonym.
 
     A name that was found once is replaced wherever it stands in the text: the same words in the same case or
@@ -94,9 +92,11 @@ def redact(text: str, entities: Sequence[Entity], style: RedactionStyle = "type"
             (it holds ``[PER_1]``) are skipped.
 
     Raises:
-        ParameterError: If there is no such style, or an entity lies outside the text.
+        ParameterError: If there is no such style, an entity lies outside the text, or pieces are given.
     """
     check_style(style)
+    if entities and isinstance(entities[0], LabeledPiece):
+        raise ParameterError("entities are pieces (strategy none), expected whole entities", "entities")
     mentions = _mentions(text, entities)
     kept: list[str] = []
     found: list[Entity] = []
@@ -127,7 +127,9 @@ def restore(redacted_text: str, replacements: Sequence[tuple[str, int, int, str]
     for placeholder, start, end, word in replacements:
         if start < last or redacted_text[start:end] != placeholder:
             raise ParameterError(
-                f"no '{placeholder}' at {start}-{end}: these replacements belong to another text, or it was changed"
+                f"no '{placeholder}' at {start}-{end}: these replacements belong to another text, "
+                "or it was changed",
+                "replacements",
             )
         parts += redacted_text[last:start], word
         last = end
@@ -142,14 +144,13 @@ def check_style(name: str) -> None:
     """
     if name not in STYLES:
         raise ParameterError(
-            f"no redaction style '{name}', expected one of {', '.join(STYLES)}{did_you_mean(name, STYLES)}"
+            f"no redaction style '{name}', expected one of {', '.join(STYLES)}{did_you_mean(name, STYLES)}",
+            "style",
         )
 
 
 def without_overlap(text: str, entities: Sequence[Entity]) -> list[Entity]:
-    """Return entities by position, those without characters left out.
-
-    Of those that overlap the longer one, of two as long the surer one.
+    """Return entities by position, without those that have no characters or overlap a longer or surer one.
 
     Raises:
         ParameterError: If one lies outside the text.
@@ -159,7 +160,8 @@ def without_overlap(text: str, entities: Sequence[Entity]) -> list[Entity]:
     for entity in sorted(entities, key=lambda e: (e.start - e.end, -e.score, e.start)):
         if not 0 <= entity.start <= entity.end <= len(text):
             raise ParameterError(
-                f"an entity at {entity.start}-{entity.end} lies outside its text of {len(text)} characters"
+                f"an entity at {entity.start}-{entity.end} lies outside its text of {len(text)} characters",
+                "entities",
             )
         if entity.start < entity.end and covered.find(1, entity.start, entity.end) < 0:
             covered[entity.start : entity.end] = b"\1" * (entity.end - entity.start)
@@ -168,7 +170,7 @@ def without_overlap(text: str, entities: Sequence[Entity]) -> list[Entity]:
 
 
 def _mentions(text: str, entities: Sequence[Entity]) -> list[Entity]:
-    """Return what is replaced, by position: the entities without overlap, and the repetitions of their words."""
+    """Return what is replaced, by position: entities without overlap, and repetitions of their words."""
     mentions = without_overlap(text, entities)
     covered = bytearray(len(text))
     for mention in mentions:
@@ -181,9 +183,8 @@ def _repetitions(text: str, mentions: Sequence[Entity], covered: bytearray) -> I
 
     Walks a trie, so many names cost no more than few.
     """
-    names: dict[
-        str | None, Any
-    ] = {}  # a trie of tokens; under None lies the first mention whose words end there
+    # A trie of tokens; under None lies the first mention whose words end there.
+    names: dict[str | None, Any] = {}
     forms = [(form, mention) for mention in mentions for form in _forms(text[mention.start : mention.end])]
     capitals = [([_folded(token.upper()) for token in form], mention) for form, mention in forms]
     for form, mention in [*forms, *capitals]:  # what was found in capitals itself comes first
@@ -193,31 +194,27 @@ def _repetitions(text: str, mentions: Sequence[Entity], covered: bytearray) -> I
         node.setdefault(None, mention)
     if not names:
         return
+    tokens = list(_tokens(text))
     # A token that a mention touches equals no other.
-    tokens_of_text = [
-        ("" if covered.find(1, start, end) >= 0 else token, start, end) for token, start, end in _tokens(text)
-    ]
+    free = ["" if covered.find(1, start, end) >= 0 else token for token, start, end in tokens]
     place = 0
-    while place < len(tokens_of_text):
+    while place < len(free):
         node, after, best = names, place, None
-        while after < len(tokens_of_text) and tokens_of_text[after][0] in node:
-            node = node[tokens_of_text[after][0]]
+        while after < len(free) and free[after] in node:
+            node = node[free[after]]
             after += 1
             if None in node:
                 best = after, node[None]
         if best is None:
             place += 1
             continue
-        start, (after, first) = tokens_of_text[place][1], best
-        yield replace(first, start=start, end=tokens_of_text[after - 1][2])
+        after, mention = best
+        yield replace(mention, start=tokens[place][1], end=tokens[after - 1][2])
         place = after
 
 
 def _forms(name: str) -> Iterator[list[str]]:
-    """Yield the tokens of a name to look for, without the spaces around it, then without the punctuation.
-
-    Too.
-    """
+    """Yield the tokens of a name to look for, without the spaces, then the punctuation around it, too."""
     tokens = [token for token, _, _ in _tokens(name)]
     for is_edge in (_is_space, _is_punctuation):
         form = _trimmed(tokens, is_edge)
@@ -246,10 +243,7 @@ def _tokens(text: str) -> Iterator[tuple[str, int, int]]:
 
 
 def _folded(text: str) -> str:
-    """Return the form in which words are compared.
-
-    NFKC, one apostrophe, one hyphen, nothing that nobody sees.
-    """
+    """Return the form in which words are compared: NFKC, one apostrophe, one hyphen, nothing invisible."""
     return unicodedata.normalize("NFKC", _UNSEEN_RUN.sub("", text).translate(_ALIKE))
 
 
@@ -262,7 +256,7 @@ def _placeholders(text: str, mentions: Sequence[Entity], style: RedactionStyle) 
     free: dict[str, Iterator[str]] = {}
     known: dict[tuple[str, str], str] = {}
     for mention in mentions:
-        kind = mention.entity_group
+        kind = mention.type
         if style == "type":
             yield f"[{kind}]"
             continue

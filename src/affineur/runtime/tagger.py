@@ -1,7 +1,4 @@
-"""What every tagger of ours shares, whatever computes the logits.
-
-Windows in length-sorted token-budget batches.
-"""
+"""What every tagger of ours shares, whatever computes the logits: windows in length-sorted batches."""
 
 from __future__ import annotations
 
@@ -15,10 +12,10 @@ import numpy.typing as npt
 
 from affineur.entities import Entity, LabeledPiece
 from affineur.errors import ModelError, ParameterError
-from affineur.runtime.aggregation import AggregationStrategy, Grouping, check_strategy
+from affineur.runtime.aggregation import AggregationStrategy, Grouping
 from affineur.runtime.batches import DEFAULT_BUDGET, plan_batches
 from affineur.runtime.prediction import Logits, best_labels
-from affineur.runtime.reading import Reading, Wish, word_logits
+from affineur.runtime.reading import PredictOptions, Reading, word_logits
 from affineur.runtime.texts import TextWindow
 from affineur.runtime.windows import Encoder, Window
 
@@ -52,13 +49,14 @@ class EngineTagger(ABC):
         return 1
 
     def lane_logits(self, windows: Sequence[Window | TextWindow], alone: bool = False) -> Logits:
-        """Compute the logits of windows as one batch beside those of the other lanes, shape ``(windows.
-
-        Longest, labels)``.
+        """Compute the logits of windows as one batch, beside those of the other lanes.
 
         Args:
             windows: The windows.
             alone: Whether no other lane is at work.
+
+        Returns:
+            Shape ``(windows, longest, labels)``.
 
         Raises:
             ModelError: If they are NaN or infinite.
@@ -78,7 +76,7 @@ class EngineTagger(ABC):
         """
 
     def whole(self) -> Self:
-        """Return the same model as a tagger that takes up to 256 windows as one batch, whatever their length."""
+        """Return the same model as a tagger that takes up to 256 windows as one batch, of any length."""
         other = copy.copy(self)
         other.budget = _ENDLESS
         return other
@@ -95,7 +93,7 @@ class EngineTagger(ABC):
             batch_size: Most windows in a batch, beside the token budget; ``None`` for that alone.
 
         Returns:
-            One array of shape ``(words, labels)`` a sentence; a word the tokenizer drops is all NaN.
+            One array of shape ``(words, labels)`` for each sentence; a word the tokenizer drops is all NaN.
 
         Raises:
             ModelError: If the model itself gives NaN or infinity.
@@ -114,16 +112,15 @@ class EngineTagger(ABC):
         """Return the logits of each window, shape ``(pieces or more, labels)``."""
         rows: list[Logits] = [_NOTHING] * len(windows)
         batches = plan_batches([len(w) for w in windows], self.budget, batch_size or 256)
-        for batch, logits in zip(
-            batches, self.batch_logits([[windows[i] for i in batch] for batch in batches]), strict=True
-        ):
+        computed = self.batch_logits([[windows[i] for i in batch] for batch in batches])
+        for batch, logits in zip(batches, computed, strict=True):
             for index, row in zip(batch, logits, strict=True):
                 rows[index] = row
         return rows
 
-    def read(self, texts: Sequence[str], wish: Wish | None = None) -> Reading:
+    def read(self, texts: Sequence[str], options: PredictOptions | None = None) -> Reading:
         """Cut raw texts into windows whose logits somebody else is to compute; see :class:`Reading`."""
-        return Reading(texts, self.encoder, self._labels, wish)
+        return Reading(texts, self.encoder, self._labels, options)
 
     def batch_logits(self, batches: Sequence[Sequence[Window | TextWindow]]) -> Iterable[Logits]:
         """Compute the logits of several batches, in order; an engine may work on several at once."""
@@ -140,66 +137,167 @@ class EngineTagger(ABC):
             raise ModelError("the model's outputs are not numbers (NaN or infinite); its weights are damaged")
         return logits
 
+    # A text is a sequence of texts to the type checker; the first that fits is taken.
     @overload
-    def predict(self, text: str, aggregation_strategy: Grouping = "word") -> list[Entity]: ...
+    def __call__(  # type: ignore[overload-overlap]
+        self,
+        texts: str,
+        *,
+        strategy: Grouping = "word",
+        threshold: float = 0.0,
+        batch_size: int | None = None,
+    ) -> list[Entity]: ...
 
     @overload
-    def predict(self, text: str, aggregation_strategy: Literal["none"]) -> list[LabeledPiece]: ...
+    def __call__(  # type: ignore[overload-overlap]
+        self,
+        texts: str,
+        *,
+        strategy: Literal["none"],
+        threshold: float = 0.0,
+        batch_size: int | None = None,
+    ) -> list[LabeledPiece]: ...
+
+    @overload
+    def __call__(
+        self,
+        texts: Iterable[str],
+        *,
+        strategy: Grouping = "word",
+        threshold: float = 0.0,
+        batch_size: int | None = None,
+    ) -> list[list[Entity]]: ...
+
+    @overload
+    def __call__(
+        self,
+        texts: Iterable[str],
+        *,
+        strategy: Literal["none"],
+        threshold: float = 0.0,
+        batch_size: int | None = None,
+    ) -> list[list[LabeledPiece]]: ...
+
+    def __call__(
+        self,
+        texts: str | Iterable[str],
+        *,
+        strategy: AggregationStrategy = "word",
+        threshold: float = 0.0,
+        batch_size: int | None = None,
+    ) -> list[Any]:
+        """Find the entities of one text, or of several.
+
+        Args:
+            texts: A raw text of any length, or several.
+            strategy: As in :meth:`predict_batch`.
+            threshold: Entities with a lower score are left out, in [0, 1].
+            batch_size: Most sequences in one batch, beside the token budget; ``None`` for that alone.
+
+        Returns:
+            The entities of the text; of several texts a list for each.
+
+        Raises:
+            ParameterError: If there is no such strategy, an option is out of range, or a text is none.
+            ModelError: If the model gives NaN or infinity.
+        """
+        if isinstance(texts, str):
+            return self.predict_batch([texts], batch_size, strategy=strategy, threshold=threshold)[0]
+        return self.predict_batch(list(texts), batch_size, strategy=strategy, threshold=threshold)
+
+    @overload
+    def predict(self, text: str, *, strategy: Grouping = "word", threshold: float = 0.0) -> list[Entity]: ...
+
+    @overload
+    def predict(
+        self, text: str, *, strategy: Literal["none"], threshold: float = 0.0
+    ) -> list[LabeledPiece]: ...
 
     def predict(
-        self, text: str, aggregation_strategy: AggregationStrategy = "word"
+        self, text: str, *, strategy: AggregationStrategy = "word", threshold: float = 0.0
     ) -> list[Entity] | list[LabeledPiece]:
-        """Find the entities of one raw text, with character offsets; see :meth:`predict_batch`."""
-        return self.predict_batch([text], aggregation_strategy=aggregation_strategy)[0]
+        """Find the entities of one raw text, with character offsets; see :meth:`predict_batch`.
+
+        Raises:
+            ParameterError: As there, and if ``text`` is not one text.
+        """
+        if not isinstance(text, str):
+            raise ParameterError(
+                f"text is a {type(text).__name__}, expected one text; type predict_batch(texts) for several",
+                "text",
+            )
+        return self.predict_batch([text], strategy=strategy, threshold=threshold)[0]
 
     @overload
     def predict_batch(
-        self, texts: Sequence[str], batch_size: int | None = 32, aggregation_strategy: Grouping = "word"
+        self,
+        texts: Sequence[str],
+        batch_size: int | None = 32,
+        *,
+        strategy: Grouping = "word",
+        threshold: float = 0.0,
     ) -> list[list[Entity]]: ...
 
     @overload
     def predict_batch(
-        self, texts: Sequence[str], batch_size: int | None = 32, *, aggregation_strategy: Literal["none"]
+        self,
+        texts: Sequence[str],
+        batch_size: int | None = 32,
+        *,
+        strategy: Literal["none"],
+        threshold: float = 0.0,
     ) -> list[list[LabeledPiece]]: ...
 
     @overload
     def predict_batch(
-        self, texts: Sequence[str], batch_size: int | None = 32, *, aggregation_strategy: AggregationStrategy
+        self,
+        texts: Sequence[str],
+        batch_size: int | None = 32,
+        *,
+        strategy: AggregationStrategy,
+        threshold: float = 0.0,
     ) -> list[list[Entity]] | list[list[LabeledPiece]]: ...
 
     def predict_batch(
         self,
         texts: Sequence[str],
         batch_size: int | None = 32,
-        aggregation_strategy: AggregationStrategy = "word",
+        *,
+        strategy: AggregationStrategy = "word",
+        threshold: float = 0.0,
     ) -> list[list[Entity]] | list[list[LabeledPiece]]:
         """Find the entities of many raw texts: sorted by length inside, results in input order.
 
         Args:
             texts: Raw texts of any length; long ones go through overlapping windows.
             batch_size: Most sequences in one batch, beside the token budget; ``None`` for that alone.
-            aggregation_strategy: ``word`` labels words as French corpora have them by their first piece, and
-                gives ``word == text[start:end]``. ``none``, ``simple``, ``first``, ``average`` and ``max``
-                are those of transformers' pipeline and give what it gives, for long texts with ``stride``;
+            strategy: ``word`` labels words as French corpora have them by their first piece, and gives
+                ``word == text[start:end]``. ``none``, ``simple``, ``first``, ``average`` and ``max`` are
+                those of transformers' pipeline and give what it gives, for long texts with ``stride``;
                 ``none`` gives pieces.
+            threshold: Entities with a lower score are left out, in [0, 1].
 
         Raises:
-            ParameterError: If there is no such strategy, or ``texts`` is one text.
+            ParameterError: If there is no such strategy, an option is out of range, or ``texts`` is no list
+                of texts.
             ModelError: If the model gives NaN or infinity.
         """
-        wish = Wish(aggregation_strategy)
+        options = PredictOptions(strategy, threshold=threshold)
+        check_batch_size(batch_size)
         if isinstance(texts, str):
-            raise ParameterError(
-                "predict_batch was given one text, expected a list of texts; type: predict(text)"
-            )
-        reading = self.read(texts, wish)
-        return reading.results(self._computed(reading.windows, batch_size))
+            raise ParameterError("texts is one text, expected a list of texts; type predict(text)", "texts")
+        for place, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise ParameterError(f"texts[{place}] is a {type(text).__name__}, expected a text", "texts")
+        return self._predicted(texts, options, batch_size)
 
     @overload
     def predict_stream(
         self,
         texts: Iterable[str],
-        aggregation_strategy: Grouping = "word",
+        *,
+        strategy: Grouping = "word",
+        threshold: float = 0.0,
         batch_size: int | None = None,
         read_ahead: int = _STREAM_TEXTS,
     ) -> Iterator[list[Entity]]: ...
@@ -208,15 +306,30 @@ class EngineTagger(ABC):
     def predict_stream(
         self,
         texts: Iterable[str],
-        aggregation_strategy: Literal["none"],
+        *,
+        strategy: Literal["none"],
+        threshold: float = 0.0,
         batch_size: int | None = None,
         read_ahead: int = _STREAM_TEXTS,
     ) -> Iterator[list[LabeledPiece]]: ...
 
+    @overload
     def predict_stream(
         self,
         texts: Iterable[str],
-        aggregation_strategy: AggregationStrategy = "word",
+        *,
+        strategy: AggregationStrategy,
+        threshold: float = 0.0,
+        batch_size: int | None = None,
+        read_ahead: int = _STREAM_TEXTS,
+    ) -> Iterator[list[Entity]] | Iterator[list[LabeledPiece]]: ...
+
+    def predict_stream(
+        self,
+        texts: Iterable[str],
+        *,
+        strategy: AggregationStrategy = "word",
+        threshold: float = 0.0,
         batch_size: int | None = None,
         read_ahead: int = _STREAM_TEXTS,
     ) -> Iterator[list[Entity]] | Iterator[list[LabeledPiece]]:
@@ -224,15 +337,20 @@ class EngineTagger(ABC):
 
         Args:
             texts: Raw texts.
-            aggregation_strategy: As in :meth:`predict_batch`.
+            strategy: As in :meth:`predict_batch`.
+            threshold: Entities with a lower score are left out, in [0, 1].
             batch_size: Most sequences in one batch; ``None`` for the token budget alone.
             read_ahead: Most texts read ahead and sorted by length together; a million characters end it too.
+
+        Raises:
+            ParameterError: If there is no such strategy, or an option is out of range.
         """
-        check_strategy(aggregation_strategy)
-        return self._stream(texts, aggregation_strategy, batch_size, read_ahead)
+        options = PredictOptions(strategy, threshold=threshold)  # refuses before the first text is asked for
+        check_batch_size(batch_size)
+        return self._stream(texts, options, batch_size, read_ahead)
 
     def _stream(
-        self, texts: Iterable[str], strategy: AggregationStrategy, batch_size: int | None, read_ahead: int
+        self, texts: Iterable[str], options: PredictOptions, batch_size: int | None, read_ahead: int
     ) -> Iterator[Any]:
         waiting: list[str] = []
         characters = 0
@@ -240,9 +358,23 @@ class EngineTagger(ABC):
             waiting.append(text)
             characters += len(text)
             if len(waiting) >= read_ahead or characters >= _STREAM_CHARACTERS:
-                yield from self.predict_batch(waiting, batch_size, aggregation_strategy=strategy)
+                yield from self._predicted(waiting, options, batch_size)
                 waiting, characters = [], 0
-        yield from self.predict_batch(waiting, batch_size, aggregation_strategy=strategy)
+        yield from self._predicted(waiting, options, batch_size)
+
+    def _predicted(self, texts: Sequence[str], options: PredictOptions, batch_size: int | None) -> list[Any]:
+        reading = self.read(texts, options)
+        return reading.results(self._computed(reading.windows, batch_size))
+
+
+def check_batch_size(size: int | None) -> None:
+    """Refuse batches of less than one text.
+
+    Raises:
+        ParameterError: With the number.
+    """
+    if size is not None and size < 1:
+        raise ParameterError(f"batch_size={size} is impossible, expected at least 1", "batch_size")
 
 
 def pad(

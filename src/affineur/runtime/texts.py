@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from tokenizers import Encoding, Tokenizer
 
+from affineur.entities import encodable
+
 #: Characters without a space that a tokenizer is given at once: the rules of some take time that grows with
 #: their square.
 LONGEST_RUN = 2000
@@ -77,30 +79,26 @@ class TextEncoder:
             for index, text in enumerate(texts)
             for begin, part in _parts(encodable(text))
         ]
+        encodings = self.tokenizer.encode_batch([part for _, _, part in parts])
         text, first = -1, 0
-        for (index, begin, _), encoding in zip(
-            parts, self.tokenizer.encode_batch([part for _, _, part in parts]), strict=True
-        ):
+        for (index, begin, _), encoding in zip(parts, encodings, strict=True):
             if index != text:
                 text, first = index, 0
             windows = [encoding, *encoding.overflowing]
+            last = len(windows) - 1
             for number, window in enumerate(windows):
                 if window.ids:
-                    yield self._window(index, begin, first, window, number > 0, number < len(windows) - 1)
-                first += self._step if number < len(windows) - 1 else len(window.ids)
+                    yield self._window(index, begin, first, window, number > 0, number < last)
+                first += self._step if number < last else len(window.ids)
 
     def token(self, piece: int) -> str | None:
-        """Return a piece as it stands in the vocabulary.
-
-        ``None`` for the unknown piece, which stands for the text itself.
-        """
+        """Return a piece as it stands in the vocabulary; ``None`` for the one that means unknown text."""
         return None if piece == self._unknown_id else self.tokenizer.id_to_token(piece)
 
     def join(self, tokens: list[str]) -> str:
         """Write pieces as text, as the tokenizer decodes them."""
-        return (
-            " ".join(tokens) if self.tokenizer.decoder is None else str(self.tokenizer.decoder.decode(tokens))
-        )
+        decoder = self.tokenizer.decoder
+        return " ".join(tokens) if decoder is None else str(decoder.decode(tokens))
 
     def _window(
         self, text: int, begin: int, first: int, encoding: Encoding, before: bool, after: bool
@@ -112,11 +110,6 @@ class TextEncoder:
         own_to = len(special) - trail - (self._overlap - self._overlap // 2) if after else len(special)
         offsets = tuple((begin + start, begin + end) for start, end in encoding.offsets)
         return TextWindow(text, tuple(encoding.ids), special, offsets, first, range(own_from, own_to))
-
-
-def encodable(text: str) -> str:
-    """Replace what UTF-8 cannot carry (lone surrogates), one for one, so that nothing shifts."""
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _parts(text: str) -> Iterator[tuple[int, str]]:

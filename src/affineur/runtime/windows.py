@@ -1,4 +1,4 @@
-"""Words to windows of pieces: nothing is truncated, and every word is labelled in exactly one window."""
+"""Words to windows of pieces: nothing is truncated, and every word is labeled in exactly one window."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import Any
 
 from tokenizers import Encoding, Tokenizer
 
+from affineur.entities import encodable
 from affineur.errors import ModelError, ParameterError, one_line
-from affineur.runtime.texts import LONGEST_RUN, TextEncoder, encodable
+from affineur.runtime.texts import LONGEST_RUN, TextEncoder
 
 #: Words of a sentence that is cut in a millisecond or two.
 _SHORT = 512
@@ -36,7 +37,7 @@ class Window:
     Args:
         sentence: Index of the sentence it comes from.
         ids: Piece ids, special pieces included.
-        words: Index of each word labelled here.
+        words: Index of each word labeled here.
         positions: Position in ``ids`` of the first piece of each of those words.
     """
 
@@ -113,10 +114,7 @@ class Encoder:
             yield from self._cut(index, encoding.ids, encoding.word_ids, overlap)
 
     def encode(self, sentences: Sequence[Sequence[str]]) -> list[Encoding]:
-        """Cut the words of each sentence into pieces, whole and without special pieces.
-
-        Of an endless word its beginning.
-        """
+        """Cut words into pieces, whole and without special ones; of an endless word its beginning is cut."""
         words = [[encodable(word[:LONGEST_RUN]) for word in sentence] for sentence in sentences]
         # One sentence is what an endpoint is mostly asked for: a batch would wake the threads of the
         # tokenizer for it. But only a batch lets go of Python's lock, without which a long text would stop
@@ -141,10 +139,7 @@ class Encoder:
 
     @property
     def most_stride(self) -> int:
-        """The most pieces that neighboring windows may share, half of them.
-
-        With more a text takes as many windows as it has pieces.
-        """
+        """The most pieces that neighboring windows may share: half of them, or windows hardly move on."""
         return self._room // 2
 
     def _checked(self, stride: int | None) -> int:
@@ -152,13 +147,16 @@ class Encoder:
             return self._overlap
         if not 0 <= stride <= self.most_stride:
             raise ParameterError(
-                f"a stride of {stride} is impossible, expected 0 to {self.most_stride}: half of a window's {self._room} pieces"
+                f"a stride of {stride} is impossible, expected 0 to {self.most_stride}: "
+                f"half of a window's {self._room} pieces",
+                "stride",
             )
         return stride
 
     def _cut(
         self, sentence: int, ids: list[int], word_ids: list[int | None], overlap: int
     ) -> Iterator[Window]:
+        # The first piece of each word.
         first = [
             i for i, word in enumerate(word_ids) if word is not None and (i == 0 or word_ids[i - 1] != word)
         ]
@@ -187,9 +185,8 @@ def max_positions(config: dict[str, Any]) -> int:
     positions = int(config.get("max_position_embeddings") or 512)
     if config.get("model_type") in _ROBERTA_LIKE:
         padding = config.get("pad_token_id")
-        positions -= (
-            1 if padding is None else int(padding)
-        ) + 1  # 1 is what transformers assumes for all of these
+        # 1 is what transformers assumes for all of these
+        positions -= (1 if padding is None else int(padding)) + 1
     return min(positions, 512)  # longer windows cost quadratic attention and gain nothing for names
 
 
@@ -212,11 +209,9 @@ def _special_ids(tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]
 
 
 def _prefixing_words(tokenizer: Tokenizer) -> Tokenizer:
-    """Return a copy without truncation or padding.
+    """Return a copy that neither cuts nor pads, and begins every word like one after a space.
 
-    Whose byte-level pre-tokenizer starts every word like one after a space.
-
-    Without that, RoBERTa's tokenizer would glue the words of a sentence together (transformers asks for
+    Without the latter, RoBERTa's tokenizer would glue the words of a sentence together (transformers asks for
     ``add_prefix_space=True`` for the same reason).
     """
     spec = json.loads(tokenizer.to_str())

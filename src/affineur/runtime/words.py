@@ -20,10 +20,10 @@ _WORD = re.compile(
     | (?:[cdjlmnst]|qu|jusqu|lorsqu|puisqu|quoiqu|quelqu|presqu){_QUOTE}              # elision
     | (?:{_LETTER}\.){{2,}}(?!\w)                                                    # S.N.C.F.
     | (?:{_LETTER}\.-)+{_LETTER}\.(?!\w)                                             # J.-P.
-    | [^\W\d_]\.(?=\s+[^\W\d_])                                                      # the initial in J. Morvan
+    | [^\W\d_]\.(?=\s+[^\W\d_])                                                      # J. in J. Morvan
     | (?:MM?|Dr|Pr|Me|Mgr|St|Ste|etc|av|art|vol|chap|éd|cf|env)\.(?=\s)              # abbreviations
     | \d+(?:[.,]\d+)+(?!\w)                                                          # 3,5
-    | -(?:t-)?(?:ils?|elles?|on|je|tu|ci|là)\b(?!-)                                  # inverted pronoun, demonstrative
+    | -(?:t-)?(?:ils?|elles?|on|je|tu|ci|là)\b(?!-)                                  # -il, -ci
     | {_CHAR}+(?:(?!-(?:t-)?(?:ils?|elles?|on|je|tu|ci|là)\b(?!-))[-.'’&]{_CHAR}+)*  # words, hyphens inside
     | \.{{2,}}
     | \S

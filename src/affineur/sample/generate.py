@@ -1,6 +1,6 @@
 """Write the sample corpus: generated training text and hand-annotated test text.
 
-`source/templates.txt` holds one template a line, grouped by domain under `# ` headings; `source/names.txt`
+`source/templates.txt` holds one template per line, grouped by domain under `# ` headings; `source/names.txt`
 holds the lists that fill their slots. A slot `{name}` draws an entry of the list `## name`, which may hold
 slots and marked mentions of its own; `{NAME}` writes that entry in capitals, `{~name}` without accents.
 `source/gold-*.txt` holds the test sentences. GUIDELINES.md fixes the marking.

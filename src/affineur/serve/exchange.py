@@ -151,7 +151,7 @@ async def find(
     """
     check_texts(texts, service.settings)
     check_redaction(parameters)
-    answer = await service.answer(model, texts, parameters.wish(), gone, facts)
+    answer = await service.answer(model, texts, parameters.predict_options(), gone, facts)
     found = await service.aside(
         texts, lambda: [shown(*each, parameters) for each in zip(texts, answer.entities, strict=True)]
     )

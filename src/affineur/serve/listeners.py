@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from affineur.entities import Entity, LabeledPiece
-from affineur.runtime import Wish
+from affineur.runtime import PredictOptions
 from affineur.serve import logs
 from affineur.serve.metrics import Metrics
 from affineur.serve.queue.served import About
@@ -68,7 +68,7 @@ class Answered(NamedTuple):
 
     texts: Sequence[str]
     results: Sequence[Sequence[Entity] | Sequence[LabeledPiece]]
-    options: Wish
+    options: PredictOptions
     model: About
     seconds: float
     queue_seconds: float
@@ -166,5 +166,5 @@ class Scores:
         """Count the score of each entity under its label."""
         for found in answered.results:
             for each in found:
-                label = each.entity_group if isinstance(each, Entity) else each.entity
+                label = each.type if isinstance(each, Entity) else each.label
                 self._confidence.labels(label).observe(each.score)

@@ -6,13 +6,12 @@ The names and their meaning are those of Hugging Face's token-classification pip
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from affineur.entities import Entity, LabeledPiece
-from affineur.runtime import Wish
+from affineur.runtime import PredictOptions
 from affineur.runtime.aggregation import AggregationStrategy
 from affineur.runtime.redaction import redact, without_overlap
 from affineur.serve.problems import Problem
@@ -69,11 +68,11 @@ class Parameters(BaseModel):
     )
     redact_map: bool | None = Field(None, description="With `redact`: also what stood there, to undo it.")
 
-    def wish(self) -> Wish:
+    def predict_options(self) -> PredictOptions:
         """Return it as the runtime takes it."""
-        default = Wish()
-        return Wish(
-            self.aggregation_strategy or default.aggregation_strategy,
+        default = PredictOptions()
+        return PredictOptions(
+            self.aggregation_strategy or default.strategy,
             default.ignore_labels if self.ignore_labels is None else tuple(self.ignore_labels),
             self.stride,
             self.threshold or 0.0,
@@ -116,7 +115,7 @@ def _fields(entity: Entity, text: str) -> dict[str, Any]:
     """Do what ``asdict`` does, several times as fast."""
     start, end = entity.start, entity.end
     return {
-        "entity_group": entity.entity_group,
+        "entity_group": entity.type,
         "score": entity.score,
         "word": text[start:end],
         "start": start,
@@ -133,15 +132,18 @@ def shown(text: str, found: Sequence[Entity] | Sequence[LabeledPiece], parameter
     """
     if parameters.aggregation_strategy == "none":
         return [
-            asdict(piece) | {"word": text[piece.start : piece.end]}
+            piece.as_dict() | {"word": text[piece.start : piece.end]}
             for piece in found
             if piece.start < piece.end
         ]
     entities = [entity for entity in found if isinstance(entity, Entity)]
     if parameters.redact is None:
         return [_fields(entity, text) for entity in without_overlap(text, entities)]
-    hidden = redact(text, entities, parameters.redact)
-    answer: dict[str, Any] = {"text": hidden.text, "entities": [asdict(entity) for entity in hidden.entities]}
+    hidden = redact(text, entities, style=parameters.redact)
+    answer: dict[str, Any] = {
+        "text": hidden.text,
+        "entities": [entity.as_dict() for entity in hidden.entities],
+    }
     if parameters.redact_map:
         answer["map"] = [replacement._asdict() for replacement in hidden.replacements]
     return answer

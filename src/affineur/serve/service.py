@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from affineur.entities import Entity, LabeledPiece
 from affineur.errors import AffineurError, ParameterError
-from affineur.runtime import Reading, Wish
+from affineur.runtime import PredictOptions, Reading
 from affineur.runtime.memory import give_back
 from affineur.serve.listeners import Answered, AnswerListener, Listeners, RequestFacts, Scores
 from affineur.serve.metrics import Metrics
@@ -166,7 +166,7 @@ class Service:
         self,
         name: str | None,
         texts: Sequence[str],
-        wish: Wish,
+        options: PredictOptions,
         gone: Callable[[], Coroutine[Any, Any, None]] | None = None,
         facts: RequestFacts | None = None,
     ) -> Answer:
@@ -175,13 +175,13 @@ class Service:
         Args:
             name: The model; ``None`` for the default one.
             texts: Raw texts, within the limits.
-            wish: How the entities are wanted.
+            options: How the entities are predicted.
             gone: Returns what ends when nobody waits for the answer any more; what has not begun then is
                 never computed.
             facts: What else is known of the request; the rest is filled in, for the log and for listeners.
 
         Raises:
-            Problem: 404 no such model, 413 more than can be done in time, 422 a wish that does not fit the
+            Problem: 404 no such model, 413 more than can be done in time, 422 options that do not fit the
                 model, 424 the engine failed, 429 too many wait or the time is over, 503 not yet loaded.
             Gone: If nobody waits any more.
         """
@@ -195,7 +195,7 @@ class Service:
         job: Job | None = None
         try:
             try:
-                reading = await self.aside(texts, lambda: self._read(model, texts, wish, arrived))
+                reading = await self.aside(texts, lambda: self._read(model, texts, options, arrived))
             except Refused as refused:
                 raise self._refusal(model, refused.reason) from None
             except Expired as error:
@@ -236,7 +236,7 @@ class Service:
                 facts.texts, facts.tokens, facts.queue_ms = len(texts), tokens, round(1000 * queued, 1)
             taken = time.perf_counter() - arrived
             self._listeners.tell(
-                Answered(texts, found, wish, model.about, taken, queued, computed, tokens, facts)
+                Answered(texts, found, options, model.about, taken, queued, computed, tokens, facts)
             )
             return Answer(found, queued, computed, tokens, model)
         finally:
@@ -260,13 +260,15 @@ class Service:
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._listeners.close(timeout=5)
 
-    def _read(self, model: ServedModel, texts: Sequence[str], wish: Wish, arrived: float) -> Reading:
+    def _read(
+        self, model: ServedModel, texts: Sequence[str], options: PredictOptions, arrived: float
+    ) -> Reading:
         """Cut texts, unless they waited for that so long that it would be in vain."""
         if time.perf_counter() > arrived + self.settings.timeout:
             raise Expired("the request waited longer than it may")
         if model.admission.refusing is not None and time.perf_counter() > arrived + 1:
             raise Refused(model.admission.refusing)
-        return model.tagger.read(texts, wish)
+        return model.tagger.read(texts, options)
 
     def _check_time(self, model: ServedModel, tokens: int) -> None:
         seconds = tokens * model.batcher.seconds_per_token

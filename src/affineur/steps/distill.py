@@ -2,125 +2,134 @@
 
 from __future__ import annotations
 
-import copy
 import json
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from transformers import PreTrainedModel, set_seed
+from pydantic import Field
 
-from affineur.artifact import open_folder, write_json
-from affineur.engines.checkpoints import load_encoder, load_model
-from affineur.engines.torch import TorchTagger
-from affineur.entities import Corpus
-from affineur.steps.core.work import Stage, corpora, dev_scorer
-from affineur.steps.tailoring.layers import check_layers, choose_layers, keep_layers
-from affineur.steps.training.encoded import encode_corpus
-from affineur.steps.training.loop import SoftTargets, TrainSettings, fit
-from affineur.steps.training.teacher_logits import teacher_logits
+from affineur.artifact import ModelFolder, write_json
+from affineur.errors import ParameterError
+from affineur.steps.core.context import Context
+from affineur.steps.core.step import Shape
+from affineur.steps.core.work import Work
+from affineur.steps.tailoring.limits import check_layers
+from affineur.steps.training.fields import Learning
 
-#: Dev sentences each trial of ``--keep search`` is scored on.
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+#: Dev sentences that each trial of a search for layers is scored on.
 _SEARCH_SENTENCES = 500
 
 
-def distill(
-    teacher: Path | str,
-    out: Path | str,
-    layers: int,
-    train: Corpus,
-    dev: Corpus | None = None,
-    keep: str = "search",
-    settings: TrainSettings | None = None,
-    soft: SoftTargets | None = None,
-    device: str = "cpu",
-    cache: Path | None = None,
-) -> Path:
+class Distill(Learning):
     """Make a student of some of the teacher's layers and train it on the teacher's soft labels.
 
-    Embeddings and classifier are copied with the layers. Does nothing where ``out`` already holds the result;
-    goes on where an interrupted run stopped.
-
-    Args:
-        teacher: Folder of the teacher.
-        out: Folder to write the student to.
-        layers: Encoder layers the student has.
-        train: Training sentences.
-        dev: Sentences to choose layers on and to score epochs on.
-        keep: ``top``, ``uniform`` or ``search`` (see :func:`~affineur.steps.tailoring.layers.choose_layers`);
-            without dev data ``search`` is refused.
-        settings: How to train; by default one epoch at 5e-5.
-        soft: What to learn from the teacher.
-        device: A torch device.
-        cache: Where teacher logits are kept.
-
-    Returns:
-        ``out``.
-
-    Raises:
-        ParameterError: If the number of layers or another value is impossible.
-        ModelError: If the teacher cannot be used.
-        DataError: If the data cannot be used.
+    Embeddings and classifier are copied with the layers. An interrupted run goes on where it stopped.
     """
-    folder = open_folder(teacher)
-    settings = settings or TrainSettings(epochs=1.0)
-    soft = soft or SoftTargets()
-    check_layers(layers, folder.layers)
-    stage = Stage(
-        "distill",
-        Path(out),
-        folder,
-        {
-            "layers": layers,
-            "keep": keep,
-            **asdict(settings),
-            **soft.parameters,
-        },
-        corpora(folder.labels, train, dev),
+
+    name = "distill"
+    summary = "a student with fewer layers, taught by its teacher"
+    suffix = "student"
+    examples = (
+        "affineur distill sample --layers 11 --data my_corpus -o student_11L",
+        "affineur distill ./my_teacher --layers 6 --keep uniform --epochs 3 --data my_corpus -o student_6L",
     )
-    if stage.finished():
-        return stage.out
-    set_seed(settings.seed)
-    model = load_model(folder, device)
-    encoder = load_encoder(folder)
-    score = dev_scorer(dev, encoder, folder.labels) if dev else None
-    with stage.workplace() as place:
-        kept, trials = _choose(
-            model,
-            layers,
-            keep,
-            dev_scorer(dev.head(_SEARCH_SENTENCES), encoder, folder.labels) if dev else None,
-            place,
-        )
-        data = encode_corpus(train, encoder, folder.labels, place)
-        if soft.weight and settings.epochs:
-            tagger = TorchTagger(model, encoder, folder.labels)
-            data.with_teacher(teacher_logits(tagger, folder.digest(), train, folder.labels, cache))
-        if soft.hidden_weight:
-            soft = SoftTargets(soft.weight, soft.temperature, soft.hidden_weight, copy.deepcopy(model))
-        student = keep_layers(model, kept)
-        before = score(student) if score else None
-        log = fit(
-            student,
-            data,
-            settings,
-            place / "checkpoints",
-            f"distill to {layers} layers",
-            encoder.pad_id,
-            soft,
-            score,
-        )
-        scores = {"layers_kept": kept, "layer_search": trials, "dev_f1_untrained": before, **log}
-        return stage.write(student, scores)
+
+    layers: int = Field(11, ge=1, description="encoder layers of the student")
+    keep: Literal["top", "uniform", "search"] = Field(
+        "search", description="drop the top layers, keep evenly spaced ones, or try each drop on dev"
+    )
+
+    def label(self, before: str, stem: str) -> str:
+        """Name the student after its layers."""
+        return f"student_{self.layers}L"
+
+    def check(self, context: Context) -> None:
+        """Check that there is data to learn from, and to search layers on.
+
+        Raises:
+            DataError: If there is no train part.
+            ParameterError: If layers are to be searched without dev data.
+        """
+        super().check(context)
+        if self.keep == "search" and context.splits.dev is None:
+            raise ParameterError(
+                "choosing layers by search needs dev data; give data with a dev part, or use keep='top'",
+                "keep",
+            )
+
+    def after(self, shape: Shape) -> Shape:
+        """Say that the student has so many layers, and no zeros to keep.
+
+        Raises:
+            ParameterError: If the model has fewer layers, or is of a kind that cannot be trained.
+        """
+        after = super().after(shape)
+        check_layers(self.layers, shape.layers)
+        return replace(after, layers=self.layers, pruned=False)
+
+    def run(self, model: ModelFolder, out: Path, context: Context) -> Path:
+        """Make and train a student.
+
+        Raises:
+            ParameterError: If the teacher has fewer layers.
+            ModelError: If the teacher cannot be used.
+            DataError: If the data cannot be used.
+        """
+        check_layers(self.layers, model.layers)
+        self.check(context)
+        from affineur.steps.training.scoring import corpora, dev_scorer
+
+        train, dev = context.splits.get("train"), context.splits.dev
+        work = Work(self, out, model, context, corpora(model.labels, train, dev))
+        if work.finished():
+            return out
+        import copy
+
+        from transformers import set_seed
+
+        from affineur.engines.support.checkpoints import load_encoder, load_model
+        from affineur.engines.support.torch_tagger import TorchTagger
+        from affineur.steps.tailoring.layers import keep_layers
+        from affineur.steps.training.encoded import encode_corpus
+        from affineur.steps.training.loop import fit
+        from affineur.steps.training.teacher_logits import teacher_logits
+
+        set_seed(self.seed)
+        teacher, encoder = load_model(model, context.device), load_encoder(model)
+        score = dev_scorer(dev, encoder, model.labels) if dev else None
+        with work.workplace() as place:
+            trial = dev_scorer(dev.head(_SEARCH_SENTENCES), encoder, model.labels) if dev else None
+            kept, trials = self._choose(teacher, trial, place)
+            data = encode_corpus(train, encoder, model.labels, place)
+            if self.soft_weight and self.epochs:
+                tagger = TorchTagger(teacher, encoder, model.labels)
+                data.with_teacher(teacher_logits(tagger, model.digest(), train, model.labels, context.cache))
+            soft = self.soft(copy.deepcopy(teacher) if self.hidden_weight else None)
+            student = keep_layers(teacher, kept)
+            before = score(student) if score else None
+            what = f"distill to {self.layers} layers"
+            log = fit(
+                student, data, self.settings(), place / "checkpoints", what, encoder.pad_id, soft, score
+            )
+            scores = {"layers_kept": kept, "layer_search": trials, "dev_f1_untrained": before, **log}
+            return work.write(student, scores)
+
+    def _choose(
+        self, teacher: PreTrainedModel, score: Any, place: Path
+    ) -> tuple[list[int], list[dict[str, Any]]]:
+        """Choose layers, once: an interrupted run finds the choice it made."""
+        from affineur.steps.tailoring.layers import choose_layers
+
+        file = place / "layers.json"
+        if not file.exists():
+            kept, trials = choose_layers(teacher, self.layers, self.keep, score)
+            write_json(file, {"kept": kept, "trials": trials})
+        made = json.loads(file.read_text("utf-8"))
+        return made["kept"], made["trials"]
 
 
-def _choose(
-    model: PreTrainedModel, layers: int, keep: str, score: Any, place: Path
-) -> tuple[list[int], list[dict[str, Any]]]:
-    """Choose layers, once: an interrupted run finds the choice it made."""
-    file = place / "layers.json"
-    if not file.exists():
-        kept, trials = choose_layers(model, layers, keep, score)
-        write_json(file, {"kept": kept, "trials": trials})
-    made = json.loads(file.read_text("utf-8"))
-    return made["kept"], made["trials"]
+STEP = Distill

@@ -1,320 +1,117 @@
-"""``export``: a model as an ONNX or OpenVINO graph, proved equal to it before anybody sees it."""
+"""``export``: a model as a graph for an engine without torch, proved equal to it before anybody sees it."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self
 
-import numpy as np
-import onnx
-import torch
-from onnx import ModelProto
-from torch.export import Dim
-from transformers import PreTrainedModel
+from pydantic import Field, model_validator
 
-from affineur.artifact import ModelFolder, describe, open_folder
-from affineur.artifact.exported import ExportInfo, write_export_info
-from affineur.artifact.selftest import Agreement, Probe, write_probe
-from affineur.artifact.tensors import ONNX, OPENVINO
-from affineur.engines.checkpoints import copy_tokenizer, quiet
-from affineur.engines.exported import load_exported
-from affineur.engines.onnx import OnnxTagger, open_session
-from affineur.engines.torch import load_tagger
-from affineur.entities import Corpus
-from affineur.errors import DataError, MissingExtraError, ModelError, ParameterError, one_line
-from affineur.progress import report
-from affineur.runtime import EngineTagger, pad, plan_batches
-from affineur.runtime.windows import Window
-from affineur.steps.core.work import Stage
-from affineur.steps.graphs.graph import bytes_by_part, name_matrices, opset, tidy
+from affineur.artifact import ModelFolder, ModelInfo
+from affineur.artifact.exported import read_export_info
+from affineur.display import megabytes
+from affineur.engines.core.engine import ENGINES, exporting
+from affineur.engines.core.references import load_exported
+from affineur.errors import ParameterError, did_you_mean
+from affineur.steps.core.context import Context
+from affineur.steps.core.step import CALIBRATION, Shape, Step
+from affineur.steps.core.work import Work
 
-FORMATS = ("onnx", "openvino")
 #: Sentences of calibration text that are read.
 CALIBRATION_SENTENCES = 256
-_PROBE_SENTENCES, _PROBE_PIECES = 8, 64
-_EQUAL = 1e-3  # error of an export in full precision: another order of summing, no more
-_INLINE_BYTES = 1_900_000_000  # protobuf ends at two gigabytes
 
 
-@dataclass(frozen=True, slots=True)
-class Exported:
-    """A tidy graph in full precision and how near it comes to its parent.
+class Export(Step):
+    """Export a model, dense or packed, as a graph with labels, tokenizer and self-test.
 
-    Args:
-        graph: The graph; of constant matrices those recognized carry the parent's names.
-        tagger: It, running.
-        probe: Inputs with the parent's logits.
-        parity: Agreement on all calibration text.
-        largest: Largest difference of any logit there.
+    It is compared with the model on text: the words of its first 256 sentences are read, its labels never.
     """
 
-    graph: ModelProto
-    tagger: EngineTagger
-    probe: Probe
-    parity: Agreement
-    largest: float
-
-
-def export(
-    model: Path | str, out: Path | str, to: str = "onnx", plain: bool = False, text: Corpus | None = None
-) -> Path:
-    """Export a model folder.
-
-    Args:
-        model: Folder of the model, dense or packed.
-        out: Folder to write to.
-        to: ``onnx`` or ``openvino``.
-        plain: Leave the graph as the exporter writes it, without rearranging it for ONNX Runtime; for other
-            engines.
-        text: Text to prove it on; the words of its first 256 sentences are read, its labels never.
-
-    Raises:
-        ParameterError: If there is no such format.
-        DataError: If the tokenizer makes no piece of the text.
-        ModelError: If the model cannot be used, or the graph does not give its logits.
-        MissingExtraError: If the format's library is not installed.
-    """
-    if to not in FORMATS:
-        raise ParameterError(f"no format '{to}', expected one of {', '.join(FORMATS)}")
-    if text is None:
-        raise ParameterError(
-            "an export is proved on text: affineur export [--calibration DATA], or text=CORPUS in Python"
-        )
-    text = text.head(CALIBRATION_SENTENCES)
-    folder = exportable(model)
-    stage = Stage("export", Path(out), folder, {"to": to, "plain": plain}, {"calibration": text})
-    if stage.finished():
-        return stage.out
-    made = to_onnx(folder, [s.words for s in text], plain)
-    parity = parity_of(made.parity, made.largest)
-
-    def fill(place: Path) -> None:
-        if to == "onnx":
-            save_graph(made.graph, place)
-        else:
-            _save_openvino(made.graph, place)
-        info = info_of(made.graph, folder, "fp32", "any", parity)
-        finish(place, folder, made.probe, info if to == "onnx" else replace(info, engine=to, opset=0))
-        load_exported(place)  # what was written, not what is in memory, is proved
-
-    return stage.write_files(fill, to, {"parity": parity})
-
-
-def exportable(model: Path | str) -> ModelFolder:
-    """Open a folder that can be exported.
-
-    Raises:
-        ModelError: If it is an exported graph already.
-    """
-    folder = open_folder(model)
-    if folder.kind in ("onnx", "openvino"):
-        raise ModelError(
-            f"{folder.path} is an exported graph already ({folder.kind}); give the model it was made from"
-        )
-    return folder
-
-
-def to_onnx(folder: ModelFolder, sentences: Sequence[Sequence[str]], plain: bool = False) -> Exported:
-    """Export a model to an ONNX graph in memory and compare it with the model.
-
-    Args:
-        folder: The model.
-        sentences: Words of the sentences to compare on.
-        plain: See :func:`export`.
-
-    Raises:
-        DataError: If the tokenizer makes no piece of any word.
-        ModelError: If the graph cannot be made, or does not give the model's logits.
-    """
-    parent = load_tagger(folder.path)
-    windows = list(parent.encoder.windows(sentences))
-    if not windows:
-        raise DataError("the tokenizer makes no piece of any word of the calibration text")
-    theirs = all_logits(parent, windows)  # before the model is traced
-    report("exporting to ONNX (half a minute for a full-size model)")
-    network = cast(PreTrainedModel, parent.model)
-    graph = _trace(network, parent.encoder.pad_id, plain)
-    if not plain:
-        tidy(graph)
-    name_matrices(graph, {n: p.detach().numpy() for n, p in network.named_parameters() if p.ndim == 2})
-    tagger = OnnxTagger(open_session(graph_bytes(graph)), parent.encoder, parent.labels)
-    parity, largest = compare_logits(all_logits(tagger, windows), theirs)
-    if parity.error > _EQUAL or parity.same_tags < 1 - _EQUAL:
-        raise ModelError(
-            f"the ONNX graph of {folder.path} does not give its logits (error {parity.error:.2g}, {1 - parity.same_tags:.2%} of tags differ); "
-            "nothing was written. Try --plain, and tell us the architecture"
-        )
-    probe = _probe(parent, windows, theirs)
-    return Exported(
-        graph,
-        tagger,
-        replace(probe, made=probe.agreement(tagger.forward(probe.ids, probe.mask))),
-        parity,
-        largest,
+    name = "export"
+    summary = "a model as an ONNX or OpenVINO graph, proved equal, for engines without torch"
+    suffix = "exported"
+    stores = True
+    inputs = (CALIBRATION,)
+    examples = (
+        "affineur export student_11L -o student_11L_onnx",
+        "affineur export student_11L --to openvino -o student_11L_openvino",
     )
 
-
-def all_logits(tagger: EngineTagger, windows: Sequence[Window], title: str = "") -> list[Any]:
-    """Compute the logits of windows in batches of their own, in order: one array ``(pieces, labels)`` each."""
-    found: list[Any] = [None] * len(windows)
-    done = 0
-    for batch in plan_batches([len(w) for w in windows], tagger.budget):
-        output = tagger.window_logits([windows[i] for i in batch])
-        for row, index in enumerate(batch):
-            found[index] = output[row, : len(windows[index])]
-        done += len(batch)
-        if title:
-            report(title, done, len(windows))
-    return found
-
-
-def compare_logits(ours: Sequence[Any], theirs: Sequence[Any]) -> tuple[Agreement, float]:
-    """Compare logits window by window: agreement over all pieces, and the largest difference."""
-    first, second = np.concatenate(ours), np.concatenate(theirs)
-    return Agreement.between(first, second), float(np.abs(first - second).max())
-
-
-def parity_of(agreement: Agreement, largest: float) -> dict[str, float]:
-    """Return stable keys."""
-    return {"same_tags": agreement.same_tags, "error": agreement.error, "max_difference": largest}
-
-
-def graph_bytes(graph: ModelProto) -> bytes:
-    """Serialize a graph.
-
-    Raises:
-        ModelError: If it is larger than protobuf can carry.
-    """
-    try:
-        return bytes(graph.SerializeToString())
-    except ValueError as error:
-        raise ModelError(f"the graph is too large for one ONNX file ({one_line(error)})") from None
-
-
-def save_graph(graph: ModelProto, place: Path) -> None:
-    """Write ``model.onnx``; constants go into a file beside it only where protobuf could not carry them."""
-    if sum(len(t.raw_data) for t in graph.graph.initializer) < _INLINE_BYTES:
-        (place / ONNX).write_bytes(graph_bytes(graph))
-    else:
-        onnx.save(graph, place / ONNX, save_as_external_data=True, location=f"{ONNX}.data")
-
-
-def finish(place: Path, source: ModelFolder, probe: Probe, info: ExportInfo) -> None:
-    """Put beside a graph what makes it an artifact.
-
-    Configuration with labels, tokenizer, probe, ``export_info.json``.
-    """
-    config = {key: value for key, value in source.config.items() if key != "quantization_config"}
-    (place / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    copy_tokenizer(source.path, place)
-    write_probe(place, probe)
-    write_export_info(place, info)
-
-
-def info_of(
-    graph: ModelProto,
-    source: ModelFolder,
-    scheme: str,
-    target: str,
-    parity: dict[str, float],
-    kept: Sequence[str] = (),
-) -> ExportInfo:
-    """Describe a graph that was made of a model folder."""
-    known = describe(source.path)
-    matrices = tuple({**asdict(m.matrix), "weights": m.weights, "zeros": m.zeros} for m in known.matrices)
-    return ExportInfo(
-        "onnx",
-        opset(graph),
-        scheme,
-        target,
-        known.parameters,
-        known.nonzero,
-        bytes_by_part(graph),
-        matrices,
-        tuple(kept),
-        parity,
+    to: str = Field("onnx", description="the engine to export for, such as onnx or openvino")
+    plain: bool = Field(
+        False, description="leave the graph as the exporter writes it, for engines other than ONNX Runtime"
     )
 
+    @property
+    def kind(self) -> str:
+        """The kind of artifact that the engine runs."""
+        return self.to
 
-def _probe(parent: EngineTagger, windows: Sequence[Window], logits: Sequence[Any]) -> Probe:
-    """Take the windows with most entities among the short ones.
+    def label(self, before: str, stem: str) -> str:
+        """Name the result after the engine: ``student_11L_onnx``."""
+        return f"{stem}_{self.to}"
 
-    Where nothing is found, a model that finds nothing passes.
-    """
-    outside = list(parent.labels).index("O")
-    found = [int((rows.argmax(axis=1) != outside).sum()) for rows in logits]
-    order = sorted(range(len(windows)), key=lambda i: (len(windows[i]) > _PROBE_PIECES, -found[i], i))[
-        :_PROBE_SENTENCES
-    ]
-    ids, mask = pad([windows[i].ids for i in order], parent.encoder.pad_id)
-    theirs = np.zeros((*ids.shape, len(parent.labels)), np.float32)
-    for row, index in enumerate(order):
-        theirs[row, : len(windows[index])] = logits[index]
-    return Probe(ids, mask, theirs, Agreement(1.0, 0.0), "fp32", "any", tuple(parent.labels))
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        """Refuse an engine that models are not exported for."""
+        if self.to not in ENGINES or not ENGINES.get(self.to).exports:
+            known = exporting()
+            raise ParameterError(
+                f"to='{self.to}' is impossible, expected one of {', '.join(known)}{did_you_mean(self.to, known)}",
+                "to",
+            )
+        return self
+
+    def run(self, model: ModelFolder, out: Path, context: Context) -> Path:
+        """Export a model folder.
+
+        Raises:
+            ParameterError: If the model is exported already.
+            DataError: If the tokenizer makes no piece of the text.
+            ModelError: If the model cannot be used, or the graph does not give its logits.
+            MissingExtraError: If the engine's library is not installed.
+        """
+        self.check(context)
+        self.after(Shape.of(model))
+        text = context.text.head(CALIBRATION_SENTENCES)
+        work = Work(self, out, model, context, {"calibration": text})
+        if work.finished():
+            return out
+        from affineur.steps.graphs.exporting import finish, info_of, parity_of, to_onnx
+
+        made = to_onnx(model, [s.words for s in text], self.plain)
+        parity = parity_of(made.parity, made.largest)
+
+        engine = ENGINES.get(self.to)
+
+        def fill(place: Path) -> None:
+            known = info_of(made.graph, model, "fp32", "any", parity)
+            finish(place, model, made.selftest, engine.export(made.graph, model, place, known))
+            load_exported(place)  # what was written, not what is in memory, is proved
+
+        return work.write_files(fill, scores={"parity": parity})
+
+    def said(self, info: ModelInfo, source: ModelFolder) -> list[str]:
+        """Say how near the graph comes to the model."""
+        found = self.result(info, source)
+        return [
+            f"{found['engine']}, {megabytes(found['size_bytes'])}: {found['same_tags']:.2%} of the tags are the model's, "
+            f"logits differ by at most {found['max_difference']:.1e}"
+        ]
+
+    def result(self, info: ModelInfo, source: ModelFolder) -> dict[str, Any]:
+        """Return engine, size and agreement with the model."""
+        known = read_export_info(info.folder.path)
+        assert known is not None
+        assert known.parity is not None
+        size = info.folder.size_bytes
+        return {
+            "model": str(info.folder.path),
+            "engine": known.engine,
+            "opset": known.opset,
+            "size_bytes": size,
+            **known.parity,
+        }
 
 
-def _trace(network: PreTrainedModel, pad_id: int, plain: bool) -> ModelProto:
-    """Run transformers' exporter, quietly."""
-    try:
-        import onnx_ir
-        from transformers.exporters.configs import OnnxConfig
-        from transformers.exporters.exporter_onnx import OnnxExporter
-    except ModuleNotFoundError:
-        raise MissingExtraError("export --to onnx", "compress") from None
-    longest = 8
-    ids = torch.full((2, longest), pad_id, dtype=torch.long)
-    ids[0] = 5 + torch.arange(longest) % max(1, min(100, int(network.config.vocab_size) - 6))
-    ids[1, : longest - 2] = ids[0, : longest - 2]
-    inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": (ids != pad_id).long()}
-    sizes = {0: Dim.DYNAMIC, 1: Dim.DYNAMIC}
-    config = OnnxConfig(
-        dynamic=True,
-        dynamic_shapes=dict.fromkeys(inputs, sizes),
-        ort_fusions=None if plain else "cpu",
-        prefer_deferred_runtime_asserts_over_guards=True,
-    )
-    with quiet(), _silence():
-        try:
-            program = OnnxExporter().export(network, inputs, config=config).program
-        except Exception as error:  # tracing fails in as many ways as there are architectures
-            raise ModelError(
-                f"this architecture ({network.config.model_type}) cannot be exported to ONNX ({one_line(error)})"
-            ) from None
-        for number, name in enumerate(("batch", "sequence")):
-            for value in [*program.graph.inputs, *program.graph.outputs]:
-                value.shape[number] = name
-        return onnx_ir.to_proto(program)  # type: ignore[no-any-return]
-
-
-def _save_openvino(graph: ModelProto, place: Path) -> None:
-    try:
-        import openvino
-    except ModuleNotFoundError:
-        raise MissingExtraError("export --to openvino", "openvino") from None
-    # Read from memory; left alone, it would be stored in half precision.
-    openvino.save_model(
-        openvino.convert_model(io.BytesIO(graph_bytes(graph))), place / OPENVINO, compress_to_fp16=False
-    )
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Keep torch's exporter from telling its story on standard output and in warnings."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+STEP = Export

@@ -1,105 +1,128 @@
-"""``prune``: a model folder with its smallest weights set to zero, and ``cast``.
-
-The same weights in another dtype.
-"""
+"""``prune``: a model folder with its least important weights set to zero (guide §2)."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal, Self
 
-import torch
+from pydantic import Field, model_validator
 
-from affineur.artifact import open_folder
-from affineur.engines.checkpoints import load_model
-from affineur.engines.torch import load_tagger
-from affineur.entities import Corpus
+from affineur.artifact import ModelFolder, ModelInfo
 from affineur.errors import ParameterError
-from affineur.steps.core.work import Stage
-from affineur.steps.pruning.magnitude import PruningInfo, check_pruning, prune_model
-from affineur.steps.pruning.wanda import CALIBRATION_SENTENCES, input_norms
+from affineur.steps.core.context import Context
+from affineur.steps.core.step import CALIBRATION, Shape, Step
+from affineur.steps.core.work import Work
+from affineur.steps.pruning.core.method import METHODS, check_sparsity
 
-_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+#: Sentences of the calibration text that are read: Wanda's paper uses 128 sequences and finds that more
+#: hardly matter.
+CALIBRATION_SENTENCES = 256
 
 
-def prune(
-    model: Path | str,
-    out: Path | str,
-    sparsity: float = 0.15,
-    method: str = "magnitude",
-    scope: str = "attention+ffn",
-    max_layer_sparsity: float | None = None,
-    calibration: Corpus | None = None,
-) -> PruningInfo | None:
-    """Prune a model folder and write the result with ``pruning_info.json``; the dtype stays as it was.
+class Prune(Step):
+    """Set the least important weights to zero, and say which in ``pruning_info.json``; the dtype stays."""
 
-    Args:
-        model: Folder of the model.
-        out: Folder to write to.
-        sparsity: Zeros ÷ weights in scope, in [0, 1).
-        method: ``magnitude``, ``layerwise`` or ``wanda`` (see
-            :func:`~affineur.steps.pruning.magnitude.prune_model`).
-        scope: ``attention+ffn``, ``attention`` or ``ffn``.
-        max_layer_sparsity: Cap on the sparsity of one encoder layer.
-        calibration: Text for ``wanda``, and for it alone. The words of its first 256 sentences are read, its
-            labels never: they may be of any types.
+    name = "prune"
+    summary = "set the least important weights to zero"
+    suffix = "pruned"
+    renames = False
+    takes = ("transformers", "packed")
+    inputs = (CALIBRATION,)
+    examples = (
+        "affineur prune student_11L --sparsity 0.15 -o student_11L_pruned",
+        "affineur prune sample --method wanda --calibration my_text.conll -o pruned",
+    )
 
-    Returns:
-        What pruning did, or ``None`` where ``out`` already held this result.
+    sparsity: float = Field(
+        0.15, description="share of the weights in scope that are zero afterwards, in [0, 1)"
+    )
+    method: str = Field("magnitude", description=f"how weights are chosen: {', '.join(METHODS)}")
+    scope: Literal["attention+ffn", "attention", "ffn"] = Field(
+        "attention+ffn", description="which matrices lose weights"
+    )
+    max_layer_sparsity: float | None = Field(None, description="no encoder layer loses more than this share")
 
-    Raises:
-        ParameterError: If a value is out of range, or there is calibration text without ``wanda`` or the
-            other way round.
-        DataError: If the tokenizer makes no piece of the calibration text.
-        ModelError: If the model cannot be used.
-    """
-    check_pruning(sparsity, method, max_layer_sparsity)
-    if (calibration is not None) != (method == "wanda"):
-        if calibration is None:
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        """Refuse what cannot be, as soon as it is said."""
+        check_sparsity(self.sparsity, self.max_layer_sparsity)
+        METHODS.get(self.method, "method")
+        return self
+
+    def check(self, context: Context) -> None:
+        """Check that there is calibration text only where it is read.
+
+        Raises:
+            ParameterError: If there is some for a method that reads none.
+        """
+        super().check(context)
+        method = METHODS.get(self.method)
+        if context.calibration is not None and not method.needs_calibration:
+            needy = [name for name, each in METHODS.all().items() if each.needs_calibration]
             raise ParameterError(
-                "method 'wanda' needs text to calibrate on: affineur prune --method wanda [--calibration DATA], or calibration=CORPUS in Python"
+                f"calibration is for methods that look at text ({', '.join(needy)}), "
+                f"but the method is '{self.method}'; leave it out, or choose one of those",
+                "calibration",
             )
-        raise ParameterError(
-            f"calibration text is for method 'wanda', but the method is '{method}'; leave it out, or say --method wanda"
+
+    def after(self, shape: Shape) -> Shape:
+        """Say that the model is pruned then."""
+        return replace(super().after(shape), pruned=True)
+
+    def run(self, model: ModelFolder, out: Path, context: Context) -> Path:
+        """Prune a model folder.
+
+        The words of the first 256 sentences of calibration text are read, its labels never: they may be of
+        any types.
+
+        Raises:
+            ParameterError: If a value is out of range.
+            DataError: If the tokenizer makes no piece of the calibration text.
+            ModelError: If the model cannot be used.
+        """
+        self.check(context)
+        method = METHODS.get(self.method)
+        text = context.text.head(CALIBRATION_SENTENCES) if method.needs_calibration else None
+        work = Work(self, out, model, context, {"calibration": text} if text else {})
+        if work.finished():
+            return out
+        from affineur.engines.support.checkpoints import load_model
+        from affineur.engines.support.torch_tagger import load_tagger
+        from affineur.steps.pruning.core.zeroing import prune_model
+
+        # Half precision is calibrated in float32 and pruned as it is, so the model is loaded once for each,
+        # one after the other.
+        known = method.calibrate(load_tagger(model), [s.words for s in text], self.scope) if text else None
+        network = load_model(model, dtype="auto")
+        info = prune_model(
+            network,
+            sparsity=self.sparsity,
+            method=self.method,
+            scope=self.scope,
+            max_layer_sparsity=self.max_layer_sparsity,
+            statistics=known,
         )
-    text = calibration.head(CALIBRATION_SENTENCES) if calibration is not None else None
-    folder = open_folder(model)
-    parameters = {
-        "sparsity": sparsity,
-        "method": method,
-        "scope": scope,
-        "max_layer_sparsity": max_layer_sparsity,
-    }
-    stage = Stage("prune", Path(out), folder, parameters, {"calibration": text} if text else {})
-    if stage.finished():
-        return None
-    # Half precision is calibrated in float32 and pruned as it is, so the model is loaded once for each, one
-    # after the other.
-    norms = input_norms(load_tagger(folder.path), [s.words for s in text], scope) if text else None
-    network = load_model(folder, dtype="auto")
-    info = prune_model(network, sparsity, method, scope, max_layer_sparsity, norms)
-    if text:
-        info = replace(info, calibration={"name": text.name, "digest": text.digest, "sentences": len(text)})
-    stage.write(network, extra={"pruning_info.json": info.as_dict()})
-    return info
+        if text:
+            seen = {"name": text.name, "digest": text.digest, "sentences": len(text)}
+            info = replace(info, calibration=seen)
+        return work.write(network, extra={"pruning_info.json": info.as_dict()})
+
+    def said(self, info: ModelInfo, source: ModelFolder) -> list[str]:
+        """Say how many weights are zero, and where most."""
+        found = self.result(info, source)
+        layers = [layer["sparsity"] for layer in found["layers"]]
+        return [
+            f"{found['zeros_in_scope']:,} of {found['weights_in_scope']:,} weights in scope ({found['scope']}) are zero: "
+            f"{found['achieved_sparsity']:.4%} ({found['sparsity_of_model']:.2%} of the whole model)",
+            f"sparsest layer {max(layers):.2%}, densest {min(layers):.2%}; threshold {found['threshold']:.3g}",
+        ]
+
+    def result(self, info: ModelInfo, source: ModelFolder) -> dict[str, Any]:
+        """Return the content of ``pruning_info.json``."""
+        found: dict[str, Any] = json.loads((info.folder.path / "pruning_info.json").read_text("utf-8"))
+        return found
 
 
-def cast(model: Path | str, out: Path | str, dtype: str) -> Path:
-    """Write a model's weights in another dtype.
-
-    Args:
-        model: Folder of the model.
-        out: Folder to write to.
-        dtype: ``float32``, ``float16`` or ``bfloat16``.
-
-    Raises:
-        ParameterError: If there is no such dtype.
-        ModelError: If the model cannot be used.
-    """
-    if dtype not in _DTYPES:
-        raise ParameterError(f"no dtype '{dtype}', expected one of {', '.join(_DTYPES)}")
-    folder = open_folder(model)
-    stage = Stage("cast", Path(out), folder, {"dtype": dtype})
-    if not stage.finished():
-        stage.write(load_model(folder, dtype=_DTYPES[dtype]))
-    return stage.out
+STEP = Prune

@@ -2,102 +2,173 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from transformers import set_seed
+from pydantic import Field
 
-from affineur.artifact import open_folder
-from affineur.engines.checkpoints import load_encoder, load_model
-from affineur.engines.torch import load_tagger
-from affineur.entities import Corpus
+from affineur.artifact import ModelFolder
 from affineur.errors import ParameterError
 from affineur.progress import report
-from affineur.steps.core.work import Stage, corpora, dev_scorer
-from affineur.steps.training.encoded import encode_corpus
-from affineur.steps.training.loop import SoftTargets, TrainSettings, fit
-from affineur.steps.training.mask import KeepZeros
-from affineur.steps.training.teacher_logits import teacher_logits
+from affineur.steps.core.context import Context
+from affineur.steps.core.step import DATA, TEACHER
+from affineur.steps.core.work import Work
+from affineur.steps.training.fields import SOFT, Learning
 
-#: The guide's §5: half an epoch at a low rate.
-GUIDE = TrainSettings(epochs=0.5, learning_rate=1e-5, batch_size=8, weight_decay=0.01)
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from affineur.runtime import Encoder
+    from affineur.steps.training.encoded import EncodedCorpus
+    from affineur.steps.training.loop import SoftTargets
 
 
-def recover(
-    model: Path | str,
-    out: Path | str,
-    train: Corpus,
-    dev: Corpus | None = None,
-    teacher: Path | str | None = None,
-    settings: TrainSettings = GUIDE,
-    soft: SoftTargets | None = None,
-    device: str = "cpu",
-    cache: Path | None = None,
-) -> Path:
+class Recover(Learning):
     """Fine-tune a model while every weight in scope that is zero stays zero, whoever pruned it.
 
-    The mask is applied after every optimizer step, and the zeros are checked again in the written file. Does
-    nothing where ``out`` already holds the result; goes on where an interrupted run stopped.
-
-    Args:
-        model: Folder of the pruned model.
-        out: Folder to write to.
-        train: Training sentences.
-        dev: Sentences to score epochs on.
-        teacher: Folder of a teacher to learn soft labels from; without one only the labels of the data count.
-        settings: How to train; the guide's by default.
-        soft: What to learn from the teacher.
-        device: A torch device.
-        cache: Where teacher logits are kept.
-
-    Returns:
-        ``out``.
-
-    Raises:
-        ModelError: If a model cannot be used, or a zero was lost.
-        DataError: If the data cannot be used.
+    The mask is applied after every optimizer step, and the zeros are checked again in the written file. An
+    interrupted run goes on where it stopped. By default it is the guide's §5: half an epoch at a low rate.
     """
-    folder = open_folder(model)
-    guide = open_folder(teacher) if teacher is not None else None
-    soft = (soft or SoftTargets()) if guide else None
-    parameters = asdict(settings) | (soft.parameters if soft else {})
-    stage = Stage("recover", Path(out), folder, parameters, corpora(folder.labels, train, dev), guide)
-    if stage.finished():
-        return stage.out
-    set_seed(settings.seed)
-    network = load_model(folder, device)
-    encoder = load_encoder(folder)
-    score = dev_scorer(dev, encoder, folder.labels) if dev else None
-    keep = KeepZeros(network)
-    report(
-        f"recover: {len(keep.mask):,} weights stay zero"
-        if len(keep.mask)
-        else "recover: no zeros in scope, so this is plain fine-tuning"
+
+    name = "recover"
+    summary = "fine-tune a pruned model; zeros stay zero"
+    suffix = "finetuned"
+    renames = False
+    inputs = (DATA, TEACHER)
+    examples = (
+        "affineur recover student_11L_pruned --epochs 0.5 --data my_corpus -o student_11L_pruned_finetuned",
+        "affineur recover student_11L_pruned --if-f1-below 0.84 --data my_corpus -o recovered",
     )
-    with stage.workplace() as place:
-        data = encode_corpus(train, encoder, folder.labels, place)
-        if guide is not None and soft is not None:
-            tagger = load_tagger(guide.path, device)
-            data.with_teacher(teacher_logits(tagger, guide.digest(), train, folder.labels, cache))
-            if soft.hidden_weight:
-                master = load_model(guide, device)
-                if (
-                    tagger.encoder.tokenizer.to_str() != encoder.tokenizer.to_str()
-                    or master.config.hidden_size != network.config.hidden_size
-                ):
-                    raise ParameterError(
-                        "hidden states can be learned only from a teacher with the same tokenizer and hidden size"
-                    )
-                soft = SoftTargets(soft.weight, soft.temperature, soft.hidden_weight, master)
-        before = score(network) if score else None
-        log = fit(
-            network, data, settings, place / "checkpoints", "recover", encoder.pad_id, soft, score, [keep]
-        )
-        keep.mask.check(network)
+
+    epochs: float = Field(0.5, ge=0, le=1e6, description="passes over the data, fractions allowed")
+    learning_rate: float = Field(1e-5, ge=0, le=1e3, description="peak learning rate of AdamW")
+    if_f1_below: float | None = Field(
+        None, ge=0, le=1, description="train only where F1 on dev is below this"
+    )
+
+    def check(self, context: Context) -> None:
+        """Check that there is data, a dev part where it decides, a teacher where parameters are about one.
+
+        Raises:
+            DataError: If a part of the data is missing.
+            ParameterError: If there is no teacher to learn from.
+        """
+        super().check(context)
+        if self.if_f1_below is not None:
+            context.splits.get("dev")
+        said = (name for name in SOFT if getattr(self, name) != type(self).model_fields[name].default)
+        if context.teacher is None and (name := next(said, None)):
+            raise ParameterError(
+                f"{name}={getattr(self, name):g} says what to learn from a teacher, but none is given; "
+                "name one as teacher",
+                name,
+            )
+
+    def run(self, model: ModelFolder, out: Path, context: Context) -> Path:
+        """Fine-tune a model folder under its mask.
+
+        Returns:
+            ``out``, or the folder of ``model`` where F1 on dev reaches ``if_f1_below``.
+
+        Raises:
+            ModelError: If a model cannot be used, or a zero was lost.
+            DataError: If the data cannot be used.
+        """
+        self.check(context)
+        from affineur.steps.training.scoring import corpora, dev_scorer
+
+        train, dev = context.splits.get("train"), context.splits.dev
+        known = corpora(model.labels, train, dev)
+        if not self._needed(model, context):
+            return model.path
+        unused = ("if_f1_below", *(() if context.teacher else SOFT))
+        work = Work(self, out, model, context, known, context.teacher, unused=unused)
+        if work.finished():
+            return out
+        import torch
+        from transformers import set_seed
+
+        from affineur.engines.support.checkpoints import load_encoder, load_model
+        from affineur.steps.training.encoded import encode_corpus
+        from affineur.steps.training.loop import fit
+        from affineur.steps.training.mask import KeepZeros
+
+        set_seed(self.seed)
+        network, encoder = load_model(model, context.device), load_encoder(model)
+        score = dev_scorer(dev, encoder, model.labels) if dev else None
+        keep = KeepZeros(network)
+        zeros = len(keep.mask)
+        said = f"{zeros:,} weights stay zero" if zeros else "no zeros in scope, so this is plain fine-tuning"
+        report(f"recover: {said}")
 
         def zeros_survived(written: Path) -> None:
             keep.mask.check(load_model(written))
 
-        scores = {"dev_f1_before": before, "zeros_kept": len(keep.mask), "torch": torch.__version__, **log}
-        return stage.write(network, scores, check=zeros_survived)
+        with work.workplace() as place:
+            data = encode_corpus(train, encoder, model.labels, place)
+            soft = self._ask(context.teacher, data, network, encoder, context) if context.teacher else None
+            before = score(network) if score else None
+            log = fit(
+                network,
+                data,
+                self.settings(),
+                place / "checkpoints",
+                "recover",
+                encoder.pad_id,
+                soft,
+                score,
+                [keep],
+            )
+            keep.mask.check(network)
+            scores = {"dev_f1_before": before, "zeros_kept": zeros, "torch": torch.__version__, **log}
+            return work.write(network, scores, check=zeros_survived)
+
+    def _ask(
+        self,
+        teacher: ModelFolder,
+        data: EncodedCorpus,
+        network: PreTrainedModel,
+        encoder: Encoder,
+        context: Context,
+    ) -> SoftTargets:
+        """Attach the teacher's logits to the data; the teacher stays loaded only for its hidden states."""
+        from affineur.engines.support.checkpoints import load_encoder, load_model
+        from affineur.engines.support.torch_tagger import TorchTagger
+        from affineur.steps.training.teacher_logits import teacher_logits
+
+        train = context.splits.get("train")
+        master = load_model(teacher, context.device)
+        tagger = TorchTagger(master, load_encoder(teacher), teacher.labels)
+        data.with_teacher(teacher_logits(tagger, teacher.digest(), train, data.labels, context.cache))
+        if not self.hidden_weight:
+            return self.soft(None)
+        same_pieces = tagger.encoder.tokenizer.to_str() == encoder.tokenizer.to_str()
+        if not same_pieces or master.config.hidden_size != network.config.hidden_size:
+            raise ParameterError(
+                "hidden states can be learned only from a teacher with the same tokenizer and hidden size; "
+                "leave hidden_weight out",
+                "hidden_weight",
+            )
+        return self.soft(master)
+
+    def _needed(self, model: ModelFolder, context: Context) -> bool:
+        """Apply ``if_f1_below`` to F1 on dev, never on test."""
+        bar = self.if_f1_below
+        if bar is None:
+            return True
+        if context.dev_f1 is not None:
+            f1 = context.dev_f1(model)
+        else:
+            from affineur.engines.support.checkpoints import load_encoder, load_model
+            from affineur.steps.training.scoring import dev_scorer
+
+            score = dev_scorer(context.splits.get("dev"), load_encoder(model), model.labels)
+            f1 = score(load_model(model, context.device))
+        if f1 < bar:
+            context.note(f"dev F1 {f1:.4f} is below {bar:g}, so the model was fine-tuned")
+        else:
+            context.note(f"dev F1 {f1:.4f} reaches {bar:g}, so no recovery was needed")
+        return f1 < bar
+
+
+STEP = Recover

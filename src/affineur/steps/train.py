@@ -2,113 +2,137 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from transformers import AutoConfig, AutoModelForTokenClassification, PreTrainedModel, set_seed
+from pydantic import Field
 
 from affineur.artifact import ModelFolder, verify
 from affineur.artifact.folder import is_token_classifier, labels_of, read_config, require_tokenizer
 from affineur.artifact.tensors import pickled_weights
-from affineur.engines.checkpoints import load_encoder, pick_device, quiet
-from affineur.entities import Corpus, Mention, Scheme, to_tags
+from affineur.entities import Mention, Scheme, to_tags
 from affineur.errors import ModelError, ParameterError, one_line
 from affineur.progress import report
-from affineur.steps.core.work import Stage, corpora, dev_scorer
-from affineur.steps.training.encoded import encode_corpus
-from affineur.steps.training.loop import TrainSettings, fit
+from affineur.steps.core.context import Context
+from affineur.steps.core.work import Work
+from affineur.steps.training.fields import Training
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
-def train(
-    base: Path | str,
-    out: Path | str,
-    train: Corpus,
-    dev: Corpus | None = None,
-    settings: TrainSettings | None = None,
-    scheme: Scheme = Scheme.IO,
-    replace_mentions: float = 0.0,
-    device: str = "cpu",
-) -> Path:
+class Train(Training):
     """Fine-tune a token classifier.
 
-    The base may be a token classifier (its labels stay when they cover the data), any encoder checkpoint (a
-    new classifier is added), or a configuration with a tokenizer and no weights (everything starts at
-    random). Does nothing where ``out`` already holds the result; goes on where an interrupted run stopped.
-
-    Args:
-        base: Folder of the checkpoint or configuration.
-        out: Folder to write to.
-        train: Training sentences.
-        dev: Sentences for early stopping and for keeping the best epoch.
-        settings: How to train; by default 3 epochs at 5e-5.
-        scheme: Scheme of the labels where the base brings none.
-        replace_mentions: Share of mentions swapped, in each epoch anew, for others of their type.
-        device: A torch device.
-
-    Returns:
-        ``out``.
-
-    Raises:
-        ParameterError: If a value is impossible.
-        ModelError: If the base cannot be used.
-        DataError: If the data cannot be used.
+    The base may be a token classifier (its labels stay, and have to cover the data), any encoder checkpoint
+    (a new classifier is added), or a configuration with a tokenizer and no weights (everything starts at
+    random). An interrupted run goes on where it stopped. Where there is dev data, the weights of the best
+    epoch are written.
     """
-    if not 0 <= replace_mentions <= 1:
-        raise ParameterError(f"the share of mentions replaced must lie in [0, 1], got {replace_mentions:g}")
-    settings = settings or TrainSettings(keep_best=dev is not None)
-    if settings.patience is not None and dev is None:
-        raise ParameterError("early stopping needs dev data; give --data a folder with dev.conll")
-    folder, has_weights = _open_base(Path(base), train.types, scheme)
-    stage = Stage(
-        "train",
-        Path(out),
-        folder,
-        {
-            **asdict(settings),
-            "labels": list(folder.labels),
-            "replace_mentions": replace_mentions,
-            "from_weights": has_weights,
-        },
-        corpora(folder.labels, train, dev),
-    )
-    if stage.finished():
-        return stage.out
-    set_seed(settings.seed)
-    model: PreTrainedModel = _load_base(folder, has_weights).to(pick_device(device))  # type: ignore[arg-type]
-    encoder = load_encoder(folder)
-    score = dev_scorer(dev, encoder, folder.labels) if dev else None
-    with stage.workplace() as place:
-        data = encode_corpus(train, encoder, folder.labels, place)
-        if replace_mentions:
-            data.with_mention_replacement(replace_mentions, settings.seed, encoder.max_length)
-        log = fit(model, data, settings, place / "checkpoints", "train", encoder.pad_id, None, score)
-        return stage.write(model, log)
 
+    name = "train"
+    summary = "fine-tune or train a teacher on labeled data"
+    suffix = "teacher"
+    renames = False
+    examples = ("affineur train camembert-base --data my_corpus --epochs 3 -o my_teacher",)
 
-def _open_base(path: Path, types: tuple[str, ...], scheme: Scheme) -> tuple[ModelFolder, bool]:
-    """Look at a base: its configuration with the labels it will have, and whether it has weights."""
-    config = read_config(path)
-    labels = (
-        labels_of(config, path)
-        if is_token_classifier(config) and "id2label" in config
-        else labels_for(types, scheme)
+    epochs: float = Field(3.0, ge=0, le=1e6, description="passes over the data, fractions allowed")
+    tags: Literal["IO", "BIO", "BIOES"] = Field("IO", description="scheme of a new classifier's labels")
+    replace_mentions: float = Field(
+        0.0, ge=0, le=1, description="augmentation: share of mentions swapped for others of their type"
     )
-    if "O" not in labels:  # said here: after hours of training nothing could open the result
-        raise ModelError(
-            f"{path} is a token classifier with the labels {', '.join(labels)}, none of them O, and training would keep them; "
-            "name them in its config.json's id2label, as in O, I-PER, I-LOC, or take the model it was made from"
+    label_smoothing: float = Field(0.0, ge=0, le=1, description="mass spread over the wrong labels")
+    patience: int | None = Field(None, ge=1, description="stop after so many epochs without a better dev F1")
+
+    @classmethod
+    def open(cls, path: Path) -> ModelFolder:
+        """Look at a base: a token classifier has labels, anything else gets them from the data.
+
+        Returns:
+            The base; without labels where it brings none.
+
+        Raises:
+            ModelError: If it cannot be trained.
+        """
+        config = read_config(path)
+        named = is_token_classifier(config) and "id2label" in config
+        labels = labels_of(config, path) if named else ()
+        # Said here: after hours of training nothing could open the result.
+        if named and "O" not in labels:
+            raise ModelError(
+                f"{path} is a token classifier with the labels {', '.join(labels)}, none of them O, and "
+                "training would keep them; name them in its config.json's id2label, as in O, I-PER, I-LOC, "
+                "or take the model it was made from"
+            )
+        folder = ModelFolder(path, config, labels)
+        if folder.is_graph:
+            raise ModelError(
+                f"{path} is an exported graph ({folder.kind}), which cannot be trained; "
+                "give the model it was made from"
+            )
+        require_tokenizer(path)
+        if _has_weights(path) or pickled_weights(path):
+            folder.tensors()  # says that pickles are refused or that a file is damaged, and what to do
+        return folder
+
+    def label(self, before: str, stem: str) -> str:
+        """Take the place of the model that a recipe starts from."""
+        return "teacher"
+
+    def check(self, context: Context) -> None:
+        """Check that there is data, with a dev part where it decides.
+
+        Raises:
+            DataError: If there is no train part.
+            ParameterError: If training is to stop early without dev data.
+        """
+        super().check(context)
+        if self.patience is not None and context.splits.dev is None:
+            raise ParameterError(
+                f"patience={self.patience} asks for early stopping, and early stopping needs dev data; "
+                "give data with a dev part",
+                "patience",
+            )
+
+    def run(self, model: ModelFolder, out: Path, context: Context) -> Path:
+        """Train a model.
+
+        Raises:
+            ModelError: If the base cannot be used.
+            DataError: If the data cannot be used.
+        """
+        self.check(context)
+        from affineur.steps.training.scoring import corpora, dev_scorer
+
+        train, dev = context.splits.get("train"), context.splits.dev
+        labels = model.labels or labels_for(train.types, Scheme(self.tags))
+        unused = ("tags",) if model.labels else ()
+        model, weights = replace(model, labels=labels), _has_weights(model.path)
+        resolved = {"labels": list(labels), "from_weights": weights, "keep_best": dev is not None}
+        known = corpora(labels, train, dev)
+        work = Work(self, out, model, context, known, resolved=resolved, unused=unused)
+        if work.finished():
+            return out
+        from transformers import set_seed
+
+        from affineur.engines.support.checkpoints import load_encoder, pick_device
+        from affineur.steps.training.encoded import encode_corpus
+        from affineur.steps.training.loop import fit
+
+        set_seed(self.seed)
+        network: Any = _load_base(model, weights).to(pick_device(context.device))  # type: ignore[arg-type]
+        encoder = load_encoder(model)
+        score = dev_scorer(dev, encoder, labels) if dev else None
+        settings = self.settings(
+            label_smoothing=self.label_smoothing, patience=self.patience, keep_best=dev is not None
         )
-    has_weights = any(p.suffix == ".safetensors" for p in path.iterdir())
-    folder = ModelFolder(path, config, labels)
-    if folder.kind in ("onnx", "openvino"):
-        raise ModelError(
-            f"{path} is an exported graph ({folder.kind}), which cannot be trained; give the model it was made from"
-        )
-    require_tokenizer(path)
-    if has_weights or pickled_weights(path):
-        folder.tensors()  # says that pickles are refused or that a file is damaged, and what to do
-    return folder, has_weights
+        with work.workplace() as place:
+            data = encode_corpus(train, encoder, labels, place)
+            if self.replace_mentions:
+                data.with_mention_replacement(self.replace_mentions, self.seed, encoder.max_length)
+            log = fit(network, data, settings, place / "checkpoints", "train", encoder.pad_id, None, score)
+            return work.write(network, log)
 
 
 def labels_for(types: tuple[str, ...], scheme: Scheme) -> tuple[str, ...]:
@@ -125,7 +149,15 @@ def labels_for(types: tuple[str, ...], scheme: Scheme) -> tuple[str, ...]:
     return tuple(tags)
 
 
+def _has_weights(path: Path) -> bool:
+    return any(file.suffix == ".safetensors" for file in path.iterdir())
+
+
 def _load_base(folder: ModelFolder, has_weights: bool) -> PreTrainedModel:
+    from transformers import AutoConfig, AutoModelForTokenClassification
+
+    from affineur.engines.support.checkpoints import quiet
+
     verify(folder.path)
     named = dict(enumerate(folder.labels))
     options: dict[str, Any] = {
@@ -154,6 +186,10 @@ def _load_base(folder: ModelFolder, has_weights: bool) -> PreTrainedModel:
         name for name in sorted(loading["missing_keys"]) if name.startswith(f"{model.base_model_prefix}.")
     ]:
         raise ModelError(
-            f"{folder.path} lacks {len(missing)} tensors of its architecture (such as {missing[0]}); is it an encoder of this type?"
+            f"{folder.path} lacks {len(missing)} tensors of its architecture (such as {missing[0]}); "
+            "is it an encoder of this type?"
         )
     return model  # type: ignore[no-any-return]
+
+
+STEP = Train

@@ -1,17 +1,14 @@
-"""Models and labelled text from elsewhere: the Hub, HTTP, folders, data sets.
+"""Models and labeled text from elsewhere: the Hub, HTTP, folders, data sets.
 
 Importing this room is cheap: huggingface_hub, datasets and pyarrow are loaded where they are needed.
 """
 
 from affineur.transfer.corpora import Splits, load_corpus, load_splits
 from affineur.transfer.files import download
-from affineur.transfer.models import GUIDE, INT8, SPACY, resolve_model
+from affineur.transfer.models import resolve_model
 from affineur.transfer.sources import DataOptions
 
 __all__ = [
-    "GUIDE",
-    "INT8",
-    "SPACY",
     "DataOptions",
     "Splits",
     "download",

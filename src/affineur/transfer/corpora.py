@@ -1,4 +1,4 @@
-"""From what a user types to labelled text, split by split."""
+"""From what a user types to labeled text, split by split."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _DEFAULT = DataOptions()
 def load_splits(reference: str | Path, options: DataOptions = _DEFAULT) -> Splits:
     """Open everything a reference has; a lone file is train.
 
-    Without dev, a share of train is held out and reported.
+    Where there is no dev, a share of train is held out for it, and reported.
 
     Args:
         reference: A CoNLL, WikiNER, JSON lines or Parquet file; a folder with ``train/dev/test`` of those, or
@@ -112,16 +112,15 @@ def _load(name: str, sources: dict[str, Open], wanted: Iterable[str], options: D
         train = corpora["train"]
         every = min(round(1 / options.dev_share), len(train))
         corpora["train"], corpora["dev"] = train.split(every)
-        report(
-            f"{name} has no dev: one sentence in {every} of train is held out for it ({len(corpora['dev'])} of {len(train)})"
-        )
+        share = f"one sentence in {every} of train is held out for it ({len(corpora['dev'])} of {len(train)})"
+        report(f"{name} has no dev: {share}")
     return Splits(corpora.get("train"), corpora.get("dev"), corpora.get("test"), name)
 
 
 def _renamed(
     name: str, corpora: dict[str, Corpus], sources: dict[str, Open], label_map: Mapping[str, str] | None
 ) -> dict[str, Corpus]:
-    """Apply the part of the label map that each split has types for. What one split lacks must be in another."""
+    """Apply to each split the part of the label map it has types for; some split must have each of them."""
     if not label_map:
         return corpora
     known = {kind for corpus in corpora.values() for kind in corpus.types}
@@ -129,10 +128,11 @@ def _renamed(
         if split not in corpora and set(label_map) - known:
             known.update(opened().types)
     if unknown := sorted(set(label_map) - known):
-        hint = did_you_mean(unknown[0], known)
+        types = ", ".join(sorted(known)) + did_you_mean(unknown[0], known)
         raise DataError(
-            f"the label map names {', '.join(unknown)}, but the types here are {', '.join(sorted(known))}{hint}",
+            f"the label map names {', '.join(unknown)}, but the types here are {types}",
             name,
+            parameter="label_map",
         )
     return {split: _with_types(corpus, label_map) for split, corpus in corpora.items()}
 
@@ -145,7 +145,7 @@ def _with_types(corpus: Corpus, label_map: Mapping[str, str]) -> Corpus:
 def _check_split(name: str) -> None:
     if name not in SPLITS:
         raise ParameterError(
-            f"no split '{name}', expected one of {', '.join(SPLITS)}{did_you_mean(name, SPLITS)}"
+            f"no split '{name}', expected one of {', '.join(SPLITS)}{did_you_mean(name, SPLITS)}", "split"
         )
 
 

@@ -56,7 +56,7 @@ def download(source: str, destination: Path, sha256: str | None = None) -> Path:
             not write.
     """
     if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
-        raise ParameterError(f"'{sha256}' is not a sha256, expected 64 hexadecimal digits")
+        raise ParameterError(f"sha256='{sha256}' is impossible, expected 64 hexadecimal digits", "sha256")
     base = _base(source)
     with new_folder(destination) as building:
         _fetch_model(base, source, building)
@@ -80,7 +80,8 @@ def _base(source: str) -> str:
     scheme = source.partition("://")[0].lower()
     if scheme not in ("http", "https", "file"):
         raise TransferError(
-            f"{source} cannot be fetched ({scheme} is not spoken here); expected a folder, http://, https://, file:// or a Hub id"
+            f"{source} cannot be fetched ({scheme} is not supported); "
+            "expected a folder, http://, https://, file:// or a Hub id"
         )
     try:
         urlsplit(source)
@@ -98,7 +99,8 @@ def _fetch_model(base: str, source: str, folder: Path) -> None:
     if not _fetch(base, WEIGHTS, folder, required=False):
         if not _fetch(base, INDEX, folder, required=False):
             raise ModelError(
-                f"{source} has neither {WEIGHTS} nor {INDEX} (pickles are refused); expected a folder written by save_pretrained"
+                f"{source} has neither {WEIGHTS} nor {INDEX} (pickles are refused); "
+                "expected a folder written by save_pretrained"
             )
         for name in shard_files(folder, source):
             _fetch(base, name, folder)

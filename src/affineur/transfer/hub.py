@@ -1,8 +1,7 @@
-"""The Hub: what may be an id of it, and a snapshot of a repository restricted to chosen files."""
+"""The Hub: a snapshot of a repository, restricted to chosen files."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
@@ -15,9 +14,6 @@ from affineur.progress import report
 PREFIX = "hub:"
 #: Seconds the Hub has for its first answer.
 TIMEOUT = 10.0
-
-# the Hub's own rule (huggingface_hub.utils.validate_repo_id), repeated since the library may not be installed
-_ID = re.compile(r"(?:\b[\w\-.]{1,96}\b/)?\b[\w\-.]{1,96}\b", re.ASCII)
 
 Kind = Literal["model", "dataset"]
 _WORDS: dict[Kind, str] = {"model": "model", "dataset": "data set"}
@@ -52,11 +48,6 @@ def need(module: str, what: str) -> Any:
         raise MissingExtraError(what, "transfer") from None
 
 
-def looks_like_id(text: str) -> bool:
-    """Say whether ``text`` could be a Hub id, ``owner/name`` or ``name``."""
-    return bool(_ID.fullmatch(text)) and "--" not in text and ".." not in text and not text.endswith(".git")
-
-
 def snapshot(name: str, kind: Kind, patterns: Iterable[str], revision: str | None = None) -> Snapshot:
     """Fetch the files of a repository that match ``patterns``, or find them in the cache.
 
@@ -70,33 +61,40 @@ def snapshot(name: str, kind: Kind, patterns: Iterable[str], revision: str | Non
 
     Raises:
         TransferError: If the Hub does not give it and the cache does not have it.
-        MissingExtraError: If huggingface_hub is not installed.
     """
-    hub = need("huggingface_hub", f"a Hub {_WORDS[kind]}")
-    wanted = {"repo_id": name, "repo_type": kind, "revision": revision, "allow_patterns": list(patterns)}
+    import huggingface_hub as hub  # here: it brings an HTTP library
+
+    wanted: dict[str, Any] = {
+        "repo_id": name,
+        "repo_type": kind,
+        "revision": revision,
+        "allow_patterns": list(patterns),
+    }
     # Any exception, here and below: which ones depends on the HTTP library that this version of
     # huggingface_hub uses.
     try:
         # snapshot_download asks the same first, but without a time limit
-        repository = hub.HfApi().repo_info(name, repo_type=kind, revision=revision, timeout=TIMEOUT)
+        repository: Any = hub.HfApi().repo_info(name, repo_type=kind, revision=revision, timeout=TIMEOUT)
         report(f"fetching {_WORDS[kind]} {name} from {hub.constants.ENDPOINT}")
         folder = hub.snapshot_download(**wanted)
         return Snapshot(Path(folder), tuple(file.rfilename for file in repository.siblings or ()))
     except Exception as error:
         problem = error
-    reason = _reason(hub, problem, revision)
+    reason = _reason(problem, revision)
     try:
         folder = hub.snapshot_download(**wanted, local_files_only=True)
     except Exception:
         raise TransferError(
-            f"there is no {_WORDS[kind]} '{name}' here, and the Hub at {hub.constants.ENDPOINT} did not give it: {reason}; "
-            "download it where there is a network and give its folder"
+            f"there is no {_WORDS[kind]} '{name}' here, and the Hub at {hub.constants.ENDPOINT} "
+            f"did not give it: {reason}; download it where there is a network and give its folder"
         ) from problem
     report(f"{name}: the Hub did not give it ({reason}); the copy in the cache is used")
     return Snapshot(Path(folder), ())
 
 
-def _reason(hub: Any, error: Exception, revision: str | None) -> str:
+def _reason(error: Exception, revision: str | None) -> str:
+    import huggingface_hub as hub
+
     if isinstance(error, hub.errors.GatedRepoError):
         return "access to it is gated (accept its terms there, then type: hf auth login)"
     if isinstance(error, hub.errors.RepositoryNotFoundError):

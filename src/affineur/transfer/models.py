@@ -8,19 +8,15 @@ from pathlib import Path
 
 from affineur import sample
 from affineur.artifact import CARD
+from affineur.artifact.card.names import is_id
 from affineur.artifact.tensors import INDEX, WEIGHTS, is_pickle
 from affineur.errors import ModelError
-from affineur.transfer.hub import PREFIX, Snapshot, looks_like_id, snapshot
+from affineur.transfer.hub import PREFIX, Snapshot, snapshot
 from affineur.transfer.names import MODEL_PATTERNS, manifest_files
-
-#: Ways to run a model, typed before its name. What has one can be measured; it is no folder.
-INT8, GUIDE, SPACY = "torch-int8:", "guide:", "spacy:"
 
 
 def resolve_model(reference: str | Path, revision: str | None = None) -> Path:
-    """Return the folder a reference stands for.
-
-    Fetching it from the Hub if it is an id and not a folder here.
+    """Return the folder a reference stands for; a Hub id that is no folder here is fetched.
 
     Only files that Affineur may read are fetched: configuration, tokenizer, safetensors, the model card and
     what ``affineur.json`` lists; pickles never.
@@ -33,7 +29,6 @@ def resolve_model(reference: str | Path, revision: str | None = None) -> Path:
     Raises:
         ModelError: If it is neither a folder nor a Hub id, or the Hub has its weights only as pickles.
         TransferError: If the Hub does not give it.
-        MissingExtraError: If it is a Hub id and huggingface_hub is not installed.
     """
     text = os.fspath(reference)
     path = Path(text).expanduser()
@@ -41,25 +36,16 @@ def resolve_model(reference: str | Path, revision: str | None = None) -> Path:
         return path
     if text == "sample":
         return sample.teacher()
-    if way := next((way for way in (INT8, GUIDE, SPACY) if text.startswith(way)), None):
-        what = "is a spaCy pipeline" if way == SPACY else "is a way to run a model"
-        instead = "nothing else" if way == SPACY else f"here give {text.removeprefix(way)}"
-        raise ModelError(
-            f"{text} {what}: it can be measured (evaluate, compare, benchmark, check), {instead}"
-        )
     if path.exists():
         raise ModelError(f"{path} is a file, expected a model folder or a Hub id")
     name = text.removeprefix(PREFIX)
-    if not looks_like_id(name):
+    if not is_id(name):
         raise ModelError(f"{path} is not there, expected a model folder or a Hub id such as owner/name")
     found = snapshot(name, "model", MODEL_PATTERNS, revision)
     _refuse_pickles(name, found)
     # a card that is listed and gone is no reason to ask again: it decides nothing
-    if missing := [
-        file
-        for file in manifest_files(found.folder, name)
-        if file != CARD and not (found.folder / file).is_file()
-    ]:
+    listed = (file for file in manifest_files(found.folder, name) if file != CARD)
+    if missing := [file for file in listed if not (found.folder / file).is_file()]:
         # the folder's name is its commit: the rest must not come from a later one
         snapshot(name, "model", map(escape, missing), found.folder.name)
     return found.folder
@@ -70,6 +56,7 @@ def _refuse_pickles(name: str, found: Snapshot) -> None:
         return
     if pickles := [file for file in found.names if is_pickle(file)]:
         raise ModelError(
-            f"{name} has its weights only as {', '.join(pickles)}: pickles can run code when they are read and are refused. "
-            "Convert it where you trust it: AutoModelForTokenClassification.from_pretrained(…).save_pretrained(FOLDER), then give FOLDER"
+            f"{name} has its weights only as {', '.join(pickles)}: pickles can run code when they are read "
+            "and are refused. Convert it where you trust it: "
+            "AutoModelForTokenClassification.from_pretrained(…).save_pretrained(FOLDER), then give FOLDER"
         )

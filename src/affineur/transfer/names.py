@@ -70,7 +70,8 @@ def _checked(names: Iterable[object], source: str, where: str) -> list[str]:
             )
         if is_pickle(name):
             raise ModelError(
-                f"{source}: {where} names {name}, a pickle, which can run code when it is read; nothing was kept"
+                f"{source}: {where} names {name}, a pickle, which can run code when it is read; "
+                "nothing was kept"
             )
         checked.append(name)
     return checked

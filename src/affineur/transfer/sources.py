@@ -1,4 +1,4 @@
-"""Finding labelled text: which splits a reference has and how each is opened, nothing being read yet."""
+"""Finding labeled text: which splits a reference has and how each is opened, nothing being read yet."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from affineur import sample
+from affineur.artifact.card.names import is_id
 from affineur.entities import Corpus, Scheme, open_corpus
 from affineur.errors import DataError, ParameterError, one_line
-from affineur.transfer.hub import PREFIX, looks_like_id, need, snapshot
+from affineur.transfer.hub import PREFIX, need, snapshot
 from affineur.transfer.tables import SUFFIXES, WHAT, open_table, saved_table, to_corpus
 
 #: The splits, and what others call them.
@@ -29,7 +30,7 @@ Open = Callable[[], Corpus]
 
 @dataclass(frozen=True, slots=True)
 class DataOptions:
-    """How labelled text is to be read.
+    """How labeled text is to be read.
 
     Args:
         word_column: Column of the word in a CoNLL file, from 0; negative counts from the right.
@@ -53,7 +54,7 @@ class DataOptions:
 
     def __post_init__(self) -> None:
         if not 0 <= self.dev_share <= 0.5:
-            raise ParameterError(f"the dev share is {self.dev_share}, expected 0 to 0.5")
+            raise ParameterError(f"dev_share={self.dev_share} is impossible, expected 0 to 0.5", "dev_share")
 
 
 def find_sources(reference: str | Path, options: DataOptions) -> dict[str, Open]:
@@ -64,7 +65,7 @@ def find_sources(reference: str | Path, options: DataOptions) -> dict[str, Open]
         options: How it will be read.
 
     Raises:
-        DataError: If nothing like labelled text is there.
+        DataError: If nothing like labeled text is there.
         TransferError: If it is a Hub id and the Hub does not give it.
         MissingExtraError: If finding it takes a package that is not installed.
     """
@@ -81,7 +82,7 @@ def find_sources(reference: str | Path, options: DataOptions) -> dict[str, Open]
         return _folder(path, text, options)
     name = text.removeprefix(PREFIX)
     # data/test.conll has the form of an id, but is a file that is not there
-    if not looks_like_id(name) or path.suffix.lower() in (*_CONLL_SUFFIXES, *SUFFIXES, ".csv", ".tsv"):
+    if not is_id(name) or path.suffix.lower() in (*_CONLL_SUFFIXES, *SUFFIXES, ".csv", ".tsv"):
         raise DataError("no such file or folder, and not a Hub id such as owner/name", path)
     found = snapshot(name, "dataset", _HUB_PATTERNS)
     return _data_set(found.folder, name, options)
@@ -139,12 +140,10 @@ def _data_set(folder: Path, name: str, options: DataOptions) -> dict[str, Open]:
     try:
         with TemporaryDirectory() as scratch:
             builder = datasets.load_dataset_builder(str(folder.absolute()), cache_dir=scratch)
-    except (
-        Exception
-    ) as error:  # several configurations, no data, a README.md that is not YAML, …: its words say which
+    except Exception as error:  # several configurations, no data, a README.md that is not YAML: it says which
         raise DataError(
-            f"no data set was recognized in {folder} ({one_line(error)}); expected train, dev and test as .conll, .jsonl or .parquet: "
-            "give the folder of one configuration, or a file",
+            f"no data set was recognized in {folder} ({one_line(error)}); expected train, dev and test as "
+            ".conll, .jsonl or .parquet: give the folder of one configuration, or a file",
             name,
         ) from None
     files = _by_split(name, builder.config.data_files.items())

@@ -62,7 +62,7 @@ def open_table(path: Path, features: Mapping[str, Any] | None = None) -> Table:
         return _parquet(path, features or {})
     first = next(_json_objects(path), None)
     if first is None:
-        raise DataError("the file is empty, expected one JSON object a line", path)
+        raise DataError("the file is empty, expected one JSON object per line", path)
     return Table(path, tuple(first[1]), features or {}, lambda names: _json_rows(path, names))
 
 
@@ -153,13 +153,15 @@ def _tag(tag: Any, names: Sequence[str] | None, path: Path, row: int) -> str:
         raise DataError(f"row {row}: found the tag {tag!r}, expected a name or a number", path, row)
     if names is None:
         raise DataError(
-            f"row {row}: the tags are numbers and nothing names them; say --tag-names O,I-PER,… in their order",
+            f"row {row}: the tags are numbers and nothing names them; give tag_names (O,I-PER,… in order)",
             path,
             row,
+            parameter="tag_names",
         )
     if not 0 <= tag < len(names):
         raise DataError(
-            f"row {row}: found the tag {tag}, but the {len(names)} names ({', '.join(names)}) go from 0 to {len(names) - 1}",
+            f"row {row}: found the tag {tag}, but the {len(names)} names ({', '.join(names)}) "
+            f"go from 0 to {len(names) - 1}",
             path,
             row,
         )
@@ -197,8 +199,9 @@ def _json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 if line.strip():
                     value = json.loads(line)
                     if not isinstance(value, dict):
+                        found = type(value).__name__
                         raise DataError(
-                            f"row {number}: found a {type(value).__name__}, expected a JSON object on each line",
+                            f"row {number}: found a {found}, expected a JSON object on each line",
                             path,
                             number,
                         )

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affineur.entities import Entity, LabeledPiece
-from affineur.runtime import Wish
+from affineur.runtime import PredictOptions
 from affineur.serve import parameters
 from affineur.serve.problems import STATUS, Problem, overloaded
 from affineur.serve.protocols import huggingface, kserve, runpod
@@ -50,10 +50,10 @@ def test_what_is_wrong_is_said_in_one_line(body: bytes, kind: str, said: str) ->
     assert caught.value.body() == {"error": said, "error_type": kind}
 
 
-def test_parameters_become_the_runtime_s_wish() -> None:
-    assert parameters.Parameters().wish() == Wish()
+def test_parameters_become_the_runtime_s_options() -> None:
+    assert parameters.Parameters().predict_options() == PredictOptions()
     given_ = {"aggregation_strategy": "max", "ignore_labels": [], "stride": 0.0, "threshold": 1}
-    assert parameters.Parameters.model_validate(given_).wish() == Wish("max", (), 0, 1.0)
+    assert parameters.Parameters.model_validate(given_).predict_options() == PredictOptions("max", (), 0, 1.0)
 
 
 def test_limits_are_told_in_numbers() -> None:
@@ -69,26 +69,26 @@ def test_limits_are_told_in_numbers() -> None:
 
 def test_a_word_is_the_text_it_stands_for_whatever_the_strategy_says() -> None:
     entities = [
-        Entity("LOC", 0.5, "paris", 14, 19),
-        Entity("PER", 0.9, "marie", 0, 5),
-        Entity("PER", 0.4, "ie", 3, 5),
-        Entity("ORG", 0.9, "", 6, 6),
+        Entity("LOC", "paris", 14, 19, 0.5),
+        Entity("PER", "marie", 0, 5, 0.9),
+        Entity("PER", "ie", 3, 5, 0.4),
+        Entity("ORG", "", 6, 6, 0.9),
     ]
     assert parameters.shown(TEXT, entities, parameters.Parameters()) == [
         {"entity_group": "PER", "score": 0.9, "word": "Marie", "start": 0, "end": 5},
         {"entity_group": "LOC", "score": 0.5, "word": "Paris", "start": 14, "end": 19},
     ]
     pieces = [
-        LabeledPiece("I-PER", 0.9, 1, "▁Mar", 0, 3),
-        LabeledPiece("I-PER", 0.9, 2, "", 3, 3),
-        LabeledPiece("I-PER", 0.8, 3, "<unk>", 3, 5),
+        LabeledPiece("I-PER", "▁Mar", 0, 3, 0.9, 1),
+        LabeledPiece("I-PER", "", 3, 3, 0.9, 2),
+        LabeledPiece("I-PER", "<unk>", 3, 5, 0.8, 3),
     ]
     shown = parameters.shown(TEXT, pieces, parameters.Parameters(aggregation_strategy="none"))
     assert [(each["index"], each["word"]) for each in shown] == [(1, "Mar"), (3, "ie")]
 
 
 def test_the_map_comes_only_when_asked_for() -> None:
-    entities = [Entity("PER", 0.9, "Marie Duval", 0, 11)]
+    entities = [Entity("PER", "Marie Duval", 0, 11, 0.9)]
     hidden = parameters.shown(TEXT, entities, parameters.Parameters(redact="type"))
     assert hidden == {
         "text": "[PER] à Paris",

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from affineur import sample
 from affineur.cli.serve import load
 from affineur.entities import open_corpus
-from affineur.runtime import EngineTagger, Wish
+from affineur.runtime import EngineTagger, PredictOptions
 from affineur.runtime.aggregation import AggregationStrategy
 from affineur.runtime.redaction import restore
 from affineur.serve.settings import Settings
@@ -93,11 +93,10 @@ def test_options_and_null_parameters_change_nothing(client: TestClient) -> None:
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_every_strategy_is_the_runtime_s(client: TestClient, tagger: EngineTagger, strategy: Any) -> None:
     found = ask(client, TEXT, aggregation_strategy=strategy)
-    expected = tagger.predict_batch([TEXT], aggregation_strategy=strategy)[0]
+    expected = tagger.predict_batch([TEXT], strategy=strategy)[0]
     kind = "entity" if strategy == "none" else "entity_group"
-    wanted = [
-        (getattr(each, kind), each.score, each.start, each.end) for each in expected if each.start < each.end
-    ]
+    spans = (each.as_dict() for each in expected if each.start < each.end)
+    wanted = [(each[kind], each["score"], each["start"], each["end"]) for each in spans]
     assert [(each[kind], each["score"], each["start"], each["end"]) for each in found] == wanted
     assert wanted
     if strategy == "none":
@@ -144,7 +143,7 @@ def test_long_texts_are_windowed_with_the_stride_asked_for(
     text = " ".join(f"{TEXT} Alinéa {n}." for n in range(8))
     answers = {}
     for stride in (None, 0, 10, tagger.encoder.most_stride):
-        reading = tagger.read([text], Wish(strategy, stride=stride))
+        reading = tagger.read([text], PredictOptions(strategy, stride=stride))
         assert len(reading.windows) > 3
         found = ask(client, text, aggregation_strategy=strategy, stride=stride)
         wanted = reading.results(tagger._computed(reading.windows, None))[0]
@@ -233,7 +232,7 @@ def test_the_official_client(
         TEXT, aggregation_strategy="simple", ignore_labels=["O", "PER"], stride=5
     )
     assert some
-    assert {e.entity_group for e in some}.isdisjoint({"O", "PER"})
+    assert {e.type for e in some}.isdisjoint({"O", "PER"})
 
 
 # ---- What holds for every answer ----
@@ -253,7 +252,7 @@ def test_a_batch_is_exactly_its_texts_alone_in_full_precision(
     together = [found for begin in range(0, 240, 60) for found in ask(client, sentences[begin : begin + 60])]
     assert together == [ask(client, text) for text in sentences]
     offline = tagger.predict_batch(sentences)
-    wanted = [[(e.entity_group, e.score, e.word, e.start, e.end) for e in entities] for entities in offline]
+    wanted = [[(e.type, e.score, e.word, e.start, e.end) for e in entities] for entities in offline]
     assert [
         [tuple(each[key] for key in ("entity_group", "score", "word", "start", "end")) for each in found]
         for found in together

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from affineur.engines.onnx import open_session
-from affineur.steps.export import graph_bytes
+from affineur.engines.support.graph_files import graph_bytes
+from affineur.engines.support.session_pool import open_session
 
 Array = npt.NDArray[np.float32]
 MATRIX = "encoder.layer.0.intermediate.dense.weight"

@@ -19,12 +19,13 @@ from onnxruntime.quantization import (
 
 from affineur.artifact.scope import part_of
 from affineur.artifact.selftest import Agreement
-from affineur.engines.onnx import load_onnx, open_session
+from affineur.engines.support.graph_files import graph_bytes
+from affineur.engines.support.onnx_tagger import load_onnx
+from affineur.engines.support.session_pool import open_session
 from affineur.entities import Corpus
-from affineur.steps.export import graph_bytes
 from affineur.steps.graphs.eight_bits import ACTIVATIONS, SCHEMES, Ranges, quantized
 from affineur.steps.graphs.graph import linears, tables
-from affineur.steps.quantize import activation_ranges
+from affineur.steps.graphs.trial import activation_ranges
 
 from .models import IDS, MASK, MATRIX, Array, logits, one_matrix, run
 

@@ -1,4 +1,4 @@
-"""Magnitude pruning against oracles: torch's own, and a stable sort."""
+"""Pruning by magnitude, global and layerwise, against oracles: torch's own, and a stable sort."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from transformers import AutoModelForTokenClassification, PreTrainedModel
 
 from affineur.artifact import in_scope
 from affineur.errors import ModelError, ParameterError
-from affineur.steps import PruningInfo, prune_model
-from affineur.steps.pruning import magnitude
+from affineur.steps.pruning.core import ranking
+from affineur.steps.pruning.core.info import PruningInfo
+from affineur.steps.pruning.core.zeroing import prune_model
 
 from ..conftest import FAMILIES, same_bits
 
@@ -90,7 +91,7 @@ def load(path: Path, dtype: str = "auto") -> PreTrainedModel:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_same_zeros_as_torchs_global_unstructured(family: str, sparsity: float, shared_model) -> None:
     ours, theirs = load(shared_model(family)), load(shared_model(family))
-    info = prune_model(ours, sparsity)
+    info = prune_model(ours, sparsity=sparsity)
     names = [m.name for m in in_scope([name for name, _ in theirs.named_parameters()])]
     modules = [(theirs.get_submodule(name.removesuffix(".weight")), "weight") for name in names]
     k = round(sparsity * sum(m.weight.numel() for m, _ in modules))
@@ -105,7 +106,7 @@ def test_the_same_zeros_as_torchs_global_unstructured(family: str, sparsity: flo
 def test_nothing_else_is_touched(family: str, method: str, shared_model) -> None:
     model = load(shared_model(family))
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    info = prune_model(model, 0.4, method)
+    info = prune_model(model, sparsity=0.4, method=method)
     pruned = {m.matrix.name for m in info.matrices}
     after = {name: p.detach() for name, p in model.named_parameters()}
     assert same_bits(
@@ -139,8 +140,8 @@ def test_exactly_the_k_smallest(
     )  # coarse values tie, and have both zeros
     model.fill(values)
     k = round(sparsity * len(values))
-    with mock.patch.object(magnitude, "_CHUNK", chunk):
-        info = prune_model(model, sparsity)
+    with mock.patch.object(ranking, "_CHUNK", chunk):
+        info = prune_model(model, sparsity=sparsity)
     already = int((values == 0).sum())
     assert equal(model.flat, stable_oracle(values, k))
     assert info.zeros == max(k, already) == int((model.flat == 0).sum())
@@ -162,7 +163,7 @@ def test_layerwise_is_exact_in_each_matrix_and_in_total(
     model = Fake(sizes, sizes[::-1])
     model.fill(torch.randn(len(model.flat), generator=torch.Generator().manual_seed(seed)))
     before = [w.detach().flatten().clone() for w in model.matrices]
-    info = prune_model(model, sparsity, "layerwise")
+    info = prune_model(model, sparsity=sparsity, method="layerwise")
     assert info.zeros == round(sparsity * info.weights)
     for weight, old, done in zip(model.matrices, before, info.matrices, strict=True):
         assert abs(done.zeros - sparsity * len(old)) < 1 + 0.5  # its share, and the rounding of the total
@@ -181,12 +182,11 @@ def test_a_cap_is_respected_and_the_total_exact(
     sparsity = min(float(cap) * part, 0.999)
     model = Fake(*layers)
     random = torch.Generator().manual_seed(seed)
-    scale = [
-        torch.full((sum(sizes),), float(i + 1)) for i, sizes in enumerate(layers)
-    ]  # so that global ranking prefers low layers
+    # So that global ranking prefers low layers.
+    scale = [torch.full((sum(sizes),), float(i + 1)) for i, sizes in enumerate(layers)]
     values = torch.randn(len(model.flat), generator=random) * torch.cat(scale)
     model.fill(values)
-    info = prune_model(model, sparsity, max_layer_sparsity=float(cap))
+    info = prune_model(model, sparsity=sparsity, max_layer_sparsity=float(cap))
     sizes = [sum(layer) for layer in layers]
     zeros = [sum(m.zeros for m in info.matrices if m.matrix.layer == i) for i in range(len(layers))]
     assert sum(zeros) == round(sparsity * sum(sizes)) == int((model.flat == 0).sum())
@@ -201,27 +201,27 @@ def test_a_cap_that_binds_moves_zeros_to_the_other_layers() -> None:
     model = Fake((10, 10, 10), (10, 10, 10)).fill(
         torch.cat([torch.full((30,), 0.1), torch.arange(1.0, 31.0)])
     )
-    info = prune_model(model, 0.4, max_layer_sparsity=0.5)
+    info = prune_model(model, sparsity=0.4, max_layer_sparsity=0.5)
     assert [layer["zeros"] for layer in info.as_dict()["layers"]] == [15, 9]
     assert (
         prune_model(
             Fake((10, 10, 10), (10, 10, 10)).fill(
                 torch.cat([torch.full((30,), 0.1), torch.arange(1.0, 31.0)])
             ),
-            0.4,
+            sparsity=0.4,
         ).zeros
         == 24
     )
 
 
 def test_a_cap_equal_to_the_sparsity_is_reached() -> None:
-    info = prune_model(Fake(*[(64, 100, 35)] * 3), 0.15, max_layer_sparsity=0.15)
+    info = prune_model(Fake(*[(64, 100, 35)] * 3), sparsity=0.15, max_layer_sparsity=0.15)
     assert info.zeros == round(0.15 * 597)
 
 
 def test_zeros_beyond_the_cap_stay_and_count() -> None:
     values = torch.cat([torch.zeros(20), torch.arange(1.0, 11.0), torch.arange(1.0, 31.0)])
-    info = prune_model(Fake((10, 10, 10), (10, 10, 10)).fill(values), 0.5, max_layer_sparsity=0.5)
+    info = prune_model(Fake((10, 10, 10), (10, 10, 10)).fill(values), sparsity=0.5, max_layer_sparsity=0.5)
     assert [layer["zeros"] for layer in info.as_dict()["layers"]] == [20, 10]
     assert info.zeros == 30
 
@@ -230,7 +230,7 @@ def test_zeros_beyond_the_cap_stay_and_count() -> None:
 @pytest.mark.parametrize("method", ["magnitude", "layerwise"])
 def test_constant_weights_go_by_position(value: float, method: str) -> None:
     model = Fake((8, 4, 4), (8, 4, 4)).fill(torch.full((32,), value))
-    info = prune_model(model, 0.25, method)
+    info = prune_model(model, sparsity=0.25, method=method)
     assert int((model.flat == 0).sum()) == (8 if value else 32)
     assert info.zeros_before == (0 if value else 32)
     if method == "magnitude" and value:
@@ -242,12 +242,12 @@ def test_constant_weights_go_by_position(value: float, method: str) -> None:
 def test_twice_is_once() -> None:
     first, second = Fake((40, 30, 20)), Fake((40, 30, 20))
     second.load_state_dict(first.state_dict())
-    prune_model(first, 0.3)
-    prune_model(second, 0.2)
-    again = prune_model(second, 0.3)
+    prune_model(first, sparsity=0.3)
+    prune_model(second, sparsity=0.2)
+    again = prune_model(second, sparsity=0.3)
     assert again.zeros_before == 18
     assert torch.equal(first.flat, second.flat)
-    less = prune_model(second, 0.1)
+    less = prune_model(second, sparsity=0.1)
     assert (less.zeros, less.zeros_before) == (27, 27)
     assert torch.equal(first.flat, second.flat)
 
@@ -255,7 +255,7 @@ def test_twice_is_once() -> None:
 def test_minus_zero_is_a_zero() -> None:
     values = torch.tensor([-0.0, 1e-45, -1e-45, 3.0, -0.0, 2.0, 5.0, 4.0, 0.0, 1.0])
     model = Fake((4, 3, 3)).fill(values)
-    info = prune_model(model, 0.4)
+    info = prune_model(model, sparsity=0.4)
     assert info.zeros_before == 3
     assert (model.flat == 0).tolist() == [True, True, False, False, True, False, False, False, True, False]
 
@@ -268,14 +268,14 @@ def test_half_precision_is_ranked_exactly(dtype: torch.dtype) -> None:
     values = values[torch.randperm(len(values), generator=torch.Generator().manual_seed(1))]
     for sparsity in (0.001, 0.37, 0.999):
         model = Fake((len(values) - 20, 10, 10), dtype=dtype).fill(values)
-        prune_model(model, sparsity)
+        prune_model(model, sparsity=sparsity)
         assert equal(model.flat, stable_oracle(values, round(sparsity * len(values))))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision_models_keep_their_dtype(dtype: str, shared_model) -> None:
     model = load(shared_model(dtype=dtype))
-    info = prune_model(model, 0.3)
+    info = prune_model(model, sparsity=0.3)
     assert {p.dtype for p in model.parameters()} == {getattr(torch, dtype)}
     assert info.zeros == max(info.zeros_before, round(0.3 * info.weights))
     assert info.matrices[0].size_bytes == 2 * info.matrices[0].weights
@@ -285,7 +285,7 @@ def test_half_precision_models_keep_their_dtype(dtype: str, shared_model) -> Non
 def test_the_ends(sparsity: float, shared_model) -> None:
     model = load(shared_model())
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    info = prune_model(model, sparsity)
+    info = prune_model(model, sparsity=sparsity)
     assert info.zeros == round(sparsity * info.weights)
     assert info.as_dict()["achieved_sparsity"] == info.zeros / info.weights
     if not sparsity:
@@ -298,25 +298,25 @@ def test_impossible_sparsities(sparsity: float) -> None:
     model = Fake((3, 3, 3))
     before = model.flat
     with pytest.raises(ParameterError, match=r"outside \[0, 1\)"):
-        prune_model(model, sparsity)
+        prune_model(model, sparsity=sparsity)
     assert torch.equal(model.flat, before)
 
 
 @pytest.mark.parametrize("cap", [0.0, -1.0, 1.1, math.nan])
 def test_impossible_caps(cap: float) -> None:
-    with pytest.raises(ParameterError, match="largest sparsity"):
-        prune_model(Fake((3, 3, 3)), 0.1, max_layer_sparsity=cap)
+    with pytest.raises(ParameterError, match=r"max_layer_sparsity must be in \(0, 1\], got"):
+        prune_model(Fake((3, 3, 3)), sparsity=0.1, max_layer_sparsity=cap)
     with pytest.raises(ParameterError, match=r"sparsity 0.3 cannot be reached when no layer may exceed 0.2"):
-        prune_model(Fake((3, 3, 3)), 0.3, max_layer_sparsity=0.2)
+        prune_model(Fake((3, 3, 3)), sparsity=0.3, max_layer_sparsity=0.2)
 
 
 def test_unknown_methods_and_scopes() -> None:
     with pytest.raises(ParameterError, match=r"no pruning method 'magnitud', .*did you mean 'magnitude'\?"):
-        prune_model(Fake((3, 3, 3)), 0.1, "magnitud")
+        prune_model(Fake((3, 3, 3)), sparsity=0.1, method="magnitud")
     with pytest.raises(ParameterError, match="no scope 'all'"):
-        prune_model(Fake((3, 3, 3)), 0.1, scope="all")
+        prune_model(Fake((3, 3, 3)), sparsity=0.1, scope="all")
     with pytest.raises(ParameterError, match="no matrix in scope"):
-        prune_model(nn.Linear(3, 3), 0.1)
+        prune_model(nn.Linear(3, 3), sparsity=0.1)
 
 
 @pytest.mark.parametrize("value", [math.nan, -math.nan, math.inf, -math.inf])
@@ -328,9 +328,8 @@ def test_numbers_that_are_none_are_refused(value: float, options: dict[str, Any]
         model.matrices[-1][0, -1] = value
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     with pytest.raises(ModelError, match="not finite"):
-        prune_model(model, 0.5, **options)
-    if "method" not in options:  # layerwise looks at each matrix in its turn
-        assert same_bits(before, {name: p.detach() for name, p in model.named_parameters()})
+        prune_model(model, sparsity=0.5, **options)
+    assert same_bits(before, {name: p.detach() for name, p in model.named_parameters()})
 
 
 @pytest.mark.parametrize(
@@ -339,7 +338,7 @@ def test_numbers_that_are_none_are_refused(value: float, options: dict[str, Any]
 )
 def test_scopes(scope: str, kinds: set[str], shared_model) -> None:
     model = load(shared_model())
-    info = prune_model(model, 0.5, scope=scope)
+    info = prune_model(model, sparsity=0.5, scope=scope)
     assert {m.matrix.kind.partition(".")[0] for m in info.matrices} == kinds
     assert info.zeros == round(0.5 * info.weights)
     with_zeros = {
@@ -354,7 +353,7 @@ def test_the_numbers_add_up(shared_model) -> None:
     model = load(shared_model())
     with torch.no_grad():
         model.get_input_embeddings().weight[0] = 0
-    info: PruningInfo = prune_model(model, 0.15)
+    info: PruningInfo = prune_model(model, sparsity=0.15)
     said = info.as_dict()
     assert said["parameters"] == sum(p.numel() for p in model.parameters())
     assert (
@@ -392,8 +391,8 @@ def _peak_memory() -> None:
 @pytest.mark.usefixtures("_peak_memory")
 def test_no_temporary_as_large_as_the_model(cap: float | None) -> None:
     model = Fake(*[(2_000_000, 1_000_000, 2_000_000)] * 4)  # 80 MB
-    prune_model(model, 0.1)  # so that what torch loads once is not counted
+    prune_model(model, sparsity=0.1)  # so that what torch loads once is not counted
     Path("/proc/self/clear_refs").write_text("5")
     before = _memory("VmHWM")
-    prune_model(model, 0.3, max_layer_sparsity=cap)
+    prune_model(model, sparsity=0.3, max_layer_sparsity=cap)
     assert _memory("VmHWM") - before < 40_000_000

@@ -16,9 +16,10 @@ from transformers import AutoModelForTokenClassification, PreTrainedModel
 
 from affineur.entities import Corpus
 from affineur.errors import ModelError, ParameterError
-from affineur.steps import choose_layers, distill, encoder_layers, keep_layers
+from affineur.steps.tailoring.layers import choose_layers, encoder_layers, keep_layers
+from affineur.steps.tailoring.limits import check_layers
 
-from ..conftest import FAMILIES, same_bits
+from ..conftest import FAMILIES, run_step, same_bits
 
 IDS = torch.tensor(
     [[0, 7, 9, 30, 31, 32, 8, 8, 11, 17, 23, 42, 55, 2], [0, 20, 21, 22, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1]]
@@ -180,9 +181,7 @@ def test_the_first_layer_may_go(family: str, shared_model, tmp_path: Path) -> No
 
 
 def test_modernberts_first_layer_has_to_stay(shared_model) -> None:
-    """Its layer 0 has no norm before attention: on reload the norm of another first layer would silently
-    vanish.
-    """
+    """Its layer 0 has no norm before attention: another first layer would lose its own on reload."""
     model = load(shared_model("modernbert"))
     with pytest.raises(
         ParameterError, match="layer 0 of ModernBertForTokenClassification is built differently from layer 1"
@@ -194,27 +193,38 @@ def test_modernberts_first_layer_has_to_stay(shared_model) -> None:
 @pytest.mark.parametrize("wanted", [0, -1, 13])
 @pytest.mark.parametrize("how", ["top", "uniform", "search"])
 def test_impossible_numbers(wanted: int, how: str) -> None:
-    with pytest.raises(
-        ParameterError,
-        match=rf"--layers {wanted} is impossible: the model has 12 encoder layers, so give a number from 1 to 12",
-    ):
+    said = f"layers={wanted} is impossible: the model has 12 encoder layers, so give a number from 1 to 12"
+    with pytest.raises(ParameterError, match=said):
         choose_layers(Stack(12), wanted, how, lambda _: 0.0)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("wanted", [0, 4])
+@pytest.mark.parametrize(
+    ("wanted", "said"), [(0, "layers=0 is impossible: "), (4, "layers=4 is impossible: the model has 3")]
+)
 def test_distilling_to_an_impossible_number_writes_nothing(
-    wanted: int, shared_model, train_corpus: Corpus, tmp_path: Path
+    wanted: int, said: str, shared_model, train_corpus: Corpus, tmp_path: Path
 ) -> None:
-    with pytest.raises(ParameterError, match=rf"--layers {wanted} is impossible: the model has 3"):
-        distill(shared_model(), tmp_path / "out", wanted, train_corpus)
+    with pytest.raises(ParameterError, match=said):
+        run_step("distill", shared_model(), tmp_path / "out", train=train_corpus, layers=wanted)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_fewer_layers_are_asked_for_before_any_model_is_read() -> None:
+    check_layers(3, 3)
+    check_layers(2, 3, fewer=True)
+    with pytest.raises(
+        ParameterError, match=r"layers=3 is impossible: .* 3 encoder layers, .* 1 to 2$"
+    ) as error:
+        check_layers(3, 3, fewer=True)
+    assert error.value.parameter == "layers"
 
 
 def test_impossible_ways() -> None:
     with pytest.raises(ParameterError, match=r"no way 'serch' to choose layers, .*did you mean 'search'\?"):
         choose_layers(Stack(3), 2, "serch")  # type: ignore[arg-type]
-    with pytest.raises(ParameterError, match=r"needs dev data.*--keep top"):
+    with pytest.raises(ParameterError, match=r"needs dev data.*keep='top'") as error:
         choose_layers(Stack(3), 2, "search")  # type: ignore[arg-type]
+    assert error.value.parameter == "keep"
 
 
 def test_a_model_without_a_list_of_layers() -> None:

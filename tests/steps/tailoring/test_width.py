@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,11 +14,12 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForTokenClassification
 
 from affineur.artifact import in_scope, verify
+from affineur.engines.support.checkpoints import load_encoder, load_model
+from affineur.engines.support.torch_tagger import load_tagger
 from affineur.entities import Corpus
 from affineur.errors import DataError, ParameterError
-from affineur.steps import load_encoder, load_model, load_tagger, prune, shrink
 
-from ..conftest import FAMILIES, corpus_of, same_bits
+from ..conftest import FAMILIES, corpus_of, run_step, same_bits
 
 WIDTH = 20
 
@@ -38,7 +40,7 @@ def test_a_model_anyone_can_load(
     family: str, tiny_model: Callable[..., Path], short: Corpus, tmp_path: Path
 ) -> None:
     source, out = tiny_model(family), tmp_path / "out"
-    assert shrink(source, out, WIDTH, short) == out
+    assert run_step("shrink", source, out, calibration=short, ffn_width=WIDTH) == out
     before = load_model(source).config
     plain, loading = AutoModelForTokenClassification.from_pretrained(out, output_loading_info=True)
     assert not any(loading[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
@@ -81,7 +83,7 @@ def test_neurons_that_give_nothing_go_first(
         if matrix.kind == "ffn.output":
             weights[matrix.name][:, dead] = 0
     save_file(weights, source / "model.safetensors", {"format": "pt"})
-    shrink(source, out, 48 - len(dead), short)
+    run_step("shrink", source, out, calibration=short, ffn_width=48 - len(dead))
     words = [s.words for s in short]
     for old, new in zip(load_tagger(source).logits(words), load_tagger(out).logits(words), strict=True):
         np.testing.assert_allclose(old, new, atol=1e-4)
@@ -108,7 +110,7 @@ def test_the_importance_is_the_fisher_information_of_a_switch(
         layer.output.dense.register_forward_pre_hook(switched)
     logits = network(torch.tensor([window.ids])).logits[0, list(window.positions)]
     (-torch.log_softmax(logits, -1).max(-1).values.sum()).backward()
-    shrink(source, tmp_path / "out", WIDTH, one)
+    run_step("shrink", source, tmp_path / "out", calibration=one, ffn_width=WIDTH)
     for place, rows in feedforward(tmp_path / "out", "ffn.intermediate").items():
         best = switches[place].grad[0].double().square().sum(0).argsort(descending=True)[:WIDTH].sort().values
         assert torch.equal(rows, feedforward(source, "ffn.intermediate")[place][best])
@@ -119,8 +121,8 @@ def test_least_squares_is_the_best_there_is(
 ) -> None:
     """The oracle: numpy's ``lstsq`` on the activations of the dense model."""
     source = tiny_model()
-    shrink(source, tmp_path / "ls", WIDTH, train_corpus)
-    shrink(source, tmp_path / "no", WIDTH, train_corpus, reconstruct=False)
+    run_step("shrink", source, tmp_path / "ls", calibration=train_corpus, ffn_width=WIDTH)
+    run_step("shrink", source, tmp_path / "no", calibration=train_corpus, ffn_width=WIDTH, reconstruct=False)
     network, encoder = load_model(source), load_encoder(source)
     layer = network.roberta.encoder.layer[0]
     seen = []
@@ -165,9 +167,9 @@ def test_batches_do_not_matter(
     tiny_model: Callable[..., Path], short: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = tiny_model()
-    shrink(source, tmp_path / "many", WIDTH, short)
+    run_step("shrink", source, tmp_path / "many", calibration=short, ffn_width=WIDTH)
     monkeypatch.setattr("affineur.steps.tailoring.width.DEFAULT_BUDGET", 1)
-    shrink(source, tmp_path / "one", WIDTH, short)
+    run_step("shrink", source, tmp_path / "one", calibration=short, ffn_width=WIDTH)
     many, one = (load_file(tmp_path / name / "model.safetensors") for name in ("many", "one"))
     for name, weight in many.items():
         torch.testing.assert_close(weight, one[name], atol=1e-4, rtol=1e-3)
@@ -177,35 +179,47 @@ def test_a_share_the_dtype_and_a_second_call(
     tiny_model: Callable[..., Path], short: Corpus, tmp_path: Path
 ) -> None:
     source, out = tiny_model(dtype="float16"), tmp_path / "out"
-    shrink(source, out, 0.5, short)
+    run_step("shrink", source, out, calibration=short, ffn_width=0.5)
     assert json.loads((out / "config.json").read_text())["intermediate_size"] == 24
     assert {w.dtype for w in load_file(out / "model.safetensors").values()} == {torch.float16}
     before = (out / "affineur.json").stat().st_mtime_ns
-    shrink(source, out, 24, short)  # the same
+    run_step("shrink", source, out, calibration=short, ffn_width=24)  # the same
     assert (out / "affineur.json").stat().st_mtime_ns == before
-    shrink(out, tmp_path / "again", 12, short)
+    run_step("shrink", out, tmp_path / "again", calibration=short, ffn_width=12)
     manifest = verify(tmp_path / "again")
     assert manifest is not None
     assert [p.stage for p in manifest.parents] == ["shrink", "given"]
 
 
-@pytest.mark.parametrize("width", [0, 1, 48, 49, -1, 20.5, float("nan"), float("inf"), 0.001])
+@pytest.mark.parametrize(
+    ("width", "wanted"),
+    [
+        *((width, "48 neurons, expected 2 to 47") for width in (1, 48, 49, 20.5, 0.001)),
+        *((width, f"ffn_width={width:g} is impossible: expected") for width in (0, -1, math.nan, math.inf)),
+    ],
+)
 def test_impossible_widths_write_nothing(
-    width: float, tiny_model: Callable[..., Path], short: Corpus, tmp_path: Path
+    width: float, wanted: str, tiny_model: Callable[..., Path], short: Corpus, tmp_path: Path
 ) -> None:
-    with pytest.raises(ParameterError, match="48 neurons, expected 2 to 47"):
-        shrink(tiny_model(), tmp_path / "out", width, short)
+    with pytest.raises(ParameterError, match=wanted):
+        run_step("shrink", tiny_model(), tmp_path / "out", calibration=short, ffn_width=width)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_pruned_model_is_refused(tiny_model: Callable[..., Path], short: Corpus, tmp_path: Path) -> None:
-    prune(tiny_model(), tmp_path / "pruned", 0.3)
+    run_step("prune", tiny_model(), tmp_path / "pruned", sparsity=0.3)
     with pytest.raises(ParameterError, match="its zeros would be lost; shrink the model it was made from"):
-        shrink(tmp_path / "pruned", tmp_path / "out", WIDTH, short)
+        run_step("shrink", tmp_path / "pruned", tmp_path / "out", calibration=short, ffn_width=WIDTH)
     assert not (tmp_path / "out").exists()
 
 
 def test_text_without_pieces(tiny_model: Callable[..., Path], tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no piece of any word"):
-        shrink(tiny_model("bert"), tmp_path / "out", WIDTH, corpus_of(("\u0001", "O")))
+        run_step(
+            "shrink",
+            tiny_model("bert"),
+            tmp_path / "out",
+            calibration=corpus_of(("\u0001", "O")),
+            ffn_width=WIDTH,
+        )
     assert list(tmp_path.iterdir()) == []

@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
+from affineur.engines.support.checkpoints import load_encoder
 from affineur.entities import Corpus, Mention, Sentence, detect, project, to_mentions, to_tags
 from affineur.errors import DataError
 from affineur.progress import listening
 from affineur.runtime import Encoder
-from affineur.steps import load_encoder
 from affineur.steps.training.encoded import IGNORED, EncodedCorpus, check_types, collate, encode_corpus
 
 from ..conftest import corpus_of
@@ -109,15 +109,8 @@ def test_bio_data_in_an_io_model_and_back(encoder: Encoder, tmp_path: Path) -> N
     assert [BIO[t] for t in words_in_order(encode_corpus(bioes, encoder, BIO, tmp_path / "c"))] == list(
         next(iter(bio)).tags
     )
-    merged = [
-        "B-PER",
-        "I-PER",
-        "O",
-        "B-LOC",
-        "I-LOC",
-        "O",
-        "B-PER",
-    ]  # IO cannot tell two touching places apart
+    # IO cannot tell two touching places apart.
+    merged = ["B-PER", "I-PER", "O", "B-LOC", "I-LOC", "O", "B-PER"]
     assert [BIO[t] for t in words_in_order(encode_corpus(io, encoder, BIO, tmp_path / "d"))] == merged
     bare = ("PER", "LOC", "O")
     assert [bare[t] for t in words_in_order(encode_corpus(bio, encoder, bare, tmp_path / "e"))] == [
@@ -145,7 +138,8 @@ def test_types_the_model_lacks(encoder: Encoder, tmp_path: Path) -> None:
     ):
         with pytest.raises(
             DataError,
-            match=r"made: the data has types DATE, GPE, the model knows LOC, MISC, ORG, PER; rename with --label-map DATE=LOC",
+            match=r"made: the data has types DATE, GPE, the model knows LOC, MISC, ORG, PER; "
+            r"rename with label_map DATE=LOC \(or =O to drop it\)",
         ):
             check()
     assert list(tmp_path.iterdir()) == []

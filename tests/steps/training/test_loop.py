@@ -1,6 +1,4 @@
-"""The training loop: the right number of steps, the right loss, and a killed run that ends with the very same
-weights.
-"""
+"""The training loop: the right number of steps, the right loss, and killed runs end as they would have."""
 
 from __future__ import annotations
 
@@ -19,12 +17,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedModel, TrainerCallback, TrainingArguments, set_seed
 
+from affineur.engines.support.checkpoints import load_encoder, load_model
 from affineur.entities import Corpus
-from affineur.errors import ModelError, ParameterError
+from affineur.errors import ModelError
 from affineur.progress import listening
-from affineur.steps import SoftTargets, TrainSettings, load_encoder, load_model, training
+from affineur.steps.training import loop
 from affineur.steps.training.encoded import IGNORED, EncodedCorpus, MentionReplacement, collate, encode_corpus
-from affineur.steps.training.loop import _LengthSampler, _Trainer, fit, soft_label_loss
+from affineur.steps.training.loop import (
+    SoftTargets,
+    TrainSettings,
+    _LengthSampler,
+    _Trainer,
+    fit,
+    soft_label_loss,
+)
 
 from ..conftest import InterruptedTrainingError, same_bits
 
@@ -51,7 +57,7 @@ def fresh(shared_model) -> Callable[[], PreTrainedModel]:
 
 @pytest.fixture
 def _checkpoint_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "_CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(loop, "_CHECKPOINT_SECONDS", -1.0)
 
 
 def weights(model: PreTrainedModel) -> dict[str, torch.Tensor]:
@@ -204,7 +210,7 @@ def test_killed_at_every_checkpoint_it_ends_the_same(
     """Each run dies as soon as it has written one checkpoint more, the last one included."""
     wanted, log = undisturbed(fresh, data, settings, tmp_path, score=Scores(scores) if scores else None)
     score = Scores(scores) if scores else None
-    real = training._Checkpoints.on_save
+    real = loop._Checkpoints.on_save
     known: set[int] = set()
 
     def on_save(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -213,7 +219,7 @@ def test_killed_at_every_checkpoint_it_ends_the_same(
             known.add(state.global_step)
             raise InterruptedTrainingError
 
-    monkeypatch.setattr(training._Checkpoints, "on_save", on_save)
+    monkeypatch.setattr(loop._Checkpoints, "on_save", on_save)
     found: dict[str, Any] = {}
     while not found:
         model = fresh()
@@ -246,7 +252,7 @@ def test_a_half_written_checkpoint_is_ignored_and_removed(data: EncodedCorpus, f
 def test_only_two_checkpoints_are_kept(
     data: EncodedCorpus, fresh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "_CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(loop, "_CHECKPOINT_SECONDS", -1.0)
     fit(fresh(), data, SETTINGS, tmp_path / "c", "train", 1)
     assert {p.name for p in (tmp_path / "c").glob("checkpoint-*")} == {"checkpoint-6", "checkpoint-7"}
 
@@ -480,32 +486,3 @@ def test_a_rate_that_is_far_too_high(data: EncodedCorpus, fresh, tmp_path: Path)
             "train",
             1,
         )
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"epochs": -1},
-        {"epochs": math.nan},
-        {"learning_rate": -1e-5},
-        {"batch_size": 0},
-        {"warmup": 1.5},
-        {"label_smoothing": -0.1},
-        {"patience": 0},
-        {"weight_decay": math.nan},
-        {"learning_rate": math.inf},
-        {"seed": -1},
-    ],
-    ids=str,
-)
-def test_impossible_settings(values: dict[str, Any]) -> None:
-    with pytest.raises(ParameterError, match=f"{next(iter(values))} must lie between"):
-        TrainSettings(**values)
-
-
-@pytest.mark.parametrize(
-    "values", [{"weight": -0.1}, {"weight": 1.1}, {"temperature": 0}, {"hidden_weight": -1}], ids=str
-)
-def test_impossible_soft_targets(values: dict[str, Any]) -> None:
-    with pytest.raises(ParameterError):
-        SoftTargets(**values)

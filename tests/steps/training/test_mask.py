@@ -17,13 +17,14 @@ from transformers import (
 
 from affineur.artifact import in_scope
 from affineur.errors import ModelError
-from affineur.steps import KeepZeros, Mask, prune_model
+from affineur.steps.pruning.core.zeroing import prune_model
+from affineur.steps.training.mask import KeepZeros, Mask
 
 
 @pytest.fixture
 def pruned(shared_model) -> PreTrainedModel:
     model = AutoModelForTokenClassification.from_pretrained(shared_model(num_hidden_layers=2))
-    prune_model(model, 0.5)
+    prune_model(model, sparsity=0.5)
     return model
 
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from affineur.artifact import open_folder
+from affineur.engines.support.torch_tagger import TorchTagger, load_tagger
 from affineur.entities import Corpus
 from affineur.errors import ModelError
-from affineur.steps import TorchTagger, load_tagger
-from affineur.steps import teacher_logits as module
-from affineur.steps.training.teacher_logits import cache_folder, teacher_logits
+from affineur.steps.core.context import Context, cache_folder
+from affineur.steps.training import teacher_logits as module
+from affineur.steps.training.teacher_logits import teacher_logits
 
 from ..conftest import InterruptedTrainingError, corpus_of, count_calls
 
@@ -61,7 +62,7 @@ def test_kept_in_affineurs_cache(
     teacher: TorchTagger, short: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AFFINEUR_CACHE", str(tmp_path / "given"))
-    teacher_logits(teacher, "d", short, LABELS)
+    teacher_logits(teacher, "d", short, LABELS, Context().cache)
     assert kept(tmp_path / "given") == [".f4"]
     monkeypatch.delenv("AFFINEUR_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))

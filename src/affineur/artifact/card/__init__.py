@@ -5,8 +5,8 @@ known is left out of it and said to be unknown in the text. The card ends with a
 which a card that somebody edited is told from one that may be written anew.
 """
 
-from affineur.artifact.card.contents import Carried, Measured
+from affineur.artifact.card.contents import SCORES, Carried, Measured
 from affineur.artifact.card.files import read_card, write_card
 from affineur.artifact.card.text import card_text
 
-__all__ = ["Carried", "Measured", "card_text", "read_card", "write_card"]
+__all__ = ["SCORES", "Carried", "Measured", "card_text", "read_card", "write_card"]

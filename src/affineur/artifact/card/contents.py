@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+#: What a command gives that scores one model alone.
+SCORES = "one model's scores by type"
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
@@ -33,7 +36,7 @@ class Measured:
         columns: Heads of a table of several models, as they are to be read.
         cells: Its rows.
         footnotes: Lines below it.
-        commands: Command lines that give these figures again.
+        commands: Command lines that give these figures again, by what each gives (:data:`SCORES`).
         notes: Anything else that ought to be known of them.
     """
 
@@ -57,7 +60,7 @@ class Measured:
     columns: Sequence[str] = ()
     cells: Sequence[Sequence[str]] = ()
     footnotes: Sequence[str] = ()
-    commands: Sequence[str] = ()
+    commands: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
     @classmethod
@@ -72,12 +75,13 @@ class Measured:
             TypeError: If a score is missing.
         """
         known = {f.name for f in fields(cls)}
-        return cls(**{key: value for key, value in {**scores, **more}.items() if key in known})
+        found = {**scores, **more}
+        if not isinstance(listed := found.get("commands", {}), Mapping):  # as manifests held them once
+            found["commands"] = {line: line for line in map(str, listed)}
+        return cls(**{key: value for key, value in found.items() if key in known})
 
     def with_table_of(self, before: Measured) -> Measured:
-        """Take over what another measurement knew and this one does not look at.
-
-        Its table, and the commands that give it.
+        """Take over what another measurement knew and this one does not look at: its table and its commands.
 
         What is said of the scores themselves (the drop, the notes) is taken over only where they are of the
         same text.
@@ -85,10 +89,8 @@ class Measured:
         Args:
             before: What the card said before.
         """
-        commands = [
-            *(line for line in before.commands if not line.startswith("affineur evaluate ")),
-            *self.commands,
-        ]
+        kept = {what: line for what, line in before.commands.items() if what != SCORES}
+        commands = {**kept, **self.commands}
         found = replace(
             self, columns=before.columns, cells=before.cells, footnotes=before.footnotes, commands=commands
         )

@@ -12,7 +12,6 @@ import yaml
 
 from affineur.artifact.card.contents import NOTHING, Carried, Measured
 from affineur.artifact.card.names import names_in
-from affineur.artifact.card.sections import PARENT_LIMITS
 from affineur.artifact.card.text import body_digest, card_text
 from affineur.artifact.folder import file_digest
 from affineur.artifact.info import describe
@@ -26,7 +25,7 @@ _INHERITED = ("license", "license_name", "license_link", "language", "base_model
 # What is worked out anew each time.
 _COMPUTED = ("pipeline_tag", "library_name", "base_model_relation", "tags", "metrics", "model-index")
 _FRONT = re.compile(r"\A\s*---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
-_SEAL = re.compile(r"\n<!-- affineur card ([0-9a-f]{16}) -->\n\Z")
+_SEAL = re.compile(r"\n<!-- affineur card ([0-9a-f]{16})( limits)? -->\n\Z")
 _LIMITS = re.compile(
     r"^(?:#+|\*\*|__)[^\n]{0,80}\b(?:limit|limits|limitations?|bias|biases|out-of-scope)\b",
     re.IGNORECASE | re.MULTILINE,
@@ -34,9 +33,7 @@ _LIMITS = re.compile(
 
 
 def read_card(folder: Path, own: bool = False) -> Carried:
-    """Read what a new card takes over from the ``README.md`` of a folder.
-
-    A missing or damaged one gives nothing.
+    """Read what a new card takes over from the ``README.md`` of a folder; from a damaged one nothing.
 
     Args:
         folder: The model folder.
@@ -49,9 +46,9 @@ def read_card(folder: Path, own: bool = False) -> Carried:
         return NOTHING
     front = _FRONT.match(text)
     body = text[front.end() :] if front else text
-    ours = _SEAL.search(text) is not None
-    # Of our own cards only this sentence counts: each has a section on limits.
-    limits = PARENT_LIMITS in body if ours else bool(_LIMITS.search(body))
+    ours = _SEAL.search(text)
+    # Each of our own cards has a section on limits: only the mark counts that the seal carries.
+    limits = bool(ours[2]) if ours else bool(_LIMITS.search(body))
     try:
         found = yaml.safe_load(front[1]) if front else {}
     except Exception:  # YAML written by hand fails in many ways, not all of them a YAMLError
@@ -67,13 +64,11 @@ def read_card(folder: Path, own: bool = False) -> Carried:
             if isinstance(key, str) and key not in (*_INHERITED, *_COMPUTED)
         }
         kept["tags"] = names_in(found.get("tags"))
-    return Carried(kept, limits, ours)
+    return Carried(kept, limits, ours is not None)
 
 
 def write_card(folder: Path | str, measured: Measured | None = None, keep_table: bool = False) -> bool:
-    """Write the ``README.md`` of a finished artifact, and the scores into its manifest.
-
-    Where both say so already, nothing is written.
+    """Write the ``README.md`` of a finished artifact, and the scores into its manifest, if they are new.
 
     The manifest comes first, with the digest of the card to be, and the card second, each atomically: between
     the two every file is listed, and :func:`~affineur.artifact.verify` lets a card that differs pass.
@@ -116,7 +111,8 @@ def write_card(folder: Path | str, measured: Measured | None = None, keep_table:
     if not _is_free(folder / CARD):
         seal(folder, manifest)
         report(
-            f"{folder / CARD} was written or edited by hand and is left as it is; move it away to have one written"
+            f"{folder / CARD} was written or edited by hand and is left as it is; move it away to have one "
+            "written"
         )
         return False
     text = card_text(info, manifest, measured, read_card(folder, own=True))
@@ -135,10 +131,7 @@ def _stored(scores: dict[str, Any]) -> Measured | None:
 
 
 def _is_free(card: Path) -> bool:
-    """Say whether a card is absent or its text is as Affineur wrote it.
-
-    Whatever was done to the front matter.
-    """
+    """Say whether a card is absent or its text below the front matter is as Affineur wrote it."""
     if not card.exists():
         return True
     try:

@@ -9,10 +9,10 @@ from typing import Any
 from affineur.artifact.card.contents import Carried, Measured
 from affineur.artifact.card.markdown import folded, short_name
 from affineur.artifact.card.names import is_id, listed, names_in
+from affineur.artifact.formats.core.format import library_of
 from affineur.artifact.manifest import Manifest
 
 _TAGS = {"distill": "distilled", "prune": "pruned", "quantize": "quantized", "pack": "packed"}
-_LIBRARIES = {"onnx": "onnxruntime", "openvino": "openvino"}
 _SAMPLE = "sample"  # the embedded teacher, as it is typed: it is on no hub
 _TRAINED = ("train", "distill", "recover")
 
@@ -31,7 +31,7 @@ def front_matter(
     found = {key: given.pop(key, None) for key in ("license", "license_name", "license_link", "language")}
     found |= {
         "pipeline_tag": "token-classification",
-        "library_name": _LIBRARIES.get(manifest.kind, "transformers"),
+        "library_name": library_of(manifest.kind),
         "base_model": base,
     }
     found |= {

@@ -13,11 +13,6 @@ def folded(text: str) -> str:
     return " ".join(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(text)).split())
 
 
-def encodable(text: str) -> str:
-    """Replace lone surrogates, which UTF-8 cannot carry."""
-    return text.encode("utf-8", "replace").decode()
-
-
 def literal(text: str) -> str:
     """Escape what Markdown would read as more than text; an underscore inside a word is none of that."""
     return re.sub(r"[\\`*{}\[\]<>#|~&$]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", folded(text))
@@ -56,8 +51,3 @@ def short_name(name: str) -> str:
 def ends(low: float, high: float) -> str:
     """Write an interval of shares as percents."""
     return f"{low * 100:.1f}–{high * 100:.1f}"
-
-
-def megabytes(size: int) -> str:
-    """Write bytes as megabytes (10⁶ bytes), with a decimal below 100."""
-    return f"{size / 1e6:.1f} MB" if size < 1e8 else f"{size / 1e6:.0f} MB"

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from affineur.artifact.card.markdown import folded
 
-# transfer.hub has the same rule, but this room may not import it.
-_HUB_ID = re.compile(r"(?:\b[\w\-.]{1,96}\b/)?\b[\w\-.]{1,96}\b", re.ASCII)
-
 
 def is_id(name: str) -> bool:
     """Say whether a name could be a Hub id, ``owner/name`` or ``name``."""
-    return (
-        bool(_HUB_ID.fullmatch(name)) and "--" not in name and ".." not in name and not name.endswith(".git")
-    )
+    from huggingface_hub.utils import HFValidationError, validate_repo_id  # here: it brings an HTTP library
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return True
 
 
 def names_in(value: Any) -> str | list[str] | None:

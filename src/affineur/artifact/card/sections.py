@@ -16,7 +16,6 @@ from affineur.artifact.card.markdown import (
     fenced,
     folded,
     literal,
-    megabytes,
     short_name,
     table,
 )
@@ -24,25 +23,7 @@ from affineur.artifact.card.names import listed
 from affineur.artifact.info import ModelInfo
 from affineur.artifact.manifest import Manifest, Parent
 from affineur.artifact.writing import MANIFEST
-
-#: By this sentence a card of ours is seen to have a parent that names limits.
-PARENT_LIMITS = "names limits of its own; they hold here too, so see that card."
-_TRAINING = ("epochs", "learning_rate", "batch_size", "weight_decay", "warmup", "seed")
-_SOFT = ("soft_weight", "temperature", "hidden_weight")
-# Parameters of each command of the command line; every one is an option of the same name.
-_OPTIONS: dict[str, tuple[str, ...]] = {
-    "train": (*_TRAINING, "label_smoothing", "patience", "replace_mentions"),
-    "distill": ("layers", "keep", *_TRAINING, *_SOFT),
-    "prune": ("sparsity", "method", "scope", "max_layer_sparsity"),
-    "recover": (*_TRAINING, *_SOFT),
-    "shrink": ("layers", "ffn_width"),
-    "trim-vocab": ("keep", "min_count"),
-    "pack": (),
-    "unpack": (),
-    "export": ("to",),
-    "quantize": ("for", "scheme", "activations", "min_agreement"),
-}
-_NOT_OPTIONS = ("labels", "from_weights", "teacher", "teacher_digest")
+from affineur.display import megabytes
 
 
 def summary(info: ModelInfo, name: str) -> str:
@@ -50,9 +31,12 @@ def summary(info: ModelInfo, name: str) -> str:
     architecture = (info.folder.config.get("architectures") or ["unknown architecture"])[0]
     whole = 1 - info.nonzero / info.parameters if info.parameters else 0.0
     return (
-        f"# {literal(name)}\n\nA token classifier for named entities: {literal(architecture)}, {info.folder.layers} encoder layers, "
-        f"{info.parameters:,} parameters, {megabytes(info.folder.size_bytes)} of weights ({info.precision or ', '.join(info.dtypes)}). "
-        f"Sparsity: {info.sparsity:.2%} of the attention and feed-forward weights are zero, {whole:.2%} of the whole model. "
+        f"# {literal(name)}\n\nA token classifier for named entities: {literal(architecture)}, "
+        f"{info.folder.layers} encoder layers, "
+        f"{info.parameters:,} parameters, {megabytes(info.folder.size_bytes)} of weights "
+        f"({info.precision or ', '.join(info.dtypes)}). "
+        f"Sparsity: {info.sparsity:.2%} of the attention and feed-forward weights are zero, {whole:.2%} of "
+        "the whole model. "
         f"Made with Affineur; `{MANIFEST}` beside this card has every parameter and digest."
     )
 
@@ -68,7 +52,10 @@ def lineage(info: ModelInfo, manifest: Manifest, name: str, base: str | list[str
     if manifest.recipe:
         text += f"\n\nMade by a recipe with the digest {code_span(manifest.recipe[:12])}."
     if isinstance(base, str) and "/" not in base and manifest.parents and base == manifest.parents[-1].name:
-        text += f"\n\n`base_model` above is the name of a folder: put the id of {code_span(base)} on the Hub there, if it has one."
+        text += (
+            f"\n\n`base_model` above is the name of a folder: put the id of {code_span(base)} on the Hub "
+            "there, if it has one."
+        )
     return text
 
 
@@ -79,12 +66,11 @@ def use(info: ModelInfo, name: str) -> str:
     kind = info.folder.config.get("model_type")
     prefix = ", add_prefix_space=True" if kind in ("roberta", "deberta") else ""
     given = '[" " + word for word in words]' if kind == "modernbert" else "words"
-    exported = info.folder.kind in ("onnx", "openvino")
-    extra = "[compress]" if not exported else "[openvino]" if info.folder.kind == "openvino" else ""
-    ours = f"""import affineur  # pip install {f"'affineur{extra}'" if extra else "affineur"}
+    exported, extra = info.folder.is_graph, info.folder.format.extra
+    ours = f"""import affineur  # pip install {f"'affineur[{extra}]'" if extra else "affineur"}
 
-for entity in affineur.load({quoted}).predict("Marie Curie, Paris"):
-    print(entity.entity_group, entity.word, entity.start, entity.end, round(entity.score, 2))"""
+for entity in affineur.load({quoted})("Marie Curie, Paris"):
+    print(entity)"""
     shown = ["With Affineur, on running text of any length:", fenced(ours, "python")]
     if exported:
         return "\n\n".join(
@@ -127,17 +113,25 @@ def scores(manifest: Manifest, measured: Measured | None, name: str) -> str:
         )
     else:
         parts.append(
-            f"**F1 {measured.f1:.2%}** (95 % interval {ends(measured.f1_low, measured.f1_high)}), precision {measured.precision:.2%}, "
-            f"recall {measured.recall:.2%}, word accuracy {measured.accuracy:.2%}, on {measured.sentences:,} sentences, {measured.words:,} words of "
-            f"{code_span(short_name(measured.data))} ({literal(measured.split)}; digest over words and tags {code_span(measured.data_digest[:12])}). "
-            "F1 counts mentions, micro, exact span and type; the interval is a bootstrap over sentences, or documents where the data has them."
+            f"**F1 {measured.f1:.2%}** (95 % interval {ends(measured.f1_low, measured.f1_high)}), "
+            f"precision {measured.precision:.2%}, "
+            f"recall {measured.recall:.2%}, word accuracy {measured.accuracy:.2%}, on "
+            f"{measured.sentences:,} sentences, {measured.words:,} words of "
+            f"{code_span(short_name(measured.data))} ({literal(measured.split)}; digest over words and "
+            f"tags {code_span(measured.data_digest[:12])}). "
+            "F1 counts mentions, micro, exact span and type; the interval is a bootstrap over sentences, "
+            "or documents where the data has them."
         )
         if measured.drop is not None:
             interval = ""
             if measured.drop_low is not None and measured.drop_high is not None:
-                interval = f" (95 % interval {measured.drop_low * 100:+z.2f} to {measured.drop_high * 100:+z.2f}, paired over the same sentences)"
+                interval = (
+                    f" (95 % interval {measured.drop_low * 100:+z.2f} to {measured.drop_high * 100:+z.2f}, "
+                    "paired over the same sentences)"
+                )
             parts.append(
-                f"F1 lost against {code_span(measured.baseline or 'the baseline')}: {measured.drop * 100:+z.2f} points{interval}."
+                f"F1 lost against {code_span(measured.baseline or 'the baseline')}: "
+                f"{measured.drop * 100:+z.2f} points{interval}."
             )
         if measured.per_type:
             columns = ("Type", "F1", "95 %", "Precision", "Recall", "Gold mentions")
@@ -153,7 +147,8 @@ def scores(manifest: Manifest, measured: Measured | None, name: str) -> str:
     if dev:
         last = max(dev) if manifest.parameters.get("keep_best") else dev[-1]
         parts.append(
-            f"On dev data, while it was made: F1 {last:.2%}. Decisions may have been made on that data: it is no test score."
+            f"On dev data, while it was made: F1 {last:.2%}. Decisions may have been made on that data: it "
+            "is no test score."
         )
     return "\n\n".join(part for part in parts if part)
 
@@ -196,12 +191,14 @@ def limits(info: ModelInfo, manifest: Manifest, measured: Measured | None, carri
     )
     if info.sparsity >= 0.001:  # half precision alone rounds a few weights to zero
         lines.append(
-            "Zeros are stored like any weight: in this dense file they make the model neither smaller nor faster."
+            "Zeros are stored like any weight: in this dense file they make the model neither smaller nor "
+            "faster."
         )
     if {"F16", "BF16"} & set(info.dtypes):
         lines.append("Weights are stored in half precision; use them in float32, as the code above does.")
     if carried.limits:
-        lines.append(f"The card of {code_span(_top(manifest))} {PARENT_LIMITS}")
+        top = code_span(_top(manifest))
+        lines.append(f"The card of {top} names limits of its own; they hold here too, so see that card.")
     return "## Limits\n\n" + bullets(lines)
 
 
@@ -210,58 +207,42 @@ def _top(manifest: Manifest) -> str:
 
 
 def reproduce(manifest: Manifest, measured: Measured | None, name: str) -> str:
-    """Write the commands that made the model, and those that give its scores again."""
+    """Write the commands that made the model, as its steps stored them, and those that give its scores."""
     commands: list[str] = []
     remarks: list[str] = []
-    chain = [Parent(manifest.stage, "", name, manifest.parameters, manifest.data), *manifest.parents]
+    chain = [
+        Parent(manifest.stage, "", name, manifest.parameters, manifest.data, manifest.command),
+        *manifest.parents,
+    ]
     for step, source in reversed(list(pairwise(chain))):
-        commands.append(_command(step, source.name))
+        commands.append(step.command or _made(step, source.name))
         if roles := [_corpus(role, entry) for role, entry in step.data.items() if isinstance(entry, dict)]:
-            remarks.append(f"`DATA` of {literal(step.stage)}: {', '.join(roles)}.")
+            remarks.append(f"Data of {literal(step.stage)}: {', '.join(roles)}.")
         if "teacher" in step.parameters:
             teacher = step.parameters
             remarks.append(
-                f"Teacher: {code_span(str(teacher['teacher']))}, digest {code_span(str(teacher.get('teacher_digest', ''))[:12])}."
+                f"Teacher: {code_span(str(teacher['teacher']))}, digest "
+                f"{code_span(str(teacher.get('teacher_digest', ''))[:12])}."
             )
     if not commands:
         commands.append(f"# {folded(manifest.stage)}: how the model was made before is not recorded here")
     if measured:
-        commands += measured.commands
-    return "\n\n".join(
-        ["## Reproduce", fenced("\n".join(map(folded, commands)), "bash"), bullets(dict.fromkeys(remarks))]
-    ).rstrip()
+        commands += measured.commands.values()
+    code = fenced("\n".join(map(folded, commands)), "bash")
+    return "\n\n".join(["## Reproduce", code, bullets(dict.fromkeys(remarks))]).rstrip()
 
 
 def _corpus(role: str, entry: Mapping[str, Any]) -> str:
-    sentences = f"{entry['sentences']:,} sentences, " if isinstance(entry.get("sentences"), int) else ""
-    return f"{literal(role)} {code_span(short_name(str(entry.get('name', 'data'))))} ({sentences}digest {code_span(str(entry.get('digest', ''))[:12])})"
+    known = isinstance(entry.get("sentences"), int)
+    sentences = f"{entry['sentences']:,} sentences, " if known else ""
+    named = code_span(short_name(str(entry.get("name", "data"))))
+    return f"{literal(role)} {named} ({sentences}digest {code_span(str(entry.get('digest', ''))[:12])})"
 
 
-def _command(step: Parent, source: str) -> str:
-    """Write the command line of a stage, with what it has no option for in a comment."""
-    parameters = dict(step.parameters)
-    if step.stage == "cast":
-        call = f"from affineur import cast; cast({source!r}, {step.name!r}, {str(parameters.get('dtype'))!r})"
-        return f"python -c {shlex.quote(call)}"
-    if step.stage not in _OPTIONS:
-        return f"# {step.stage}: {source} → {step.name}, parameters {json.dumps(parameters, ensure_ascii=False, default=str)}"
-    words = ["affineur", step.stage, source]
-    for key in _OPTIONS[step.stage]:
-        if (value := parameters.pop(key, None)) is not None:
-            words += [f"--{key.replace('_', '-')}", str(value)]
-    if "teacher" in parameters:
-        words += ["--teacher", str(parameters["teacher"])]
-    prefixes = {str(label)[:2] for label in parameters.get("labels") or ()}
-    if step.stage == "train" and "B-" in prefixes:
-        words += ["--tags", "BIOES" if "S-" in prefixes else "BIO"]
-    if step.data:
-        words += ["--calibration" if "calibration" in step.data else "--data", "DATA"]
-    # train keeps the best epoch by itself wherever it has dev data
-    best = bool(parameters.pop("keep_best", False))
-    more = {key: value for key, value in parameters.items() if value and key not in _NOT_OPTIONS}
-    more |= {"keep_best": best} if best != (step.stage == "train" and "dev" in step.data) else {}
-    said = ", ".join(f"{key}={value}" for key, value in more.items())
-    return shlex.join([*words, "-o", step.name]) + (f" # in Python or a recipe, also: {said}" if said else "")
+def _made(step: Parent, source: str) -> str:
+    """Say how a model was made whose step stored no command."""
+    parameters = json.dumps(step.parameters, ensure_ascii=False, default=str)
+    return f"# {step.stage}: {source} → {step.name}, parameters {parameters}"
 
 
 def license_terms(carried: Carried) -> str:
@@ -269,16 +250,23 @@ def license_terms(carried: Carried) -> str:
     known = listed(carried.metadata.get("license"))
     if not known:
         return (
-            "## License\n\nNot known: no card of a model this one comes from names a license. Their terms hold all the same, and those of the data: "
+            "## License\n\nNot known: no card of a model this one comes from names a license. Their terms "
+            "hold all the same, and those of the data: "
             "find them, and add `license` to the metadata above before you share this model."
         )
     text = f"## License\n\n{', '.join(map(code_span, known))}"
     if name := carried.metadata.get("license_name"):
         text += f" ({', '.join(map(literal, listed(name)))})"
-    text += ", as the card of the model it comes from says. Whether the data it learned from since allows this was not checked."
+    text += (
+        ", as the card of the model it comes from says. Whether the data it learned from since allows "
+        "this was not checked."
+    )
     links = listed(carried.metadata.get("license_link"))
     if any("://" not in link for link in links):
-        text += f" `license_link` names a file beside that card ({', '.join(map(code_span, links))}), which is not copied here: add it."
+        text += (
+            f" `license_link` names a file beside that card ({', '.join(map(code_span, links))}), which is "
+            "not copied here: add it."
+        )
     return text
 
 

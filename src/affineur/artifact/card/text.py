@@ -8,7 +8,7 @@ import yaml
 
 from affineur.artifact.card.contents import NOTHING, Carried, Measured
 from affineur.artifact.card.front import base_model, front_matter
-from affineur.artifact.card.markdown import code_span, encodable, folded
+from affineur.artifact.card.markdown import code_span, folded
 from affineur.artifact.card.sections import (
     environment,
     license_terms,
@@ -21,6 +21,7 @@ from affineur.artifact.card.sections import (
 )
 from affineur.artifact.info import ModelInfo
 from affineur.artifact.manifest import Manifest
+from affineur.entities import encodable
 
 
 def card_text(
@@ -50,7 +51,8 @@ def card_text(
     sections = [
         summary(info, name),
         lineage(info, manifest, name, base),
-        f"## Labels\n\n{', '.join(map(code_span, info.folder.labels))}\n\nThe label of a word is that of its first piece.",
+        f"## Labels\n\n{', '.join(map(code_span, info.folder.labels))}\n\nThe label of a word is that of "
+        "its first piece.",
         use(info, name),
         scores(manifest, measured, name),
         limits(info, manifest, measured, carried),
@@ -59,7 +61,8 @@ def card_text(
         environment(manifest),
     ]
     body = "\n" + encodable("\n\n".join(section for section in sections if section)) + "\n"
-    return f"---\n{encodable(front)}---\n{body}\n<!-- affineur card {body_digest(body)} -->\n"
+    mark = " limits" if carried.limits else ""  # so that cards made from this one need not read its text
+    return f"---\n{encodable(front)}---\n{body}\n<!-- affineur card {body_digest(body)}{mark} -->\n"
 
 
 def body_digest(body: str) -> str:

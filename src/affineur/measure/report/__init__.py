@@ -1,7 +1,4 @@
-"""``report.html``: is the model good enough, what did it cost, where does it fail.
-
-One file, no request, no script.
-"""
+"""``report.html``: is the model good enough, what did it cost, where does it fail; one file, no script."""
 
 from affineur.measure.report.answers import verdict
 from affineur.measure.report.contents import Report

@@ -1,21 +1,20 @@
-"""What stands beside the model of a report.
-
-Rows that look better or give the same for less, steps, errors that went up.
-"""
+"""What stands beside the model of a report: rows that look better or give the same for less."""
 
 from __future__ import annotations
 
 import math
 
+from affineur.display import megabytes
 from affineur.measure.comparison import Row
 from affineur.measure.report.contents import Report
 from affineur.measure.report.failures import totals
 from affineur.measure.report.words import UNCLEAR, listed, percent, points
 from affineur.measure.speed import SAME, Ratio
-from affineur.measure.tables import megabytes
 
 #: Smaller by less than this is no reason to take another model.
 _CLEARLY_SMALLER = 0.95
+#: Types of half precision, as safetensors names them.
+_HALF = {"F16", "BF16"}
 _ERRORS = {
     "missed": "missed entities",
     "invented": "invented entities",
@@ -25,9 +24,7 @@ _ERRORS = {
 
 
 def relative_speed(ours: Row, theirs: Row) -> Ratio:
-    """Ratio of two rows' speeds from those to the baseline.
-
-    Its interval holds whatever their two intervals allow.
+    """Ratio of two rows' speeds from those to the baseline; its interval holds whatever theirs allow.
 
     Args:
         ours: The row that is above 1 where it is faster.
@@ -43,11 +40,9 @@ def relative_speed(ours: Row, theirs: Row) -> Ratio:
 
 
 def better_row(report: Report) -> Row | None:
-    """Find a row that looks better than the one reported.
+    """Find a row that looks better than the one reported; of several the one with the highest F1.
 
-    No less F1, not larger, not slower, and one of the two clearly better.
-
-    Of several it is the one of the highest F1, then the smallest.
+    It has no less F1, is not larger and not slower, and is clearly smaller or faster.
     """
     row = report.row
     found = [
@@ -78,18 +73,18 @@ def better_line(report: Report) -> str:
     else:
         speed = f" at {other.speedup:.1f}× the speed of the baseline"
     held = (
-        "; it was not held against the bars"
+        "; it was not checked against the bars"
         if gate is not None and gate.verdicts and gate.model != other.model
         else ""
     )
-    return f"Another row looks better: {other.model} has F1 {percent(other.f1, 2)} in {megabytes(other.size_bytes)}{speed}{held}."
+    return (
+        f"Another row looks better: {other.model} has F1 {percent(other.f1, 2)} in "
+        f"{megabytes(other.size_bytes)}{speed}{held}."
+    )
 
 
 def same_for_less(report: Report) -> str:
-    """Name the smallest row with exactly the F1 of the baseline in fewer bytes.
-
-    Hold the model against it.
-    """
+    """Compare the model with the smallest row that has exactly the F1 of the baseline in fewer bytes."""
     row, first = report.row, report.baseline
     equal = [
         o
@@ -99,8 +94,8 @@ def same_for_less(report: Report) -> str:
     other = min(equal, key=lambda o: o.size_bytes, default=None)
     if other is None or other is row or not other.size_bytes:
         return ""
-    if other.model.endswith("(fp16)") and other.model.replace("(fp16)", "(fp32)") == first.model:
-        what = f"The same {other.model.removesuffix('(fp16)').strip()} stored in half precision takes {megabytes(other.size_bytes)}"
+    if _halved(report, other):
+        what = f"The same {first.model} stored in half precision takes {megabytes(other.size_bytes)}"
     else:
         what = f"{other.model} has exactly the F1 of {first.model} and takes {megabytes(other.size_bytes)}"
     times = row.size_bytes / other.size_bytes
@@ -109,6 +104,14 @@ def same_for_less(report: Report) -> str:
     if times > _CLEARLY_SMALLER:
         return f"{what}, about as much as this model."
     return f"{what}; this model is {percent(1 - times, 0)} smaller than that."
+
+
+def _halved(report: Report, other: Row) -> bool:
+    """Say whether a row with the F1 of the baseline is the baseline with shorter numbers."""
+    ours, theirs = report.models.get(other.model), report.models.get(report.baseline.model)
+    if ours is None or theirs is None or ours.parameters != theirs.parameters:
+        return False
+    return bool(ours.dtypes) and set(ours.dtypes) <= _HALF and set(theirs.dtypes) == {"F32"}
 
 
 def errors_moved(report: Report) -> list[str]:
@@ -134,10 +137,7 @@ def errors_moved(report: Report) -> list[str]:
 
 
 def steps(report: Report) -> list[str]:
-    """Say in one line for each row what it changed against the row above it.
-
-    Whether that can be told from nothing.
-    """
+    """Say for each row what it changed against the row above it, and whether that is more than nothing."""
     return [f"{row.model}: {_step(row)}" for row in report.comparison.rows if row.step is not None]
 
 
@@ -147,4 +147,7 @@ def _step(row: Row) -> str:
     if step.drop == step.drop_low == step.drop_high == 0:
         return f"exactly the F1 of {step.above}"
     unsure = "; cannot be told from zero" if step.drop_low <= 0 <= step.drop_high else ""
-    return f"{points(-step.drop)} points against {step.above} (95\u00a0%: {points(-step.drop_high)} to {points(-step.drop_low)}){unsure}"
+    return (
+        f"{points(-step.drop)} points against {step.above} (95\u00a0%: {points(-step.drop_high)} to "
+        f"{points(-step.drop_low)}){unsure}"
+    )

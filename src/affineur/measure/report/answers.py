@@ -9,7 +9,7 @@ from affineur.measure.comparison import Row, TypeRow
 from affineur.measure.report.alternatives import better_line, errors_moved, same_for_less, steps
 from affineur.measure.report.bars import bar_list, outcome
 from affineur.measure.report.contents import Report
-from affineur.measure.report.failures import Kind, Share, by_share, example, gold_mentions, totals
+from affineur.measure.report.failures import ErrorKind, Share, by_share, example, gold_mentions, totals
 from affineur.measure.report.markup import Html, el, join
 from affineur.measure.report.sentences import excerpt
 from affineur.measure.report.words import (
@@ -33,7 +33,7 @@ _STEPS = 6  # lines that an answer holds without being buried under them
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Finding:
     """A question, its answer in one line, and what stands behind it.
 
     Args:
@@ -53,7 +53,7 @@ class Answer:
     basis: str = ""
 
 
-def answers(report: Report) -> list[Answer]:
+def answers(report: Report) -> list[Finding]:
     """Answer the questions that the report can answer."""
     found = [_good_enough(report)]
     if not report.alone:
@@ -74,7 +74,8 @@ def verdict(report: Report) -> str:
     if report.alone:
         return f"{row.model} scores F1 {percent(row.f1, 2)} ({_interval(row.f1_low, row.f1_high)}){bars}."
     return (
-        f"{row.model} scores F1 {percent(row.f1, 2)} against {percent(first.f1, 2)} for {first.model}: {_difference(row)}{_unsure(row)}; "
+        f"{row.model} scores F1 {percent(row.f1, 2)} against {percent(first.f1, 2)} for {first.model}: "
+        f"{_difference(row)}{_unsure(row)}; "
         f"{size_change(row.size_bytes, first.size_bytes)}, {speed_said(row.speed)}{bars}."
     )
 
@@ -104,11 +105,14 @@ def zeros_note(report: Report) -> str:
             "Zeros alone made it neither smaller nor faster."
         )
     if info is not None and info.manifest is not None and info.manifest.kind == "transformers":
-        return f"{share} Its file stores them like any other number: zeros alone made it neither smaller nor faster."
+        return (
+            f"{share} Its file stores them like any other number: zeros alone made it neither smaller nor "
+            "faster."
+        )
     return share
 
 
-def _good_enough(report: Report) -> Answer:
+def _good_enough(report: Report) -> Finding:
     question, row, gate = "Is it good enough?", report.row, report.gate
     finds = _finds(row)
     seen = (
@@ -117,7 +121,7 @@ def _good_enough(report: Report) -> Answer:
     basis = f"F1 {percent(row.f1)}, on {seen}"
     better = [el("p", line, class_="other-row") for line in (better_line(report),) if line]
     if gate is not None and gate.verdicts:
-        return Answer(
+        return Finding(
             question,
             outcome(gate),
             join([bar_list(report, gate), *better]),
@@ -127,17 +131,18 @@ def _good_enough(report: Report) -> Answer:
         )
     no_bar = el(
         "p",
-        "No bar was set, so this says how it compares; whether that is enough for your use is yours to judge.",
+        "No bar was set, so this says how it compares; whether that is enough for your use is yours to "
+        "judge.",
         class_="note",
     )
     if report.alone:
         scores = el("p", f"{row.model} scores F1 {percent(row.f1, 2)}, {_interval(row.f1_low, row.f1_high)}.")
         short = "Open: no bar was set, and it is compared with nothing."
-        return Answer(question, short, join([scores, *better]), plain=finds, basis=basis)
+        return Finding(question, short, join([scores, *better]), plain=finds, basis=basis)
     short, tone = _compared(report)
     said = [el("p", f"{row.verdict}.")] if row.verdict else []
     question = f"Is it as good as {shortened(report.baseline.model, _NAME)}?"
-    return Answer(question, short, join([*said, *better, no_bar]), tone, finds, basis)
+    return Finding(question, short, join([*said, *better, no_bar]), tone, finds, basis)
 
 
 def _compared(report: Report) -> tuple[str, str]:
@@ -178,7 +183,7 @@ def _of_hundred(share: float) -> int:
     return 99 if 0.99 < share < 1 else 1 if 0 < share < 0.01 else round(share * 100)
 
 
-def _cost(report: Report) -> Answer:
+def _cost(report: Report) -> Finding:
     row, first = report.row, report.baseline
     size, speed = size_change(row.size_bytes, first.size_bytes), speed_change(row.speed)
     both = (
@@ -207,7 +212,7 @@ def _cost(report: Report) -> Answer:
             if len(found) <= _STEPS
             else [el("details", el("summary", about), lines_of)]
         )
-    return Answer(
+    return Finding(
         f"What did it cost, what was gained, against {shortened(first.model, _NAME)}?",
         f"{_f1_change(row)}; {both}.",
         join(parts),
@@ -256,7 +261,7 @@ def _f1_change(row: Row) -> str:
     )
 
 
-def _fails(report: Report) -> Answer | None:
+def _fails(report: Report) -> Finding | None:
     seen = sorted(
         ((kind, one) for kind, one in report.row.per_type.items() if one.support), key=lambda pair: pair[1].f1
     )
@@ -271,7 +276,8 @@ def _fails(report: Report) -> Answer | None:
         lines.append(
             el(
                 "li",
-                f"Clearly worse than {report.baseline.model} on {kind}, by {_range(one.drop_low, one.drop_high)} points of F1.",
+                f"Clearly worse than {report.baseline.model} on {kind}, by "
+                f"{_range(one.drop_low, one.drop_high)} points of F1.",
             )
         )
     kinds = _kinds(report)
@@ -290,13 +296,16 @@ def _fails(report: Report) -> Answer | None:
     parts = [el("ul", *lines)] if lines else []
     if kinds:
         parts += [el("h3", _heading(report)), el("ul", *kinds, class_="kinds")]
-    return Answer("Where does it fail?", short, join(parts))
+    return Finding("Where does it fail?", short, join(parts))
 
 
 def _type_line(report: Report, kind: str, one: TypeRow) -> Html:
     other = None if report.alone else report.baseline.per_type.get(kind)
     beside = f"; {report.baseline.model} has {percent(other.f1)}" if other is not None else ""
-    figures = f" (95\u00a0%: {percent(one.f1_low)} to {percent(one.f1_high)}) on {counted(one.support, 'gold mention')}{beside}"
+    figures = (
+        f" (95\u00a0%: {percent(one.f1_low)} to {percent(one.f1_high)}) on "
+        f"{counted(one.support, 'gold mention')}{beside}"
+    )
     return el("li", el("strong", f"{kind}: F1 {percent(one.f1)}"), figures)
 
 
@@ -306,10 +315,7 @@ def _heading(report: Report) -> str:
 
 
 def _kinds(report: Report) -> list[Html]:
-    """List the kinds of errors, first the one that takes the largest share of a type.
-
-    Each with an example where one is kept.
-    """
+    """List the kinds of errors, the largest share of a type first, each with an example where one is kept."""
     if report.analysis is None:
         return []
     found = report.analysis.confusion
@@ -342,15 +348,12 @@ def _worst(one: Share) -> str:
     return f"{_which(kind)} ({one.count:,} of {one.gold:,} {kind.type}, {percent(one.share, 0)})"
 
 
-def _which(kind: Kind) -> str:
+def _which(kind: ErrorKind) -> str:
     return kind.type if kind.taken_for is None else f"{kind.type} taken for {kind.taken_for}"
 
 
-def _example(report: Report, kinds: list[Kind]) -> list[Html]:
-    """Show the first of some kinds of which a sentence is kept.
-
-    The gold mentions of a few words, and what the model marks there.
-    """
+def _example(report: Report, kinds: list[ErrorKind]) -> list[Html]:
+    """Show, of the first kind of which a sentence is kept, gold mentions and what the model marks there."""
     if report.analysis is None:
         return []
     found = next((one for one in (example(report.analysis, kind) for kind in kinds) if one is not None), None)

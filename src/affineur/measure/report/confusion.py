@@ -1,19 +1,21 @@
-"""What became of each gold mention: right, taken for another type, cut wrong, missed; and what was invented."""
+"""What became of each gold mention: right, of another type, cut wrong, missed; and what was invented."""
 
 from __future__ import annotations
 
 from affineur.measure.analysis import Analysis, Confusion
 from affineur.measure.report.failures import gold_mentions
 from affineur.measure.report.layers import shaded
-from affineur.measure.report.markup import Html, el, join, table
+from affineur.measure.report.markup import Cell, Html, cell, el, join, table
 from affineur.measure.report.words import percent
 
 
 def confusion(analysis: Analysis) -> Html:
     """Show the errors of the model beside those of its baseline."""
     intro = (
-        "Each row is a type in the gold data and adds up to all its mentions. ✓ marks the right ones: span and type are exact. A mention counts as "
-        "a wrong boundary where the type is right and the span is not, as missed where nothing overlaps it. Invented ones overlap no gold mention."
+        "Each row is a type in the gold data and adds up to all its mentions. ✓ marks the right ones: "
+        "span and type are exact. A mention counts as "
+        "a wrong boundary where the type is right and the span is not, as missed where nothing overlaps "
+        "it. Invented ones overlap no gold mention."
     )
     tables = [_table(analysis.model, analysis.confusion)]
     if analysis.baseline != analysis.model:
@@ -28,7 +30,7 @@ def _table(name: str, found: Confusion) -> Html:
     rows = []
     for i, kind in enumerate(found.types):
         if not gold[i]:
-            rows.append([kind, el("td", "no gold mention", colspan=len(found.types) + 3, class_="none")])
+            rows.append([kind, cell("no gold mention", colspan=len(found.types) + 3, class_="none")])
             continue
         cells = [_cell(int(found.confused[i, j]), gold[i], right=i == j) for j in range(len(found.types))]
         rows.append(
@@ -57,14 +59,10 @@ def _table(name: str, found: Confusion) -> Html:
     )
 
 
-def _cell(count: int, whole: int, right: bool = False) -> Html:
+def _cell(count: int, whole: int, right: bool = False) -> Cell:
+    mark = "✓ " if right else ""
     if not count:
-        return el("td", "✓ 0" if right else "0", class_="right" if right else "none")
-    figures = shaded(
-        count / whole,
-        0.0,
-        1.0,
-        f"{'✓ ' if right else ''}{percent(count / whole, 0)}",
-        el("small", f"{count:,}"),
-    )
-    return Html(figures.replace("<td", '<td class="right"', 1)) if right else figures
+        return cell(f"{mark}0", class_="right" if right else "none")
+    share = f"{mark}{percent(count / whole, 0)}"
+    small = el("small", f"{count:,}")
+    return shaded(count / whole, 0.0, 1.0, share, small, class_="right" if right else None)

@@ -1,4 +1,4 @@
-"""What a report is made from. Everything but the comparison may be absent, and its section is then left out."""
+"""What a report is made from; what is absent beside the comparison leaves its section out."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from affineur.artifact import ModelInfo
 from affineur.errors import ParameterError
 from affineur.measure.analysis import Analysis
+from affineur.measure.benchmark_result import Benchmark
 from affineur.measure.budget import Curve
 from affineur.measure.comparison import Comparison, Row
 from affineur.measure.gate import Gate
@@ -22,11 +23,11 @@ class Report:
         comparison: The table.
         chosen: Name of the row the report is about; ``None`` for the one the gate judged, else the last one
             that is smaller than the first, else the last.
-        gate: Its bars.
+        gate: The bars, judged.
         analysis: Its errors, beside those of the baseline.
-        curves: Sparsity curves, one a method.
+        curves: Sparsity curves, one per method.
         models: What the folders of the rows say of themselves, by row name; rows without one are left out.
-        benchmark: Columns, cells and footnotes of ``affineur benchmark``, where it was run.
+        benchmark: Speed and memory in fresh processes, where that was measured.
         recipe: The recipe as YAML text.
         commands: What reproduces the figures: what it gives, and the command.
         notes: What was decided on the way.
@@ -42,7 +43,7 @@ class Report:
     analysis: Analysis | None = None
     curves: tuple[Curve, ...] = ()
     models: Mapping[str, ModelInfo] = field(default_factory=dict)
-    benchmark: tuple[tuple[str, ...], list[list[str]], list[str]] | None = None
+    benchmark: Benchmark | None = None
     recipe: str | None = None
     commands: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()

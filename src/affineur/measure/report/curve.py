@@ -1,11 +1,8 @@
-"""F1 over sparsity, one picture for every model that was searched.
-
-Methods and recovery told apart by line and marker.
-"""
+"""F1 over sparsity, one picture per model that was searched; lines and markers tell methods apart."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from affineur.measure.budget import Curve, Point, sparsest
@@ -18,29 +15,24 @@ _WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 440, 52.0, 412.0, 60.0, 306.0
 #: Gives the lower and the upper end of the band at a point.
 _Ends = Callable[[Point], tuple[float, float]]
 _DASHES = ("none", "7 4", "2 4", "10 3 2 3", "4 2", "1 3")
-_METHODS = {
-    "magnitude": "smallest weights first",
-    "layerwise": "smallest weights of each matrix first",
-    "wanda": "least used weights first",
-}
 
 
 @dataclass(frozen=True, slots=True)
 class _Series:
     """Points of one method, fine-tuned after pruning or not, by rising sparsity."""
 
-    method: str
+    name: str
     recovered: bool
     place: int
     points: tuple[Point, ...]
 
     def __str__(self) -> str:
-        return method_name(self.method) + ", recovered" * self.recovered
+        return self.name + ", recovered" * self.recovered
 
 
-def method_name(method: str) -> str:
-    """Name a method of pruning, and say in plain words what it takes away."""
-    return f"{method}: {_METHODS[method]}" if method in _METHODS else method
+def method_name(method: str, known: Mapping[str, str]) -> str:
+    """Name a method of pruning, and say what it takes away where that is known."""
+    return f"{method}: {known[method]}" if method in known else method
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +89,12 @@ def _caption(group: Sequence[Curve], listed: Sequence[_Series], best: Point | No
         f"{first.model} on {first.data} ({counted(first.sentences, 'sentence')}), pruned in {first.scope}"
         f"{', not fine-tuned afterwards' if recovered == {False} else ''}. ",
         "Further right is sparser, higher is better. ",
-        f"Shaded: {_level(group)} interval of the difference to {first.baseline} on the same sentences, drawn around F1. "
+        f"Shaded: {_level(group)} interval of the difference to {first.baseline} on the same sentences, "
+        "drawn around F1. "
         if _paired(group)
         else f"Shaded: {_level(group)} interval of F1. ",
-        "Each method has its own line and marker; a filled marker was fine-tuned after pruning, a hollow one was not. "
+        "Each method has its own line and marker; a filled marker was fine-tuned after pruning, a hollow "
+        "one was not. "
         if True in recovered
         else "Each method has its own line and marker. " * (len(listed) > 1),
     ]
@@ -111,13 +105,15 @@ def _caption(group: Sequence[Curve], listed: Sequence[_Series], best: Point | No
         curve.budget and curve.budget.max_drop is not None for curve in budgets.values()
     ):
         parts.append(
-            f"For a drop that is the interval of the difference to {first.baseline} on the same sentences, not the shaded one; "
+            f"For a drop that is the interval of the difference to {first.baseline} on the same sentences, "
+            "not the shaded one; "
             "it is listed with the figures of each point. "
         )
     tried = sum(len(curve.points) for curve in group if curve.budget)
     among = f", chosen among {tried:,}, so that its interval flatters it" if tried > 1 else ""
     parts.append(
-        f"Ringed: the sparsest point inside it{among}: {percent(best.sparsity)} by {best.method}{' and recovery' if best.recovered else ''}, "
+        f"Ringed: the sparsest point inside it{among}: {percent(best.sparsity)} by "
+        f"{best.method}{' and recovery' if best.recovered else ''}, "
         f"F1 {percent(best.f1, 2)}, {points(-best.drop)} points."
         if best
         else "No point is inside it."
@@ -130,10 +126,7 @@ def _budgets(group: Sequence[Curve]) -> dict[str, Curve]:
 
 
 def _paired(group: Sequence[Curve]) -> bool:
-    """Say whether the band is that of the drop.
-
-    Where a budget allows a drop and nothing else, it is what decides.
-    """
+    """Say whether the band is that of the drop: it decides where a budget allows a drop alone."""
     return all(
         curve.budget is not None and curve.budget.max_drop is not None and curve.budget.min_f1 is None
         for curve in group
@@ -148,11 +141,18 @@ def _level(group: Sequence[Curve]) -> str:
 
 def _series(group: Sequence[Curve]) -> list[_Series]:
     methods: dict[str, dict[bool, list[Point]]] = {}
+    known: dict[str, str] = {}
     for curve in group:
+        known |= curve.methods
         for point in curve.points:
             methods.setdefault(point.method, {}).setdefault(point.recovered, []).append(point)
     return [
-        _Series(method, recovered, place, tuple(sorted(some, key=lambda point: point.sparsity)))
+        _Series(
+            method_name(method, known),
+            recovered,
+            place,
+            tuple(sorted(some, key=lambda point: point.sparsity)),
+        )
         for place, (method, by_recovery) in enumerate(methods.items())
         for recovered, some in sorted(by_recovery.items())
     ]
@@ -230,10 +230,7 @@ def _f1_band(point: Point) -> tuple[float, float]:
 
 
 def _drop_band(baseline_f1: float) -> _Ends:
-    """Turn the interval of the drop into one of F1.
-
-    What is inside the budget lies above its line then, with its whole band.
-    """
+    """Turn the interval of the drop into one of F1: what is inside the budget lies above its line."""
     return lambda point: (max(0.0, baseline_f1 - point.drop_high), min(1.0, baseline_f1 - point.drop_low))
 
 
@@ -288,7 +285,7 @@ def _table(group: Sequence[Curve], listed: Sequence[_Series]) -> Html:
     ]
     rows = [
         [
-            method_name(one.method),
+            one.name,
             "yes" if one.recovered else "no",
             percent(point.sparsity, 2),
             percent(point.f1, 2),

@@ -10,7 +10,7 @@ from affineur.measure.analysis import Analysis, Confusion, Disagreement, overlap
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ErrorKind:
     """One kind of error.
 
     Args:
@@ -34,18 +34,18 @@ class Kind:
         }[self.name]
 
 
-def errors(confusion: Confusion) -> list[tuple[Kind, int]]:
+def errors(confusion: Confusion) -> list[tuple[ErrorKind, int]]:
     """List every kind of error that happened, the most frequent first."""
-    found: list[tuple[Kind, int]] = []
+    found: list[tuple[ErrorKind, int]] = []
     for i, kind in enumerate(confusion.types):
         for name, counts in (
             ("missed", confusion.missed),
             ("invented", confusion.invented),
             ("boundary", confusion.boundary),
         ):
-            found.append((Kind(name, kind), int(counts[i])))
+            found.append((ErrorKind(name, kind), int(counts[i])))
         found += [
-            (Kind("confused", kind, other), int(confusion.confused[i, j]))
+            (ErrorKind("confused", kind, other), int(confusion.confused[i, j]))
             for j, other in enumerate(confusion.types)
             if i != j
         ]
@@ -62,7 +62,7 @@ class Share:
         gold: Gold mentions of the type; of an invented mention those of the predicted type.
     """
 
-    kind: Kind
+    kind: ErrorKind
     count: int
     gold: int
 
@@ -73,10 +73,7 @@ class Share:
 
 
 def by_share(confusion: Confusion) -> list[Share]:
-    """List every kind of error that happened by its share of the gold mentions of its type.
-
-    The largest first.
-    """
+    """List every kind of error that happened, the largest share of the gold mentions of its type first."""
     gold = dict(zip(confusion.types, gold_mentions(confusion), strict=True))
     found = [Share(kind, count, gold[kind.type]) for kind, count in errors(confusion)]
     return sorted(found, key=lambda one: (-one.share, -one.count))
@@ -98,7 +95,7 @@ def gold_mentions(confusion: Confusion) -> list[int]:
 
 def find_errors(
     gold: Sequence[Mention], predicted: Sequence[Mention]
-) -> Iterator[tuple[Kind, Mention, Mention | None]]:
+) -> Iterator[tuple[ErrorKind, Mention, Mention | None]]:
     """Find the errors of one sentence by the rules of :class:`Confusion`.
 
     Yields:
@@ -111,18 +108,18 @@ def find_errors(
         if mention in predicted:
             continue
         if over is None or not overlap(mention, over):
-            yield Kind("missed", mention.type), mention, None
+            yield ErrorKind("missed", mention.type), mention, None
         elif over.type == mention.type:
-            yield Kind("boundary", mention.type), mention, over
+            yield ErrorKind("boundary", mention.type), mention, over
         else:
-            yield Kind("confused", mention.type, over.type), mention, over
+            yield ErrorKind("confused", mention.type, over.type), mention, over
     for mention in predicted:
         if not any(overlap(mention, other) for other in gold):
-            yield Kind("invented", mention.type), mention, mention
+            yield ErrorKind("invented", mention.type), mention, mention
 
 
-def example(analysis: Analysis, kind: Kind) -> tuple[Disagreement, Mention, Mention | None] | None:
-    """Find a sentence that shows an error of the model, among those that are kept; the shortest reads best."""
+def example(analysis: Analysis, kind: ErrorKind) -> tuple[Disagreement, Mention, Mention | None] | None:
+    """Find a sentence that shows an error of the model among those that are kept; the shortest reads best."""
     found = (
         (one, mention, instead)
         for one in sorted(analysis.disagreements, key=lambda one: (len(one.words), one.number))

@@ -7,19 +7,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from affineur.display import megabytes
+from affineur.measure.pareto import best_line
 from affineur.measure.report.curve import Drawing
 from affineur.measure.report.frame import frame
 from affineur.measure.report.markup import Html, el, said
 from affineur.measure.report.picture import standalone
-from affineur.measure.report.scales import Axis, Box, axis, label_places, pareto
+from affineur.measure.report.scales import Axis, Box, axis, label_places
 from affineur.measure.report.words import columns_of, percent
-from affineur.measure.tables import megabytes
 
 _WIDTH, _PANEL = 560, 352.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 532.0, 60.0, 306.0
 _LETTER, _LINE = 7.0, 16.0
 
-Kind = Literal["teacher", "smallest", "knee", "front", "beaten"]
+SpotKind = Literal["teacher", "smallest", "knee", "front", "beaten"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Spot:
     f1: float
     size_bytes: int
     speed: float
-    kind: Kind
+    kind: SpotKind
 
 
 def front_picture(teacher: Spot, spots: Sequence[Spot], data: str) -> str:
@@ -70,14 +71,16 @@ def front_picture(teacher: Spot, spots: Sequence[Spot], data: str) -> str:
     ]
     kinds = {spot.kind for spot in spots}
     caption = (
-        f"F1 on {data}; higher is better. In the first picture further left is smaller, in the second further right is faster. Diamond: the teacher; "
+        f"F1 on {data}; higher is better. In the first picture further left is smaller, in the second "
+        "further right is faster. Diamond: the teacher; "
         + (
             "large dot: the smallest point inside the budget"
             + ("; " if "knee" in kinds else ", which is the knee too; ")
         )
         * ("smallest" in kinds)
         + "ring: the knee; " * ("knee" in kinds)
-        + "other dots: the points that none beats on F1, size and speed together, and, smaller, those that are beaten. "
+        + "other dots: the points that none beats on F1, size and speed together, and, smaller, those that "
+        "are beaten. "
         "The stepped line joins the points that none beats in the one picture."
     )
     told = (
@@ -99,7 +102,7 @@ def _panel(
     parts = [said(0, top + 14, title, "title"), *frame(across, up, unit, _number(across))]
     best = [
         at[place]
-        for place in pareto([(sense * value, spot.f1) for value, spot in zip(values, spots, strict=True)])
+        for place in best_line([(sense * value, spot.f1) for value, spot in zip(values, spots, strict=True)])
     ]
     if len(best) > 1:
         best.sort()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from affineur.measure.comparison import Row, TypeRow
 from affineur.measure.report.contents import Report
 from affineur.measure.report.frame import tick_percent
-from affineur.measure.report.markup import Html, el, figure, join, said, svg, table
+from affineur.measure.report.markup import Html, cell, el, figure, join, said, svg, table
 from affineur.measure.report.scales import Axis, axis
 from affineur.measure.report.words import counted, listed, percent, points, shortened
 
@@ -36,10 +36,10 @@ def intervals(report: Report) -> Html:
         " Models with exactly the scores of the baseline share its line." if len(lines) < len(drawn) else ""
     )
     caption = (
-        "Further right is better. The line is the 95 % interval, where F1 over all text of this kind may be expected. "
-        "Diamond: baseline; large dot: the model of this report; small dots: the others. All panels share one scale."
-        + together
-        + left_out
+        "Further right is better. The line is the 95 % interval, where F1 over all text of this kind may "
+        "be expected. "
+        "Diamond: baseline; large dot: the model of this report; small dots: the others. All panels share "
+        "one scale." + together + left_out
     )
     silent = [el("p", f"{listed(unseen)}: no gold mention in this data, hence no picture.")] if unseen else []
     return join([figure(panels, caption), *silent, *([_table(report)] if types else [])])
@@ -140,7 +140,7 @@ def _table(report: Report) -> Html:
     for kind in report.comparison.types:
         ours, theirs = row.per_type[kind], first.per_type[kind]
         if not ours.support:
-            lines.append([kind, "0", el("td", "no gold mention", colspan=len(columns) - 2, class_="none")])
+            lines.append([kind, "0", cell("no gold mention", colspan=len(columns) - 2, class_="none")])
             continue
         line = [
             kind,
@@ -158,5 +158,8 @@ def _table(report: Report) -> Html:
             ]
         )
         lines.append(line)
-    caption = f"F1 of {row.model} by type. Precision: share of its marks that are right. Recall: share of gold mentions it finds."
+    caption = (
+        f"F1 of {row.model} by type. Precision: share of its marks that are right. Recall: share of gold "
+        "mentions it finds."
+    )
     return table(caption, columns, lines)

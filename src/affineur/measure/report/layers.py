@@ -1,11 +1,11 @@
-"""Sparsity by layer and kind of matrix: a table whose cells are shaded, so that it reads without the shade."""
+"""Sparsity by layer and kind of matrix: a table whose cells are shaded, and that reads without the shade."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from affineur.artifact.info import MatrixInfo, ModelInfo
-from affineur.measure.report.markup import Html, el, join, table
+from affineur.measure.report.markup import Cell, Html, cell, el, join, table
 from affineur.measure.report.words import percent
 
 # In the order the data flows, not the alphabet's.
@@ -49,13 +49,16 @@ def layers(name: str, info: ModelInfo) -> Html:
         percent(info.sparsity),
     ]
     caption = (
-        f"Zeros ÷ weights of each matrix of {name}, in scope. Layers count from 0, the one next to the words. "
+        f"Zeros ÷ weights of each matrix of {name}, in scope. Layers count from 0, the one next to the "
+        "words. "
         f"The stronger the shade, the more zeros: from {percent(low)} to {percent(high)}."
     )
     whole_model = 1 - info.nonzero / info.parameters if info.parameters else 0.0
     lead = (
-        f"{info.zeros_in_scope:,} of {info.weights_in_scope:,} weights in scope (attention and feed-forward matrices) are zero: "
-        f"{percent(info.sparsity)}, and {percent(whole_model)} of the whole model. Where a column or a row stands out, pruning found more to spare."
+        f"{info.zeros_in_scope:,} of {info.weights_in_scope:,} weights in scope (attention and "
+        "feed-forward matrices) are zero: "
+        f"{percent(info.sparsity)}, and {percent(whole_model)} of the whole model. Where a column or a row "
+        "stands out, pruning found more to spare."
     )
     return join(
         [
@@ -71,12 +74,12 @@ def layers(name: str, info: ModelInfo) -> Html:
     )
 
 
-def shaded(share: float | None, low: float, high: float, *lines: str) -> Html:
+def shaded(share: float | None, low: float, high: float, *lines: str, class_: str | None = None) -> Cell:
     """Build a cell that is darker the nearer its share is to the highest."""
     if share is None:
-        return el("td", "–")
+        return cell("–")
     depth = (share - low) / (high - low) if high > low else 0.5
-    return el("td", *(lines or [percent(share)]), style=f"--depth:{depth * 0.5:.2f}")
+    return cell(*(lines or [percent(share)]), class_=class_, style=f"--depth:{depth * 0.5:.2f}")
 
 
 def _zeros(matrices: Iterable[MatrixInfo]) -> float | None:

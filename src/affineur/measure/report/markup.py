@@ -17,6 +17,16 @@ class Html(str):
 
     __slots__ = ()
 
+    def __html__(self) -> str:
+        """Tell a template that it is markup."""
+        return self
+
+
+class Cell(Html):
+    """A whole cell of a table, with whatever attributes it has."""
+
+    __slots__ = ()
+
 
 def clean(text: str) -> str:
     """Replace what cannot be written to a page by the replacement character."""
@@ -58,6 +68,16 @@ def _attribute(value: object) -> str:
     return f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else escape(clean(str(value)))
 
 
+def cell(*children: str, **attributes: object) -> Cell:
+    """Build a whole cell of a table.
+
+    Args:
+        children: Its contents.
+        attributes: As :func:`el` takes them.
+    """
+    return Cell(el("td", *children, **attributes))
+
+
 def breakable(text: str) -> Html:
     """Let a long name break where its parts meet, instead of anywhere."""
     return Html(re.sub("(?<=[_/:.-])(?=[^_/:.-])", "<wbr>", markup(text)))
@@ -86,7 +106,7 @@ def table(
     Args:
         caption: What it shows.
         columns: Heads of the columns.
-        rows: Cells, the head of the row first; a cell that is a whole ``<td>`` stays as it is.
+        rows: Cells, the head of the row first; a :class:`Cell` stays as it is.
         foot: A last row set apart.
         class_: Its class.
         words: The columns that hold words, not figures.
@@ -100,7 +120,7 @@ def table(
     body = el("tbody", *(_row(row, left) for row in rows))
     last = [el("tfoot", _row(foot, left))] if foot else []
     whole = el("table", el("caption", el("span", caption)), head, body, *last, class_=class_)
-    return scrolling(whole, re.sub("<[^>]*>", "", caption) if isinstance(caption, Html) else caption)
+    return scrolling(whole, caption)
 
 
 def _head(column: str) -> Html:
@@ -114,9 +134,7 @@ def _row(cells: Sequence[str], left: frozenset[int] = frozenset()) -> Html:
         "tr",
         el("th", first if isinstance(first, Html) else breakable(first), scope="row"),
         *(
-            c
-            if isinstance(c, Html) and c.startswith("<td")
-            else el("td", c, class_="words" if place in left else None)
+            c if isinstance(c, Cell) else el("td", c, class_="words" if place in left else None)
             for place, c in enumerate(others, 1)
         ),
     )

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from affineur.artifact import Manifest, ModelInfo
+from affineur.artifact.formats.core.format import weights_among
+from affineur.display import megabytes
 from affineur.measure.report.contents import Report
 from affineur.measure.report.markup import Html, el, join, table
 from affineur.measure.report.words import percent
-from affineur.measure.tables import megabytes
 
 _STAGES = {
     "given": "as given",
@@ -61,7 +62,7 @@ def _chain(name: str, manifest: Manifest) -> Html:
     settings = "; ".join(
         f"{key} {_plain(value)}" for key, value in manifest.parameters.items() if value is not None
     )
-    weights = [digest for file, digest in manifest.files.items() if file.endswith((".safetensors", ".onnx"))]
+    weights = [manifest.files[file] for file in weights_among(manifest.kind, manifest.files)]
     last = [el("strong", name), f" – {_stage(manifest.stage)}"]
     last += [f" ({settings})"] if settings else []
     last += [", weights ", el("code", weights[0][:_SHORT])] if weights else []

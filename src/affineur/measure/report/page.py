@@ -5,24 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
-from affineur.measure.report.answers import SPARSE, Answer, answers, verdict
-from affineur.measure.report.bars import in_plain_words
+from affineur.errors import counted
+from affineur.measure.report.answers import SPARSE, answers, verdict
 from affineur.measure.report.confusion import confusion
 from affineur.measure.report.contents import Report
 from affineur.measure.report.curve import curves
 from affineur.measure.report.intervals import intervals
 from affineur.measure.report.layers import layers
-from affineur.measure.report.markup import Html, breakable, el, join, table
+from affineur.measure.report.markup import Html, breakable, el, join, markup, table
 from affineur.measure.report.origin import commands, environment, has_lineage, lineage, recipe
 from affineur.measure.report.sentences import disagreements
 from affineur.measure.report.tradeoff import tradeoff
-from affineur.measure.report.words import counted, shortened
-from affineur.measure.tables import COLUMNS, comparison_cells, footnotes
+from affineur.measure.report.words import shortened
+from affineur.measure.tables import (
+    BENCHMARK_COLUMNS,
+    COLUMNS,
+    Footnote,
+    benchmark_cells,
+    benchmark_notes,
+    comparison_cells,
+    footnotes,
+)
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 # Nothing may be loaded, whatever a name or a sentence may hold.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-_SIGNS = {"good": "✓", "bad": "✗", "open": "?"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,74 +53,36 @@ def report_html(report: Report) -> str:
     Args:
         report: Its contents.
     """
-    found = list(_sections(report))
-    links = [el("li", el("a", one.title, href=f"#{one.id}")) for one in found]
-    head = el(
-        "head",
-        el("meta", charset="utf-8"),
-        el("meta", name="viewport", content="width=device-width,initial-scale=1"),
-        el("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        el("meta", name="description", content=verdict(report)),
-        el("title", f"{report.name}: {report.row.model}"),
-        el("style", Html(_style())),
+    types = ", ".join(report.comparison.types)
+    return _template().render(
+        report=report,
+        row=report.row,
+        compared=report.comparison,
+        finds=f"Finds {types}; " if types else "It has ",
+        verdict=verdict(report),
+        findings=answers(report),
+        sections=list(_sections(report)),
+        signs={"good": "✓", "bad": "✗", "open": "?"},
+        style=Html(files("affineur.measure.report").joinpath("style.css").read_text("utf-8")),
+        policy=_POLICY,
     )
-    body = el(
-        "body",
-        el("a", "Skip to the sections", href=f"#{found[0].id}", class_="skip"),
-        _header(report),
-        el(
-            "main",
-            _top(answers(report)),
-            el("nav", el("h2", "Contents"), el("ol", *links), aria_label="Contents"),
-            *map(_written, found),
-        ),
-        el("footer", el("p", "Written by Affineur. This page holds all it shows and loads nothing.")),
+
+
+def _template() -> Template:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    # Every text goes through our own escaping, which also replaces what no page may hold.
+    environment = Environment(
+        loader=PackageLoader("affineur.measure.report"),
+        undefined=StrictUndefined,
+        autoescape=True,
+        finalize=lambda value: markup(str(value)) if not isinstance(value, Html) else value,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
-    return "<!doctype html>\n" + el("html", head, "\n", body, lang="en") + "\n"
-
-
-def _style() -> str:
-    return files("affineur.measure.report").joinpath("style.css").read_text("utf-8")
-
-
-def _header(report: Report) -> Html:
-    against = "" if report.alone else f", compared with {report.baseline.model}"
-    compared, row = report.comparison, report.row
-    about = (
-        f"{counted(compared.sentences, 'sentence')} and {counted(compared.words, 'word')} of {compared.data}"
-    )
-    finds = f"Finds {', '.join(compared.types)}; " if compared.types else "It has "
-    when = compared.machine.get("date")
-    measured = f"Measured{f' on {when},' if when else ''} on {about}."
-    lead = el(
-        "p",
-        "About ",
-        el("strong", row.model),
-        f"{against}. {finds}{counted(row.layers, 'layer')}. {measured}",
-    )
-    return el("header", el("h1", f"Report: {report.name}"), lead)
-
-
-def _top(found: list[Answer]) -> Html:
-    def one(place: int, answer: Answer) -> Html:
-        sign = [el("span", _SIGNS[answer.tone], class_="sign", aria_hidden="true")] if place == 0 else []
-        plain = (
-            [el("p", answer.plain, class_="plain"), el("p", answer.basis, class_="note")]
-            if answer.plain
-            else []
-        )
-        headline = el(
-            "div", el("h2", answer.question), el("p", *sign, el("span", answer.short), class_="short"), *plain
-        )
-        return el(
-            "section", headline, el("div", answer.detail, class_="detail"), class_=f"answer {answer.tone}"
-        )
-
-    return el("div", *(one(place, answer) for place, answer in enumerate(found)), class_="answers")
-
-
-def _written(section: Section) -> Html:
-    return el("section", el("h2", section.title, id=section.id, tabindex="-1"), section.body, class_="part")
+    environment.filters["counted"] = counted
+    return environment.get_template("page.html")
 
 
 def _sections(report: Report) -> Iterator[Section]:
@@ -120,11 +93,13 @@ def _sections(report: Report) -> Iterator[Section]:
     if len(compared.rows) > 1:
         yield Section("tradeoff", "Size and speed against F1", tradeoff(report))
     if report.benchmark is not None:
-        columns, cells, notes = report.benchmark
-        notes = [in_plain_words(note) for note in notes if note != f"{compared.machine.get('description')}."]
-        body = join(
-            [table("Each model in a process of its own, timed in turn", columns, cells), _notes(notes)]
+        cells = table(
+            "Each model in a process of its own, timed in turn",
+            BENCHMARK_COLUMNS,
+            benchmark_cells(report.benchmark),
         )
+        notes = benchmark_notes(report.benchmark, without={"machine"}, brief=True)
+        body = join([cells, _notes(notes)])
         yield Section("benchmark", "Speed and memory in detail", body)
     if any(curve.points for curve in report.curves):
         yield Section("curve", "F1 over sparsity", curves(report.curves))
@@ -168,14 +143,8 @@ def _comparison(report: Report) -> Html:
         )
     said = [f"{row.verdict}." for row in rows if row.verdict]
     # The machine has a section of its own, and the second answer the steps.
-    elsewhere = [f"{report.comparison.machine.get('description')}.", *said]
-    steps = "Each against the row above it" if not report.alone else None
-    kept = [
-        note
-        for note in footnotes(report.comparison)
-        if note not in elsewhere and not (steps and note.startswith(steps))
-    ]
-    notes = [in_plain_words(note) for note in kept]
+    elsewhere: list[Footnote] = ["machine", "verdicts", *(() if report.alone else ("steps",))]
+    notes = footnotes(report.comparison, without=elsewhere, brief=True)
     verdicts = (
         [el("h3", "What the intervals allow to say"), el("ul", *(el("li", line) for line in said))]
         if said

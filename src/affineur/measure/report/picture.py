@@ -19,7 +19,7 @@ def picture(curves: Sequence[Curve]) -> str:
     """Draw curves of one model on one split as an SVG file that needs nothing else.
 
     Args:
-        curves: The curves, one a method.
+        curves: The curves, one per method.
     """
     return standalone(draw(curves))
 
@@ -47,10 +47,7 @@ def standalone(drawing: Drawing) -> str:
 
 
 def _style() -> str:
-    """Take the rules of pictures from the report's style sheet, its variables replaced.
-
-    Since few programs but browsers know them.
-    """
+    """Take the rules of pictures from the style sheet, without its variables, which few programs know."""
     sheet = files("affineur.measure.report").joinpath("style.css").read_text("utf-8")
     light, dark = (
         dict(re.findall(r"--([\w-]+): ([^;]+);", block))

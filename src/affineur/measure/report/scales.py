@@ -1,4 +1,4 @@
-"""Axes, the Pareto line, and labels that do not cover one another. Plain geometry, no markup."""
+"""Axes, and labels that do not cover one another. Plain geometry, no markup."""
 
 from __future__ import annotations
 
@@ -75,24 +75,6 @@ def _round_step(rough: float) -> float:
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
 
 
-def pareto(pairs: Sequence[tuple[float, float]]) -> list[int]:
-    """Pick the points no other beats: none has at least as much of both and more of one.
-
-    Args:
-        pairs: More is better for both; turn the sign of what should be small.
-
-    Returns:
-        Their places by rising first value; of equal points the first.
-    """
-    ordered = sorted(range(len(pairs)), key=lambda i: (-pairs[i][0], -pairs[i][1], i))
-    chosen, best = [], -math.inf
-    for i in ordered:
-        if pairs[i][1] > best:
-            chosen.append(i)
-            best = pairs[i][1]
-    return chosen[::-1]
-
-
 _CLOSE = 24.0  # pixels between points whose labels would be mistaken for each other's
 
 
@@ -157,10 +139,7 @@ def label_places(
 
 
 def _crowded_right(anchor: tuple[float, float], anchors: Sequence[tuple[float, float]]) -> bool:
-    """Whether another point lies close on the right and none on the left.
-
-    That the label had better go left.
-    """
+    """Whether another point lies close on the right and none on the left, so that the label goes left."""
     beside = [
         x - anchor[0] for x, y in anchors if abs(y - anchor[1]) < _CLOSE and 0 < abs(x - anchor[0]) < _CLOSE
     ]

@@ -58,9 +58,7 @@ def excerpt(
     types: Sequence[str],
     context: int = 6,
 ) -> Html:
-    """Mark the mentions in the words around some, which stand out.
-
-    The same words whichever mentions are marked.
+    """Mark the mentions in the words around some, which stand out; the words are the same whatever is marked.
 
     Args:
         one: The sentence.
@@ -91,7 +89,8 @@ def disagreements(analysis: Analysis, types: Sequence[str]) -> Html:
         return el("p", f"{analysis.model} and {analysis.baseline} tag every sentence alike.")
     level = apart - analysis.better - analysis.worse
     lead = (
-        f"Of the {counted(apart, 'sentence')} tagged differently, {analysis.model} is better in {analysis.better:,}, worse in {analysis.worse:,} "
+        f"Of the {counted(apart, 'sentence')} tagged differently, {analysis.model} is better in "
+        f"{analysis.better:,}, worse in {analysis.worse:,} "
         f"and level in {level:,}, by the number of errors."
     )
     if not kept:
@@ -101,7 +100,10 @@ def disagreements(analysis: Analysis, types: Sequence[str]) -> Html:
         if apart > len(kept)
         else "all of them"
     )
-    intro = f"Shown {'is' if len(kept) == 1 else 'are'} {most}. Each entity carries its type; ✗ marks one that is not in the gold data."
+    intro = (
+        f"Shown {'is' if len(kept) == 1 else 'are'} {most}. Each entity carries its type; ✗ marks one that "
+        "is not in the gold data."
+    )
     shown = [_three_lines(one, analysis, types) for one in kept]
     parts = [el("p", lead, class_="lead"), el("p", intro), el("ol", *shown[:_OPEN], class_="sentences")]
     if len(shown) > _OPEN:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from affineur.display import megabytes
 from affineur.measure.comparison import Row
+from affineur.measure.pareto import best_line
 from affineur.measure.report.contents import Report
 from affineur.measure.report.frame import frame
 from affineur.measure.report.intervals import marker
 from affineur.measure.report.markup import Html, breakable, el, figure, said, svg
-from affineur.measure.report.scales import Axis, Box, axis, label_places, pareto
+from affineur.measure.report.scales import Axis, Box, axis, label_places
 from affineur.measure.report.words import columns_of, listed, percent, shortened
-from affineur.measure.tables import megabytes
 
 _WIDTH, _HEIGHT = 440, 352
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48.0, 412.0, 60.0, 306.0
@@ -39,8 +40,10 @@ def tradeoff(report: Report) -> Html:
     known = any(row.speedup_high is not None for row in rows[1:])
     across = ", the horizontal ones 99 % intervals of the speed" * known
     caption = (
-        "Higher is better; in the first picture further left is smaller, in the second further right is faster. The vertical lines are "
-        f"95 % intervals of F1{across}. Diamond: baseline; large dot: the model of this report; rings: the others. "
+        "Higher is better; in the first picture further left is smaller, in the second further right is "
+        "faster. The vertical lines are "
+        f"95 % intervals of F1{across}. Diamond: baseline; large dot: the model of this report; rings: the "
+        "others. "
         f"By their estimates, {_winners(*made)}."
     )
     key = (
@@ -73,7 +76,7 @@ class _Picture:
         )
         self.x = [self.across(value) for value in values]
         self.y = [self.up(row.f1) for row in self.rows]
-        self.best = pareto([(sense * value, row.f1) for value, row in zip(values, self.rows, strict=True)])
+        self.best = best_line([(sense * value, row.f1) for value, row in zip(values, self.rows, strict=True)])
 
     @property
     def winner(self) -> str | None:
@@ -101,10 +104,7 @@ class _Picture:
         )
 
     def room(self, labels: list[str]) -> list[Box]:
-        """Return where labels go, or nothing where one finds no room.
-
-        The lines of speeds may be covered where there is no other.
-        """
+        """Return where labels go, over the lines of speeds if need be, or nothing where one finds no room."""
         points = [Box(x - 6, y - 6, x + 6, y + 6) for x, y in zip(self.x, self.y, strict=True)]
         points += [
             Box(x - 1, self.up(row.f1_high), x + 1, self.up(row.f1_low))
@@ -169,10 +169,7 @@ class _Picture:
         )
 
     def _front(self) -> str:
-        """Walk from the smallest or slowest of the best to the other end.
-
-        The best F1 within reach changes.
-        """
+        """Walk from the smallest or slowest of the best to the other end, as the best F1 in reach changes."""
         corners = [(self.x[i], self.y[i]) for i in sorted(self.best, key=lambda i: self.x[i])]
         turn = "H{0:.1f}V{1:.1f}" if self.sense < 0 else "V{1:.1f}H{0:.1f}"
         return f"M{corners[0][0]:.1f} {corners[0][1]:.1f}" + "".join(

@@ -6,8 +6,8 @@ import math
 import unicodedata
 from collections.abc import Sequence
 
+from affineur.display import megabytes
 from affineur.measure.speed import SAME, Ratio
-from affineur.measure.tables import megabytes
 
 _ROUNDING = 1e-9  # what floating point adds to a ratio exactly at the border
 #: Peaks of memory nearer than this are the same: one process and the next differ by as much.

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from affineur.artifact import open_folder
+from affineur.entities import encodable
 from affineur.errors import ModelError
 from affineur.runtime import EngineTagger
-from affineur.runtime.texts import encodable
 from affineur.serve.queue.admission import Admission
 from affineur.serve.queue.batcher import Batcher, Observer
 from affineur.serve.settings import Settings
@@ -99,7 +99,7 @@ def _warm(tagger: EngineTagger) -> float:
     )  # first, so that both of an engine's sessions stay: lanes take one, a lone text the other
     for words in (1, 4, 16, 64):
         tagger.predict_batch([(_WARM * words)[:length] for length in (20, 80, 320, 1280)], None)
-        tagger.predict(_WARM * words, "simple")
+        tagger.predict(_WARM * words, strategy="simple")
     texts = [_WARM] * (4 * max(1, tagger.budget // 20))
     reading = tagger.read(texts)
     tokens = sum(map(len, reading.windows))

@@ -1,18 +1,15 @@
-"""What all stages share: recognizing finished work, a place for unfinished work, and writing the artifact."""
+"""What all steps share: recognizing finished work, a place for unfinished work, and writing; no torch."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from transformers import PreTrainedModel
+from typing import TYPE_CHECKING, Any
 
 from affineur import sample
 from affineur.artifact import (
@@ -33,45 +30,61 @@ from affineur.artifact import (
     write_manifest,
     write_text,
 )
-from affineur.artifact.tensors import has_weights
-from affineur.engines.checkpoints import save_model
-from affineur.engines.torch import TorchTagger
+from affineur.artifact.folder import has_weights
 from affineur.entities import Corpus
 from affineur.errors import ModelError, ParameterError
-from affineur.measure import evaluate
 from affineur.progress import report
-from affineur.runtime import Encoder
-from affineur.steps.training.encoded import check_types
+from affineur.steps.core.command import command_line
 
-#: Digest of the recipe whose stages are being run, for their manifests.
-recipe_digest: ContextVar[str | None] = ContextVar("affineur_recipe", default=None)
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from affineur.steps.core.context import Context
+    from affineur.steps.core.step import Step
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """One step from a model folder to a new one.
+class Work:
+    """The work of one step on one model: from its folder to a new one.
 
     Args:
-        name: The stage, such as ``prune``.
+        step: The step.
         out: The folder it writes.
         source: The model it starts from.
-        parameters: Everything that decides the result beside source and data.
+        context: Where it works.
         data: Corpora used, by role.
         teacher: The teacher, where there is one beside the source.
+        resolved: Parameters that the step worked out, over its own: everything that decides the result is
+            among them.
+        unused: Names of the step's parameters that decide nothing about this result, so that neither its key
+            nor its manifest has them.
     """
 
-    name: str
+    step: Step
     out: Path
     source: ModelFolder
-    parameters: dict[str, Any] = field(default_factory=dict)
+    context: Context
     data: Mapping[str, Corpus] = field(default_factory=dict)
     teacher: ModelFolder | None = None
+    resolved: Mapping[str, Any] = field(default_factory=dict)
+    unused: Collection[str] = ()
+
+    @property
+    def name(self) -> str:
+        """What the step is called."""
+        return self.step.name
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Everything that decides the result beside source and data."""
+        used = {key: value for key, value in self.step.parameters.items() if key not in self.unused}
+        return used | dict(self.resolved)
 
     @property
     def key(self) -> str:
         """Digest of all that decides the result: the same key means the same artifact."""
         decides = {
-            "stage": self.name,
+            "step": self.name,
             "source": self.source.digest(),
             "teacher": self.teacher.digest() if self.teacher else None,
             "parameters": self.parameters,
@@ -91,11 +104,11 @@ class Stage:
             out, model = self.out.resolve(), given.path.resolve()
             if out == model:
                 raise ParameterError(
-                    f"{self.out} is the model itself, which would be lost; name another folder with -o"
+                    f"{self.out} is the model itself, which would be lost; name another one as out"
                 )
             if model in out.parents or out in model.parents:
                 raise ParameterError(
-                    f"{self.out} and the model {given.path} lie in one another; name another folder with -o"
+                    f"{self.out} and the model {given.path} lie in one another; name another one as out"
                 )
         try:
             manifest = read_manifest(self.out)
@@ -119,7 +132,7 @@ class Stage:
             AffineurError: If the disk is full or not writable.
         """
         place = self.out.parent / f".{self.out.name}.work"
-        with disk_errors(self.out), alone(self.out, "name another folder with -o"):
+        with disk_errors(self.out), alone(self.out, "name another one as out"):
             place.mkdir(parents=True, exist_ok=True)
             key_file = place / "key"
             if not (key_file.exists() and key_file.read_text() == self.key):
@@ -148,6 +161,8 @@ class Stage:
         """
 
         def fill(folder: Path) -> None:
+            from affineur.engines.support.checkpoints import save_model
+
             save_model(model, folder, self.source.path)
             carried = self.source.path / "pruning_info.json"
             if carried.is_file() and "pruning_info.json" not in (extra or {}) and self.name != "distill":
@@ -160,7 +175,7 @@ class Stage:
         return self.write_files(fill, scores=scores)
 
     def write_files(
-        self, fill: Callable[[Path], None], kind: str = "transformers", scores: dict[str, Any] | None = None
+        self, fill: Callable[[Path], None], kind: str | None = None, scores: dict[str, Any] | None = None
     ) -> Path:
         """Write the artifact: what ``fill`` puts into the folder, model card, manifest; all of it or nothing.
 
@@ -168,12 +183,12 @@ class Stage:
 
         Args:
             fill: Called with the empty folder; raises to refuse the result, and then ``out`` stays as it was.
-            kind: Of the artifact: ``transformers``, ``packed``, ``onnx`` or ``openvino``.
+            kind: Of the artifact; by default what the step says it makes.
             scores: What was measured on the way.
         """
         with new_folder(self.out) as folder:
             fill(folder)
-            manifest = self._manifest(kind, scores or {})
+            manifest = self._manifest(kind or self.step.kind, scores or {})
             self._write_card(folder, manifest)
             write_manifest(folder, manifest)
         report(f"{self.name}: wrote {self.out}")
@@ -199,11 +214,13 @@ class Stage:
             _model_name(self.source.path, before),
             before.parameters if before else {},
             before.data if before else {},
+            before.command if before else None,
         )
-        parameters = self.parameters
+        parameters, inputs = self.parameters, self._inputs()
         if self.teacher:
             taught = _model_name(self.teacher.path, read_manifest(self.teacher.path))
             parameters = parameters | {"teacher": taught, "teacher_digest": self.teacher.digest()}
+            inputs["teacher"] = taught
         return Manifest(
             kind=kind,
             stage=self.name,
@@ -214,9 +231,23 @@ class Stage:
                 for role, corpus in self.data.items()
             },
             key=self.key,
-            recipe=recipe_digest.get(),
+            recipe=self.context.recipe,
             scores=scores,
+            command=command_line(self._settled(), parent.name, self.out.resolve().name, inputs),
         )
+
+    def _inputs(self) -> dict[str, str]:
+        """Say which inputs have to be given again, with a placeholder for each."""
+        named = {known.name for known in self.step.inputs}
+        if "calibration" in named:
+            return {"calibration": "DATA"} if self.data else {}
+        return {"data": "DATA"} if "data" in named else {}
+
+    def _settled(self) -> Step:
+        """Return the step with what it worked out, so that its command does the same on another machine."""
+        fields = {field.alias or name for name, field in type(self.step).model_fields.items()}
+        known = {key: value for key, value in self.resolved.items() if key in fields}
+        return type(self.step).given(self.step.model_dump(by_alias=True) | known)
 
 
 def _model_name(path: Path, manifest: Manifest | None) -> str:
@@ -231,26 +262,3 @@ def _model_name(path: Path, manifest: Manifest | None) -> str:
     if path.parent.name == "snapshots" and path.parent.parent.name.startswith("models--"):
         return path.parent.parent.name.removeprefix("models--").replace("--", "/")
     return path.name
-
-
-def corpora(labels: tuple[str, ...], train: Corpus, dev: Corpus | None) -> dict[str, Corpus]:
-    """Name the corpora of a stage by role, after checking that the model has a label for each of their types.
-
-    Raises:
-        DataError: If it has not, before any work is done.
-    """
-    found = {"train": train} | ({"dev": dev} if dev else {})
-    for corpus in found.values():
-        check_types(corpus, labels)
-    return found
-
-
-def dev_scorer(
-    corpus: Corpus, encoder: Encoder, labels: tuple[str, ...]
-) -> Callable[[PreTrainedModel], float]:
-    """Return a function that gives a model's F1 on a corpus."""
-
-    def score(model: PreTrainedModel) -> float:
-        return evaluate(TorchTagger(model, encoder, labels), corpus).total.f1
-
-    return score

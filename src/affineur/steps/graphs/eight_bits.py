@@ -1,7 +1,4 @@
-"""ONNX graphs in eight bits.
-
-Matrices output by output, embedding tables row by row, activations by one of three scales.
-"""
+"""ONNX graphs in eight bits: matrices by output, tables by row, activations by one of three scales."""
 
 from __future__ import annotations
 
@@ -85,9 +82,7 @@ def quantized(
 
 
 def watched(model: ModelProto) -> tuple[bytes, list[str], list[str]]:
-    """Make a graph that also gives the least and the largest value, position by position.
-
-    Of each activation that meets a matrix.
+    """Make a graph that also gives, by position, the ends of each activation that meets a matrix.
 
     Returns:
         The graph, serialized; the names of the activations; and two outputs for each of them, least and
@@ -169,7 +164,7 @@ class _Work:
             yield new_node("Mul", [f"{out}_scaled", f"{x}_token_scale"], out)
 
     def gather(self, node: NodeProto) -> Iterator[NodeProto]:
-        """Look up in eight bits, with a scale a row.
+        """Look up in eight bits, with one scale per row.
 
         Rows differ widely in size, and one scale for all would drown the small ones.
         """
@@ -188,11 +183,11 @@ class _Work:
     def _columns(self, name: str) -> tuple[str, str, str]:
         """Quantize each output (column) of a matrix by its largest weight, symmetrically.
 
-        Names of values, scales and zeros (or none).
+        Returns:
+            The names of its values, scales and zeros; no zeros where the values are signed.
         """
-        most = {"u8s8": 127, "u8s8-reduced": 64, "u8u8": 127}[
-            self._scheme
-        ]  # 2 · 255 · 64 < 2¹⁵, so a pair of products never overflows
+        # 2 · 255 · 64 < 2¹⁵, so a pair of products never overflows.
+        most = {"u8s8": 127, "u8s8-reduced": 64, "u8u8": 127}[self._scheme]
         unsigned = self._scheme == "u8u8"
         names = (
             f"{name}{MARK}{'u8' if unsigned else 's8'}",

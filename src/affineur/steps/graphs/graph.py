@@ -46,9 +46,7 @@ class Linear:
 
 
 def tidy(model: ModelProto) -> None:
-    """Drop what only debugging needs, undo slow fusions, and add the biases of packed matrices in one go.
-
-    In place.
+    """Drop what only debugging needs, undo slow fusions, join the biases of packed matrices; in place.
 
     ONNX Runtime's fused ``SkipLayerNormalization`` took four times as long on a CPU as the additions and the
     ``LayerNormalization`` it stands for, and ``BiasGelu`` keeps the bias out of the matrix multiplication
@@ -72,9 +70,7 @@ def tidy(model: ModelProto) -> None:
 
 
 def name_matrices(model: ModelProto, weights: Mapping[str, Array]) -> None:
-    """Give each constant matrix the name of the parent's tensor it holds.
-
-    Several side by side are joined by ``+``.
+    """Give each constant matrix the name of the tensor it holds; several side by side are joined by ``+``.
 
     A matrix is recognized by its numbers, whatever an exporter calls it.
 
@@ -225,7 +221,7 @@ _UNDO: Mapping[str, Callable[[NodeProto], list[NodeProto]]] = {
 
 
 def _join_biases(model: ModelProto) -> None:
-    """Add the biases of matrices that are multiplied side by side before their product is split, not after."""
+    """Add the biases of matrices that are multiplied side by side before their product is split."""
     readers = readers_of(model)
     constants = constants_of(model)
     gone: set[str] = set()
@@ -260,15 +256,8 @@ def _join_biases(model: ModelProto) -> None:
     replace_nodes(model, nodes)
 
 
-# ---- helpers
-# --------------------------------------------------------------------------------------------------------------
-
-
 def _part(name: str) -> str:
-    """Return the part of the model a constant belongs to.
-
-    What an exporter made up (shapes, masks) serves the encoder.
-    """
+    """Return the part of the model a constant belongs to; shapes and masks serve the encoder."""
     return part_of(name) if "." in name else "encoder"
 
 

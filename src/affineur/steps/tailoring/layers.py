@@ -1,16 +1,24 @@
-"""Which encoder layers a student keeps, and the student made of them."""
+"""Which encoder layers a student keeps, and the student made of them.
+
+Without labels that is told by the tags: the layer without which the model's answers change least goes, then
+the next is sought in what is left, as in SLEB (Song et al. 2024, arXiv 2402.09025).
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from affineur.engines.support.torch_tagger import TorchTagger
 from affineur.errors import ModelError, ParameterError, did_you_mean
 from affineur.progress import report
+from affineur.steps.tailoring.limits import check_layers
 
 CHOICES = ("top", "uniform", "search")
 
@@ -52,32 +60,12 @@ def keep_layers(model: PreTrainedModel, kept: list[int]) -> PreTrainedModel:
         if index not in kept:
             del layers[index]
     config: Any = model.config
-    # Some configurations name the kind of each layer (ModernBERT's local and global attention) and check the
-    # count.
+    # Some configurations name the kind of each layer (ModernBERT's local and global attention).
     kinds = getattr(config, "layer_types", None)
     config.num_hidden_layers = len(kept)
     if kinds is not None:
         config.layer_types = [kinds[i] for i in kept]
     return model
-
-
-def check_layers(wanted: int, have: int, fewer: bool = False) -> None:
-    """Check a number of layers to keep.
-
-    Args:
-        wanted: The number.
-        have: Layers of the model.
-        fewer: Whether at least one has to go.
-
-    Raises:
-        ParameterError: If it is less than 1 or more than can be kept.
-    """
-    most = have - fewer
-    if not 1 <= wanted <= most:
-        wish = f"give a number from 1 to {most}" if most else "none of them can go"
-        raise ParameterError(
-            f"--layers {wanted} is impossible: the model has {have} encoder layer{'s' if have > 1 else ''}, so {wish}"
-        )
 
 
 def choose_layers(
@@ -108,11 +96,15 @@ def choose_layers(
         return [round(i * (have - 1) / max(1, wanted - 1)) for i in range(wanted)], []
     if how != "search":
         raise ParameterError(
-            f"no way '{how}' to choose layers, expected one of {', '.join(CHOICES)}{did_you_mean(how, CHOICES)}"
+            f"no way '{how}' to choose layers, "
+            f"expected one of {', '.join(CHOICES)}{did_you_mean(how, CHOICES)}",
+            "keep",
         )
     if score is None:
         raise ParameterError(
-            "choosing layers by search needs dev data; give --data a folder with dev.conll, or use --keep top"
+            "choosing layers by search needs dev data; "
+            "name a folder with dev.conll as data, or use keep='top'",
+            "keep",
         )
     kept, trials = search_layers(model, wanted, score)
     return kept, [{"dropped": dropped, "f1": f1} for dropped, f1 in trials]
@@ -140,8 +132,7 @@ def search_layers(
     try:
         while len(kept) > wanted:
             best = (-math.inf, 0)
-            # The lowest layer stays: every study finds it matters most, and ModernBERT's is built
-            # differently.
+            # The lowest layer stays: every study finds it matters most, and ModernBERT's differs in kind.
             for layer in kept[1:]:
                 _show(model, layers, everything, [i for i in kept if i != layer])
                 found = score(model)
@@ -152,6 +143,40 @@ def search_layers(
     finally:
         _show(model, layers, everything, list(range(len(everything))))
     return kept, trials
+
+
+def drop_layers(
+    model: PreTrainedModel, wanted: int, tagger: TorchTagger, sentences: Sequence[Sequence[str]]
+) -> dict[str, Any]:
+    """Drop layers in place, those whose absence changes the tags least.
+
+    The change is the Kullback-Leibler divergence of the distribution over labels from that of the whole
+    model, in nats, averaged over words.
+
+    Args:
+        model: The model, in float32 and evaluation mode.
+        wanted: How many layers to keep.
+        tagger: Tags with that very model.
+        sentences: Words of each sentence to look at.
+
+    Returns:
+        ``layers_before``, ``layers_kept``, their ``divergence``, and the ``layer_search``: of each trial what
+        was ``dropped`` and its ``divergence``.
+    """
+
+    def log_probabilities() -> torch.Tensor:
+        logits = torch.from_numpy(np.concatenate(tagger.logits(sentences))).double()
+        return logits[~logits.isnan().any(1)].log_softmax(-1)  # a word the tokenizer drops has none
+
+    whole = log_probabilities()
+    kept, trials = search_layers(
+        model, wanted, lambda _: float((whole.exp() * (log_probabilities() - whole)).sum(1).mean())
+    )
+    before = model.config.num_hidden_layers
+    keep_layers(model, kept)
+    divergence = min(-likeness for dropped, likeness in trials if len(dropped) == before - wanted)
+    search = [{"dropped": dropped, "divergence": -likeness} for dropped, likeness in trials]
+    return {"layers_before": before, "layers_kept": kept, "divergence": divergence, "layer_search": search}
 
 
 def _show(

@@ -5,7 +5,8 @@ Three kinds are known: Unigram (CamemBERT, XLM-R, DeBERTa v3), WordPiece (BERT, 
 
 - Unigram takes the likeliest way to cut a word, and the likeliest of all ways is the likeliest of fewer.
 - WordPiece takes the longest piece each time, and the longest of all is the longest of fewer.
-- BPE joins the pair of lowest rank each time, so the pieces that a kept piece is joined from have to stay (:func:`with_parts`).
+- BPE joins the pair of lowest rank each time, so the pieces that a kept piece is joined from have to stay
+(:func:`with_parts`).
 """
 
 from __future__ import annotations
@@ -23,9 +24,8 @@ Spec = dict[str, Any]
 
 _KINDS = ("Unigram", "WordPiece", "BPE")
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
-_UNUSED = re.compile(
-    r"\[unused\d+\]"
-)  # BERT's spare places; its pre-tokenizer cuts at the brackets, so no text reaches them
+#: BERT's spare places; its pre-tokenizer cuts at the brackets, so no text reaches them.
+_UNUSED = re.compile(r"\[unused\d+\]")
 
 
 def check_kind(spec: Spec) -> None:
@@ -37,7 +37,8 @@ def check_kind(spec: Spec) -> None:
     kind = spec["model"].get("type")
     if kind not in _KINDS:
         raise ModelError(
-            f"the tokenizer is of the kind {kind}, expected one of {', '.join(_KINDS)}; its vocabulary cannot be trimmed"
+            f"the tokenizer is of the kind {kind}, expected one of {', '.join(_KINDS)}; "
+            "its vocabulary cannot be trimmed"
         )
 
 
@@ -47,9 +48,7 @@ def pieces_of(spec: Spec) -> dict[int, str]:
 
 
 def indispensable(spec: Spec) -> set[int]:
-    """Return the ids without which some text could no longer be cut into pieces.
-
-    Or would be cut in another way.
+    """Return the ids without which some text could not be cut into pieces, or would be cut in another way.
 
     These are added and special pieces, the unknown piece, bytes, single characters, and pieces with a
     character that is no piece of its own. Of a Unigram also the least likely piece: its probability sets the
@@ -128,7 +127,8 @@ def trimmed(spec: Spec, order: Sequence[int]) -> Spec:
     if lost := sorted(indispensable(spec) - new.keys()):
         names = pieces_of(spec)
         raise ParameterError(
-            f"{len(lost)} pieces are to go that a tokenizer cannot do without (such as {names.get(lost[0], lost[0])!r}); keep them"
+            f"{len(lost)} pieces are to go that a tokenizer cannot do without "
+            f"(such as {names.get(lost[0], lost[0])!r}); keep them"
         )
     model = dict(spec["model"])
     if model["type"] == "Unigram":
@@ -168,7 +168,7 @@ def _prefix(model: Spec) -> str:
 
 
 def _atoms(name: str, model: Spec) -> list[str]:
-    """Cut a piece into single characters, each as the piece it would be: ``##ab`` into ``##a`` and ``##b``."""
+    """Cut a piece into characters, each as the piece it would be: ``##ab`` into ``##a`` and ``##b``."""
     prefix, suffix = _prefix(model), model.get("end_of_word_suffix") or ""
     inside = len(name) > len(prefix) > 0 and name.startswith(prefix)
     last = len(name) > len(suffix) > 0 and name.endswith(suffix)
@@ -188,10 +188,7 @@ def _product(first: str, second: str, prefix: str) -> str:
 
 
 def _joined(symbols: list[str], ranks: Mapping[tuple[str, str], int], prefix: str) -> Iterable[str]:
-    """Join symbols as BPE does, the pair of lowest rank first and the leftmost among equals.
-
-    Give each product.
-    """
+    """Join symbols as BPE does, lowest rank first and the leftmost among equals; give each product."""
     while len(symbols) > 1:
         scored = [ranks.get(pair, math.inf) for pair in pairwise(symbols)]
         best = min(scored)

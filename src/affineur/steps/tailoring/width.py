@@ -18,49 +18,32 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from affineur.artifact import ModelFolder, in_scope
-from affineur.engines.torch import pad
-from affineur.errors import ModelError, ParameterError
+from affineur.engines.support.torch_tagger import pad
+from affineur.errors import ModelError
 from affineur.progress import report
 from affineur.runtime import DEFAULT_BUDGET, Window, plan_batches
+from affineur.steps.tailoring.limits import width_key
 
 #: Ridge of the least squares, as a share of the mean square of a neuron: pulls towards the weights as they
 #: were.
 _RIDGE = 1e-3
-_WIDTHS = ("intermediate_size", "hidden_dim")
 
 
 @dataclass(frozen=True, slots=True)
 class _Feedforward:
     """The two matrices of a feed-forward layer.
 
-    ``gated`` where the first gives each neuron and its gate (ModernBERT).
+    Args:
+        layer: Number of the layer.
+        first: The matrix that gives neurons.
+        second: The matrix that takes them.
+        gated: Whether the first gives each neuron and its gate (ModernBERT).
     """
 
     layer: int
     first: nn.Linear
     second: nn.Linear
     gated: bool
-
-
-def check_width(ffn_width: float, folder: ModelFolder) -> int:
-    """Turn a width asked for into a number of neurons.
-
-    Args:
-        ffn_width: Neurons each feed-forward layer keeps; below 1 a share of what it has.
-        folder: The model.
-
-    Raises:
-        ParameterError: If no layer could have that many, or all would stay.
-        ModelError: If the configuration says nothing of the width.
-    """
-    have = folder.config[_name(folder)]
-    # Written so that NaN fails too.
-    width = round(ffn_width * have) if ffn_width < 1 else int(ffn_width) if 1 < ffn_width < have else 0
-    if not 0 < width < have or (ffn_width >= 1 and width != ffn_width):
-        raise ParameterError(
-            f"--ffn-width {ffn_width:g} is impossible: the layers have {have} neurons, expected 2 to {have - 1}, or a share below 1"
-        )
-    return width
 
 
 def narrow(
@@ -88,7 +71,7 @@ def narrow(
     Raises:
         ModelError: If the model has no feed-forward layers that are known here.
     """
-    name = _name(folder)
+    name = width_key(folder)
     have = folder.config[name]
     layers = _feedforwards(network, have)
     importance, moments = _measure(network, layers, windows, pad_id)
@@ -99,15 +82,6 @@ def narrow(
         report("shrinking", place + 1, len(layers))
     setattr(network.config, name, width)
     return {"width_before": have, "width": width, "layers": lost}
-
-
-def _name(folder: ModelFolder) -> str:
-    for name in _WIDTHS:
-        if isinstance(folder.config.get(name), int):
-            return name
-    raise ModelError(
-        f"{folder.path}/config.json says nothing of the width of its feed-forward layers, expected {' or '.join(_WIDTHS)}"
-    )
 
 
 def _feedforwards(network: PreTrainedModel, have: int) -> list[_Feedforward]:
@@ -126,7 +100,8 @@ def _feedforwards(network: PreTrainedModel, have: int) -> list[_Feedforward]:
         first, second = matrices["ffn.intermediate"], matrices["ffn.output"]
         if second.in_features != have or first.out_features not in (have, 2 * have):
             raise ModelError(
-                f"the feed-forward matrices of layer {layer} have {first.out_features} and {second.in_features} neurons, expected {have}"
+                f"the feed-forward matrices of layer {layer} have {first.out_features} "
+                f"and {second.in_features} neurons, expected {have}"
             )
         found.append(_Feedforward(layer, first, second, first.out_features == 2 * have))
     return found
@@ -167,10 +142,7 @@ def _measure(
 
 @contextmanager
 def _watching(layers: Sequence[_Feedforward]) -> Iterator[list[torch.Tensor]]:
-    """Give the list that each forward pass appends to.
-
-    The activations of each layer, shape ``(sequences, longest, neurons)``.
-    """
+    """Give the list that each forward pass appends to: activations, ``(sequences, longest, neurons)``."""
     seen: list[torch.Tensor] = []
 
     def look(_module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
@@ -196,9 +168,7 @@ def _loss(
 def _narrow(
     layer: _Feedforward, kept: torch.Tensor, moments: torch.Tensor, reconstruct: bool
 ) -> dict[str, float]:
-    """Leave only some neurons of a layer, in place.
-
-    Return the share of its output's mean square that is lost on the text.
+    """Leave only some neurons of a layer, in place; return which share of its output is lost on the text.
 
     The second matrix becomes the minimum of ``‖A_K W_K − A W‖² + ridge ‖W_K − (W)_K‖²``, where ``A`` are the
     activations of the dense model and ``K`` the neurons kept: ``W_K = (W)_K + (G_KK + ridge)⁻¹ G_KD W_D``

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
-from affineur.engines.torch import pad
+from affineur.engines.support.torch_tagger import pad
 from affineur.entities import (
     Corpus,
     Scheme,
@@ -48,9 +48,9 @@ class EncodedCorpus(Dataset[Item]):
         self._pieces: npt.NDArray[np.int32] = np.memmap(folder / "pieces.i4", dtype=np.int32, mode="r")
         self._targets: npt.NDArray[np.int16] = np.memmap(folder / "targets.i2", dtype=np.int16, mode="r")
         self._bounds: npt.NDArray[np.int64] = np.fromfile(folder / "bounds.i8", dtype=np.int64)
-        labelled = np.concatenate([[0], np.cumsum(self._targets != IGNORED)])
-        # Labelled words before each window, and which word of the corpus each of them is.
-        self._word_bounds: npt.NDArray[np.int64] = labelled[self._bounds]
+        labeled = np.concatenate([[0], np.cumsum(self._targets != IGNORED)])
+        # Labeled words before each window, and which word of the corpus each of them is.
+        self._word_bounds: npt.NDArray[np.int64] = labeled[self._bounds]
         self._word_index: npt.NDArray[np.int64] = np.memmap(folder / "words.i8", dtype=np.int64, mode="r")
         self._single = np.fromfile(folder / "single.u1", dtype=np.uint8)
         self._teacher: npt.NDArray[np.float32] | None = None
@@ -62,9 +62,11 @@ class EncodedCorpus(Dataset[Item]):
         return len(self._bounds) - 1
 
     def __getitem__(self, index: int) -> Item:
-        """Return ``input_ids`` and ``labels``.
+        """Return one window as arrays.
 
-        ``teacher`` logits of shape ``(words, labels)`` where there are some.
+        Returns:
+            ``input_ids`` and ``labels``, one number per piece; ``teacher`` logits of shape ``(labeled words,
+            labels)`` where there are some.
         """
         pieces, targets = self.window(index)
         if self._replacer is not None and self._single[index]:
@@ -87,9 +89,10 @@ class EncodedCorpus(Dataset[Item]):
         return np.diff(self._bounds).tolist()  # type: ignore[no-any-return]
 
     def with_teacher(self, logits: npt.NDArray[np.float32]) -> None:
-        """Attach a teacher's logits, shape ``(words of the corpus, labels)``.
+        """Attach a teacher's logits.
 
-        Columns in the order of our labels.
+        Args:
+            logits: Shape ``(words of the corpus, labels)``, columns in the order of our labels.
         """
         if logits.shape[1] != len(self.labels):
             raise ValueError(f"teacher logits have {logits.shape[1]} columns, expected {len(self.labels)}")
@@ -107,9 +110,8 @@ class EncodedCorpus(Dataset[Item]):
 class MentionReplacement:
     """Augmentation by mention replacement (Dai and Adel 2020).
 
-    Pieces of one mention for those of another of its type.
-
-    Words are cut into pieces independently of their neighbors, so swapping pieces equals swapping words.
+    Pieces of one mention are swapped for those of another of its type. Words are cut into pieces
+    independently of their neighbors, so swapping pieces equals swapping words.
     """
 
     def __init__(self, corpus: EncodedCorpus, share: float, seed: int, longest: int) -> None:
@@ -143,8 +145,7 @@ class MentionReplacement:
         firsts = np.flatnonzero(targets != IGNORED).tolist()
         # The tokenizer may have dropped the word a mention began with: that leaves tags no scheme allows.
         tags, _ = repair([self._tags[targets[i]] for i in firsts], self._scheme)
-        # A window ends with one special piece or more; the last word's extent is not known from the targets,
-        # so it stays.
+        # A window ends with special pieces: the extent of its last word is not known from the targets.
         return [
             (firsts[m.start], firsts[m.end], m.type)
             for m in to_mentions(tags, self._scheme)
@@ -156,13 +157,13 @@ def encode_corpus(corpus: Corpus, encoder: Encoder, labels: tuple[str, ...], fol
     """Write a corpus as pieces and label ids, and open the result.
 
     Args:
-        corpus: Labelled sentences, in any scheme.
+        corpus: Labeled sentences, in any scheme.
         encoder: The model's encoder.
         labels: Labels of the model, in the order of its outputs; tags are rewritten to their scheme.
         folder: An existing folder to write to.
 
     Raises:
-        DataError: If the corpus has a type the model has no label for, or nothing the tokenizer makes a piece
+        DataError: If the corpus has a type the model has no label for, or no word the tokenizer makes a piece
             of.
     """
     check_types(corpus, labels)
@@ -205,13 +206,13 @@ def check_types(corpus: Corpus, labels: tuple[str, ...]) -> None:
     """Check that a model has a label for each type of a corpus.
 
     Raises:
-        DataError: If not, with both sets and what to type.
+        DataError: If not, with both sets and what to do.
     """
     known = types_of(with_prefix(label) for label in labels)
     if foreign := [kind for kind in corpus.types if kind not in known]:
         raise DataError(
             f"the data has types {', '.join(corpus.types)}, the model knows {', '.join(known)}; "
-            f"rename with --label-map {foreign[0]}={known[0] if known else 'O'} (or =O to drop it)",
+            f"rename with label_map {foreign[0]}={known[0] if known else 'O'} (or =O to drop it)",
             corpus.name,
         )
 
@@ -221,7 +222,7 @@ def collate(items: list[Item], pad_id: int) -> dict[str, torch.Tensor]:
 
     Returns:
         ``input_ids``, ``attention_mask`` and ``labels`` of shape ``(batch, longest)``; ``teacher`` of shape
-        ``(labelled words, labels)`` where the items have it, rows in the order of the labelled pieces.
+        ``(labeled words, labels)`` where the items have it, rows in the order of the labeled pieces.
     """
     ids, mask = pad([item["input_ids"] for item in items], pad_id)
     targets, _ = pad([item["labels"] for item in items], IGNORED)

@@ -1,6 +1,4 @@
-"""The training loop all stages share.
-
-Transformers' Trainer, made exactly resumable and told what to learn from.
+"""The training loop: transformers' Trainer, made exactly resumable and told what to learn from.
 
 A killed training goes on from its last complete checkpoint and ends with the very same weights: data order is
 a pure function of seed and epoch, and the Trainer restores optimizer, schedule and random states.
@@ -34,8 +32,8 @@ from transformers import (
     TrainingArguments,
 )
 
-from affineur.engines.checkpoints import quiet
-from affineur.errors import ModelError, ParameterError
+from affineur.engines.support.checkpoints import quiet
+from affineur.errors import ModelError
 from affineur.progress import report
 from affineur.steps.training.encoded import IGNORED, EncodedCorpus, collate
 
@@ -45,7 +43,7 @@ _CHECKPOINT_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class TrainSettings:
-    """How to train.
+    """How to train; the fields of the steps say which values are possible.
 
     Args:
         epochs: Passes over the data; a fraction stops inside one.
@@ -69,25 +67,10 @@ class TrainSettings:
     patience: int | None = None
     keep_best: bool = False
 
-    def __post_init__(self) -> None:
-        for name, low, high in (
-            ("epochs", 0, 1e6),
-            ("learning_rate", 0, 1e3),
-            ("batch_size", 1, math.inf),
-            ("weight_decay", 0, math.inf),
-            ("warmup", 0, 1),
-            ("label_smoothing", 0, 1),
-            ("patience", 1, math.inf),
-            ("seed", 0, 2**32 - 1),
-        ):
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise ParameterError(f"{name} must lie between {low:g} and {high:g}, got {value:g}")
-
 
 @dataclass(frozen=True, slots=True)
 class SoftTargets:
-    """What a student learns from its teacher beside the labels.
+    """What is learned from a teacher beside the labels.
 
     Args:
         weight: Weight of the soft labels; the hard labels get one minus it.
@@ -100,21 +83,6 @@ class SoftTargets:
     temperature: float = 2.0
     hidden_weight: float = 0.0
     teacher: PreTrainedModel | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.weight <= 1:
-            raise ParameterError(f"the weight of soft labels must lie in [0, 1], got {self.weight:g}")
-        if not (0 < self.temperature < math.inf and 0 <= self.hidden_weight < math.inf):
-            raise ParameterError("temperature must be positive and the hidden-state weight not negative")
-
-    @property
-    def parameters(self) -> dict[str, float]:
-        """What decides the result, for a stage's key."""
-        return {
-            "soft_weight": self.weight,
-            "temperature": self.temperature,
-            "hidden_weight": self.hidden_weight,
-        }
 
 
 def fit(
@@ -134,8 +102,8 @@ def fit(
         model: The model, on the device to train on.
         data: Encoded training data, with teacher logits if ``soft`` is given.
         settings: How to train.
-        checkpoints: Folder for checkpoints; complete ones found there are resumed from. Removed by the
-            caller.
+        checkpoints: Folder for checkpoints, for the caller to remove; complete ones found there are resumed
+            from.
         what: What to call this in progress reports.
         pad_id: Id of the padding piece.
         soft: What to learn from a teacher.
@@ -157,9 +125,8 @@ def fit(
         extra.append(EarlyStoppingCallback(early_stopping_patience=settings.patience))
     device = next(model.parameters()).device.type
     with warnings.catch_warnings(), quiet():
-        warnings.simplefilter(
-            "ignore"
-        )  # the Trainer warns of choices made here on purpose, such as pinned memory without a GPU
+        # The Trainer warns of choices made here on purpose, such as pinned memory without a GPU.
+        warnings.simplefilter("ignore")
         arguments = TrainingArguments(
             output_dir=str(checkpoints),
             max_steps=steps,
@@ -168,7 +135,7 @@ def fit(
             weight_decay=settings.weight_decay,
             warmup_steps=round(settings.warmup * steps),
             seed=settings.seed,
-            label_smoothing_factor=0.0,  # the loss below does it, on labelled words only
+            label_smoothing_factor=0.0,  # the loss below does it, on labeled words only
             use_cpu=device == "cpu",
             eval_strategy="epoch" if evaluate else "no",
             save_strategy="epoch" if evaluate else "no",
@@ -200,8 +167,7 @@ def fit(
         if resume is not None:
             report(f"{what}: going on from step {resume.name.rpartition('-')[2]} of {steps}")
         if resume is not None and _is_last(resume):
-            # Killed between the last step and the written artifact: the Trainer would go on and take one step
-            # more.
+            # Killed between the last step and the written artifact: the Trainer would take one step more.
             trainer.state = TrainerState.load_from_json(str(resume / "trainer_state.json"))
             best = trainer.state.best_model_checkpoint if arguments.load_best_model_at_end else None
             model.load_state_dict(
@@ -244,15 +210,13 @@ class _Trainer(Trainer):
         labels = inputs.pop("labels")
         hidden = bool(self._soft and self._soft.hidden_weight)
         output = model(**inputs, output_hidden_states=hidden)
-        labelled = labels != IGNORED
-        logits = output.logits[labelled]
+        labeled = labels != IGNORED
+        logits = output.logits[labeled]
         loss = functional.cross_entropy(
-            logits, labels[labelled], label_smoothing=self._settings.label_smoothing
+            logits, labels[labeled], label_smoothing=self._settings.label_smoothing
         )
         if self._soft is not None and teacher is not None:
-            known = ~teacher.isnan().any(
-                dim=-1
-            )  # a teacher with another tokenizer may not have seen every word
+            known = ~teacher.isnan().any(dim=-1)  # one with another tokenizer may not have seen every word
             if known.any():
                 soft = soft_label_loss(logits[known], teacher[known], self._soft.temperature)
                 loss = (1 - self._soft.weight) * loss + self._soft.weight * soft
@@ -264,7 +228,8 @@ class _Trainer(Trainer):
             loss = loss + self._soft.hidden_weight * distance.mean()
         if not torch.isfinite(loss):
             raise ModelError(
-                f"the loss is {float(loss)} at step {self.state.global_step}; lower the learning rate or check the weights"
+                f"the loss is {float(loss)} at step {self.state.global_step}; "
+                "lower the learning rate or check the weights"
             )
         return (loss, output) if return_outputs else loss
 
@@ -299,9 +264,9 @@ def soft_label_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: f
 
 
 class _LengthSampler(Sampler[int]):
-    """Shuffles, then sorts by length inside pools of 32 batches, so that batches pad little.
+    """Shuffles, then sorts by length inside pools of 32 batches: little padding.
 
-    A pure function of seed and epoch.
+    The order is a pure function of seed and epoch.
     """
 
     def __init__(self, data: EncodedCorpus, batch_size: int, seed: int) -> None:
@@ -347,14 +312,13 @@ class _Reporter(TrainerCallback):
 
 
 class _Checkpoints(TrainerCallback):
-    """Asks for a checkpoint every so many seconds, and marks each one when the last of its files is written."""
+    """Asks for a checkpoint every so many seconds, and marks each when the last of its files is written."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds, self._last = seconds, time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        # Where epochs are scored, the Trainer saves at their end, after the score: a checkpoint before it
-        # would lose the score.
+        # Where epochs are scored, the Trainer saves after the score: a checkpoint before would lose it.
         scored_next = args.eval_strategy != "no" and float(state.epoch).is_integer()
         if (
             time.monotonic() - self._last > self._seconds

@@ -6,7 +6,6 @@ reuses them. An interrupted computation goes on where it stopped.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 from pathlib import Path
@@ -14,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from affineur.engines.torch import TorchTagger
+from affineur.artifact import in_turn
+from affineur.engines.support.torch_tagger import TorchTagger
 from affineur.entities import Corpus, chunks, with_prefix
 from affineur.errors import ModelError
 from affineur.progress import report
@@ -22,22 +22,12 @@ from affineur.progress import report
 _CHUNK = 512
 
 
-def cache_folder() -> Path:
-    """Return where computed things are kept between runs.
-
-    ``$AFFINEUR_CACHE``, or ``affineur`` in the user's cache.
-    """
-    if given := os.environ.get("AFFINEUR_CACHE"):
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "affineur"
-
-
 def teacher_logits(
     teacher: TorchTagger,
     teacher_digest: str,
     corpus: Corpus,
     labels: tuple[str, ...],
-    cache: Path | None = None,
+    cache: Path,
 ) -> npt.NDArray[np.float32]:
     """Return the teacher's logits for every word of a corpus.
 
@@ -55,7 +45,7 @@ def teacher_logits(
         ModelError: If the teacher does not have the student's labels.
     """
     order = _columns(teacher.labels, labels)
-    folder = (cache or cache_folder()) / "logits"
+    folder = cache / "logits"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / (hashlib.sha256(f"1 {teacher_digest} {corpus.digest}".encode()).hexdigest() + ".f4")
     width = len(teacher.labels)
@@ -70,23 +60,22 @@ def _columns(teacher: tuple[str, ...], student: tuple[str, ...]) -> list[int]:
     wanted = [with_prefix(label) for label in student]
     if sorted(have) != sorted(wanted):
         raise ModelError(
-            f"the teacher's labels are {', '.join(teacher)}, the student's {', '.join(student)}; soft labels need the same set"
+            f"the teacher's labels are {', '.join(teacher)}, the student's {', '.join(student)}; "
+            "soft labels need the same set"
         )
     return [have.index(label) for label in wanted]
 
 
 def _compute(teacher: TorchTagger, corpus: Corpus, path: Path, width: int) -> None:
     part = path.with_suffix(".part")
-    with part.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # two runs may want the same logits; the second one finds them done
+    with in_turn(path), part.open("ab") as file:  # the second of two runs that want the same finds it done
         if path.exists() and path.stat().st_size == corpus.words * width * 4:
             part.unlink(missing_ok=True)
             return
         rows_there = part.stat().st_size // (4 * width)
         rows = done = 0
         for chunk in chunks(iter(corpus), _CHUNK):
-            # Only whole chunks are kept, so that batches, and with them the last bits, are those of an
-            # undisturbed run.
+            # Only whole chunks are kept: batches, and so the last bits, are those of an undisturbed run.
             words = sum(len(s.words) for s in chunk)
             if rows + words > rows_there:
                 file.truncate(rows * 4 * width)

@@ -1,0 +1,1 @@
+"""What another package may add to Affineur, one small example of each."""

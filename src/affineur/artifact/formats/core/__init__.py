@@ -1,0 +1,1 @@
+"""What every format of weights shares, and the registry of them."""

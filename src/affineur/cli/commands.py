@@ -1,0 +1,60 @@
+"""The list of commands: grouped, one line each, with examples per command."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from textwrap import wrap
+
+#: Groups of commands, in the order they are shown.
+MAKE, MEASURE, USE, SERVE, MOVE = "make", "measure", "use", "serve and watch", "move and scale"
+_GROUPS = (MAKE, MEASURE, USE, SERVE, MOVE)
+_WIDTH = 88
+
+
+class Commands:
+    """Collects the commands of a parser.
+
+    Args:
+        parser: The parser they belong to.
+    """
+
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        self._parser = parser
+        self._commands = parser.add_subparsers(
+            dest="command", required=True, metavar="COMMAND", prog="affineur", help=argparse.SUPPRESS
+        )
+        self._listed: dict[str, list[tuple[str, str]]] = {group: [] for group in _GROUPS}
+
+    def add(
+        self, name: str, summary: str, group: str, examples: Sequence[str] = (), about: str = ""
+    ) -> argparse.ArgumentParser:
+        """Add a command.
+
+        Args:
+            name: What is typed.
+            summary: One line, for the list.
+            group: The group it is listed in.
+            examples: Command lines that show its use.
+            about: More of what it does, for its own help.
+        """
+        shown = "\n".join(["examples:", *(f"  {line}" for line in examples)]) if examples else None
+        text = f"{summary[0].upper()}{summary[1:]}." + (f" {about}" if about else "")
+        parser = self._commands.add_parser(
+            name,
+            description="\n".join(wrap(text, _WIDTH)),
+            epilog=shown,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        self._listed[group].append((name, summary))
+        return parser
+
+    def overview(self) -> str:
+        """Write the list, for the help of the whole."""
+        width = max(len(name) for group in self._listed.values() for name, _ in group) + 2
+        parts = []
+        for group, commands in self._listed.items():
+            if commands:
+                rows = (f"  {name:<{width}}{summary}" for name, summary in commands)
+                parts.append("\n".join([f"{group}:", *rows]))
+        return "\n\n".join([*parts, "affineur COMMAND --help says more, with examples."])

@@ -1,0 +1,1 @@
+"""What every engine shares, and the registry of them; from what people type to an engine and its model."""
