@@ -12,6 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from affineur.serve.keys import add_key
+from serve.running import running
+
+TEXT = "Marie Duval habite à Paris."
 ROOT = Path(__file__).parents[1]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -98,3 +102,20 @@ def test_all_in_a_recipe_and_in_python(
         assert "round" in dir(affineur)
         """
     )
+
+
+def test_the_protocol_is_served_listed_and_guarded(
+    installed: Path, shared_int8: Path, tmp_path: Path
+) -> None:
+    path = os.pathsep.join([str(installed), *filter(None, [os.environ.get("PYTHONPATH")])])
+    keys = tmp_path / "keys"
+    key = add_key(keys, "Marie")
+    with running(tmp_path, shared_int8, "--port", 0, "--key-file", keys, PYTHONPATH=path) as endpoint:
+        endpoint.ready()
+        assert endpoint.ask({"text": TEXT}, "/displacy")[0] == 401
+        status, answer, _ = endpoint.ask({"text": TEXT}, "/displacy", Authorization=f"Bearer {key}")
+        assert status == 200
+        assert answer["text"] == TEXT
+        assert all(set(each) == {"start", "end", "label"} for each in answer["ents"])
+        schema = endpoint.ask(None, "/openapi.json", Authorization=f"Bearer {key}")[1]
+        assert "/displacy" in schema["paths"]
