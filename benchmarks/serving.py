@@ -99,7 +99,7 @@ def made(work: Path) -> tuple[Path, Path]:
         fast.wide_vocabulary(winner.random_camembert(work / f"random_{layers}L", layers))
         for layers in (12, 11)
     )
-    quantize(eleven, work / "int8_11L", min_agreement=0, text=load_corpus("sample", "train"))
+    quantize(eleven, out=work / "int8_11L", min_agreement=0, calibration=load_corpus("sample", "train"))
     return work / "int8_11L", teacher
 
 
@@ -434,7 +434,7 @@ def serve_litserve(model: str, port: str, whole: bool = True) -> int:
 
 
 def run_offline(model: str, texts: str, side_by_side: bool = False) -> int:
-    from affineur import load as load_model
+    from affineur.pipeline import load as load_model
 
     tagger, sentences = load_model(model), json.loads(texts)
     tagger.beside_from = 2 if side_by_side else None
@@ -458,7 +458,7 @@ def _batching() -> type:
             self.model, self.whole = model, whole
 
         def setup(self, device: str) -> None:
-            from affineur import load as load_model
+            from affineur.pipeline import load as load_model
 
             tagger = load_model(self.model)
             self.tagger = tagger.whole() if self.whole else tagger

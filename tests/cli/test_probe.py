@@ -127,7 +127,7 @@ def test_the_key_comes_from_the_environment(
             "'nonsense' is not a URL, expected an address such as http://127.0.0.1:8000/predict; type: http://nonsense",
         ),
         (["http://127.0.0.1:1/"], "http://127.0.0.1:1/ cannot be reached (Connection refused)"),
-        (["http://127.0.0.1:1/", "--requests", "0"], "requests=0 is impossible"),
+        (["http://127.0.0.1:1/", "--requests", "0"], "--requests 0 is impossible"),
         (
             ["http://127.0.0.1:1/", "--concurrency", "1,many"],
             "--concurrency '1,many' is no list of numbers, expected such as 1,8,64",

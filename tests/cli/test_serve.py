@@ -18,16 +18,17 @@ from affineur.cli.main import main
         (["--also", "ner=sample"], "the name ner is taken"),
         (["--name", "a/b"], "'a/b' is no name for a model"),
         (["--name", "x" * 65], "is no name for a model"),
-        (["--port", "-1"], "port=-1 is impossible"),
-        (["--health-port", "65536"], "port=65536 is impossible"),
-        (["--max-inputs", "0"], "max_inputs=0 is impossible"),
+        (["--port", "-1"], "--port -1 is impossible"),
+        (["--health-port", "65536"], "--health-port 65536 is impossible"),
+        (["--max-inputs", "0"], "--max-inputs 0 is impossible"),
         (
             ["--max-inputs", "20", "--max-waiting", "10"],
-            "max_inputs=20 texts in a request, but only max_waiting_inputs=10 may wait",
+            "--max-inputs 20 texts in a request, but only --max-waiting-inputs 10 may wait",
         ),
-        (["--timeout", "nan"], "timeout=nan is impossible"),
-        (["--drain", "-1"], "drain=-1.0 is impossible"),
+        (["--timeout", "nan"], "--timeout nan is impossible"),
+        (["--drain", "-1"], "--drain -1.0 is impossible"),
         (["--device", "cuda"], "the endpoint runs on the CPU"),
+        (["--threads", "0"], "--threads 0 is impossible"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(

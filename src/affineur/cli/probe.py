@@ -62,7 +62,7 @@ def add_parsers(commands: Commands) -> None:
         help="a model to load here, whose spans are compared with the server's",
     )
     options.add_data(parser, required=False)
-    options.add_common(parser)
+    options.add_common(parser, device=True)
     parser.set_defaults(run=_probe, data="sample")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from functools import partial
 from pathlib import Path
 
 from affineur.artifact import write_json
@@ -59,6 +60,7 @@ def add_parsers(commands: Commands) -> None:
     )
     limits.add_argument(
         "--max-body",
+        "--max-body-bytes",
         dest="max_body_bytes",
         type=int,
         default=4_000_000,
@@ -67,6 +69,7 @@ def add_parsers(commands: Commands) -> None:
     )
     limits.add_argument(
         "--max-waiting",
+        "--max-waiting-inputs",
         dest="max_waiting_inputs",
         type=int,
         default=1024,
@@ -117,12 +120,12 @@ def add_parsers(commands: Commands) -> None:
     parser.set_defaults(run=_key)
 
 
-def load(reference: str) -> tuple[EngineTagger, Path]:
-    """Load a model to serve, and say where its folder is."""
+def load(reference: str, threads: int | None = None) -> tuple[EngineTagger, Path]:
+    """Load a model to serve, with so many threads, and say where its folder is."""
     from affineur.pipeline.models import Reference
     from affineur.pipeline.models import load as load_model
 
-    return load_model(reference), Reference.parse(reference).folder()
+    return load_model(reference, threads=threads), Reference.parse(reference).folder()
 
 
 def _serve(args: argparse.Namespace) -> int:
@@ -149,7 +152,7 @@ def _serve(args: argparse.Namespace) -> int:
     health_port = _port("PORT_HEALTH") if args.health_port is None else args.health_port
     plan = ServePlan(
         _references(args),
-        load,
+        partial(load, threads=args.threads),
         settings,
         args.host,
         8000 if port is None else port,
