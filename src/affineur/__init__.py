@@ -31,7 +31,7 @@ _HOMES = {
     "affineur.entities": "Corpus Entity",
     "affineur.errors": "AffineurError",
     "affineur.pipeline.recipe": "Recipe read_recipe",
-    "affineur.runtime.redaction": "redact",
+    "affineur.runtime.redaction": "redact restore",
     "affineur.steps.core.step": "Step",
     "affineur.steps.pruning.core.zeroing": "prune_model",
     "affineur.steps.training.mask": "KeepZeros",

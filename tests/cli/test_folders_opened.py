@@ -1,16 +1,17 @@
-"""A command opens, verifies and describes a folder once: counted, by folder."""
+"""A command opens and describes a folder once, and reads no file twice to verify it: counted, by folder."""
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from affineur import artifact
+from affineur.artifact import folder as folder_module
+from affineur.artifact import info as info_module
 from affineur.cli.main import main
 
 Counts = dict[str, Counter[str]]
@@ -18,56 +19,45 @@ Counts = dict[str, Counter[str]]
 
 @pytest.fixture
 def counts(monkeypatch: pytest.MonkeyPatch) -> Counts:
-    """Count the calls of what looks at folders, by function and folder, wherever a name of it is kept."""
+    """Count what is really done, by path: folders opened, weights counted, files read for their digests."""
     found: Counts = {}
 
-    def counted(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        seen = found[name] = Counter()
-
-        def counting(folder: Any, *more: Any) -> Any:
-            seen[Path(getattr(folder, "path", folder)).name] += 1
-            return call(folder, *more)
+    def counted(work: Callable[..., Any], seen: Counter[str]) -> Callable[..., Any]:
+        @lru_cache
+        def counting(path: Any, state: Any) -> Any:
+            seen[str(path)] += 1
+            return work(path, state)
 
         return counting
 
-    for name in ("open_folder", "verify", "describe"):
-        real = getattr(artifact, name)
-        stand_in = counted(name, real)
-        for module in [m for n, m in sys.modules.items() if n.startswith("affineur")]:
-            if vars(module).get(name) is real:
-                monkeypatch.setattr(module, name, stand_in)
+    for module, name in ((folder_module, "_opened"), (info_module, "_described"), (folder_module, "_digest")):
+        found[name] = Counter()
+        monkeypatch.setattr(module, name, counted(getattr(module, name).__wrapped__, found[name]))
     return found
 
 
 @pytest.mark.parametrize(
     "words",
     [
-        ["export", "camembert", "-o", "out"],
-        ["prune", "camembert", "--sparsity", "0.3", "-o", "out"],
-        ["prune", "camembert", "--method", "wanda", "--sparsity", "0.3", "-o", "out"],
-        ["pack", "camembert", "-o", "out"],
+        ["export", "camembert"],
+        ["prune", "camembert", "--sparsity", "0.3"],
+        ["prune", "camembert", "--method", "wanda", "--sparsity", "0.3"],
+        ["pack", "camembert"],
     ],
 )
 def test_once_per_command(
     words: list[str], shared_model, counts: Counts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "camembert").symlink_to(shared_model("camembert", num_hidden_layers=2))
-    assert main([*words, "-q"]) == 0
-    for name in ("open_folder", "verify", "describe"):
-        assert set(counts[name]) <= {"camembert", "out", *building(counts[name])}, "and no other folder"
-    assert counts["open_folder"]["camembert"] == 1
-    assert counts["verify"]["camembert"] <= 2, "when its weights are loaded, and to describe it"
-    assert counts["describe"]["camembert"] <= 1
-    assert counts["open_folder"]["out"] == counts["verify"]["out"] == counts["describe"]["out"] == 1
-    # What is being built is loaded to prove it where that is promised, and described for its card.
-    for name, most in (("open_folder", 2), ("verify", 2), ("describe", 1)):
-        assert sum(counts[name][folder] for folder in building(counts[name])) <= most
-
-
-def building(seen: Counter[str]) -> list[str]:
-    """Name the folder that becomes the result."""
-    return [folder for folder in seen if folder.startswith(".out")]
+    Path("camembert").symlink_to(shared_model("camembert", num_hidden_layers=2))
+    assert main([*words, "-o", "out", "-q"]) == 0
+    for what in ("_opened", "_described"):
+        folders = {Path(path).name.split(".tmp")[0] for path in counts[what]}
+        assert folders <= {"camembert", "out", ".out"}, (
+            "the source, the result, and it while it is being built"
+        )
+        assert set(counts[what].values()) == {1}
+    assert set(counts["_digest"].values()) == {1}, "no file is read twice for its digest"
 
 
 def test_what_was_changed_after_it_was_opened_is_not_loaded(

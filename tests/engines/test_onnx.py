@@ -43,7 +43,7 @@ def foreign(
     kind: int = TensorProto.INT64,
     **changes: Any,
 ) -> Path:
-    """Write a folder as others write it: a graph that looks each piece's logits up, no manifest, no self-test."""
+    """Write a folder as others write it: a graph that looks logits up by piece, no manifest, no self-test."""
     tokenizer = unigram()
     folder.mkdir()
     tokenizer.save(str(folder / "tokenizer.json"))
@@ -219,7 +219,7 @@ def test_a_file_that_is_not_what_the_manifest_says(file: str, shared_onnx: Path,
 def test_without_its_self_test_it_is_refused(shared_onnx: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(shared_onnx, tmp_path / "copy"))
     (folder / SELF_TEST).unlink()
-    with pytest.raises(ModelError, match=r"self-test") as error:
+    with pytest.raises(ModelError, match=r"probe\.safetensors") as error:
         load_onnx(folder)
     one_line(error)
     manifest = json.loads((folder / MANIFEST).read_text())
@@ -242,7 +242,8 @@ def test_tampered_weights_are_refused_by_the_self_test(fill: float, copy: Path) 
     onnx.save(model, copy / "model.onnx")
     with pytest.raises(
         ModelError,
-        match=r"\(fp32, made for any\) gives other results on this CPU .*A file may be damaged; it is refused",
+        match=r"\(fp32, made for any\) gives other results on this CPU .*A file may be damaged; it is "
+        "refused",
     ) as error:
         load_onnx(copy)
     one_line(error)
@@ -324,7 +325,6 @@ def test_the_missing_instructions_are_named(
 
 
 # ---- sessions
-# --------------------------------------------------------------------------------------------------------------
 
 
 def test_threads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -406,7 +406,7 @@ def test_eight_bits_without_a_self_test_are_refused(shared_int8: Path, tmp_path:
         (tmp_path / "bare" / name).unlink()
     with pytest.raises(
         ModelError,
-        match=r"multiplies in eight bits \(MatMulIntegerToFloat\) and has no self-test.*affineur quantize PARENT",
+        match=r"multiplies in eight bits \(MatMulIntegerToFloat\) and has no self-test.*affineur quantize",
     ):
         load_onnx(tmp_path / "bare")
 

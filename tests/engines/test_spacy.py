@@ -133,7 +133,8 @@ def test_more_sentences_than_a_batch(built: Callable[..., tuple[Path, Any]]) -> 
 def test_it_finds_the_same_without_torch(built: Callable[..., tuple[Path, Any]]) -> None:
     """What a process of its own does to keep torch out of a pipeline's memory changes none of its tags."""
     folder, _ = built(False)
-    code = "import json, sys; sys.modules['torch'] = None; from affineur.engines.support.spacy_tagger import SpacyTagger; "
+    code = "import json, sys; sys.modules['torch'] = None; "
+    code += "from affineur.engines.support.spacy_tagger import SpacyTagger; "
     code += "words = json.loads(sys.stdin.read()); print(json.dumps(SpacyTagger(sys.argv[1]).tag(words)))"
     found = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code, str(folder)],

@@ -14,7 +14,8 @@ import pytest
 from affineur.engines.core.facts import Facts
 from affineur.errors import ModelError, ParameterError
 from affineur.measure import Birth
-from affineur.measure.benchmark import SINGLE, Batching
+from affineur.measure.benchmark import SINGLE
+from affineur.measure.benchmark_result import Batching
 from affineur.pipeline import benchmark_models, benchmarking, processes
 from affineur.transfer import load_corpus
 

@@ -22,24 +22,23 @@ WORDS = [["Marie", "vit", "à", "Paris", "."], ["Il", "pleut", "\ud83d"], [], ["
 
 
 @pytest.mark.parametrize(
-    ("text", "prefix", "rest", "asked"),
+    ("text", "prefix", "rest", "kind"),
     [
-        ("sample", "", "sample", None),
-        ("owner/name", "", "owner/name", None),
+        ("sample", "", "sample", "transformers"),
+        ("owner/name", "", "owner/name", "transformers"),
         ("torch-int8:sample", "torch-int8:", "sample", "torch-int8"),
         ("guide:./a b", "guide:", "./a b", "guide"),
         ("spacy:fr_core_news_md", "spacy:", "fr_core_news_md", "spacy"),
-        ("SPACY:x", "", "SPACY:x", None),
-        ("spacy", "", "spacy", None),
-        ("onnx:x", "", "onnx:x", None),  # taken for artifacts of its kind, and not asked for by name
+        ("SPACY:x", "", "SPACY:x", "transformers"),
+        ("spacy", "", "spacy", "transformers"),
         ("guide:spacy:x", "guide:", "spacy:x", "guide"),  # only the first is a prefix
-        ("", "", "", None),
+        ("", "", "", "transformers"),
         (Path("guide:x"), "guide:", "x", "guide"),
     ],
 )
-def test_references(text: str | Path, prefix: str, rest: str, asked: str | None) -> None:
+def test_references(text: str | Path, prefix: str, rest: str, kind: str) -> None:
     parsed = Reference.parse(text)
-    assert (parsed.prefix, parsed.rest, parsed.asked) == (prefix, rest, asked)
+    assert (parsed.prefix, parsed.rest, parsed.kind) == (prefix, rest, kind)
     assert parsed.prefix + parsed.rest == str(text)
 
 
@@ -188,8 +187,8 @@ def test_what_is_no_model_is_one_line(text: str, tmp_path: Path, monkeypatch: py
 
 
 PEER = (
-    "spacy:fr_core_news_md tags words and cannot be called with texts; "
-    "it can be measured (evaluate, compare, benchmark)"
+    "spacy:fr_core_news_md is a spaCy pipeline: "
+    "it can be measured (evaluate, compare, benchmark, check), nothing else"
 )
 
 
@@ -222,10 +221,7 @@ def test_what_a_command_cannot_use_is_one_line(
 
 def test_a_peer_says_what_it_is_good_for(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", "spacy:fr_core_news_md", "Marie vit à Paris.", "-q"]) == 1
-    said = capsys.readouterr().err
-    assert said.startswith(
-        "affineur: spacy:fr_core_news_md tags words and cannot be called with texts; it can be"
-    )
+    assert capsys.readouterr().err == f"affineur: {PEER}\n"
 
 
 @pytest.mark.parametrize("prefix", ["guide:", "torch-int8:"])

@@ -357,8 +357,7 @@ def test_the_memory_of_the_french_pipeline_is_its_own() -> None:
 
 _SCRIPTED = """
 import json, pathlib, sys
-log = pathlib.Path(sys.argv[1])
-sys.stdin.readline()
+log = pathlib.Path(json.loads(sys.stdin.readline())["model"])
 print(json.dumps({"imported": True}), flush=True)
 for line in sys.stdin:
     asked = json.loads(line)
@@ -476,9 +475,10 @@ def test_threads_reach_the_process(
     script.write_text(
         textwrap.dedent("""
             import json, os, sys
-            threads = int(sys.argv[3]) or int(os.environ["OMP_NUM_THREADS"])
-            said = {"threads": threads, "load_seconds": 1, "cold": 0, "seconds": [1], "bytes": 0}
+            threads = None
             for line in sys.stdin:
+                threads = threads or json.loads(line)["threads"] or int(os.environ["OMP_NUM_THREADS"])
+                said = {"threads": threads, "load_seconds": 1, "cold": 0, "seconds": [1], "bytes": 0}
                 print(json.dumps(said), flush=True)
         """)
     )

@@ -16,7 +16,7 @@ import pytest
 from affineur.artifact import MANIFEST, describe, open_folder, read_manifest, verify
 from affineur.artifact.exported import read_export_info
 from affineur.artifact.selftest import read_self_test
-from affineur.engines.support import graphs
+from affineur.engines.support import graph_files
 from affineur.engines.support.onnx_tagger import load_onnx
 from affineur.engines.support.torch_tagger import load_tagger
 from affineur.entities import Corpus
@@ -295,7 +295,7 @@ def test_all_or_nothing(
         raise OSError(errno.ENOSPC, "No space left on device") if fault == "full" else KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(graphs, "save_graph", fail)
+        patch.setattr(graph_files, "save_graph", fail)
         with pytest.raises(AffineurError if fault == "full" else KeyboardInterrupt) as error:
             run_step("export", parent, out, calibration=train_corpus)
     assert len(str(error.value).splitlines()) <= 1
@@ -307,7 +307,7 @@ def test_constants_beside_a_large_graph(
     parent: Path, train_corpus: Corpus, traced: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Protobuf ends at two gigabytes; here at a thousand bytes."""
-    monkeypatch.setattr(graphs, "_INLINE_BYTES", 1000)
+    monkeypatch.setattr(graph_files, "_INLINE_BYTES", 1000)
     out = run_step("export", parent, tmp_path / "out", calibration=train_corpus)
     manifest = read_manifest(out)
     assert manifest is not None

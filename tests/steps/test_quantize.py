@@ -38,7 +38,7 @@ HOSTILE = "roberta.encoder.layer.1.output.dense.weight"
 
 
 def rewrite(source: Path, folder: Path, change: Any) -> Path:
-    """Copy an exported artifact with other weights, and with their own logits in its self-test; no manifest."""
+    """Copy an exported artifact with other weights, their own logits in its self-test, and no manifest."""
     shutil.copytree(source, folder)
     (folder / MANIFEST).unlink()
     selftest = read_self_test(folder)

@@ -1,4 +1,4 @@
-"""From what a user types for a model to something that tags: a model, or a peer, by whatever engine runs it."""
+"""From what a user types for a model to something that tags, by whatever engine runs it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def load(
     """Load a model of ours, ready to ``predict``, ``predict_batch`` and be scored.
 
     Args:
-        reference: A folder, a Hub id, ``sample`` for the embedded teacher, or one of these after the prefix of
-            an engine.
+        reference: A folder, a Hub id, ``sample`` for the embedded teacher, or one of these after the prefix
+            of an engine.
         device: A torch device; an exported graph runs on the CPU.
         threads: Threads of the engine; ``None`` for one per usable processor.
 
@@ -81,10 +81,11 @@ def candidate(
     threads: int | None = None,
 ) -> Candidate:
     """Load a model to compare, with what its folder says of it."""
-    tagger = load_any(reference, device, threads=threads)
-    known = facts(reference, tagger)
+    parsed = Reference.parse(reference)
+    tagger = parsed.load(device=device, threads=threads)
+    known = parsed.engine.facts(parsed, tagger)
     return Candidate(
-        name or model_name(reference),
+        name or parsed.name,
         tagger,
         known.layers,
         known.sparsity,

@@ -139,7 +139,7 @@ class ModelProcess:
         return [float(second) for second in self._ask(asked)["seconds"]]
 
     def peak_rss(self) -> int | None:
-        """Peak resident memory of the process so far, in bytes, or ``None`` where the system does not tell."""
+        """Peak resident memory of the process so far, in bytes; ``None`` where the system does not tell."""
         return int(self._ask({"peak": True})["bytes"]) or None
 
     def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
@@ -210,11 +210,12 @@ class Load:
 
 
 def under_load(reference: str, corpus: Corpus, device: str = "cpu", threads: int | None = None) -> Load:
-    """Measure latency, throughput and memory of a model in a fresh process, on up to 512 sentences of a corpus.
+    """Measure latency, throughput and memory of one model in a fresh process.
 
-    A pass is 256 sentences one by one, spread over the corpus and a sentence further each time, and then all
-    of them in the model's own batches. There are as many as give 1,000 single calls, but none is begun after
-    15 seconds: a slow model's percentiles rest on fewer calls, and ``calls`` says on how many.
+    It is fed up to 512 sentences of a corpus. A pass is 256 of them one by one, spread over the corpus and a
+    sentence further each time, and then all of them in the model's own batches. There are as many passes as
+    give 1,000 single calls, but none is begun after 15 seconds: a slow model's percentiles rest on fewer, and
+    ``calls`` says on how many.
 
     Args:
         reference: The model.
@@ -268,7 +269,7 @@ def pinned(threads: int | None) -> Iterator[tuple[int, ...]]:
 
 
 def processors(threads: int | None) -> tuple[int, ...]:
-    """Choose as many usable processors as there are threads, all for ``None``; none where that cannot be kept.
+    """Choose as many usable processors as threads, all for ``None``; none where that cannot be kept.
 
     Raises:
         ParameterError: If there is no thread, or more of them than usable processors: they would wait for

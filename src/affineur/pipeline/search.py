@@ -31,6 +31,7 @@ import yaml
 
 from affineur.artifact import ModelFolder, alone, open_folder, refuse_to_lose, verify, write_json, write_text
 from affineur.artifact.writing import MANIFEST
+from affineur.engines.core.references import model_folder
 from affineur.entities import Corpus, shared_sentences, types_of, with_prefix
 from affineur.errors import DataError, ModelError, ParameterError
 from affineur.measure import Confirmation, Evaluation, Point, State, scored_types, throughput
@@ -46,7 +47,7 @@ from affineur.progress import report
 from affineur.runtime import EngineTagger
 from affineur.steps.core.context import Context
 from affineur.steps.core.step import STEPS, Step
-from affineur.transfer import Splits, resolve_model
+from affineur.transfer import Splits
 
 _TRIALS = "trials.json"
 _SPEED_SENTENCES = 512
@@ -84,7 +85,7 @@ def search(
     if best is not None:
         refuse_to_lose(Path(best))
     splits = open_data(recipe.data_recipe)
-    teacher = open_folder(resolve_model(recipe.teacher))
+    teacher = open_folder(model_folder(recipe.teacher))
     space = Space.of(recipe.ranges, teacher.layers)
     _check(recipe, splits, teacher)
     with alone(out, "name another folder"):

@@ -3,11 +3,15 @@
 ::
 
     {"model": reference, "device": device, "threads": null or n, "sentences": [[word, …], …]}
-                                                                    → {"imported": true}
-    {"load": true}                                                  → {"threads": n, "load_seconds": s, "cold": true/false}
-    {"run": [index, …], "size": null or n, "by_length": true/false} → {"seconds": [of each call]}
-    {"peak": true}                                                  → {"bytes": peak resident memory, 0 if unknown}
-    {"size": true}                                                  → {"bytes": of a model built in memory, serialized}
+        → {"imported": true}
+    {"load": true}
+        → {"threads": n, "load_seconds": s, "cold": true/false}
+    {"run": [index, …], "size": null or n, "by_length": true/false}
+        → {"seconds": [of each call]}
+    {"peak": true}
+        → {"bytes": peak resident memory, 0 if unknown}
+    {"size": true}
+        → {"bytes": of a model built in memory, serialized}
 
 Each answer may be ``{"error": text}`` instead. It is run as a script, not with ``-m``: that would import the
 whole package first, which is too late to keep a library's chatter out of the answers, and would count in a
@@ -97,7 +101,7 @@ class _Worker:
         return {"load_seconds": time.perf_counter() - start, "cold": cold, "threads": _threads(self._tagger)}
 
     def _folder(self) -> Path | None:
-        """Find the files of the model; ``None`` where there are none, which is said better when it is loaded."""
+        """Find the files of the model; ``None`` where there are none, as loading it will say."""
         with contextlib.suppress(Exception):
             return self._model.engine.files(self._model)
         return None
@@ -106,7 +110,8 @@ class _Worker:
 def _forgotten(folder: Path | None) -> bool:
     """Have the system drop its copies of a model's files from memory, and say whether it did.
 
-    They are read from the disk then. It may not: some systems cannot, some disks are memory, and what another process has mapped stays.
+    They are read from the disk then. It may not: some systems cannot, some disks are memory, and what another
+    process has mapped stays.
     """
     if folder is None:
         return False

@@ -57,7 +57,8 @@ class Export(Step):
         if self.to not in ENGINES or not ENGINES.get(self.to).exports:
             known = exporting()
             raise ParameterError(
-                f"to='{self.to}' is impossible, expected one of {', '.join(known)}{did_you_mean(self.to, known)}",
+                f"to='{self.to}' is impossible, expected one of {', '.join(known)}"
+                f"{did_you_mean(self.to, known)}",
                 "to",
             )
         return self
@@ -95,8 +96,8 @@ class Export(Step):
         """Say how near the graph comes to the model."""
         found = self.result(info, source)
         return [
-            f"{found['engine']}, {megabytes(found['size_bytes'])}: {found['same_tags']:.2%} of the tags are the model's, "
-            f"logits differ by at most {found['max_difference']:.1e}"
+            f"{found['engine']}, {megabytes(found['size_bytes'])}: {found['same_tags']:.2%} of the tags are "
+            f"the model's, logits differ by at most {found['max_difference']:.1e}"
         ]
 
     def result(self, info: ModelInfo, source: ModelFolder) -> dict[str, Any]:

@@ -26,7 +26,6 @@ def graph(shared_onnx: Path) -> ModelProto:
 
 
 # ---- names
-# ------------------------------------------------------------------------------------------------------------------
 
 
 def test_every_matrix_in_scope_has_its_name(shared_model, graph: ModelProto) -> None:
@@ -84,7 +83,6 @@ def test_bytes_by_part_are_the_file(shared_onnx: Path, graph: ModelProto) -> Non
 
 
 # ---- tidying
-# ------------------------------------------------------------------------------------------------------------------
 
 
 def fused(kind: str) -> ModelProto:
