@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from affineur.engines.support.onnx import load_onnx
+
+from affineur.engines.support.onnx_tagger import load_onnx
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")

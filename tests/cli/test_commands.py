@@ -345,8 +345,14 @@ def test_output_that_is_not_ours_is_not_touched(
     ("recipe", "wanted"),
     [
         ("name: x\nteacher: sample\ndata: sample\nprun: {sparsity: 0.2}\n", "did you mean 'prune'"),
-        ("name: x\nteacher: sample\ndata: sample\nprune: {sparsty: 0.2}\n", "did you mean 'sparsity'"),
-        ("name: x\nteacher: sample\ndata: sample\nprune: {sparsity: 1.2}\n", "prune.sparsity"),
+        (
+            "name: x\nteacher: sample\ndata: sample\nsteps: [{prune: {sparsty: 0.2}}]\n",
+            "did you mean 'sparsity'",
+        ),
+        (
+            "name: x\nteacher: sample\ndata: sample\nsteps: [{prune: {sparsity: 1.2}}]\n",
+            "step 1 (prune): sparsity 1.2",
+        ),
         ("name: x\nteacher: sample\n", "'data' is missing"),
         ("- a\n- b\n", "not a recipe"),
         ("a: [1\n", "not YAML"),
@@ -355,10 +361,13 @@ def test_output_that_is_not_ours_is_not_touched(
         ("name: x\nteacher: sample\ndata: sample\ncompare: {rows: []}\n", "compare.rows"),
         (
             "name: x\nteacher: sample\ndata: sample\ncompare: {rows: [pruned]}\n",
-            "compare.rows names no model",
+            "name 'pruned', but the rows of this recipe are teacher",
         ),
         ("name: x\nteacher: sample\ndata: sample\nseed: -1\n", "seed"),
-        ("name: x\nteacher: sample\ndata: sample\nrecover: {epochs: .inf}\n", "recover.epochs"),
+        (
+            "name: x\nteacher: sample\ndata: sample\nsteps: [{recover: {epochs: .inf}}]\n",
+            "step 1 (recover): epochs",
+        ),
     ],
 )
 def test_bad_recipes_are_one_line(
@@ -410,7 +419,7 @@ def test_the_model_itself_is_no_output(
         (["recover", "--seed", "-1"], "seed"),
         (["recover", "--epochs", "inf"], "epochs"),
         (["recover", "--temperature", "3"], "--teacher"),
-        (["recover", "--device", "mps"], "no device 'mps'"),
+        (["recover", "--device", "mps"], "no --device 'mps'"),
         (["recover", "--device", "cuda"], "no CUDA device"),
         (["recover", "--threads", "0"], "--threads 0"),
         (["evaluate", "--types", ","], "no type is left"),

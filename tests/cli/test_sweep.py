@@ -70,10 +70,10 @@ def test_found(model: Path, corpus: Path, tmp_path: Path, capsys: pytest.Capture
     found = json.loads(target.read_text())
     assert set(found) >= KEYS | MORE
     assert [(p["method"], p["asked"]) for p in found["points"]] == [
-        (m, s) for m in ("magnitude", "layerwise", "wanda") for s in (0.1, 0.3)
+        (m, s) for m in ("layerwise", "magnitude", "wanda") for s in (0.1, 0.3)
     ]
     assert found["sparsity"] == describe(out).sparsity == pytest.approx(0.3, abs=1e-3)
-    assert found["points"][1]["f1"] == found["best_by_method"]["magnitude"]["f1"]
+    assert found["points"][3]["f1"] == found["best_by_method"]["magnitude"]["f1"]
     assert found["max_drop"] == 0.9
     assert found["confirmation"]["data_digest"] == open_corpus(corpus / "test.conll").digest
     assert found["data_digest"] == open_corpus(corpus / "dev.conll").digest
@@ -333,7 +333,7 @@ BUDGET = ("--max-drop", "0.01")
         ([*BUDGET, "--tolerance", "0"], "--tolerance 0"),
         ([*BUDGET, "--method", "magnitud"], "did you mean 'magnitude'"),
         ([*BUDGET, "--method", ","], "--method"),
-        ([*BUDGET, "--scope", "fnn"], "no scope 'fnn'"),
+        ([*BUDGET, "--scope", "fnn"], "no --scope 'fnn'"),
         ([*BUDGET, "--calibration", "sample"], "--method wanda"),
         ([*BUDGET, "--teacher", "sample"], "--recover"),
         ([*BUDGET, "--epochs", "2"], "--recover"),

@@ -170,7 +170,7 @@ def test_wrong_files_and_names_are_told_before_a_model_is_loaded(
 WAYS = (
     ["{texts}", "--redact"],
     ["--redact", "{texts}"],
-    ["--redact", "type", "{texts}"],
+    ["--redact=type", "{texts}"],
     ["--redact", "-q", "--threads", "1", "<"],
 )
 
@@ -214,7 +214,16 @@ def test_the_map_leads_back_and_is_the_owners_alone(
     try:
         assert (
             main(
-                ["predict", str(model), "--redact", style, "--redact-map", str(map_file), "--json", "-", "-q"]
+                [
+                    "predict",
+                    str(model),
+                    f"--redact={style}",
+                    "--redact-map",
+                    str(map_file),
+                    "--json",
+                    "-",
+                    "-q",
+                ]
             )
             == 0
         )
@@ -238,7 +247,7 @@ def test_a_document_is_one_text_with_the_same_pseudonyms_throughout(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     document = "Aujourd'hui, Élodie et Léa.\n\n  Léa habite à Paris.\n\nMarie Duval a vu Élodie.\n"
-    words, map_file = [str(model), "--document", "--redact", "pseudonym", "-q"], tmp_path / "map.jsonl"
+    words, map_file = [str(model), "--document", "--redact=pseudonym", "-q"], tmp_path / "map.jsonl"
     monkeypatch.setattr("sys.stdin", io.StringIO(document))
     assert main(["predict", *words, "--redact-map", str(map_file), "--json", str(tmp_path / "p.json")]) == 0
     out = capsys.readouterr().out
@@ -275,21 +284,24 @@ def test_wrong_redactions_are_told_before_a_model_is_loaded(
     text, file = "Marie vit à Paris.", tmp_path / "map.jsonl"
     for arguments, said in (
         (
-            [text, "--redact", "pseudonim"],
+            [text, "--redact=pseudonim"],
             "no redaction style 'pseudonim', expected one of type, pseudonym; did you mean 'pseudonym'?",
         ),
         (
-            ["--redact", "Marie"],
-            "no redaction style 'Marie', expected one of type, pseudonym (a TEXT of one word goes before --redact)",
+            ["--redact", "pseudonym", text],
+            "'pseudonym' stands apart from --redact and would be a text; write --redact=pseudonym",
         ),
-        ([text, "--redact", "--aggregation-strategy", "none"], "--aggregation-strategy none gives pieces"),
+        ([text, "--redact", "--aggregation-strategy", "none"], "strategy none gives pieces"),
         ([text, "--redact", "--redact-map", tmp_path], "is a folder, expected a file"),
         (
             [text, "--document"],
             "--document reads standard input as one text, but 1 TEXT came too; type: --document < FILE",
         ),
-        (["--document", "--redact", "type", text, text], "but 2 TEXTs came too"),
-        ([text, "--redact-map", file], "type: --redact pseudonym --redact-map FILE"),
+        (["--document", "--redact=type", text, text], "but 2 TEXTs came too"),
+        (
+            [text, "--redact-map", file],
+            "--redact-map is for what redact replaces; say --redact=pseudonym too",
+        ),
         (
             [text, "--redact", "--redact-map", file, "--json", tmp_path / "x" / ".." / "map.jsonl"],
             "both name",

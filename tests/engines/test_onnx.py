@@ -219,7 +219,7 @@ def test_a_file_that_is_not_what_the_manifest_says(file: str, shared_onnx: Path,
 def test_without_its_self_test_it_is_refused(shared_onnx: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(shared_onnx, tmp_path / "copy"))
     (folder / SELF_TEST).unlink()
-    with pytest.raises(ModelError, match=r"probe\.safetensors") as error:
+    with pytest.raises(ModelError, match=r"probe\.safetensors is missing") as error:
         load_onnx(folder)
     one_line(error)
     manifest = json.loads((folder / MANIFEST).read_text())

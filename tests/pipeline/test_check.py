@@ -147,8 +147,8 @@ def test_the_parent_whose_tags_are_kept(
 @pytest.mark.parametrize(
     ("bar", "wanted"),
     [
-        ("max_drop", "b.yaml has max_drop, which needs a model to compare with; add --baseline MODEL"),
-        ("min_agreement", "--parent"),
+        ("max_drop", "b.yaml has max_drop, which needs a model to compare with, as baseline"),
+        ("min_agreement", "needs the model half was made from, as parent"),
     ],
 )
 def test_a_missing_model_is_said_before_anything_is_loaded(bar: str, wanted: str, loaded: list[str]) -> None:

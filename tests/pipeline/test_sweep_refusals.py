@@ -115,7 +115,7 @@ def test_models_that_will_not_do(trained: Path, data: Splits, tmp_path: Path) ->
         data,
         PLAN,
     )
-    refused(ModelError, "is a peer", tmp_path, "spacy:fr_core_news_md", data, PLAN)
+    refused(ModelError, "is a spaCy pipeline", tmp_path, "spacy:fr_core_news_md", data, PLAN)
     refused(ParameterError, "no scope", tmp_path, trained, data, replace(PLAN, scope="atention"))
     refused(ParameterError, "no CUDA|no device", tmp_path, trained, data, PLAN, device="cuda:99")
     refused(ParameterError, "no type DATE", tmp_path, trained, data, PLAN, types=["DATE"])

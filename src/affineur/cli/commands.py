@@ -24,6 +24,7 @@ class Commands:
         self._commands = parser.add_subparsers(
             dest="command", required=True, metavar="COMMAND", prog="affineur", help=argparse.SUPPRESS
         )
+        self._parsers: dict[str, argparse.ArgumentParser] = {}
         self._listed: dict[str, list[tuple[str, str]]] = {group: [] for group in _GROUPS}
 
     def add(
@@ -47,7 +48,12 @@ class Commands:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         self._listed[group].append((name, summary))
+        self._parsers[name] = parser
         return parser
+
+    def destinations(self, command: str) -> list[str]:
+        """List the names under which a command's options are kept: the library's names of the parameters."""
+        return [action.dest for action in self._parsers[command]._actions if action.option_strings]
 
     def overview(self) -> str:
         """Write the list, for the help of the whole."""

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status.
     """
     options.spare_processors()
-    parser = build_parser()
+    parser, commands = _built()
     _complete(parser)
     args = parser.parse_args(text.with_style(sys.argv[1:] if arguments is None else arguments))
 
@@ -44,7 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return int(args.run(args))
 
     name = f"affineur {args.command}"
-    return guarded(command, name, quiet=args.quiet, verbose=args.verbose, given=vars(args))
+    return guarded(
+        command, name, quiet=args.quiet, verbose=args.verbose, given=commands.destinations(args.command)
+    )
 
 
 def guarded(
@@ -110,17 +112,23 @@ def spelled(error: AffineurError, given: Collection[str]) -> str:
         if not only and "_" not in name:
             continue  # a word that may stand for something else
         flag = "-o" if name == "out" else f"--{name.replace('_', '-')}"
-        pattern = rf"(?<![\w/.-]){re.escape(name)}(?![\w/.])(=)?"
+        pattern = rf"(?<![\w/.-]){re.escape(name)}(?![\w/])(?!\.\w)(=False|=)?"
         message = re.sub(pattern, partial(_flag, flag), message, count=0 if "_" in name else 1)
     return message
 
 
 def _flag(flag: str, found: re.Match[str]) -> str:
+    if found[1] == "=False":
+        return flag.replace("--", "--no-", 1)
     return flag + (" " if found[1] else "")
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of all commands."""
+    return _built()[0]
+
+
+def _built() -> tuple[argparse.ArgumentParser, Commands]:
     parser = argparse.ArgumentParser(
         prog="affineur",
         usage="affineur COMMAND …",
@@ -133,7 +141,7 @@ def build_parser() -> argparse.ArgumentParser:
     for module in (runs, steps, search, sweep, scores, check, info, text, serve, probe):
         module.add_parsers(commands)
     parser.epilog = commands.overview()
-    return parser
+    return parser, commands
 
 
 def _complete(parser: argparse.ArgumentParser) -> None:

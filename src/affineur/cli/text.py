@@ -100,10 +100,13 @@ def with_style(arguments: Sequence[str]) -> list[str]:
     Args:
         arguments: Words of the command line.
     """
-    words = list(arguments)
-    if words[:1] != ["predict"]:
-        return words
-    return ["--redact=type" if word == "--redact" else word for word in words]
+    command, words = list(arguments[:1]), list(arguments[1:])
+    if command != ["predict"]:
+        return command + words
+    # It goes to the front, since argparse takes only texts that stand together.
+    styles = [word for word in words if word == "--redact" or word.startswith("--redact=")]
+    rest = [word for word in words if word not in styles]
+    return [*command, *("--redact=type" if word == "--redact" else word for word in styles), *rest]
 
 
 def _predict(args: argparse.Namespace) -> int:

@@ -226,7 +226,8 @@ def explain(error: ValidationError, root: type[BaseModel]) -> str:
     where = ".".join(steps)
     if first["type"] == "extra_forbidden":
         known = list(_section_at(root, steps[:-1]).model_fields)
-        return f"unknown key '{where}'{did_you_mean(steps[-1], known)} (known here: {', '.join(known)})"
+        near = [*known, *STEPS] if root is Recipe and len(steps) == 1 else known
+        return f"unknown key '{where}'{did_you_mean(steps[-1], near)} (known here: {', '.join(known)})"
     if first["type"] == "missing":
         return f"the key '{where}' is missing"
     said = first["msg"].removeprefix("Value error, ").replace("Input should be", "it should be", 1)
