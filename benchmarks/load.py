@@ -1,4 +1,4 @@
-"""Load on an endpoint: a closed loop, an open loop, a burst, and health probes from a process of their own.
+"""Load on an endpoint: a closed loop, an open loop, a burst, and health checks from a process of their own.
 Used by ``serving.py``.
 """
 
@@ -151,13 +151,15 @@ class Health:
 
     def line(self) -> str:
         """What was seen, to print."""
-        return f"p99 {self.p99:.0f} ms, at most {1000 * max(self.seconds):.0f} ms, {self.failures} failures of {len(self.seconds)}"
+        failures = f"{self.failures} failures of {len(self.seconds)}"
+        return f"p99 {self.p99:.0f} ms, at most {1000 * max(self.seconds):.0f} ms, {failures}"
 
 
 def _ask_health(host: str, port: int, path: str, pipe: Any) -> None:
     def ask(due: float) -> tuple[float, bool]:
         try:
-            connection = http.client.HTTPConnection(host, port, timeout=10)  # as probes do: a connection each
+            # As orchestrators do: a connection each.
+            connection = http.client.HTTPConnection(host, port, timeout=10)
             connection.request("GET", path)
             failed = connection.getresponse().status != 200
             connection.close()

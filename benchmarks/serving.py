@@ -7,7 +7,7 @@ offline runtime on the same sentences, the guide's recipe behind plain FastAPI, 
 batching in front of the *same* engine, which computes a batch as it comes or cuts it by length as it does
 offline; rounds are interleaved, and a server that is not measured is stopped. ``latency``: random arrivals
 (Poisson) at 25, 50 and 80 % of capacity, timed from when each should have been sent. ``burst``: 512 clients,
-then 5,000 requests at once, with health probes throughout, on a connection each: those at a port of their own
+then 5,000 requests at once, with health checks throughout, on a connection each: those at a port of their own
 (``--health-port``) decide; those at the main port, which wait behind the requests, are measured at the same
 time and printed beside them, and decide nothing. ``mix``: texts of 20 and 400 words, first come first served
 and as it is. ``soak``: ten minutes at 70 % of capacity. ``start``: time to ready.
@@ -149,7 +149,8 @@ class Bench:
                         seen[name] += [] if name in _OFFLINE else [found]
         cpu = statistics.median(each.client_cpu / each.wall for each in seen["affineur serve"])
         print(
-            f"throughput, {_CLIENTS} clients, {self.rounds} rounds of {self.seconds:g} s; the clients used {cpu:.2f} processors"
+            f"throughput, {_CLIENTS} clients, {self.rounds} rounds of {self.seconds:g} s; the "
+            f"clients used {cpu:.2f} processors"
         )
         best = max(_OFFLINE, key=lambda name: statistics.median(rates[name]))
         ratios = {
@@ -159,7 +160,8 @@ class Bench:
         for name, found in rates.items():
             times = load.together(seen[name]).line() if seen[name] else ""
             print(
-                f"  {name:<44} {statistics.median(found):7.1f} sentences/s, {ratios[name]:.3f} × {best}   {times}",
+                f"  {name:<44} {statistics.median(found):7.1f} sentences/s, {ratios[name]:.3f} × "
+                f"{best}   {times}",
                 flush=True,
             )
         return ratios["affineur serve"] >= 0.9
@@ -177,11 +179,11 @@ class Bench:
 
     def burst(self) -> bool:
         with server(self.model, health=True) as url:
-            probes = _HEALTH[url]
+            checks = _HEALTH[url]
             quiet = load.closed(url + "/predict", self.texts, 1, 3).percentiles()[0]
-            with load.Health(probes) as many, load.Health(url) as many_main:
+            with load.Health(checks) as many, load.Health(url) as many_main:
                 seen = load.closed(url + "/predict", self.texts, 512, self.seconds)
-            with load.Health(probes) as health, load.Health(url) as health_main:
+            with load.Health(checks) as health, load.Health(url) as health_main:
                 flood = load.burst(url + "/predict", self.texts, _BURST)
                 over = time.perf_counter()
                 while (recovery := time.perf_counter() - over) < 30:
@@ -193,13 +195,16 @@ class Bench:
                 for name in ("ner_waiting_inputs", "ner_waiting_tokens", "ner_queue_depth")
             }
         print(
-            f"512 clients: {dict(seen.statuses)}; {seen.rate:.1f} answers/s\n  health port {many.line()}\n  main port {many_main.line()}"
+            f"512 clients: {dict(seen.statuses)}; {seen.rate:.1f} answers/s\n  health port "
+            f"{many.line()}\n  main port {many_main.line()}"
         )
         print(
-            f"{_BURST} at once: {dict(flood.statuses)} in {flood.wall:.1f} s\n  health port {health.line()}\n  main port {health_main.line()}"
+            f"{_BURST} at once: {dict(flood.statuses)} in {flood.wall:.1f} s\n  health port "
+            f"{health.line()}\n  main port {health_main.line()}"
         )
         print(
-            f"  as quick as before within {recovery + 0.2:.1f} s after the last answer; permits held then: {held}",
+            f"  as quick as before within {recovery + 0.2:.1f} s after the last answer; permits "
+            f"held then: {held}",
             flush=True,
         )
         only = set(seen.statuses) | set(flood.statuses) <= {"200", "429"}
@@ -227,9 +232,8 @@ class Bench:
                 capacity[name] = load.closed(
                     url + "/predict", (short * 19)[: 19 * 8] + long[:8], _CLIENTS, self.seconds
                 ).rate
-        rate = 0.7 * min(
-            capacity.values()
-        )  # the same for both: one request in twenty is long, and half of all words are theirs
+        # The same for both: one request in twenty is long, and half of all words are theirs.
+        rate = 0.7 * min(capacity.values())
         for name, by_length in ways.items():
             with server(self.model, by_length=by_length) as url:
                 load.closed(url + "/predict", short + long, 8, 5)
@@ -237,11 +241,13 @@ class Bench:
                     url + "/predict", [short, long], [0.95 * rate, 0.05 * rate], 2 * self.seconds
                 )
         print(
-            f"texts of 20 words, and one in twenty of 400, {rate:.1f} requests/s: 70 % of the smaller capacity"
+            f"texts of 20 words, and one in twenty of 400, {rate:.1f} requests/s: 70 % of the "
+            f"smaller capacity"
         )
         for name, seen in found.items():
             print(
-                f"  {name:<26} capacity {capacity[name]:.1f}; short {seen.line(0)}; long {seen.line(1)}; {dict(seen.statuses)}",
+                f"  {name:<26} capacity {capacity[name]:.1f}; short {seen.line(0)}; long "
+                f"{seen.line(1)}; {dict(seen.statuses)}",
                 flush=True,
             )
         return True
@@ -262,7 +268,8 @@ class Bench:
                 )
             growth = rss(pid) / first - 1
         print(
-            f"{self.minutes:g} minutes at {rate:.1f} requests/s (70 %): memory {growth:+.1%} after the first; {statuses}",
+            f"{self.minutes:g} minutes at {rate:.1f} requests/s (70 %): memory {growth:+.1%} after "
+            f"the first; {statuses}",
             flush=True,
         )
         return growth < 0.05 and set(statuses) == {"200"}

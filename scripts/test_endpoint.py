@@ -56,7 +56,8 @@ def main() -> int:
         )
         p50, p95 = statistics.median(times), times[int(0.95 * (len(times) - 1))]
         print(
-            f"{len(times)} single sentences: p50 {p50:.1f} ms, p95 {p95:.1f} ms; batches and single predictions agree"
+            f"{len(times)} single sentences: p50 {p50:.1f} ms, p95 {p95:.1f} ms; batches and single "
+            f"predictions agree"
         )
         return 0
 

@@ -60,6 +60,7 @@ def add_parsers(commands: Commands) -> None:
     )
     limits.add_argument(
         "--max-body",
+        "--max-body-bytes",
         dest="max_body_bytes",
         type=int,
         default=4_000_000,
@@ -68,6 +69,7 @@ def add_parsers(commands: Commands) -> None:
     )
     limits.add_argument(
         "--max-waiting",
+        "--max-waiting-inputs",
         dest="max_waiting_inputs",
         type=int,
         default=1024,
@@ -119,7 +121,7 @@ def add_parsers(commands: Commands) -> None:
 
 
 def load(reference: str, threads: int | None = None) -> tuple[EngineTagger, Path]:
-    """Load a model to serve, and say where its folder is."""
+    """Load a model to serve, with so many threads, and say where its folder is."""
     from affineur.pipeline.models import Reference
     from affineur.pipeline.models import load as load_model
 

@@ -146,7 +146,7 @@ def test_what_cannot_be_served_is_one_line_and_status_1(
                 assert plain[0].startswith("affineur:")
                 assert message in plain[0]
     assert main(["serve", str(shared_onnx), "--port", "70000"]) == 1
-    assert "port=70000 is impossible" in capfd.readouterr().err
+    assert "--port 70000 is impossible" in capfd.readouterr().err
 
 
 def test_a_half_sent_request_does_not_keep_it_from_ending(tmp_path: Path, shared_onnx: Path) -> None:
@@ -163,3 +163,10 @@ def test_a_half_sent_request_does_not_keep_it_from_ending(tmp_path: Path, shared
             endpoint.process.send_signal(signal.SIGTERM)
             assert endpoint.process.wait(10) == 0
             idle.close()
+
+
+def test_as_many_threads_as_asked_for(tmp_path: Path, shared_onnx: Path) -> None:
+    with running(tmp_path, shared_onnx, "--port", 0, "--threads", 1, OMP_NUM_THREADS="2") as endpoint:
+        endpoint.ready()
+        assert [line["threads"] for line in endpoint.events("serving")] == [1]
+        assert endpoint.stop() == 0

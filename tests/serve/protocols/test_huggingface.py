@@ -14,6 +14,7 @@ from huggingface_hub import InferenceClient
 from starlette.testclient import TestClient
 
 from affineur import sample
+from affineur.artifact import open_folder
 from affineur.cli.serve import load
 from affineur.entities import open_corpus
 from affineur.runtime import EngineTagger, PredictOptions
@@ -232,7 +233,7 @@ def test_the_official_client(
         TEXT, aggregation_strategy="simple", ignore_labels=["O", "PER"], stride=5
     )
     assert some
-    assert {e.type for e in some}.isdisjoint({"O", "PER"})
+    assert {e.entity_group for e in some}.isdisjoint({"O", "PER"})
 
 
 # ---- What holds for every answer ----
@@ -273,17 +274,13 @@ def test_a_batch_in_eight_bits_and_its_texts_alone(
 ) -> None:
     """The same to the last bit, unless activations are scaled by the batch (docs/onnx.md)."""
     from affineur.serve.app import create_app
-    from affineur.steps.quantize import quantize
+    from affineur.steps.core.context import Context
+    from affineur.steps.quantize import Quantize
 
     path = tmp_path / "int8"
-    quantize(
-        shared_onnx,
-        path,
-        "avx2",
-        min_agreement=0.0,
-        text=open_corpus(shared_corpus / "train.conll"),
-        activations=activations,
-    )
+    context = Context(calibration=open_corpus(shared_corpus / "train.conll"))
+    step = Quantize.given({"target": "avx2", "min_agreement": 0.0, "activations": activations})
+    step.run(open_folder(shared_onnx), path, context)
     with (
         loaded({"ner": path}, Settings(max_inputs=240)) as service,
         TestClient(create_app(service)) as client,
