@@ -68,7 +68,7 @@ def test_a_configuration_alone_has_no_weights(tiny_model) -> None:
     folder = tiny_model()
     (folder / "model.safetensors").unlink()
     assert not has_weights(folder)
-    with pytest.raises(ModelError, match="has no model.safetensors"):
+    with pytest.raises(ModelError, match=r"has no model\.safetensors"):
         weight_files(folder)
 
 

@@ -45,7 +45,7 @@ class Export(Step):
     @property
     def kind(self) -> str:
         """The kind of artifact that the engine runs."""
-        return self.to
+        return ENGINES.get(self.to).kinds[0]
 
     def label(self, before: str, stem: str) -> str:
         """Name the result after the engine: ``student_11L_onnx``."""

@@ -1,8 +1,8 @@
 """An engine: what computes a model. Which artifacts it runs, how it loads them, what it can export.
 
 Another package adds one by an entry point of the group ``affineur.engines`` that names an instance of
-:class:`Engine`; ours are the files of :mod:`affineur.engines`. An engine's module is imported to learn what the
-engine is called for, so it imports the library that computes only where it is needed.
+:class:`Engine`; ours are the files of :mod:`affineur.engines`. An engine's module is imported to learn what
+the engine is called for, so it imports the library that computes only where it is needed.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ class Engine(ABC):
     kinds: ClassVar[tuple[str, ...]] = ()
     #: Kinds that it can run where its prefix asks for it; none for whatever there is.
     takes: ClassVar[tuple[str, ...]] = ()
-    #: What follows the prefix where that is no model of ours, such as ``a spaCy pipeline``: a peer to measure.
+    #: What follows the prefix where that is no model of ours, such as ``a spaCy pipeline``: it is measured.
     peer: ClassVar[str | None] = None
     #: Whether it always computes on the CPU: another device is refused, and not ignored.
     on_cpu: ClassVar[bool] = False
     #: Whether its tags may differ from those of the model that follows the prefix.
     approximate: ClassVar[bool] = False
-    #: Whether models can be exported for it; the artifacts are then of the kind that bears its name.
+    #: Whether models can be exported for it; the artifacts are then of the first of its kinds.
     exports: ClassVar[bool] = False
 
     def files(self, reference: Reference) -> Path:
@@ -61,7 +61,7 @@ class Engine(ABC):
         return reference.folder()
 
     def preload(self, reference: Reference) -> None:  # noqa: B027  # most have something to import, not all
-        """Import what loading needs, so that loading alone is timed; called in a process of the model's own."""
+        """Import what loading needs, so that loading alone is timed; called in the model's own process."""
 
     @abstractmethod
     def load(self, reference: Reference, *, device: str = "cpu", threads: int | None = None) -> Batched:

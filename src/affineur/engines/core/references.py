@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from affineur.runtime import EngineTagger
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reference:
     """A model as it was typed: the prefix that names an engine, or none, and the rest.
 
@@ -40,6 +41,13 @@ class Reference:
             return cls(name + colon, rest)
         return cls("", typed)
 
+    @classmethod
+    def of(cls, folder: ModelFolder) -> Reference:
+        """Refer to a folder that is open already, to be run by whatever engine its kind is for."""
+        made = cls("", str(folder.path))
+        made.__dict__["_opened"] = folder
+        return made
+
     @property
     def kind(self) -> str:
         """The engine that the prefix names; ``transformers`` where it names none."""
@@ -57,20 +65,26 @@ class Reference:
         Raises:
             ModelError: If it is not a usable model, or the engine cannot run its kind.
         """
-        if not self.prefix:
+        engine = self.named
+        if engine is None:
             return engine_of(self.open().kind)
-        engine = ENGINES.get(self.kind)
         if engine.takes and not engine.peer and (folder := self.open()).kind not in engine.takes:
             what = f"an exported graph ({folder.kind})" if folder.is_graph else f"stored as {folder.kind}"
             raise ModelError(
-                f"{self.prefix}{self.rest}: {folder.path} is {what}, which is run as it is; leave {self.prefix} out"
+                f"{self.prefix}{self.rest}: {folder.path} is {what}, which is run as it is; "
+                f"leave {self.prefix} out"
             )
         return engine
 
     @property
+    def named(self) -> Engine | None:
+        """The engine that the prefix names; ``None`` where it names none. Nothing is opened for it."""
+        return ENGINES.get(self.kind) if self.prefix else None
+
+    @property
     def peer(self) -> str | None:
         """What it is where it is no model of ours, such as ``a spaCy pipeline``."""
-        return ENGINES.get(self.kind).peer if self.prefix else None
+        return self.named.peer if self.named else None
 
     def folder(self) -> Path:
         """Return the folder of the model, fetched from elsewhere if need be.
@@ -89,12 +103,16 @@ class Reference:
         return resolve_model(self.rest)
 
     def open(self) -> ModelFolder:
-        """Open the folder of the model.
+        """Open the folder of the model, once.
 
         Raises:
             ModelError: If it is a peer, or no usable model.
             TransferError: If it had to come from elsewhere and did not.
         """
+        return self._opened
+
+    @cached_property
+    def _opened(self) -> ModelFolder:
         from affineur.artifact import open_folder
 
         return open_folder(self.folder())
@@ -115,8 +133,8 @@ class Reference:
         engine = self.engine
         if engine.on_cpu and device not in ("cpu", "auto"):
             raise ParameterError(
-                f"device={device}: {self.prefix}{self.rest} is a model for {engine.name}, which runs on the CPU "
-                "here",
+                f"device={device}: {self.prefix}{self.rest} is a model for {engine.name}, "
+                "which runs on the CPU here",
                 "device",
             )
         return engine.load(self, device=device, threads=threads)
@@ -126,7 +144,8 @@ class Reference:
         what = f"is {self.peer}" if self.peer else "is a way to run a model"
         instead = "nothing else" if self.peer else f"here give {self.rest}"
         return ModelError(
-            f"{self.prefix}{self.rest} {what}: it can be measured (evaluate, compare, benchmark, check), {instead}"
+            f"{self.prefix}{self.rest} {what}: it can be measured (evaluate, compare, benchmark, check), "
+            f"{instead}"
         )
 
 
@@ -165,6 +184,6 @@ def load_exported(folder: ModelFolder | Path | str, threads: int | None = None) 
         raise ModelError(
             f"{found.path} is not exported ({found.kind}); type: affineur export {found.path} -o OUT"
         )
-    tagger = Reference("", str(found.path)).load(threads=threads)
+    tagger = Reference.of(found).load(threads=threads)
     assert isinstance(tagger, EngineTagger)
     return tagger
