@@ -166,7 +166,7 @@ State = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 def folder_state(path: Path) -> State:
-    """Take down what the system says of the files right in a folder: equal as long as none of them changes."""
+    """Take down what the system says of the files right in a folder; equal as long as none changes."""
     return tuple(sorted((file.name, file_state(file.stat())) for file in path.iterdir() if file.is_file()))
 
 

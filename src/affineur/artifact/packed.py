@@ -32,12 +32,10 @@ WIDTHS = {
 }
 _DIMENSIONS = 16  # far more than any tensor has
 _HEAD = struct.Struct("<6sH8sQQ")  # magic, version, dtype, dimensions, values; then the shape
-_CHUNK = (
-    1 << 18
-)  # elements handled together: they and what is made of them stay in the processor's cache; a multiple of 8
-_ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(
-    1, dtype=np.uint8
-)  # bits set in each byte
+#: Elements handled together: they and what is made of them stay in the processor's cache; a multiple of 8.
+_CHUNK = 1 << 18
+#: Bits set in each byte.
+_ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(1, dtype=np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +106,13 @@ def read_format(written: Mapping[str, Any]) -> int:
     """
     if written.get("format") != FORMAT:
         raise ModelError(
-            f"config.json names packed format {written.get('format')}, this Affineur reads {FORMAT}; upgrade it: pip install -U affineur"
+            f"config.json names packed format {written.get('format')}, this Affineur reads {FORMAT}; "
+            "upgrade it: pip install -U affineur"
         )
     if not isinstance(written.get("tensors"), int):
         raise ModelError(
-            "config.json does not say in quantization_config how many tensors are packed; fetch or pack the model again"
+            "config.json does not say in quantization_config how many tensors are packed; "
+            "fetch or pack the model again"
         )
     return int(written["tensors"])
 
@@ -137,12 +137,14 @@ def read_layout(raw: NDArray[np.uint8], where: str) -> Layout:
     """
     if len(raw) < _HEAD.size:
         raise ModelError(
-            f"{where}: a packed tensor has at least {_HEAD.size} bytes, found {len(raw)}; fetch or pack it again"
+            f"{where}: a packed tensor has at least {_HEAD.size} bytes, found {len(raw)}; "
+            "fetch or pack it again"
         )
     _, version, name, dimensions, values = _HEAD.unpack(raw[: _HEAD.size].tobytes())
     if version != FORMAT:
         raise ModelError(
-            f"{where} has packed format {version}, this Affineur reads {FORMAT}; upgrade it: pip install -U affineur"
+            f"{where} has packed format {version}, this Affineur reads {FORMAT}; "
+            "upgrade it: pip install -U affineur"
         )
     dtype = name.rstrip(b"\0").decode("latin-1")
     if dtype not in WIDTHS or not 1 < dimensions <= _DIMENSIONS or _HEAD.size + 8 * dimensions > len(raw):
@@ -156,8 +158,8 @@ def read_layout(raw: NDArray[np.uint8], where: str) -> Layout:
     )
     if layout.size_bytes != len(raw) or values > layout.elements:
         raise ModelError(
-            f"{where} is damaged: {values} values of shape {list(layout.shape)} take {layout.size_bytes} bytes, found {len(raw)}; "
-            "fetch or pack it again"
+            f"{where} is damaged: {values} values of shape {list(layout.shape)} take "
+            f"{layout.size_bytes} bytes, found {len(raw)}; fetch or pack it again"
         )
     return layout
 
@@ -193,7 +195,8 @@ def check_mask(raw: NDArray[np.uint8], layout: Layout, where: str) -> None:
         found -= int(_ONES[mask[-1] >> (layout.elements % 8)])
     if found != layout.values:
         raise ModelError(
-            f"{where} is damaged: its mask names {found} values, found {layout.values}; fetch or pack it again"
+            f"{where} is damaged: its mask names {found} values, found {layout.values}; "
+            "fetch or pack it again"
         )
 
 
@@ -217,17 +220,15 @@ def unpack(raw: NDArray[np.uint8], layout: Layout) -> NDArray[np.unsignedinteger
         layout.bits
     )
     dense = np.empty(layout.elements, layout.bits)
-    places = np.empty(
-        min(_CHUNK, layout.elements), np.int32
-    )  # used again and again: new memory costs more than the sums
+    # used again and again: new memory costs more than the sums
+    places = np.empty(min(_CHUNK, layout.elements), np.int32)
     taken = 0
     for i in range(0, layout.elements, _CHUNK):
         part = dense[i : i + _CHUNK]
         ones = np.unpackbits(mask[i // 8 : (i + _CHUNK) // 8], count=len(part), bitorder="little")
         place = np.cumsum(ones, dtype=np.int32, out=places[: len(part)])
-        np.take(
-            values[taken:], place, out=part, mode="wrap"
-        )  # never wraps, but "raise" would copy ``out``, and "clip" is slower
+        # never wraps, but "raise" would copy ``out``, and "clip" is slower
+        np.take(values[taken:], place, out=part, mode="wrap")
         part *= ones
         taken += int(place[-1])
     return dense

@@ -34,7 +34,7 @@ class TorchInt8(Torch):
         return serialized_size(tagger.model) if isinstance(tagger, TorchTagger) else 0
 
     def facts(self, reference: Reference, tagger: Tagger | None = None) -> Facts:
-        """Say what is known of its folder; the size is that of the loaded model, or 0 where it is not loaded."""
+        """Say what is known of its folder; the size is that of the loaded model, 0 where it is not."""
         size = self.serialized_size(tagger) if tagger is not None else 0
         return replace(super().facts(reference, tagger), size_bytes=size, parts={})
 

@@ -18,8 +18,8 @@ T = TypeVar("T", bound=EngineTagger)
 def proved(folder: ModelFolder, load: Callable[[], T], hides: Callable[[], str | None] = lambda: None) -> T:
     """Load a graph and prove it: its files by the manifest, what it computes by its self-test.
 
-    A graph that others exported has neither; it is used as it is, unless something in it may compute something
-    else elsewhere.
+    A graph that others exported has neither; it is used as it is, unless something in it may compute
+    something else elsewhere.
 
     Args:
         folder: The artifact.
@@ -72,9 +72,9 @@ def prove(tagger: EngineTagger, test: SelfTest, path: Path) -> Agreement:
         flags = " ".join(here["cpu_flags"]) or "none we know"
         raise ModelError(
             f"{path} ({test.scheme}, made for {test.target}) gives other results on this CPU ({here['cpu']}; "
-            f"{flags}): on its self-test {1 - found.same_tags:.1%} of the tags differ from its parent's (where "
-            f"it was made: {1 - test.made.same_tags:.1%}), logits are off by {found.error:.2f} (there: "
-            f"{test.made.error:.2f}). {_cause(test.scheme, here['cpu_flags'])}; it is refused. "
+            f"{flags}): on its self-test {1 - found.same_tags:.1%} of the tags differ from its parent's "
+            f"(where it was made: {1 - test.made.same_tags:.1%}), logits are off by {found.error:.2f} "
+            f"(there: {test.made.error:.2f}). {_cause(test.scheme, here['cpu_flags'])}; it is refused. "
             "Make one for this CPU: affineur quantize PARENT --for avx2 -o OUT"
         )
     return found

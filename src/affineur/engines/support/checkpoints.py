@@ -87,7 +87,7 @@ def save_model(model: PreTrainedModel, target: Path, tokenizer_from: Path) -> No
         tokenizer_from: The folder whose tokenizer goes with it, copied byte for byte.
     """
     with quiet():
-        # One file whatever the size: the guide names model.safetensors, and every encoder of this family fits.
+        # One file whatever the size: the guide names model.safetensors, and every encoder fits into one.
         model.save_pretrained(target, max_shard_size="100GB")
     copy_tokenizer(tokenizer_from, target)
 

@@ -22,6 +22,7 @@ def fitting(logits: Logits, ids: npt.NDArray[np.int64], labels: Sequence[str]) -
     """
     if logits.shape != (expected := (*ids.shape, len(labels))):
         raise ModelError(
-            f"the graph gives logits of shape {logits.shape}, expected {expected}: {len(labels)} labels are named in config.json"
+            f"the graph gives logits of shape {logits.shape}, expected {expected}: {len(labels)} labels are "
+            "named in config.json"
         )
     return logits

@@ -1,4 +1,4 @@
-"""A tagger on ONNX Runtime: any exported artifact, without torch; only after its self-test passed on this CPU."""
+"""A tagger on ONNX Runtime: any exported artifact, without torch, once its self-test passed on this CPU."""
 
 from __future__ import annotations
 
@@ -91,8 +91,8 @@ class OnnxTagger(EngineTagger):
         shape = next(o.shape for o in outputs if o.name == self._output)
         if len(shape) != 3 or (isinstance(shape[-1], int) and shape[-1] != len(self.labels)):
             raise ModelError(
-                f"the ONNX graph gives {self._output} of shape {shape}, but config.json names {len(self.labels)} labels; "
-                "expected (sequences, pieces, labels)"
+                f"the ONNX graph gives {self._output} of shape {shape}, but config.json names "
+                f"{len(self.labels)} labels; expected (sequences, pieces, labels)"
             )
 
     @property
@@ -102,16 +102,11 @@ class OnnxTagger(EngineTagger):
 
     @property
     def lanes(self) -> int:
-        """How many threads may call :meth:`lane_logits` at the same time to gain by it.
-
-        As many as the session has.
-        """
+        """How many threads may call :meth:`lane_logits` at once to gain by it: as many as it has."""
         return self.threads if self._sessions.two else 1
 
     def lane_logits(self, windows: Sequence[Window | TextWindow], alone: bool = False) -> Logits:
-        """Compute the logits of windows as one batch, on one thread beside the other lanes.
-
-        Or on all of them.
+        """Compute the logits of windows as one batch: on one thread beside the other lanes, or on all.
 
         Threads that share a batch wait for each other at each of its operators; beside a busy event loop that
         costs a third of the throughput (``benchmarks/serving.py``). A batch that is alone comes sooner from
@@ -149,21 +144,18 @@ class OnnxTagger(EngineTagger):
             return list(session.run(list(outputs), feed))
         except Exception as error:  # ONNX Runtime raises a class of its own for each fault
             raise ModelError(
-                f"the ONNX graph fails on {len(ids)} × {ids.shape[1]} pieces ({one_line(error)}); fetch or export it again"
+                f"the ONNX graph fails on {len(ids)} × {ids.shape[1]} pieces ({one_line(error)}); "
+                "fetch or export it again"
             ) from None
 
     def batch_logits(self, batches: Sequence[Sequence[Window | TextWindow]]) -> Iterable[Logits]:
-        """Compute the logits of several batches, in order.
-
-        Enough of them side by side, each on one thread, unless the model is heavy.
-        """
+        """Compute the logits of several batches, in order; enough of them side by side."""
         least = 2 if self._sessions.made_room else self.beside_from
         if least is None or not self._sessions.two or len(batches) < least:
             return super().batch_logits(batches)
         self._sessions.make_room()
-        self._sessions.on(
-            1
-        )  # by this thread: what loading takes for a while would stay in the heap of another one
+        # by this thread: what loading takes for a while would stay in the heap of another one
+        self._sessions.on(1)
         return list(self._pool.map(self._single.window_logits, batches))
 
     @functools.cached_property

@@ -1,9 +1,9 @@
 """Sessions of ONNX Runtime over one graph: on all threads for one batch, on one thread each for several.
 
-Threads that share a batch wait for each other at each of its operators. So a text on its own is computed on all
-threads of a session, while batches that come together are computed side by side on a session of one thread, which
-any number of threads may call at once. Weights are held by each session, so a pool opens the second one when it is
-first asked for, and lets go of the first where only one is needed.
+Threads that share a batch wait for each other at each of its operators. So a text on its own is computed on
+all threads of a session, while batches that come together are computed side by side on a session of one
+thread, which any number of threads may call at once. Each session holds the weights, so a pool opens the
+second one when it is first asked for, and lets go of the first where only one is needed.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class SpacyTagger:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes on disk of what is loaded: components in use, vocabulary with vectors, tokenizer, configuration."""
+        """Bytes on disk of what is loaded: components in use, vocabulary, tokenizer, configuration."""
         folder: Path = self._nlp.path
         used = {*self._nlp.pipe_names, "vocab", "tokenizer", "config.cfg", "meta.json"}
         return sum(

@@ -78,7 +78,7 @@ FORMATS: Registry[Format] = Registry(
 
 
 def format_in(folder: Path, config: Mapping[str, Any]) -> Format:
-    """Say how the weights of a folder are stored; a configuration alone is a dense model that has none yet."""
+    """Say how the weights of a folder are stored; a configuration alone is a dense model without any."""
     return next((each for each in FORMATS.all().values() if each.marks(folder, config)), FORMATS.get("dense"))
 
 
