@@ -379,9 +379,8 @@ def offline(model: Path, texts: list[str], way: str) -> Iterator[Way]:
 
 
 def serve_first_come(model: str, port: str) -> int:
-    from affineur.serve.process.server import ServePlan, serve
-
     from affineur.cli.serve import load as loader
+    from affineur.serve.process.server import ServePlan, serve
     from affineur.serve.settings import Settings
 
     serve(ServePlan({"ner": model}, loader, Settings(by_length=False), port=int(port)), lambda *_: None)

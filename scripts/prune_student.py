@@ -22,7 +22,9 @@ def main() -> int:
     args = parser.parse_args()
 
     def command() -> int:
-        step = Prune.given({"sparsity": args.sparsity, "method": args.method})  # refused before anything is made
+        step = Prune.given(
+            {"sparsity": args.sparsity, "method": args.method}
+        )  # refused before anything is made
         made = take(step, args.model_path or guide.student(), args.output_dir)
         info = made.info
         print(

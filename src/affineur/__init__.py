@@ -53,7 +53,7 @@ _STEPS = (
     "unpack",
 )
 
-__all__ = ["__version__", *_HOME_OF, *_STEPS]  # noqa: PLE0604
+__all__ = ["__version__", *_HOME_OF, *_STEPS]
 
 
 def __getattr__(name: str) -> Any:
