@@ -1,7 +1,7 @@
-"""Two checkouts of Affineur against each other: does a change cost speed? Offline and through the endpoint, in turn.
+"""Two checkouts of Affineur against each other, offline and through the endpoint: does a change cost speed?
 
-Each round starts both afresh, in an order that changes; ratios are the second's (the checkout this file is in) to the first's, with
-their median and range. The same model folder is given to both.
+Each round starts both afresh, in an order that changes; ratios are the second's (the checkout this file is
+in) to the first's, with their median and range. The same model folder is given to both.
 
     python benchmarks/against.py OTHER_CHECKOUT MODEL [--rounds 7] [--seconds 6] [--clients 64]
 """
@@ -71,7 +71,8 @@ def against(args: argparse.Namespace) -> int:
     words.write_text(json.dumps(sentences))
     texts = [" ".join(sentence) for sentence in sentences]
     print(
-        f"{describe_machine()}\n{len(sentences)} sentences, {args.rounds} rounds of {args.seconds:g} s, in turn\n"
+        f"{describe_machine()}\n{len(sentences)} sentences, {args.rounds} rounds of {args.seconds:g} s, in"
+        " turn\n"
     )
     found: dict[str, list[float]] = {"offline": [], "endpoint": []}
     try:

@@ -21,7 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 _SIZES = """
 import importlib.metadata as m, json
-sizes = {d.metadata["Name"]: sum(p.stat().st_size for f in d.files or () if (p := d.locate_file(f)).is_file()) for d in m.distributions()}
+files = {d.metadata["Name"]: [d.locate_file(f) for f in d.files or ()] for d in m.distributions()}
+sizes = {name: sum(p.stat().st_size for p in found if p.is_file()) for name, found in files.items()}
 print(json.dumps({name: size for name, size in sizes.items() if name not in ("pip", "setuptools")}))
 """
 _ENTITIES = """
@@ -74,7 +75,8 @@ def _same(python: Path, model: str) -> bool:
         for each in (sys.executable, python)
     )
     print(
-        f"{sum(map(len, there)):,} entities in {len(there)} texts: {'the same' if here == there else 'NOT the same'} as where everything is installed"
+        f"{sum(map(len, there)):,} entities in {len(there)} texts:"
+        f" {'the same' if here == there else 'NOT the same'} as where everything is installed"
     )
     return here == there
 

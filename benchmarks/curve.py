@@ -63,7 +63,8 @@ def curve(args: argparse.Namespace, work: Path) -> None:
         {_GUIDE} if args.recover else set()
     )
     print(
-        f"{describe_machine()}\n{len(test):,} sentences of {test.name}; F1 of mentions, points against the unpruned model (95 %)\n"
+        f"{describe_machine()}\n{len(test):,} sentences of {test.name}; F1 of mentions, points against the"
+        " unpruned model (95 %)\n"
     )
     before = evaluate(load(source), test)
     show("unpruned", before)
@@ -93,7 +94,8 @@ def numbers(option: str, text: str, example: str, kind: type[float] | type[int] 
         return [kind(part) for part in text.split(",")] if text else []
     except ValueError:
         raise ParameterError(
-            f"{option} {text} is not a list of {'whole ' if kind is int else ''}numbers, expected for example {example}"
+            f"{option} {text} is not a list of {'whole ' if kind is int else ''}numbers, expected for example"
+            f" {example}"
         ) from None
 
 
@@ -101,17 +103,26 @@ def recovered_share(before: Evaluation, pruned: Evaluation, after: Evaluation) -
     """Say how much of the loss came back, where there is a loss to speak of."""
     loss = pruned.minus(before)
     if loss.high >= 0:
-        return f"n/a (the loss, {loss.value * 100:+.2f} points, cannot be told from zero: {loss.low * 100:+.2f} … {loss.high * 100:+.2f})"
+        return (
+            f"n/a (the loss, {loss.value * 100:+.2f} points, cannot be told from zero: {loss.low * 100:+.2f}"
+            f" … {loss.high * 100:+.2f})"
+        )
     return f"{(after.total.f1 - pruned.total.f1) / (before.total.f1 - pruned.total.f1):.0%}"
 
 
 def show(name: str, evaluation: Evaluation, baseline: Evaluation | None = None, more: str = "") -> None:
     """Print what a model scored, and its paired difference to another."""
     interval = evaluation.interval()
-    line = f"{name:<22} F1 {evaluation.total.f1:.4f} ({interval.low:.4f}–{interval.high:.4f}) accuracy {evaluation.accuracy:.4f}"
+    line = (
+        f"{name:<22} F1 {evaluation.total.f1:.4f} ({interval.low:.4f}–{interval.high:.4f}) accuracy"
+        f" {evaluation.accuracy:.4f}"
+    )
     if baseline:
         difference = evaluation.minus(baseline)
-        line += f"  {difference.value * 100:+.2f} ({difference.low * 100:+.2f} … {difference.high * 100:+.2f}), p = {difference.p_value:.3f}"
+        line += (
+            f"  {difference.value * 100:+.2f} ({difference.low * 100:+.2f} … {difference.high * 100:+.2f}), p"
+            f" = {difference.p_value:.3f}"
+        )
     print(line + more, flush=True)
 
 

@@ -69,8 +69,9 @@ def main() -> int:
                 near = Agreement.between(np.concatenate(tagger.logits(sentences))[read], theirs[read])
                 same, furthest = alone_and_together(tagger, texts)
                 print(
-                    f"  {way:<7} {made.info.folder.size_bytes / 1e6:6.1f} MB, {len(found.by_token):2} matrices by token beside static ones; "
-                    f"tags {near.same_tags:.3%}, logits off by {near.error:.2%}; in a batch {same:.2%} of the mentions, scores within {furthest:.3f}",
+                    f"  {way:<7} {made.info.folder.size_bytes / 1e6:6.1f} MB, {len(found.by_token):2}"
+                    f" matrices by token beside static ones; tags {near.same_tags:.3%}, logits off by"
+                    f" {near.error:.2%}; in a batch {same:.2%} of the mentions, scores within {furthest:.3f}",
                     flush=True,
                 )
             for tagger in taggers.values():
@@ -79,7 +80,8 @@ def main() -> int:
             for way, speed in zip(taggers, speeds, strict=True):
                 ratio = speed.ratio(speeds[0])
                 print(
-                    f"  {way:<7} {speed.median:7.1f} sentences/s, {ratio.value:.3f}× {WAYS[0]} ({ratio.low:.3f}–{ratio.high:.3f})"
+                    f"  {way:<7} {speed.median:7.1f} sentences/s, {ratio.value:.3f}× {WAYS[0]}"
+                    f" ({ratio.low:.3f}–{ratio.high:.3f})"
                 )
         return 0
 

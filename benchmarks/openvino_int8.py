@@ -7,7 +7,8 @@ numbers to a scale. Engines get the same batches in turn, blocks begin with sess
 of one round. Random weights prove speed and size only.
 
     pip install nncf openvino    # by hand: no extra of Affineur brings nncf
-    python benchmarks/openvino_int8.py FP32 INT8    # made by affineur export MODEL -o FP32; affineur quantize MODEL -o INT8
+    affineur export MODEL -o FP32; affineur quantize MODEL -o INT8
+    python benchmarks/openvino_int8.py FP32 INT8
 """
 
 from __future__ import annotations
@@ -158,7 +159,8 @@ def speeds(
     works = {"24 sentences": [pad([windows[i].ids for i in batch], pad_id) for batch in plan]}
     works |= {f"{a} × {b}": [(pieces[: a * b].reshape(a, b), np.ones((a, b), np.int64))] for a, b in SHAPES}
     print(
-        "\n'to open' reads and compiles the model and tags a sentence; the interval is of the median of the ratios"
+        "\n'to open' reads and compiles the model and tags a sentence; the interval is of the median of the"
+        " ratios"
     )
     row(
         "threads × streams",

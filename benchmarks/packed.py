@@ -6,10 +6,11 @@ process with a warm file cache, dense and packed alternated, reported as medians
 ratios of pairs.
 
 - *start* is the whole process: interpreter, imports, ``from_pretrained``, one sentence.
-- *load* is ``from_pretrained`` and one sentence alone. A dense file is not read by ``from_pretrained`` but mapped, and its
-  weights are first touched by the sentence; a packed one is unpacked.
-- *anonymous memory* is the peak of ``RssAnon`` in ``/proc/self/status``, sampled every millisecond during *load*, less that
-  before it; mapped files are not in it, which is all a dense model loads into. *Resident* is ``VmHWM`` at the
+- *load* is ``from_pretrained`` and one sentence alone. A dense file is not read by ``from_pretrained`` but
+  mapped, and its weights are first touched by the sentence; a packed one is unpacked.
+- *anonymous memory* is the peak of ``RssAnon`` in ``/proc/self/status``, sampled every millisecond during
+  *load*, less that before it; mapped files are not in it, which is all a dense model loads into. *Resident*
+  is ``VmHWM`` at the
   end: both.
 
     python benchmarks/packed.py [--rounds 7] [--work DIR]
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib
 import json
 import statistics
 import subprocess
@@ -36,7 +38,9 @@ def load(folder: str) -> dict[str, Any]:
     """Load a model in this process and let it read one sentence."""
     import torch
     from transformers import AutoModelForTokenClassification
-    from transformers.models.camembert import modeling_camembert  # noqa: F401  # its import is no part of loading
+
+    # Its import is no part of loading.
+    importlib.import_module("transformers.models.camembert.modeling_camembert")
 
     peak, done = [_status("RssAnon")] * 2, threading.Event()
 
@@ -87,19 +91,22 @@ def report(sparsity: float, dense: Path, packed: Path, rounds: int) -> bool:
     ratio = sizes[1] / sizes[0]
     same = all(a["digest"] == b["digest"] for a, b in pairs)
     print(
-        f"\n{sparsity:.0%} of scope pruned: packed {sizes[1] / 1e6:.1f} MB, dense {sizes[0] / 1e6:.1f} MB, ratio {ratio:.4f}; logits ",
+        f"\n{sparsity:.0%} of scope pruned: packed {sizes[1] / 1e6:.1f} MB, dense {sizes[0] / 1e6:.1f} MB,"
+        f" ratio {ratio:.4f}; logits ",
         end="",
     )
     print("bit-identical" if same else "DIFFER")
     for what in ("start", "load", "from_pretrained"):
         a, b = (statistics.median(pair[i][what] for pair in pairs) for i in (0, 1))
         print(
-            f"  {what:<16} dense {a:6.3f} s, packed {b:6.3f} s, ratio {statistics.median(y[what] / x[what] for x, y in pairs):.2f}"
+            f"  {what:<16} dense {a:6.3f} s, packed {b:6.3f} s, ratio"
+            f" {statistics.median(y[what] / x[what] for x, y in pairs):.2f}"
         )
     for what in ("anonymous", "resident"):
         a, b = (statistics.median(pair[i][what] for pair in pairs) for i in (0, 1))
         print(
-            f"  {what:<16} dense {a / 1e6:6.0f} MB, packed {b / 1e6:6.0f} MB ({a / sizes[0]:.2f} and {b / sizes[0]:.2f} of the dense file)"
+            f"  {what:<16} dense {a / 1e6:6.0f} MB, packed {b / 1e6:6.0f} MB ({a / sizes[0]:.2f} and"
+            f" {b / sizes[0]:.2f} of the dense file)"
         )
     return same and ratio <= {0.15: 0.915, 0.5: 0.65}[sparsity]
 

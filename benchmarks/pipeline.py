@@ -100,7 +100,8 @@ def report(
         ratio = statistics.median(a / b for a, b in zip(seconds[_THEIRS], seconds[name], strict=True))
         same = sum(a == b for a, b in zip(entities[_THEIRS], entities[name], strict=True))
         print(
-            f"  {name:<38} {len(texts) / statistics.median(seconds[name]):6.0f} sentences/s, {ratio:5.2f} ×, same entities in {same} of {len(texts)}"
+            f"  {name:<38} {len(texts) / statistics.median(seconds[name]):6.0f} sentences/s, {ratio:5.2f} ×,"
+            f" same entities in {same} of {len(texts)}"
         )
     exact = all(entities[name] == entities[_THEIRS] for name in ("Affineur, torch", "Affineur, ONNX fp32"))
     return 0 if exact else 1

@@ -87,8 +87,8 @@ def main() -> None:
         extra = statistics.median(r["extra_bytes"] for r in results)
         exact = all(r["zeros"] == round(args.sparsity * r["weights"]) for r in results)
         print(
-            f"{who:>9}: {seconds:6.2f} s, {extra / 1e6:7.0f} MB extra, {results[0]['zeros']:,.0f} of {results[0]['weights']:,.0f} zeros, "
-            f"{'exact' if exact else 'not exact'}"
+            f"{who:>9}: {seconds:6.2f} s, {extra / 1e6:7.0f} MB extra, {results[0]['zeros']:,.0f} of"
+            f" {results[0]['weights']:,.0f} zeros, {'exact' if exact else 'not exact'}"
         )
     ratios = [a["seconds"] / b["seconds"] for a, b in zip(found["affineur"], found["torch"], strict=True)]
     print(f"    ratio: {statistics.median(ratios):.3f} of torch's time (median of {args.rounds} pairs)")

@@ -79,11 +79,13 @@ def saturate(test: Corpus, work: Path) -> None:
     teacher, shifted = load(sample.teacher()), load(_shifted(work / "shifted"))
     before, after = (_logits(tagger, test) for tagger in (teacher, shifted))
     print(
-        f"fp32: F1 {evaluate(teacher, test).total.f1:.3f}, with values raised by {_SHIFT:g} {evaluate(shifted, test).total.f1:.3f}; ",
+        f"fp32: F1 {evaluate(teacher, test).total.f1:.3f}, with values raised by {_SHIFT:g}"
+        f" {evaluate(shifted, test).total.f1:.3f}; ",
         end="",
     )
     print(
-        f"logits differ by at most {np.abs(before - after).max():.1e}, {Agreement.between(after, before).same_tags:.2%} of the tags are equal\n"
+        f"logits differ by at most {np.abs(before - after).max():.1e},"
+        f" {Agreement.between(after, before).same_tags:.2%} of the tags are equal\n"
     )
     if this_cpu() != "vnni":
         print("This CPU has no VNNI, so U8S8 cannot be made faithfully here: the rest is skipped")
@@ -96,17 +98,20 @@ def saturate(test: Corpus, work: Path) -> None:
         made = read_export_info(work / target)
         assert made is not None
         print(
-            f"quantize --for {target} ({made.scheme}):\n  F1 here: {evaluate(load(work / target), test).total.f1:.3f}"
+            f"quantize --for {target} ({made.scheme}):\n  F1 here:"
+            f" {evaluate(load(work / target), test).total.f1:.3f}"
         )
         if shutil.which(_EMULATOR[0]) is None:
             print(
-                f"  {_EMULATOR[0]} is not installed, so a CPU without VNNI is not tried (Debian: apt install qemu-user)"
+                f"  {_EMULATOR[0]} is not installed, so a CPU without VNNI is not tried (Debian: apt install"
+                " qemu-user)"
             )
             continue
         words = [*_EMULATOR, sys.executable, "-c", _THERE, str(work / target), str(work / "test.conll")]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         print(
-            f" there ({' '.join(_EMULATOR)}; CPU and flags named below are the host's, which /proc shows through):"
+            f" there ({' '.join(_EMULATOR)}; CPU and flags named below are the host's, which /proc shows"
+            " through):"
         )
         print(
             done.stdout.rstrip()

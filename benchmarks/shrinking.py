@@ -60,10 +60,12 @@ def shrinking(args: argparse.Namespace, work: Path) -> None:
         return affineur.shrink(source, calibration=train, out=work / name, **to).path
 
     print(
-        f"{describe_machine()}\n{len(test):,} sentences of {test.name}; F1 of mentions, points against the model named or the unshrunk one (95 %)"
+        f"{describe_machine()}\n{len(test):,} sentences of {test.name}; F1 of mentions, points against the"
+        " model named or the unshrunk one (95 %)"
     )
     print(
-        f"recovery and control: {args.epochs:g} epochs of {len(train):,} sentences at {args.learning_rate:g}, taught by the unshrunk model\n"
+        f"recovery and control: {args.epochs:g} epochs of {len(train):,} sentences at {args.learning_rate:g},"
+        " taught by the unshrunk model\n"
     )
 
     before = evaluate(load(source), test)

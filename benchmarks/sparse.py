@@ -57,7 +57,7 @@ def to_csr(weight: torch.Tensor) -> torch.Tensor:
 
 
 def csr_product(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """``x @ W.T`` as ``(W @ x.T).T``: ``nn.functional.linear`` takes CSR too, but at a fifth of this speed."""
+    """``x @ W.T`` as ``(W @ x.T).T``: ``nn.functional.linear`` takes CSR too, at a fifth of the speed."""
     return torch.sparse.mm(weight, x.T).T
 
 
@@ -93,7 +93,8 @@ def main() -> int:
 def matrices(rounds: int) -> None:
     """Time single products, dense and CSR."""
     print(
-        f"\nsingle matrices, {TOKENS:,} tokens, x @ W.T; dense time ÷ CSR time (above 1 the zeros pay), median of {rounds} pairs"
+        f"\nsingle matrices, {TOKENS:,} tokens, x @ W.T; dense time ÷ CSR time (above 1 the zeros pay),"
+        f" median of {rounds} pairs"
     )
     table(
         "W (out × in)",
@@ -146,7 +147,8 @@ def seconds(call: Callable[[], object], repeats: int) -> float:
 def whole_models(rounds: int, layers: int) -> None:
     """Time whole models whose linear layers in scope are dense or CSR."""
     print(
-        f"\na whole CamemBERT, {layers} layers × 768, sentences/s by affineur.measure.throughput; CSR ÷ dense in the same round"
+        f"\na whole CamemBERT, {layers} layers × 768, sentences/s by affineur.measure.throughput; CSR ÷ dense"
+        " in the same round"
     )
     table(
         "zeros in scope",

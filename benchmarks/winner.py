@@ -66,7 +66,8 @@ def same_twice(work: Path, runs: int, rounds: int) -> bool:
             said[f"{what}: {winner}"] += 1
     wrong = sum(count for name, count in said.items() if name.endswith(("faster", "slower")))
     print(
-        f"the same model twice, {runs} runs: {wrong} winners ({', '.join(f'{n} {c}' for n, c in sorted(said.items()))})"
+        f"the same model twice, {runs} runs: {wrong} winners"
+        f" ({', '.join(f'{n} {c}' for n, c in sorted(said.items()))})"
     )
     return wrong == 0
 

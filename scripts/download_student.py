@@ -25,7 +25,8 @@ def main() -> int:
 
     def command() -> int:
         print(
-            f"{download(args.source, args.output_dir, args.sha256) if args.source else guide.student()}; next: prune_student.py --sparsity 0.15"
+            f"{download(args.source, args.output_dir, args.sha256) if args.source else guide.student()};"
+            " next: prune_student.py --sparsity 0.15"
         )
         return 0
 

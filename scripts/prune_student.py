@@ -28,8 +28,8 @@ def main() -> int:
         made = take(step, args.model_path or guide.student(), args.output_dir)
         info = made.info
         print(
-            f"{info.zeros_in_scope:,} of {info.weights_in_scope:,} attention and feed-forward weights are zero "
-            f"({info.sparsity:.2%})"
+            f"{info.zeros_in_scope:,} of {info.weights_in_scope:,} attention and feed-forward weights are"
+            f" zero ({info.sparsity:.2%})"
         )
         print(f"{args.output_dir}; next: train_distillation.py --model_path {args.output_dir} --eval_only")
         return 0

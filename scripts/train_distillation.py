@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Guide §7: evaluate a model (``--eval_only``), or fine-tune it with its zeros kept (``--num_epochs 0.5``)."""
+"""Guide §7: evaluate a model (``--eval_only``), or fine-tune it, zeros kept (``--num_epochs 0.5``)."""
 
 import argparse
 import sys

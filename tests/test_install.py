@@ -53,13 +53,11 @@ def test_an_exported_model_needs_no_torch(shared_model, shared_corpus: Path, tmp
     assert main(["export", str(source), "-o", str(exported), "-q"]) == 0
     texts = ["Marie Duval habite à Paris.", "Hier, Élodie a quitté l'Union des Métiers 😀.", ""]
     code = (
-        "import sys, json\n"
-        "blocked = dict.fromkeys(('torch', 'transformers', 'accelerate', 'onnx'))\n"
-        "sys.modules.update(blocked)\n"
-        "from affineur.cli.main import main\n"
-        "statuses = [main([*words, '-q']) for words in json.loads(sys.argv[1])]\n"
-        "assert statuses == [0] * len(statuses), statuses\n"
-        "assert not [name for name in sys.modules if name.split('.')[0] in blocked and sys.modules[name] is not None]\n"
+        "import sys, json\nblocked = dict.fromkeys(('torch', 'transformers', 'accelerate',"
+        " 'onnx'))\nsys.modules.update(blocked)\nfrom affineur.cli.main import main\nstatuses ="
+        " [main([*words, '-q']) for words in json.loads(sys.argv[1])]\nassert statuses == [0] *"
+        " len(statuses), statuses\nassert not [name for name in sys.modules if name.split('.')[0] in blocked"
+        " and sys.modules[name] is not None]\n"
     )
     model, data = str(exported), str(shared_corpus / "test.conll")
     commands = [
@@ -88,11 +86,10 @@ def _run(python: Path, *words: str, cwd: Path | None = None) -> subprocess.Compl
 
 def test_base_rooms_import_without_torch(python: Path) -> None:
     code = (
-        "import sys, affineur, affineur.entities, affineur.artifact, affineur.runtime, affineur.measure, affineur.transfer, affineur.sample\n"
-        "import importlib.util\n"
-        "assert importlib.util.find_spec('torch') is None\n"
-        "assert 'torch' not in sys.modules and 'transformers' not in sys.modules\n"
-        "print(affineur.describe(affineur.sample.teacher()).parameters)"
+        "import sys, affineur, affineur.entities, affineur.artifact, affineur.runtime, affineur.measure,"
+        " affineur.transfer, affineur.sample\nimport importlib.util\nassert importlib.util.find_spec('torch')"
+        " is None\nassert 'torch' not in sys.modules and 'transformers' not in"
+        " sys.modules\nprint(affineur.describe(affineur.sample.teacher()).parameters)"
     )
     done = _run(python, "-c", code)
     assert done.returncode == 0, done.stderr
@@ -106,5 +103,6 @@ def test_commands_without_torch_work_or_say_what_to_install(python: Path, tmp_pa
     prune = _run(python, "-m", "affineur", "prune", "sample", "-o", "out", cwd=tmp_path)
     assert prune.returncode == 1
     assert prune.stderr.strip().splitlines() == [
-        "affineur: affineur prune needs packages that are not installed; type: pip install 'affineur[compress]'"
+        "affineur: affineur prune needs packages that are not installed; type: pip install"
+        " 'affineur[compress]'"
     ]

@@ -1,8 +1,8 @@
-"""Affineur turns a fine-tuned token classifier into the smallest, fastest one that still passes your F1 bar, and proves it.
+"""Turn a fine-tuned token classifier into the smallest, fastest one that passes your F1 bar, and prove it.
 
-``import affineur`` is cheap and free of torch, and lets transformers load packed folders; the names below load
-their room when they are first used. Every step is a function of its name (``affineur.prune``, ``affineur.trim_vocab``
-…), those that another package adds included.
+``import affineur`` is cheap and free of torch, and lets transformers load packed folders; the names below
+load their room when they are first used. Every step is a function of its name (``affineur.prune``,
+``affineur.trim_vocab`` …), those that another package adds included.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 transformers looks a checkpoint's ``quant_method`` up in two tables of ``transformers.quantizers.auto``. Ours
 is entered there when that module is imported, now or later, whichever of the two packages comes first; what
-the entries stand for (:mod:`affineur.engines.support.packed_checkpoint`) is imported when a packed folder is really loaded.
+the entries stand for (:mod:`affineur.engines.support.packed_checkpoint`) is imported when a packed folder is
+really loaded.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class _Later:
 
 
 class _Watcher:
-    """A finder that finds nothing itself: it lets the others find transformers' table and adds a line to it."""
+    """A finder that finds nothing: it lets the others find transformers' table and adds a line to it."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None

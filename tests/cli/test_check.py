@@ -79,7 +79,10 @@ def test_missed_bars_exit_3_and_every_file_is_written(
     assert main(words) == 3
     assert capsys.readouterr().out.splitlines()[-1] == "missed: 1 of 6 bars (min_f1_low)"
     found = json.loads(files["check.json"].read_text())
-    wanted = "model data baseline passed bars sentences calls confidence data_digest model_digest baseline_digest date machine"
+    wanted = (
+        "model data baseline passed bars sentences calls confidence data_digest model_digest baseline_digest"
+        " date machine"
+    )
     assert list(found) == wanted.split()
     assert found["model_digest"] == found["baseline_digest"], "it is its own baseline"
     assert [bar["passed"] for bar in found["bars"]] == [True, True, True, False, True, True]
@@ -250,9 +253,10 @@ def test_a_file_that_cannot_be_written_is_said_before_anything_is_measured(
         )
         said = line_of(capsys)
         assert f"{option} {target} cannot be written" in said
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a file", "bars.yaml"], (
-        "trying leaves nothing behind"
-    )
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "a file",
+        "bars.yaml",
+    ], "trying leaves nothing behind"
 
 
 @pytest.mark.parametrize(("limit", "status"), [("min_f1: 1", 3), ("min_f1: 0", 1)])

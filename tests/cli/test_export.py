@@ -16,7 +16,10 @@ from affineur.steps.graphs import exporting
 
 from .test_commands import line_of
 
-EXPORTED = r"is an exported graph \(onnx\).*give the model it was made from|of the kind onnx, expected.*give the model it was made from"
+EXPORTED = (
+    r"is an exported graph \(onnx\).*give the model it was made from|of the kind onnx, expected.*give the"
+    r" model it was made from"
+)
 
 
 @pytest.fixture(autouse=True)

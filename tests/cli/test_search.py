@@ -73,6 +73,7 @@ def test_refused(
     monkeypatch.setitem(sys.modules, "optuna", None)
     assert (
         line(str(recipe))
-        == "affineur: affineur search needs packages that are not installed; type: pip install 'affineur[search]'"
+        == "affineur: affineur search needs packages that are not installed; type: pip install"
+        " 'affineur[search]'"
     )
     assert not (tmp_path / "out").exists()

@@ -56,6 +56,7 @@ def _reference(data: object) -> str | Path:
     if isinstance(data, str | os.PathLike):
         return os.fspath(data)
     raise ParameterError(
-        f"data is a {type(data).__name__}, expected a reference such as 'sample' or a path, a Corpus, or Splits",
+        f"data is a {type(data).__name__}, expected a reference such as 'sample' or a path, a Corpus, or"
+        " Splits",
         "data",
     )

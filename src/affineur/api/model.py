@@ -106,14 +106,14 @@ class Model:
 
         Args:
             texts: A text of any length, or several of them.
-            strategy: How pieces become entities: ``word`` (ours), or transformers' ``simple``, ``first``, ``average``,
-                ``max`` and ``none``, equal to its pipeline's.
+            strategy: How pieces become entities: ``word`` (ours), or transformers' ``simple``, ``first``,
+                ``average``, ``max`` and ``none``, equal to its pipeline's.
             threshold: Entities with a lower score are left out.
             batch_size: Most texts in a batch, beside the token budget; ``None`` for that alone.
 
         Returns:
-            Entities with ``type``, ``word``, ``start``, ``end`` (characters) and ``score``: a list for one text, a list of
-            lists for several.
+            Entities with ``type``, ``word``, ``start``, ``end`` (characters) and ``score``: a list for one
+            text, a list of lists for several.
 
         Raises:
             ParameterError: If a value is impossible.
@@ -184,8 +184,8 @@ def load(reference: str | os.PathLike[str], *, device: str = "cpu", threads: int
     """Load a model.
 
     Args:
-        reference: A folder, ``sample``, a Hub id (``owner/name``), or one of these after a way to run it, such as
-            ``torch-int8:``; a model that is loaded already is itself.
+        reference: A folder, ``sample``, a Hub id (``owner/name``), or one of these after a way to run it,
+            such as ``torch-int8:``; a model that is loaded already is itself.
         device: A torch device; an exported graph runs on the CPU.
         threads: Threads of the engine; ``None`` for one per usable processor.
 

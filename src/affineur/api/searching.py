@@ -31,7 +31,7 @@ def run(
     cache: Path | None = None,
     **changes: Any,
 ) -> Run:
-    """Run a recipe: its steps, then the table, the report and the cards. A killed run goes on where it stopped.
+    """Run a recipe: its steps, then table, report and cards. A killed run goes on where it stopped.
 
     Args:
         recipe: A YAML file, its content, or a recipe that was read.
@@ -45,7 +45,8 @@ def run(
         ``.models`` by name, ``.table``, ``.passed``, ``.folder``.
 
     Raises:
-        AffineurError: Whatever is wrong with the recipe, in one line, before any training as far as it can be known.
+        AffineurError: Whatever is wrong with the recipe, in one line, before any training as far as it can
+            be known.
     """
     from affineur.pipeline import Recipe, make_recipe, read_recipe
     from affineur.pipeline import run as run_recipe
@@ -85,14 +86,16 @@ def sweep(
         model: The model to prune.
         data: Labeled data: ``dev`` is searched, ``test`` confirms, ``train`` is for recovery and calibration.
         out: Folder of the model found.
-        max_drop: F1 that may be lost, 0.01 is a point: the upper end of the paired interval must not exceed it.
+        max_drop: F1 that may be lost, 0.01 is a point: the upper end of the paired interval must not exceed
+            it.
         min_f1: F1 to keep: the lower end of its interval must reach it.
         confidence: Mass inside the intervals.
         methods: One or more pruning methods, or ``all``.
         scope: ``attention+ffn``, ``attention`` or ``ffn``.
         points: Try these sparsities only; ``None`` for a coarse scan, then bisection.
         tolerance: Bisection stops at steps of this size.
-        recover: Fine-tune each point under its mask: true for the guide's half epoch, or parameters of ``recover``.
+        recover: Fine-tune each point under its mask: true for the guide's half epoch, or parameters of
+            ``recover``.
         teacher: A teacher to learn soft labels from when recovering.
         calibration: Text for methods that look at one; train by default.
         baseline: What a drop is measured from; the model itself by default.
@@ -134,8 +137,8 @@ def sweep(
     )
     if calibration is not None and not plan.reads_text:
         raise ParameterError(
-            f"calibration is for pruning by a look at text, but {', '.join(chosen)} needs none; leave it out, or name "
-            "one of those as methods, such as wanda",
+            f"calibration is for pruning by a look at text, but {', '.join(chosen)} needs none; leave it out,"
+            " or name one of those as methods, such as wanda",
             "calibration methods",
         )
     context = replace(_context(device, threads, cache), data=splits_of(data))
@@ -173,7 +176,8 @@ def search(
     Args:
         model: The model to start from; with a recipe, instead of the recipe's teacher.
         data: Labeled data with train, dev and test; with a recipe, instead of the recipe's.
-        recipe: A recipe of a search, as a YAML file or its content; without one, sensible ranges for the model.
+        recipe: A recipe of a search, as a YAML file or its content; without one, sensible ranges for the
+            model.
         out: Folder for the one model to take: the smallest whose F1 is inside the budget.
         front: Folder for the front and its models; ``searches/NAME`` by default.
         keep_all: Keep the models of all points, not those of the front alone.

@@ -1,7 +1,7 @@
-"""A model as a component of a spaCy pipeline: ``nlp.add_pipe("affineur", config={"model": "student_11L_int8"})``.
+"""A model as a component of a spaCy pipeline: ``nlp.add_pipe("affineur", config={"model": "INT8"})``.
 
-spaCy finds it by its entry point ``spacy_factories`` as soon as Affineur is installed; libraries that build on spaCy,
-such as EDS-NLP, do too.
+spaCy finds it by its entry point ``spacy_factories`` as soon as Affineur is installed; libraries that build
+on spaCy, such as EDS-NLP, do too.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ _BATCH = 64
 class Recognizer:
     """Sets the entities of documents.
 
-    The model reads the text, not spaCy's tokens; an entity that ends inside a token takes all of it. Each span has the
-    model's score at ``span._.score``. Entities that are there already stay where they do not touch a new one.
+    The model reads the text, not spaCy's tokens; an entity that ends inside a token takes all of it. Each
+    span has the model's score at ``span._.score``. Entities that are there already stay where they do not
+    touch a new one.
 
     Args:
         model: The model.
@@ -67,7 +68,13 @@ class Recognizer:
     assigns=["doc.ents", "token.ent_type", "token.ent_iob"],
     default_config={"model": "sample", "threshold": 0.0, "device": "cpu"},
 )
-def make(nlp: Language, name: str, model: str, threshold: float, device: str) -> Recognizer:
+def make(
+    nlp: Language,  # noqa: ARG001 (spaCy gives both by name)
+    name: str,  # noqa: ARG001
+    model: str,
+    threshold: float,
+    device: str,
+) -> Recognizer:
     """Make the component, as spaCy asks for it.
 
     Args:

@@ -23,8 +23,8 @@ def annotate(
 
     Args:
         model: A reference, a path or a model.
-        source: ``.txt``: one text per line; ``.jsonl``: one text per line under ``text``; else CoNLL, the word in the
-            first column.
+        source: ``.txt``: one text per line; ``.jsonl``: one text per line under ``text``; else CoNLL, the
+            word in the first column.
         out: The file to write: JSON lines with entities, or CoNLL with predicted tags.
         strategy: How pieces become entities.
         threshold: Entities with a lower score are left out.

@@ -30,12 +30,7 @@ _PLACES: dict[str, tuple[Any, Any, str]] = {
 }
 
 
-def take(
-    step: Step,
-    model: object,
-    out: str | os.PathLike[str],
-    context: Context | None = None,
-) -> Model:
+def take(step: Step, model: object, out: str | os.PathLike[str], context: Context | None = None) -> Model:
     """Take one step: make a model of another, or find that it is there already.
 
     Args:
@@ -179,7 +174,7 @@ def signature_of(kind: type[Step]) -> inspect.Signature:
     for name in places_of(kind):
         annotation, default, _ = _PLACES[name]
         parameters.append(inspect.Parameter(name, _KEYWORD, default=default, annotation=annotation))
-    # A parameter without a default after one with a default is fine among keywords; people read the required ones first.
+    # Among keywords, one without a default may follow one with; people read the required ones first.
     head, rest = parameters[:2], parameters[2:]
     rest.sort(key=lambda parameter: parameter.default is not inspect.Parameter.empty)
     return inspect.Signature([*head, *rest], return_annotation="Model")

@@ -31,7 +31,10 @@ def add_parsers(commands: Commands) -> None:
         metavar="BARS.yaml",
         type=Path,
         required=True,
-        help="what has to be reached, one 'bar: limit' per line; bars/guide.yaml holds the guide's own and an example of each",
+        help=(
+            "what has to be reached, one 'bar: limit' per line; bars/guide.yaml holds the guide's own and an"
+            " example of each"
+        ),
     )
     parser.add_argument("--baseline", metavar="MODEL", help="what max_drop is measured against")
     parser.add_argument(

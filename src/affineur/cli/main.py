@@ -1,5 +1,5 @@
 # PYTHON_ARGCOMPLETE_OK
-"""The ``affineur`` command. Parse, call, print; exit 0 done, 1 a clear error, 2 wrong usage, 3 a bar missed."""
+"""The ``affineur`` command. Parse, call, print; exit 0 done, 1 an error, 2 wrong usage, 3 a bar missed."""
 
 from __future__ import annotations
 
@@ -97,7 +97,8 @@ def guarded(
         if error.errno is None:
             raise
         return _fail(
-            f"{error.filename or 'a file'} cannot be used ({error.strerror}); mend that and run the same command again"
+            f"{error.filename or 'a file'} cannot be used ({error.strerror}); mend that and run the same"
+            " command again"
         )
     except KeyboardInterrupt:
         print("affineur: interrupted; the same command goes on where it stopped", file=sys.stderr)
@@ -136,8 +137,10 @@ def _built() -> tuple[argparse.ArgumentParser, Commands]:
     parser = argparse.ArgumentParser(
         prog="affineur",
         usage="affineur COMMAND …",
-        description="Turn a fine-tuned token classifier into the smallest, fastest one that still passes your F1 bar, and "
-        "prove it.",
+        description=(
+            "Turn a fine-tuned token classifier into the smallest, fastest one that still passes your F1 bar,"
+            " and prove it."
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"affineur {__version__}")

@@ -14,7 +14,7 @@ from affineur.transfer import DataOptions
 
 
 def add_common(parser: argparse.ArgumentParser, *, device: bool = False, threads: bool = False) -> None:
-    """Add ``--json``, ``--quiet`` and ``--verbose``, and what changes something: ``--device``, ``--threads``."""
+    """Add ``--json``, ``--quiet``, ``--verbose``, and, where they act, ``--device`` and ``--threads``."""
     group = parser.add_argument_group("common options")
     group.add_argument(
         "--json",
@@ -65,7 +65,10 @@ def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
         "--data",
         required=required,
         metavar="DATA",
-        help="a CoNLL, WikiNER, JSON lines or Parquet file, a folder with train/dev/test, a data set of the Hub, or 'sample'",
+        help=(
+            "a CoNLL, WikiNER, JSON lines or Parquet file, a folder with train/dev/test, a data set of the"
+            " Hub, or 'sample'"
+        ),
     )
     group.add_argument(
         "--word-column", type=int, default=0, metavar="N", help="column of the word, from 0 (default: 0)"
@@ -157,8 +160,9 @@ def check_threads(threads: int | None) -> None:
 def spare_processors() -> None:
     """Have OpenMP's threads spin shortly; called before torch is imported.
 
-    OpenMP threads that wait for each other burn their core for milliseconds by default. Two such processes on one
-    machine then slow each other down tenfold; a short spin keeps the speed of one and spares the other.
+    OpenMP threads that wait for each other burn their core for milliseconds by default. Two such processes
+    on one machine then slow each other down tenfold; a short spin keeps the speed of one and spares the
+    other.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
@@ -178,7 +182,8 @@ def try_outputs(args: argparse.Namespace) -> None:
         try:
             if path.is_dir():
                 raise ParameterError(
-                    f"--{option} {given} cannot be written: it is a folder, expected a file, such as {path / option}"
+                    f"--{option} {given} cannot be written: it is a folder, expected a file, such as"
+                    f" {path / option}"
                 )
             if option == "summary" and path.exists():  # it is added to; the others are replaced
                 path.open("a").close()

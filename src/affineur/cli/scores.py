@@ -121,18 +121,20 @@ def _evaluate(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     corpus, types = _corpus(args), options.split_list(args.types)
     if folder and types is not None and (left := [kind for kind in corpus.types if kind not in types]):
         raise ParameterError(
-            f"--card: --types {args.types} leaves out {', '.join(left)}, which {corpus.name} has, and the F1 of a card is that of all of them; "
-            "leave --types out, or leave --card out"
+            f"--card: --types {args.types} leaves out {', '.join(left)}, which {corpus.name} has, and the F1"
+            " of a card is that of all of them; leave --types out, or leave --card out"
         )
     model = load(args.model, device=args.device, threads=args.threads)
     evaluation = model.evaluate(corpus, types=types)
     total, interval = evaluation.total, evaluation.interval()
     show.lines(
         [
-            f"F1 {total.f1:.2%} (95 %: {interval.low:.2%} to {interval.high:.2%}), precision {total.precision:.2%}, recall {total.recall:.2%}, "
-            f"accuracy {evaluation.accuracy:.2%}",
-            f"{counted(evaluation.sentences, 'sentence')}, {counted(evaluation.words, 'word')} of {corpus.name}; "
-            f"mentions compared in {evaluation.scheme}"
+            (
+                f"F1 {total.f1:.2%} (95 %: {interval.low:.2%} to {interval.high:.2%}), precision"
+                f" {total.precision:.2%}, recall {total.recall:.2%}, accuracy {evaluation.accuracy:.2%}"
+            ),
+            f"{counted(evaluation.sentences, 'sentence')}, {counted(evaluation.words, 'word')} of"
+            f" {corpus.name}; mentions compared in {evaluation.scheme}"
             + (f", {evaluation.merged} touching gold mentions merged" if evaluation.merged else "")
             + (
                 f", {evaluation.repaired} predicted tags repaired (rule: begin)"
@@ -156,7 +158,8 @@ def _evaluate(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
         else:
             show.lines(
                 [
-                    f"written into {folder / MANIFEST} alone: {folder / CARD} was written or edited by hand and is left as it is"
+                    f"written into {folder / MANIFEST} alone: {folder / CARD} was written or edited by hand"
+                    " and is left as it is"
                 ]
             )
     return 0
@@ -173,25 +176,30 @@ def _folder_of_card(args: argparse.Namespace) -> Path:
     model = Reference.parse(args.model)
     if model.peer:
         raise ParameterError(
-            f"--card: {args.model} is {model.peer}, not a folder of Affineur's, so it has no card to write; leave --card out"
+            f"--card: {args.model} is {model.peer}, not a folder of Affineur's, so it has no card to write;"
+            " leave --card out"
         )
     if model.prefix:
         command = shlex.join(["affineur", "evaluate", model.rest, "--data", args.data, "--card"])
         raise ParameterError(
-            f"--card: {args.model} runs {model.rest} another way than its folder does, and a card is that folder's; type: {command}"
+            f"--card: {args.model} runs {model.rest} another way than its folder does, and a card is that"
+            f" folder's; type: {command}"
         )
     folder = model.folder()
     if folder.resolve() == sample.teacher().resolve():
         raise ParameterError(
-            "--card: the sample is part of Affineur and is not changed; leave --card out, or give a model made from it"
+            "--card: the sample is part of Affineur and is not changed; leave --card out, or give a model"
+            " made from it"
         )
     if read_manifest(folder) is None:
         raise ParameterError(
-            f"--card: {folder} has no {MANIFEST}, so Affineur did not make it; leave --card out and write its {CARD} by hand"
+            f"--card: {folder} has no {MANIFEST}, so Affineur did not make it; leave --card out and write its"
+            f" {CARD} by hand"
         )
     if (folder / MANIFEST).is_symlink():
         raise ParameterError(
-            f"--card: {folder} lies in the Hub's cache, which is not ours to change; give the folder of a copy, or leave --card out"
+            f"--card: {folder} lies in the Hub's cache, which is not ours to change; give the folder of a"
+            " copy, or leave --card out"
         )
     return folder
 

@@ -22,8 +22,8 @@ def add_parsers(commands: Commands) -> None:
             "affineur search ./my_teacher --data ./my_corpus --minutes 30 -o best",
             "affineur search recipes/search.yaml --teacher ./my_teacher --data ./my_corpus",
         ),
-        "It takes as many minutes as it is given and goes on where it stopped. Exit status 0 where test does not disagree "
-        "with the smallest point inside the budget, else 3.",
+        "It takes as many minutes as it is given and goes on where it stopped. Exit status 0 where test does"
+        " not disagree with the smallest point inside the budget, else 3.",
     )
     parser.add_argument(
         "model", metavar="MODEL|RECIPE.yaml", help="the model to start from, or a recipe of a search"
@@ -51,7 +51,10 @@ def add_parsers(commands: Commands) -> None:
         "--minutes",
         type=float,
         metavar="M",
-        help="time for all points together, what an earlier run spent included (default: the recipe's, else 20)",
+        help=(
+            "time for all points together, what an earlier run spent included (default: the recipe's,"
+            " else 20)"
+        ),
     )
     parser.add_argument(
         "--max-drop",
@@ -108,9 +111,11 @@ def _search(args: argparse.Namespace) -> int:
         taken = found.smallest
         show.lines(
             [
-                f"{taken.name} written to {args.out}"
-                if taken
-                else f"no point is inside the budget, so nothing is in {args.out}"
+                (
+                    f"{taken.name} written to {args.out}"
+                    if taken
+                    else f"no point is inside the budget, so nothing is in {args.out}"
+                )
             ]
         )
     show.to_json(found.as_dict(), args.json)

@@ -36,7 +36,7 @@ def _add(commands: Commands, kind: type[Step]) -> None:
 
 
 def add_field(group: Any, name: str, field: FieldInfo) -> None:
-    """Add an option for a field; its value is checked by the step, so an impossible one is an error and not wrong usage."""
+    """Add an option for a field. The step checks its value, so an impossible one is no wrong usage."""
     spelled, said = option(field.alias or name), (field.description or "").replace("%", "%%")
     default = field.get_default(call_default_factory=True)
     if not field.is_required() and default is not None and not isinstance(default, bool):
@@ -63,7 +63,7 @@ _METAVARS: dict[Any, str] = {int: "N", float: "X", str: "NAME"}
 
 
 def _values(annotation: Any) -> Any:
-    """Return how values are read: ``bool``, ``int``, ``float``, ``str``, or for a choice what is shown and ``str``."""
+    """Return how values are read: ``bool``, ``int``, ``float``, ``str``; for a choice, what is shown too."""
     if get_origin(annotation) in (Union, UnionType):
         (annotation,) = (kind for kind in get_args(annotation) if kind is not NoneType)
         return _values(annotation)

@@ -39,8 +39,8 @@ def add_parsers(commands: Commands) -> None:
         "the largest sparsity whose interval of F1 is inside a budget, confirmed on test",
         MAKE,
         ("affineur sweep student_11L --data my_corpus --max-drop 0.01 -o student_11L_swept",),
-        "Searched on dev, checked against test; exit status 0 where test confirms it or agrees by its estimate, 3 where it "
-        "disagrees or no sparsity is inside.",
+        "Searched on dev, checked against test; exit status 0 where test confirms it or agrees by its"
+        " estimate, 3 where it disagrees or no sparsity is inside.",
     )
     options.add_model(parser, "the model to prune: a folder, a Hub id or 'sample'")
     options.add_output(parser, "folder of the model found")

@@ -15,8 +15,8 @@ from affineur.cli.commands import USE, Commands
 from affineur.errors import ParameterError, counted
 
 _STRATEGY_HELP = (
-    "how pieces become entities: word (ours), or transformers' none, simple, first, average, max, equal to its "
-    "pipeline's (default: word)"
+    "how pieces become entities: word (ours), or transformers' none, simple, first, average, max, equal to"
+    " its pipeline's (default: word)"
 )
 _ANY = "a folder, a Hub id, 'sample', or torch-int8: and one of these"
 #: What the option without a value stands for.
@@ -57,8 +57,10 @@ def add_parsers(commands: Commands) -> None:
     parser.add_argument(
         "--redact",
         metavar="STYLE",
-        help="print the texts with each entity replaced: --redact or --redact=type by its type ([PER]), "
-        "--redact=pseudonym by a name's own number ([PER_1])",
+        help=(
+            "print the texts with each entity replaced: --redact or --redact=type by its type ([PER]), "
+            "--redact=pseudonym by a name's own number ([PER_1])"
+        ),
     )
     parser.add_argument(
         "--redact-map",
@@ -83,7 +85,10 @@ def add_parsers(commands: Commands) -> None:
         "source",
         metavar="IN",
         type=Path,
-        help='.txt: one text per line; .jsonl: one text per line under "text"; else CoNLL, the word in the first column',
+        help=(
+            '.txt: one text per line; .jsonl: one text per line under "text"; else CoNLL, the word in the'
+            " first column"
+        ),
     )
     options.add_output(parser, "the file to write: JSON lines with entities, or CoNLL with predicted tags")
     parser.add_argument(
@@ -123,14 +128,15 @@ def _predict(args: argparse.Namespace) -> int:
         )
     if args.document and texts:
         raise ParameterError(
-            f"document reads standard input as one text, but {counted(len(texts), 'TEXT')} came too; type: --document < FILE",
+            f"document reads standard input as one text, but {counted(len(texts), 'TEXT')} came too; type:"
+            " --document < FILE",
             "document",
         )
     model = load(args.model, device=args.device, threads=args.threads)
     if args.document:
         texts = [sys.stdin.read().removesuffix("\n")]
     read, kept = tee(iter(texts) if texts else (line.rstrip("\r\n") for line in sys.stdin))
-    # Who types waits for an answer to each line; a file is faster sorted by length, a thousand lines at a time.
+    # Who types waits for each answer; a file is faster sorted by length, a thousand lines at a time.
     ahead = {"read_ahead": 1} if not texts and sys.stdin.isatty() else {}
     found = model.stream(
         read, strategy=args.strategy, threshold=args.threshold, batch_size=args.batch_size, **ahead

@@ -114,9 +114,15 @@ class Prune(Step):
         found = self.result(info, source)
         layers = [layer["sparsity"] for layer in found["layers"]]
         return [
-            f"{found['zeros_in_scope']:,} of {found['weights_in_scope']:,} weights in scope ({found['scope']}) are zero: "
-            f"{found['achieved_sparsity']:.4%} ({found['sparsity_of_model']:.2%} of the whole model)",
-            f"sparsest layer {max(layers):.2%}, densest {min(layers):.2%}; threshold {found['threshold']:.3g}",
+            (
+                f"{found['zeros_in_scope']:,} of {found['weights_in_scope']:,} weights in scope"
+                f" ({found['scope']}) are zero: {found['achieved_sparsity']:.4%}"
+                f" ({found['sparsity_of_model']:.2%} of the whole model)"
+            ),
+            (
+                f"sparsest layer {max(layers):.2%}, densest {min(layers):.2%}; threshold"
+                f" {found['threshold']:.3g}"
+            ),
         ]
 
     def result(self, info: ModelInfo, source: ModelFolder) -> dict[str, Any]:

@@ -59,8 +59,8 @@ class Recover(Learning):
         said = (name for name in SOFT if getattr(self, name) != type(self).model_fields[name].default)
         if context.teacher is None and (name := next(said, None)):
             raise ParameterError(
-                f"{name}={getattr(self, name):g} says what to learn from another model, but no teacher is given; "
-                "leave it out, or name one",
+                f"{name}={getattr(self, name):g} says what to learn from another model, but no teacher is"
+                " given; leave it out, or name one",
                 f"{name} teacher",
             )
 

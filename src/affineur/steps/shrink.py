@@ -51,9 +51,7 @@ class Shrink(Step):
         None, ge=1, description="encoder layers that stay: those the tags depend on most"
     )
     ffn_width: float | None = Field(
-        None,
-        gt=0,
-        description="neurons that stay in each feed-forward layer; below 1 a share of what it has",
+        None, gt=0, description="neurons that stay in each feed-forward layer; below 1 a share of what it has"
     )
     reconstruct: bool = Field(
         True, description="let the neurons that stay make up for the others, by least squares"
@@ -151,15 +149,23 @@ class Shrink(Step):
         if self.layers is not None:
             kept, before = found["layers_kept"], found["layers_before"]
             lines += [
-                f"{len(kept)} of {before} encoder layers stay, of 0 to {before - 1}: {', '.join(map(str, kept))}",
-                f"without the others, the tags diverge by {found['divergence']:.3g} nats per word of the text",
+                (
+                    f"{len(kept)} of {before} encoder layers stay, of 0 to {before - 1}:"
+                    f" {', '.join(map(str, kept))}"
+                ),
+                (
+                    f"without the others, the tags diverge by {found['divergence']:.3g} nats per word of the"
+                    " text"
+                ),
             ]
         if self.ffn_width is not None:
             worst = max(found["layers"], key=lambda layer: float(layer["lost"]))
             lines += [
                 f"{found['width']:,} of {found['width_before']:,} neurons stay in each feed-forward layer",
-                f"at most {worst['lost']:.2%} of a layer's output is lost on the text (layer {worst['layer']}; "
-                f"{worst['lost_without_least_squares']:.2%} without least squares)",
+                (
+                    f"at most {worst['lost']:.2%} of a layer's output is lost on the text (layer"
+                    f" {worst['layer']}; {worst['lost_without_least_squares']:.2%} without least squares)"
+                ),
             ]
         return [*lines, f"{megabytes(found['size_bytes'])} left"]
 

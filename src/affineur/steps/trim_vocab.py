@@ -129,14 +129,16 @@ class TrimVocab(Step):
         """Say how many pieces stay, and how much of unseen text is cut in another way."""
         found = self.result(info, source)
         lines = [
-            f"{found['pieces']:,} of {found['pieces_before']:,} pieces stay (the text uses {found['pieces_used']:,}); "
-            f"{megabytes(found['bytes_saved'])} saved, {megabytes(found['size_bytes'])} left"
+            f"{found['pieces']:,} of {found['pieces_before']:,} pieces stay (the text uses"
+            f" {found['pieces_used']:,}); {megabytes(found['bytes_saved'])} saved,"
+            f" {megabytes(found['size_bytes'])} left"
         ]
         if unseen := found.get("unseen"):
             longer = unseen["pieces"] / max(1, unseen["pieces_before"]) - 1
             lines.append(
-                f"of unseen text, {unseen['share_of_sentences_changed']:.2%} of {unseen['sentences']:,} sentences "
-                f"({unseen['share_of_words_changed']:.2%} of the words) are cut in another way; it has {longer:+.2%} pieces"
+                f"of unseen text, {unseen['share_of_sentences_changed']:.2%} of {unseen['sentences']:,}"
+                f" sentences ({unseen['share_of_words_changed']:.2%} of the words) are cut in another way; it"
+                f" has {longer:+.2%} pieces"
             )
             if unseen["share_of_words_changed"] > _MUCH:
                 lines.append(

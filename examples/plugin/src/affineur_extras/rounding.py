@@ -1,4 +1,4 @@
-"""A step: weights are rounded to few significant bits, so that a file that is compressed afterwards is smaller."""
+"""A step: weights rounded to few significant bits, so that a file compressed afterwards is smaller."""
 
 from __future__ import annotations
 
