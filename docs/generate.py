@@ -1,7 +1,8 @@
 """Write the generated pages, or with ``--check`` say whether they are up to date.
 
 ``cli.md`` comes from the parser, ``python.md`` from the public names of the package; what each name does is
-read from its docstring when the site is built.
+read from its docstring when the site is built. ``affineur/__init__.pyi`` tells type checkers and editors the
+parameters of the functions that are made from steps.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import affineur
+from affineur.api.stubs import render
 from affineur.cli.main import build_parser
 
 HERE = Path(__file__).parent
@@ -172,18 +174,19 @@ def _directives(names: list[str]) -> Iterator[str]:
             yield f".. autofunction:: affineur.{name}\n"
 
 
-PAGES = {"cli.md": cli, "python.md": python}
+#: What is written where.
+FILES = {
+    HERE / "cli.md": cli,
+    HERE / "python.md": python,
+    Path(affineur.__file__).with_suffix(".pyi"): render,
+}
 
 
 if __name__ == "__main__":
-    stale = [
-        name
-        for name, page in PAGES.items()
-        if not (HERE / name).exists() or (HERE / name).read_text("utf-8") != page()
-    ]
-    if "--check" in sys.argv[1:]:
-        if stale:
-            sys.exit(f"docs: {' and '.join(stale)} not up to date; run: make docs")
-    else:
-        for name in stale:
-            (HERE / name).write_text(PAGES[name](), "utf-8")
+    written = {path: page() for path, page in FILES.items()}
+    stale = [path for path, page in written.items() if not path.exists() or path.read_text("utf-8") != page]
+    if "--check" not in sys.argv[1:]:
+        for path in stale:
+            path.write_text(written[path], "utf-8")
+    elif stale:
+        sys.exit(f"{' and '.join(path.name for path in stale)} not up to date; run: make docs")

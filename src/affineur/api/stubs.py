@@ -26,10 +26,10 @@ from typing import Literal
 def render() -> str:
     """Write the stub of the package."""
     lines = [_HEAD]
-    for home, names in affineur._HOMES.items():
+    for home, names in vars(affineur)["_HOMES"].items():
         lines += [f"from {home} import {name} as {name}\n" for name in names.split()]
     lines.append("\n__version__: str\n")
-    for name in affineur._STEPS:
+    for name in vars(affineur)["_STEPS"]:
         lines.append(_function(name))
     return "".join(lines)
 

@@ -64,6 +64,11 @@ class ModelInfo(Shown):
         """Zeros ÷ weights, in scope."""
         return self.zeros_in_scope / self.weights_in_scope if self.weights_in_scope else 0.0
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the model's files."""
+        return self.folder.size_bytes
+
     def by_layer(self) -> dict[int, float]:
         """Return the sparsity of each encoder layer, in scope."""
         layers = sorted({m.matrix.layer for m in self.matrices})
