@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from affineur.engines.core.facts import Facts
 from affineur.errors import ParameterError
 from affineur.measure import (
     Benchmark,
     Birth,
-    Facts,
     Ratio,
     benchmark,
     benchmark_markdown,

@@ -212,9 +212,9 @@ def test_what_is_said_of_a_teacher_needs_one(
     values: dict[str, float], tiny_model, short: Corpus, tmp_path: Path
 ) -> None:
     (name,) = values
-    with pytest.raises(ParameterError, match=f"^{name}=.* learn from a teacher, but none is given") as error:
+    with pytest.raises(ParameterError, match=f"^{name}=.* learn from another model, but no teacher") as error:
         run_step("recover", tiny_model(), tmp_path / "out", train=short, **values)
-    assert error.value.parameter == name
+    assert error.value.parameter == f"{name} teacher"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -54,7 +54,11 @@ class Commands:
     def spellings(self, command: str) -> dict[str, str]:
         """Return how a command spells each parameter of the library that it has an option for."""
         actions = self._parsers[command]._actions
-        found = {a.dest: max(a.option_strings, key=len) for a in actions if a.option_strings}
+        found = {
+            a.dest: next((o for o in a.option_strings if o.startswith("--")), a.option_strings[0])
+            for a in actions
+            if a.option_strings
+        }
         # Of a switch, the positive; of the output, what everybody types.
         return {name: flag.replace("--no-", "--", 1) for name, flag in found.items()} | {"out": "-o"}
 
