@@ -105,10 +105,13 @@ def test_export_and_quantize(
     )
     said = json.loads((tmp_path / "q.json").read_text())
     assert said["same_tags"] == 1
-    assert said["kept"]
-    assert (
-        f"{len(said['kept'])} matrices stay in full precision ({said['kept'][0]}" in capsys.readouterr().out
+    # Whether a tag is lost with nothing kept hangs on last digits; tests/steps/test_quantize.py forces it.
+    kept_said = (
+        f"{len(said['kept'])} matrices stay in full precision ({said['kept'][0]}"
+        if said["kept"]
+        else "no matrix"
     )
+    assert kept_said in capsys.readouterr().out
 
 
 def test_scores_and_predictions(
