@@ -135,7 +135,6 @@ def pack(
     model: str | os.PathLike[str] | Model,
     *,
     out: str | os.PathLike[str],
-    threads: int | None = None,
 ) -> Model:
     """Store a model packed: of each matrix in which it pays, a bitmask and the values that are not zero.
 
@@ -145,7 +144,6 @@ def pack(
     Args:
         model: A folder, a reference such as ``sample``, or a model.
         out: Folder to write the result to; where it is there already, nothing is done again.
-        threads: Threads of the engine; one per usable processor by default.
 
     Returns:
         The model that was made: ``.path``, ``.info``, and it can be called.
@@ -332,9 +330,9 @@ def train(
         data: A CoNLL, WikiNER, JSON lines or Parquet file, a folder with train/dev/test, a data set of the Hub, or 'sample'.
         epochs: Passes over the data, fractions allowed.
         tags: Scheme of a new classifier's labels.
-        replace_mentions: Augmentation: share of mentions swapped for others of their type.
-        label_smoothing: Mass spread over the wrong labels.
-        patience: Stop after so many epochs without a better dev F1.
+        replace_mentions: Augmentation: share of mentions replaced by others of their type.
+        label_smoothing: Probability mass spread over the other labels.
+        patience: Stop after this many epochs without a better dev F1.
         learning_rate: Peak learning rate of AdamW.
         batch_size: Sentences in a training step.
         weight_decay: AdamW's weight decay.
@@ -369,8 +367,8 @@ def trim_vocab(
     Args:
         model: A folder, a reference such as ``sample``, or a model.
         out: Folder to write the result to; where it is there already, nothing is done again.
-        keep: Only the most used pieces, so many, and those no tokenizer can do without.
-        min_count: Only pieces used at least so many times.
+        keep: Keep this many pieces, the most used, beside those no tokenizer can do without.
+        min_count: Keep pieces that are used at least this many times.
         data: Labeled text; train is counted, test or dev shows how unseen text is cut; labels are ignored (default: the sample).
         text: A file of raw text, one sentence per line; one line in 20 is held out to show how unseen text is cut.
         threads: Threads of the engine; one per usable processor by default.
@@ -386,14 +384,12 @@ def unpack(
     model: str | os.PathLike[str] | Model,
     *,
     out: str | os.PathLike[str],
-    threads: int | None = None,
 ) -> Model:
     """Make a packed model dense again: the ``model.safetensors`` it was packed from, byte for byte.
 
     Args:
         model: A folder, a reference such as ``sample``, or a model.
         out: Folder to write the result to; where it is there already, nothing is done again.
-        threads: Threads of the engine; one per usable processor by default.
 
     Returns:
         The model that was made: ``.path``, ``.info``, and it can be called.

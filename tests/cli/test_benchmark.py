@@ -157,8 +157,8 @@ def test_the_same_model_twice_gets_two_names(two: list[str], shared_corpus: Path
     [
         (["--threads", "99"], "--threads 99, but this machine lets us use"),
         (["--threads", "0"], "--threads 0 is impossible, expected at least 1"),
-        (["--rounds", "0"], "at least one model and one round"),
-        (["--rounds=-1"], "at least one model and one round"),
+        (["--rounds", "0"], "--rounds 0 is impossible, expected at least 1"),
+        (["--rounds=-1"], "--rounds -1 is impossible, expected at least 1"),
         (["--data", "/nowhere"], "/nowhere"),
         (
             ["--markdown", "/"],

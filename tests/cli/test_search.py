@@ -58,6 +58,39 @@ def test_found(
     assert "Take none yet" in capsys.readouterr().out
 
 
+def test_a_model_and_data_are_enough(
+    tiny_model,
+    corpus: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["search", str(tiny_model("camembert")), "--data", str(corpus), "--max-drop", "0.99"]
+    assert main([*words, "--minutes", "0.05", "-o", "best", "-q"]) in (0, 3)
+    said = capsys.readouterr().out
+    assert said.splitlines()[-1].endswith("written to best")
+    found = json.loads(Path("searches/camembert/search.json").read_text())
+    [taken] = [point for point in found["points"] if point["smallest_inside"]]
+    assert main(["info", "best", "--json", "i.json", "-q"]) == 0
+    assert json.loads(Path("i.json").read_text())["size_bytes"] == taken["size_bytes"]
+    assert main(["predict", "best", "Marie Duval vit à Paris.", "-q"]) == 0
+    # More than one thing is missing, or too much: said before any work, and nothing is left behind.
+    capsys.readouterr()
+    for more, wanted in (
+        ([words[1]], "needs --data"),
+        ([*words[1:4], "--teacher", "sample"], "--teacher is for a recipe"),
+        ([*words[1:4], "--minutes", "0"], "--minutes 0 is impossible"),
+        ([*words[1:4], "--max-drop", "3"], "--max-drop 3 is outside [0, 1)"),
+        (["some.yaml", "--max-drop", "0.1"], "--max-drop is for a search without a recipe"),
+    ):
+        assert main(["search", *more, "--front", "front", "-o", "other", "-q"]) == 1
+        [line] = capsys.readouterr().err.splitlines()
+        assert wanted in line
+    assert not Path("front").exists()
+    assert not Path("other").exists()
+
+
 def test_refused(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

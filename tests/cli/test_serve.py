@@ -27,8 +27,8 @@ from affineur.cli.main import main
         ),
         (["--timeout", "nan"], "--timeout nan is impossible"),
         (["--drain", "-1"], "--drain -1.0 is impossible"),
-        (["--device", "cuda"], "the endpoint runs on the CPU"),
         (["--threads", "0"], "--threads 0 is impossible"),
+        (["--batch-wait", "-1"], "--batch-wait -1 is impossible, expected 0 or more milliseconds"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(

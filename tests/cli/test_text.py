@@ -300,7 +300,7 @@ def test_wrong_redactions_are_told_before_a_model_is_loaded(
         (["--document", "--redact=type", text, text], "but 2 TEXTs came too"),
         (
             [text, "--redact-map", file],
-            "--redact-map is for what redact replaces; say --redact=pseudonym too",
+            "--redact-map is for what --redact replaces; say --redact=pseudonym too",
         ),
         (
             [text, "--redact", "--redact-map", file, "--json", tmp_path / "x" / ".." / "map.jsonl"],

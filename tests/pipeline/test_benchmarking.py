@@ -136,11 +136,18 @@ def test_a_bad_second_model_closes_the_first(log: list[str], shared_corpus: Path
     assert sorted(os.sched_getaffinity(0)) == usable
 
 
-@pytest.mark.parametrize(("references", "rounds"), [([], 3), (["p"], 0), (["p"], -2)])
+@pytest.mark.parametrize(
+    ("references", "rounds", "said"),
+    [
+        ([], 3, "needs at least one model"),
+        (["p"], 0, "rounds=0 is impossible, expected at least 1"),
+        (["p"], -2, "rounds=-2 is impossible, expected at least 1"),
+    ],
+)
 def test_nothing_is_started_in_vain(
-    references: list[str], rounds: int, log: list[str], shared_corpus: Path
+    references: list[str], rounds: int, said: str, log: list[str], shared_corpus: Path
 ) -> None:
-    with pytest.raises(ParameterError, match="at least one model and one round"):
+    with pytest.raises(ParameterError, match=said):
         benchmark_models(references, load_corpus(str(shared_corpus), "test"), rounds)
     assert log == []
 

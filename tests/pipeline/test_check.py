@@ -61,7 +61,9 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Models made of lists, and which were loaded or put under load."""
     seen: list[str] = []
 
-    def candidate(reference: str, device: str = "cpu", name: str | None = None) -> Candidate:
+    def candidate(
+        reference: str, device: str = "cpu", name: str | None = None, *, threads: int | None = None
+    ) -> Candidate:
         seen.append(reference)
         return Candidate(reference.rpartition("/")[2], FAKES[reference], 11, 0.15, 200_000_000)
 

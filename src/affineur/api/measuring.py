@@ -9,6 +9,7 @@ from typing import Any
 
 from affineur.api.data import Data, corpus_of
 from affineur.api.model import Model, load, reference_of
+from affineur.api.place import settle
 from affineur.errors import ParameterError
 from affineur.measure import MARGIN, Bars, Benchmark, Comparison, Evaluation, Gate, parse_bars, read_bars
 from affineur.measure import compare as compare_candidates
@@ -124,6 +125,7 @@ def benchmark(
     if isinstance(models, str | os.PathLike | Model):
         models = [models]
     references = [reference_of(model) for model in models]
+    settle(device)
     return benchmark_models(references, corpus_of(data), rounds, threads, device)
 
 

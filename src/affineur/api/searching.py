@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from affineur.api.data import Data, corpus_of, splits_of
 from affineur.api.model import Model, reference_of
+from affineur.api.place import settle
 from affineur.artifact import open_folder
 from affineur.engines.core.references import model_folder
 from affineur.errors import ParameterError
@@ -205,6 +207,7 @@ def search(
             raise ParameterError(
                 "a search needs a model and data, or a recipe", "model" if model is None else "data"
             )
+        _check_search(**changes)
         layers = open_folder(model_folder(changes["teacher"])).layers
         asked = default_search_recipe(changes.pop("teacher"), changes.pop("data"), layers, **changes)
     elif isinstance(recipe, Mapping):
@@ -221,6 +224,16 @@ def search(
     )
 
 
+def _check_search(minutes: float = 1, max_drop: float = 0.01, **_: object) -> None:
+    """Refuse what no recipe states, under the names it was given by."""
+    from affineur.measure import Budget
+
+    if not 0 < minutes < math.inf:
+        raise ParameterError(f"minutes={minutes:g} is impossible, expected more than 0", "minutes")
+    Budget(max_drop=max_drop)
+
+
 def _context(device: str, threads: int | None, cache: Path | None) -> Context:
+    settle(device, threads)
     found = Context(device=device, threads=threads)
     return found if cache is None else replace(found, cache=Path(cache))

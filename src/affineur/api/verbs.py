@@ -12,6 +12,7 @@ from typing import Any
 
 from affineur.api.data import Data, corpus_of, splits_of
 from affineur.api.model import Model, reference_of
+from affineur.api.place import settle
 from affineur.artifact import open_folder
 from affineur.engines.core.references import model_folder
 from affineur.entities import Corpus
@@ -47,14 +48,7 @@ def take(step: Step, model: object, out: str | os.PathLike[str], context: Contex
     """
     context = context or Context()
     step.check(context)
-    if step.on_device and context.device != "cpu":
-        from affineur.engines.support.checkpoints import pick_device
-
-        pick_device(context.device)
-    if context.threads is not None and step.threaded:
-        import torch
-
-        torch.set_num_threads(context.threads)
+    settle(context.device if step.on_device else "cpu", context.threads if step.threaded else None)
     source = step.open(model_folder(reference_of(model)))
     try:
         step.after(Shape.of(source))

@@ -10,6 +10,10 @@ from textwrap import wrap
 MAKE, MEASURE, USE, SERVE, MOVE = "make", "measure", "use", "serve and watch", "move and scale"
 _GROUPS = (MAKE, MEASURE, USE, SERVE, MOVE)
 _WIDTH = 88
+_MORE = """affineur COMMAND --help says more, with examples.
+
+Completion in bash and zsh: pip install 'affineur[shell]', then
+eval "$(register-python-argcomplete affineur)\""""
 
 
 class Commands:
@@ -54,13 +58,12 @@ class Commands:
     def spellings(self, command: str) -> dict[str, str]:
         """Return how a command spells each parameter of the library that it has an option for."""
         actions = self._parsers[command]._actions
-        found = {
-            a.dest: next((o for o in a.option_strings if o.startswith("--")), a.option_strings[0])
-            for a in actions
-            if a.option_strings
-        }
-        # Of a switch, the positive; of the output, what everybody types.
-        return {name: flag.replace("--no-", "--", 1) for name, flag in found.items()} | {"out": "-o"}
+        # The first is what help lists first, of a switch the positive; of the output, what everybody types.
+        return {a.dest: a.option_strings[0] for a in actions if a.option_strings} | {"out": "-o"}
+
+    def __contains__(self, name: str) -> bool:
+        """Say whether there is a command of a name."""
+        return name in self._parsers
 
     def overview(self) -> str:
         """Write the list, for the help of the whole."""
@@ -70,4 +73,4 @@ class Commands:
             if commands:
                 rows = (f"  {name:<{width}}{summary}" for name, summary in commands)
                 parts.append("\n".join([f"{group}:", *rows]))
-        return "\n\n".join([*parts, "affineur COMMAND --help says more, with examples."])
+        return "\n\n".join([*parts, _MORE])

@@ -21,6 +21,8 @@ from affineur.errors import AffineurError, MissingExtraError
 from affineur.progress import listening
 
 _HEAVY = {"torch", "transformers", "accelerate"}
+#: Set by a shell that asks what may come next.
+_COMPLETING = "_ARGCOMPLETE"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status.
     """
     options.spare_processors()
-    parser, commands = _built()
+    with listening(None if _COMPLETING in os.environ else _warn):
+        parser, commands = _built()
     _complete(parser)
     args, more = parser.parse_known_args(text.with_style(sys.argv[1:] if arguments is None else arguments))
     # argparse takes only texts that stand together (python/cpython#59317).
@@ -117,7 +120,8 @@ def spelled(error: AffineurError, given: Mapping[str, str] | None) -> str:
         only = name in (error.parameter or "").split()
         if not only and "_" not in name:
             continue  # a word that may stand for something else
-        pattern = rf"(?<![\w/.-]){re.escape(name)}(?![\w/])(?!\.\w)(=False|=)?"
+        # Nor is the last word of "pruning method" or "aggregation strategy" the parameter itself.
+        pattern = rf"(?<![\w/.-])(?<!ing )(?<!ion ){re.escape(name)}(?![\w/])(?!\.\w)(=False|=)?"
         message = re.sub(pattern, partial(_flag, flag), message, count=0 if "_" in name else 1)
     return message
 
@@ -147,16 +151,22 @@ def _built() -> tuple[argparse.ArgumentParser, Commands]:
     commands = Commands(parser)
     for module in (runs, steps, search, sweep, scores, check, info, text, serve, probe):
         module.add_parsers(commands)
+    steps.add_plugins(commands)
     parser.epilog = commands.overview()
     return parser, commands
 
 
 def _complete(parser: argparse.ArgumentParser) -> None:
     """Answer a shell that asks for completions; installed with the extra ``shell``."""
-    if "_ARGCOMPLETE" in os.environ:
+    if _COMPLETING in os.environ:
         import argcomplete
 
         argcomplete.autocomplete(parser)
+
+
+def _warn(what: str, _done: int | None, _total: int | None) -> None:
+    """Say what is wrong with a package that adds commands; the others work."""
+    show.error(what)
 
 
 def _fail(message: str) -> int:

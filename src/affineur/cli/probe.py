@@ -51,7 +51,9 @@ def add_parsers(commands: Commands) -> None:
         help="connections of the ramp (default: 1,2,4,8,16,32,64)",
     )
     parser.add_argument(
-        "--key", help="API key, sent as a bearer token (default: the environment's AFFINEUR_KEY)"
+        "--key",
+        metavar="KEY",
+        help="API key, sent as a bearer token (default: the environment's AFFINEUR_KEY)",
     )
     parser.add_argument(
         "--timeout", metavar="S", type=float, default=30.0, help="seconds a request may take (default: 30)"

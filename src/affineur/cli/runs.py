@@ -25,14 +25,14 @@ def add_parsers(commands: Commands) -> None:
 
     parser = commands.add(
         "run",
-        "a recipe through all its steps, to the table; goes on where it stopped",
+        "every step of a recipe, then the table and the report; goes on where it stopped",
         MAKE,
         ("affineur run recipes/conll.yaml --teacher ./my_teacher --data ./my_corpus --name mine",),
     )
-    parser.add_argument("recipe", metavar="RECIPE.yaml", type=Path, help="the recipe")
+    parser.add_argument("recipe", metavar="RECIPE.yaml", type=Path, help="the recipe, a YAML file")
     parser.add_argument("--teacher", metavar="MODEL", help="use this teacher instead of the recipe's")
     parser.add_argument("--data", metavar="DATA", help="use this data instead of the recipe's")
-    parser.add_argument("--name", help="name the run so, instead of the recipe's name")
+    parser.add_argument("--name", metavar="NAME", help="name of the run (default: the recipe's)")
     _finish(parser)
 
 

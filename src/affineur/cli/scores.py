@@ -40,7 +40,7 @@ def add_parsers(commands: Commands) -> None:
     """Add the commands of this module."""
     parser = commands.add(
         "evaluate",
-        "F1 and accuracy, in all and by type, with intervals",
+        "F1 and accuracy, overall and by type, with intervals",
         MEASURE,
         (
             "affineur evaluate student_11L_int8 --data my_corpus",
@@ -75,6 +75,7 @@ def _add_compare(commands: Commands) -> None:
         "--rounds",
         type=int,
         default=9,
+        metavar="N",
         help="timing rounds, interleaved; 8 are the fewest that give an interval (default: 9)",
     )
     parser.add_argument(
@@ -84,6 +85,7 @@ def _add_compare(commands: Commands) -> None:
         "--margin",
         type=float,
         default=MARGIN,
+        metavar="X",
         help=f"F1 you are ready to lose, for the verdicts (default: {MARGIN:g})",
     )
     options.add_types(parser)
@@ -105,6 +107,7 @@ def _add_benchmark(commands: Commands) -> None:
         "--rounds",
         type=int,
         default=ROUNDS,
+        metavar="N",
         help=f"timing rounds; 8 are the fewest that can name a winner (default: {ROUNDS})",
     )
     options.add_data(parser, required=False)

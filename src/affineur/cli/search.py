@@ -16,7 +16,7 @@ def add_parsers(commands: Commands) -> None:
     """Add the command of this module."""
     parser = commands.add(
         "search",
-        "the front of F1, speed and size over layers, width, pieces, sparsity and precision",
+        "the best trade-offs of F1, speed and size over layers, width, pieces, sparsity and precision",
         MAKE,
         (
             "affineur search ./my_teacher --data ./my_corpus --minutes 30 -o best",
@@ -78,14 +78,12 @@ def _search(args: argparse.Namespace) -> int:
 
     recipe = args.model if Path(args.model).suffix.lower() in _RECIPES else None
     if recipe is None and args.data is None:
-        raise ParameterError(
-            "a search without a recipe needs data: a folder with train, dev and test", "data"
-        )
+        raise ParameterError("a search without a recipe needs --data: a folder with train, dev and test")
     if recipe is None and args.teacher is not None:
-        raise ParameterError(f"teacher is for a recipe, but {args.model} is a model; leave it out", "teacher")
+        raise ParameterError(f"--teacher is for a recipe, but {args.model} is a model; leave it out")
     if recipe is not None and args.max_drop is not None:
         raise ParameterError(
-            "max_drop is for a search without a recipe; change budget.max_drop there", "max_drop"
+            "--max-drop is for a search without a recipe; change budget.max_drop in the recipe"
         )
     given = {"minutes": args.minutes, "max_drop": args.max_drop, "seed": args.seed}
     found = search(

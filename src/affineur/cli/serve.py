@@ -31,15 +31,23 @@ def add_parsers(commands: Commands) -> None:
         help="a folder, a Hub id, 'sample', or torch-int8: and one of these; an exported one needs no torch",
     )
     parser.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine alone)"
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="address to listen on (default: 127.0.0.1, this machine alone)",
     )
-    parser.add_argument("--port", type=int, help="port; 0 takes any that is free (default: $PORT, or 8000)")
+    parser.add_argument(
+        "--port", type=int, metavar="N", help="port; 0 takes any that is free (default: $PORT, or 8000)"
+    )
     parser.add_argument(
         "--health-port",
         type=int,
+        metavar="N",
         help="a port for health checks alone, quick under any load; 0 takes any (default: $PORT_HEALTH)",
     )
-    parser.add_argument("--name", default="ner", help="name of the model in KServe's paths (default: ner)")
+    parser.add_argument(
+        "--name", default="ner", metavar="NAME", help="name of the model in KServe's paths (default: ner)"
+    )
     parser.add_argument(
         "--also",
         action="append",
@@ -54,9 +62,15 @@ def add_parsers(commands: Commands) -> None:
         help="ask for an API key; make one with: affineur key FILE NAME",
     )
     limits = parser.add_argument_group("limits")
-    limits.add_argument("--max-inputs", type=int, default=256, help="texts in one request (default: 256)")
     limits.add_argument(
-        "--max-characters", type=int, default=100_000, help="characters in one text (default: 100000)"
+        "--max-inputs", type=int, default=256, metavar="N", help="texts in one request (default: 256)"
+    )
+    limits.add_argument(
+        "--max-characters",
+        type=int,
+        default=100_000,
+        metavar="N",
+        help="characters in one text (default: 100000)",
     )
     limits.add_argument(
         "--max-body",
@@ -104,7 +118,7 @@ def add_parsers(commands: Commands) -> None:
         metavar="S",
         help="accept for this long after SIGTERM, not ready (default: 1)",
     )
-    options.add_common(parser, device=True, threads=True)
+    options.add_common(parser, threads=True)
     parser.set_defaults(run=_serve)
 
     parser = commands.add(
@@ -136,8 +150,10 @@ def _serve(args: argparse.Namespace) -> int:
         if (error.name or "").partition(".")[0] not in _EXTRA:
             raise
         raise MissingExtraError("affineur serve", "serve") from None
-    if args.device not in ("cpu", "auto"):
-        raise ParameterError(f"device={args.device}: the endpoint runs on the CPU", "device")
+    if not args.batch_wait >= 0:
+        raise ParameterError(
+            f"batch_wait={args.batch_wait:g} is impossible, expected 0 or more milliseconds", "batch_wait"
+        )
     settings = Settings(
         max_inputs=args.max_inputs,
         max_characters=args.max_characters,

@@ -12,18 +12,40 @@ from pydantic.fields import FieldInfo
 from affineur.api.verbs import context_of, take
 from affineur.cli import options, show
 from affineur.cli.commands import MAKE, Commands
+from affineur.errors import one_line
+from affineur.progress import report
 from affineur.steps.core.command import option
 from affineur.steps.core.step import STEPS, Input, Step
 
 
 def add_parsers(commands: Commands) -> None:
-    """Add a command for each step there is, those of other packages included."""
-    for kind in STEPS.all().values():
+    """Add a command for each step of ours."""
+    for kind in _steps(ours=True):
         _add(commands, kind)
 
 
+def add_plugins(commands: Commands) -> None:
+    """Add a command for each step of another package, after all of ours; what cannot be added is reported."""
+    for kind in _steps(ours=False):
+        try:
+            if kind.name in commands:
+                raise ValueError(f"'{kind.name}' is a command of Affineur's; use another name")
+            _fill(argparse.ArgumentParser(), kind)
+        except Exception as error:  # anything may be wrong in somebody else's step, and the rest works
+            report(f"warning: the step '{kind.name}' of {kind.__module__} has no command ({one_line(error)})")
+        else:
+            _add(commands, kind)
+
+
+def _steps(*, ours: bool) -> list[type[Step]]:
+    return [kind for kind in STEPS.all().values() if kind.__module__.startswith("affineur.") is ours]
+
+
 def _add(commands: Commands, kind: type[Step]) -> None:
-    parser = commands.add(kind.name, kind.summary, MAKE, kind.examples)
+    _fill(commands.add(kind.name, kind.summary, MAKE, kind.examples), kind)
+
+
+def _fill(parser: argparse.ArgumentParser, kind: type[Step]) -> None:
     options.add_model(parser)
     options.add_output(parser)
     fields = parser.add_argument_group("parameters") if kind.model_fields else parser
@@ -47,6 +69,8 @@ def add_field(group: Any, name: str, field: FieldInfo) -> None:
         said += f" (default: {'yes' if default else 'no'})"
         group.add_argument(spelled, dest=name, action=turned, default=argparse.SUPPRESS, help=said)
         return
+    if not isinstance(values, tuple) and values not in _METAVARS:
+        raise TypeError(f"'{name}' is {field.annotation}, expected a bool, int, float, str or Literal")
     shown, reads = values if isinstance(values, tuple) else (_METAVARS[values], values)
     group.add_argument(
         spelled,

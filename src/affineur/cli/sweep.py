@@ -36,7 +36,7 @@ def add_parsers(commands: Commands) -> None:
     """Add the command of this module."""
     parser = commands.add(
         "sweep",
-        "the largest sparsity whose interval of F1 is inside a budget, confirmed on test",
+        "the largest sparsity whose loss of F1 stays inside a budget, confirmed on test",
         MAKE,
         ("affineur sweep student_11L --data my_corpus --max-drop 0.01 -o student_11L_swept",),
         "Searched on dev, checked against test; exit status 0 where test confirms it or agrees by its"
@@ -46,15 +46,23 @@ def add_parsers(commands: Commands) -> None:
     options.add_output(parser, "folder of the model found")
     group = parser.add_argument_group("budget")
     group.add_argument(
-        "--min-f1", type=float, help="F1 to keep, as a fraction: the lower end of its interval must reach it"
+        "--min-f1",
+        type=float,
+        metavar="X",
+        help="F1 to keep, as a fraction: the lower end of its interval must reach it",
     )
     group.add_argument(
         "--max-drop",
         type=float,
+        metavar="X",
         help="F1 that may be lost, 0.01 is a point: the upper end of the paired interval must not exceed it",
     )
     group.add_argument(
-        "--confidence", type=float, default=0.95, help="mass inside the intervals (default: 0.95)"
+        "--confidence",
+        type=float,
+        default=0.95,
+        metavar="X",
+        help="mass inside the intervals (default: 0.95)",
     )
     group.add_argument("--baseline", metavar="M", help="what a drop is measured from (default: MODEL)")
     group = parser.add_argument_group("search")
@@ -62,21 +70,30 @@ def add_parsers(commands: Commands) -> None:
         "--method",
         default="magnitude",
         dest="methods",
+        metavar="NAME,…",
         help=f"one or more of {', '.join(METHODS)}, separated by commas, or all (default: magnitude)",
     )
     group.add_argument(
-        "--scope", default="attention+ffn", help="attention+ffn, attention or ffn (default: attention+ffn)"
+        "--scope",
+        default="attention+ffn",
+        metavar="NAME",
+        help="attention+ffn, attention or ffn (default: attention+ffn)",
     )
     group.add_argument(
         "--points", metavar="S,S,…", help="try these sparsities only (default: a coarse scan, then bisection)"
     )
     group.add_argument(
-        "--tolerance", type=float, default=0.01, help="bisection stops at steps of this size (default: 0.01)"
+        "--tolerance",
+        type=float,
+        default=0.01,
+        metavar="X",
+        help="bisection stops at steps of this size (default: 0.01)",
     )
     group.add_argument(
         "--calibration",
         metavar="DATA",
-        help="text for wanda, as --data elsewhere; labels are ignored (default: train of --data)",
+        help="text for methods that look at one, as --data elsewhere; labels are ignored "
+        "(default: train of --data)",
     )
     group.add_argument(
         "--recover",
@@ -109,8 +126,8 @@ def _sweep(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     how = {name: getattr(args, name) for name in _RECOVERY if hasattr(args, name)}
     if how and not args.recover:
         raise ParameterError(
-            f"{next(iter(how))} says how to recover; say that points are to be recovered too: recover",
-            "recover",
+            f"{next(iter(how))} says how points are recovered, but recover is not given; give it too",
+            f"{next(iter(how))} recover",
         )
     data = load_splits(args.data, options.data_options(args))
     found = sweep(

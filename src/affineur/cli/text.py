@@ -27,7 +27,7 @@ def add_parsers(commands: Commands) -> None:
     """Add the commands of this module."""
     parser = commands.add(
         "predict",
-        "entities of a text, with character offsets, or the text without them",
+        "the entities of texts, with character offsets, or the texts redacted",
         USE,
         (
             'affineur predict sample "Marie travaille à l\'hôpital de Paris."',
@@ -40,7 +40,7 @@ def add_parsers(commands: Commands) -> None:
         "texts",
         metavar="TEXT",
         nargs="*",
-        help="one text each; without any, lines of standard input, answered as they come",
+        help="a text; without any, lines of standard input are read, and answered as they come",
     )
     parser.add_argument(
         "--document",
@@ -73,7 +73,7 @@ def add_parsers(commands: Commands) -> None:
 
     parser = commands.add(
         "annotate",
-        "a file of texts or words with the entities a model finds in it",
+        "write a file of texts, or of words, again with the entities a model finds in it",
         USE,
         (
             "affineur annotate sample texts.txt -o entities.jsonl",
@@ -123,9 +123,7 @@ def _predict(args: argparse.Namespace) -> int:
     if args.redact is not None:
         _check_redaction(args)
     elif args.redact_map is not None:
-        raise ParameterError(
-            "redact_map is for what redact replaces; say --redact=pseudonym too", "redact_map"
-        )
+        raise ParameterError("--redact-map is for what --redact replaces; say --redact=pseudonym too")
     if args.document and texts:
         raise ParameterError(
             f"document reads standard input as one text, but {counted(len(texts), 'TEXT')} came too; type:"
@@ -156,12 +154,12 @@ def _check_redaction(args: argparse.Namespace) -> None:
     check_style(args.redact)
     if args.strategy == "none":
         raise ParameterError(
-            "redact replaces whole entities, strategy none gives pieces; leave one of them out", "redact"
+            "--redact replaces whole entities, --strategy none gives pieces; leave one of them out"
         )
     if args.texts and args.texts[0] in _STYLES:
         style = args.texts[0]
         raise ParameterError(
-            f"'{style}' stands apart from redact and would be a text; write --redact={style}", "redact"
+            f"'{style}' stands apart from --redact and would be a text; write --redact={style}"
         )
     _check_map_file(args.redact_map, args.json)
 
@@ -171,14 +169,14 @@ def _check_map_file(target: Path | None, json_file: Path | None) -> None:
         return
     if target.is_dir():
         raise ParameterError(
-            f"redact_map {target} is a folder, expected a file to write, such as {target / 'map.jsonl'}"
+            f"--redact-map {target} is a folder, expected a file to write, such as {target / 'map.jsonl'}"
         )
     if target.exists():  # the only way back from a text that was redacted earlier
         raise ParameterError(
-            f"redact_map {target} is there already and would be lost; move it away or name another file"
+            f"--redact-map {target} is there already and would be lost; move it away or name another file"
         )
     if json_file is not None and target.resolve() == json_file.resolve():
-        raise ParameterError(f"--json and redact_map both name {target}; name another file for one of them")
+        raise ParameterError(f"--json and --redact-map both name {target}; name another file for one of them")
 
 
 def _annotate(args: argparse.Namespace) -> int:

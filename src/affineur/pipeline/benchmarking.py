@@ -38,10 +38,10 @@ def benchmark_models(
         ModelError: If a model cannot be used.
         ParameterError: If there is no model or no round, or there are more threads than processors.
     """
-    if not references or rounds < 1:
-        raise ParameterError(
-            f"a benchmark needs at least one model and one round, here are {len(references)} and {rounds}"
-        )
+    if not references:
+        raise ParameterError("a benchmark needs at least one model, and there is none")
+    if rounds < 1:
+        raise ParameterError(f"rounds={rounds} is impossible, expected at least 1", "rounds")
     # Before we are kept to some of its processors.
     machine = environment() | {"description": describe_machine()}
     with contextlib.ExitStack() as stack:

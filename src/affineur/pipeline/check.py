@@ -76,12 +76,14 @@ def check(
         )
     source = _parent(model, bars, baseline, parent)
     processes.processors(threads)  # what is impossible is said before the long work
-    ours = models.candidate(model, device)
+    ours = models.candidate(model, device, threads=threads)
     if bars.needs_scores:  # what is known to be wrong is said before anything is measured
         bars.refuse_unknown_types(scored_types(model_types(ours.tagger), corpus, types))
     needed = dict.fromkeys(each for each in (against, source) if each)  # each of them is loaded once
     others = {
-        each: _named_apart(ours if each == model else models.candidate(each, device), each, ours)
+        each: _named_apart(
+            ours if each == model else models.candidate(each, device, threads=threads), each, ours
+        )
         for each in needed
     }
     measures = Measures(size_bytes=ours.size_bytes, parent=others[source].name if source else None)

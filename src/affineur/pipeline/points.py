@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from affineur.artifact import ModelFolder, describe, in_scope, open_folder
+from affineur.engines.core.engine import Batched
 from affineur.entities import Corpus, Scheme
 from affineur.errors import ParameterError
 from affineur.measure import Budget, Curve, Evaluation, Point, common_scheme, model_types, scored_types
@@ -125,7 +126,7 @@ class Points:
             from affineur.steps.training.encoded import check_types
 
             check_types(self.context.data.train, self.model.labels)
-        taggers = [load_any(self.model.path, self.device), load_any(self.baseline, self.device)]
+        taggers = [self._load(self.model.path), self._load(self.baseline)]
         self._scheme = common_scheme(taggers, self.dev)
         self._known = tuple(model_types(tagger) for tagger in taggers)
 
@@ -257,11 +258,14 @@ class Points:
         """Score the baseline on a corpus."""
         return self.scored(self.baseline, corpus)
 
+    def _load(self, reference: str | Path) -> Batched:
+        return load_any(reference, self.device, threads=self.context.threads)
+
     def scored(self, reference: str | Path, corpus: Corpus) -> Evaluation:
         """Score a model by its reference."""
         return self.book.evaluate(
             model_digest(reference),
-            lambda: load_any(reference, self.device),
+            lambda: self._load(reference),
             corpus,
             self.types,
             self._scheme,

@@ -231,6 +231,8 @@ def explain(error: ValidationError, root: type[BaseModel]) -> str:
     if first["type"] == "missing":
         return f"the key '{where}' is missing"
     said = first["msg"].removeprefix("Value error, ").replace("Input should be", "it should be", 1)
+    if first["type"] == "string_pattern_mismatch":
+        said = "it should be letters, digits, '.', '-' and '_', as the name of a folder"
     return f"'{where}' is {first['input']!r}, but {said}"
 
 

@@ -142,7 +142,7 @@ class _Results:
             self.test,
             types=self.recipe.types,
             rounds=section.rounds,
-            peak_rss=(lambda name: peak_rss(by_name[name], self.test, self.device))
+            peak_rss=(lambda name: peak_rss(by_name[name], self.test, self.device, self.context.threads))
             if section.memory
             else None,
             scored=lambda c, types, scheme: self.score(by_name[c.name], c.tagger, types, scheme),
@@ -163,8 +163,10 @@ class _Results:
 
     def benchmark(self) -> Benchmark | None:
         section = self.recipe.benchmark
-        return (
-            benchmark_models(self.timed, self.test, section.rounds, device=self.device) if section else None
+        if section is None:
+            return None
+        return benchmark_models(
+            self.timed, self.test, section.rounds, threads=self.context.threads, device=self.device
         )
 
     @property
@@ -306,7 +308,9 @@ def write_results(
         return
     results = _Results(recipe, made, splits, test, scores, context, references)
     curves = results.curves()
-    candidates = {row: candidate(ref, context.device, row) for row, ref in references.items()}
+    candidates = {
+        row: candidate(ref, context.device, row, threads=context.threads) for row, ref in references.items()
+    }
     table = results.compare(candidates)
     analysis = results.analyze(candidates, table)
     candidates.clear()  # what follows runs in fresh processes, or loads what it needs

@@ -128,7 +128,9 @@ def _context_of(
     def f1(model: ModelFolder) -> float:
         dev = context.splits.get("dev")
         digest = model_digest(model.path)
-        return scores.evaluate(digest, lambda: load(model.path, context.device), dev, types).total.f1
+        return scores.evaluate(
+            digest, lambda: load(model.path, context.device, threads=context.threads), dev, types
+        ).total.f1
 
     found = replace(context, dev_f1=f1, notes=made.notes)
     if (name := entry.inputs.get("teacher")) is not None:

@@ -213,14 +213,14 @@ class _Bench:
     @cached_property
     def teacher_tagger(self) -> EngineTagger:
         """The teacher as it was given, on the CPU."""
-        return load(self.teacher.path)
+        return load(self.teacher.path, threads=self.context.threads)
 
     def tried(self, choice: Choice) -> Trial:
         """Make and measure a point; what cannot be made is a failed trial."""
         start = time.monotonic()
         try:
             made = self.make(choice)
-            tagger = load(made)
+            tagger = load(made, threads=self.context.threads)
             point = self.judge(
                 self.scored(made, self.splits.get("dev"), tagger), self.splits.get("dev"), choice
             )
@@ -295,7 +295,10 @@ class _Bench:
     def scored(self, model: Path, corpus: Corpus, tagger: EngineTagger | None = None) -> Evaluation:
         """Score a model, at most once."""
         return self.book.evaluate(
-            model_digest(model), lambda: tagger or load(model), corpus, self.recipe.types
+            model_digest(model),
+            lambda: tagger or load(model, threads=self.context.threads),
+            corpus,
+            self.recipe.types,
         )
 
     def baseline(self, corpus: Corpus) -> Evaluation:

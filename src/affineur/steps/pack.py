@@ -30,6 +30,7 @@ class Pack(Step):
     stores = True
     takes = ("transformers",)
     makes = "packed"
+    threaded = False
     examples = ("affineur pack student_11L_pruned -o student_11L_packed",)
 
     def after(self, shape: Shape) -> Shape:

@@ -40,10 +40,14 @@ class Train(Training):
     epochs: float = Field(3.0, ge=0, le=1e6, description="passes over the data, fractions allowed")
     tags: Literal["IO", "BIO", "BIOES"] = Field("IO", description="scheme of a new classifier's labels")
     replace_mentions: float = Field(
-        0.0, ge=0, le=1, description="augmentation: share of mentions swapped for others of their type"
+        0.0, ge=0, le=1, description="augmentation: share of mentions replaced by others of their type"
     )
-    label_smoothing: float = Field(0.0, ge=0, le=1, description="mass spread over the wrong labels")
-    patience: int | None = Field(None, ge=1, description="stop after so many epochs without a better dev F1")
+    label_smoothing: float = Field(
+        0.0, ge=0, le=1, description="probability mass spread over the other labels"
+    )
+    patience: int | None = Field(
+        None, ge=1, description="stop after this many epochs without a better dev F1"
+    )
 
     @classmethod
     def open(cls, path: Path) -> ModelFolder:

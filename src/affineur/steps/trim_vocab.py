@@ -58,9 +58,11 @@ class TrimVocab(Step):
     )
 
     keep: int | None = Field(
-        None, ge=1, description="only the most used pieces, so many, and those no tokenizer can do without"
+        None,
+        ge=1,
+        description="keep this many pieces, the most used, beside those no tokenizer can do without",
     )
-    min_count: int = Field(1, ge=1, description="only pieces used at least so many times")
+    min_count: int = Field(1, ge=1, description="keep pieces that are used at least this many times")
 
     def check(self, context: Context) -> None:
         """Check that pieces are chosen in one way.
@@ -72,7 +74,7 @@ class TrimVocab(Step):
         if self.keep is not None and self.min_count > 1:
             raise ParameterError(
                 f"keep={self.keep} and min_count={self.min_count} exclude each other; give one of them",
-                "min_count",
+                "keep min_count",
             )
 
     def run(self, model: ModelFolder, out: Path, context: Context) -> Path:

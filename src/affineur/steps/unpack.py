@@ -24,6 +24,7 @@ class Unpack(Step):
     summary = "make a packed model dense again, byte for byte"
     suffix = "dense"
     takes = ("packed",)
+    threaded = False
     examples = ("affineur unpack student_11L_packed -o student_11L_dense",)
 
     def after(self, shape: Shape) -> Shape:

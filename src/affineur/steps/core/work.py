@@ -104,11 +104,12 @@ class Work:
             out, model = self.out.resolve(), given.path.resolve()
             if out == model:
                 raise ParameterError(
-                    f"{self.out} is the model itself, which would be lost; name another one as out"
+                    f"{self.out} is the model itself, which would be lost; name another folder as out", "out"
                 )
             if model in out.parents or out in model.parents:
                 raise ParameterError(
-                    f"{self.out} and the model {given.path} lie in one another; name another one as out"
+                    f"{self.out} and the model {given.path} lie in one another; name another folder as out",
+                    "out",
                 )
         try:
             manifest = read_manifest(self.out)

@@ -133,5 +133,7 @@ def check_sparsity(sparsity: float, cap: float | None = None) -> None:
         raise ParameterError(f"max_layer_sparsity must be in (0, 1], got {cap:g}", "max_layer_sparsity")
     if cap is not None and sparsity > cap:
         raise ParameterError(
-            f"sparsity {sparsity:g} cannot be reached when no layer may exceed {cap:g}", "max_layer_sparsity"
+            f"sparsity {sparsity:g} cannot be reached when no layer may exceed {cap:g}; "
+            "lower sparsity, or raise max_layer_sparsity",
+            "max_layer_sparsity",
         )
