@@ -4,8 +4,8 @@ interleaved run.
 A CamemBERT of 12 layers × 768 with 32,005 pieces, run as the guide runs it (torch, unsorted batches of 32),
 against what Affineur makes of its shape: ONNX in full precision, INT8 with 11 layers, INT8 with 6 layers,
 vocabulary trimmed and feed-forward layers narrowed. The weights are random, so they prove speed and bytes,
-not F1; what the same steps cost in F1 is measured on a small real model (README). ``--min-agreement`` is off:
-random weights have no tags to agree on. The sentences are the sample's.
+not F1; what the same steps cost in F1 is measured on a small real model (docs/results).
+``--min-agreement`` is off: random weights have no tags to agree on. The sentences are the sample's.
 
     python benchmarks/fast.py [--rounds 15] [--work DIR]
 """
@@ -30,7 +30,7 @@ from affineur.pipeline import benchmark_models
 from affineur.transfer import load_corpus
 
 _PIECES, _KEEP, _WIDTH = 32_005, 13_500, 768
-#: Bytes of the model file each may have at most (DESIGN §6).
+#: Bytes of the model file each may have at most.
 _MOST = {"int8_11L": 105e6, "int8_6L_trimmed": 90e6}
 
 
