@@ -11,19 +11,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import socket
 import statistics
 import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
 
 from affineur.artifact import describe_machine
 from affineur.cli.main import guarded
 from affineur.errors import AffineurError
 from affineur.transfer import load_corpus
-from load import closed
+from load import closed, free_port, until_ready
 
 HERE = Path(__file__).parents[1]
 _SENTENCES = 512
@@ -108,35 +105,19 @@ def _offline(side: Path, model: Path, words: Path, seconds: float) -> float:
 
 def _endpoint(side: Path, model: Path, texts: list[str], clients: int, seconds: float) -> float:
     """Return answers a second of a fresh endpoint, in a closed loop."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "affineur", "serve", str(model), "--port", str(port), "-q"]
     process = subprocess.Popen(
         command, env=_environment(side), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
         url = f"http://127.0.0.1:{port}"
-        _until_ready(process, f"{url}/health/ready")
+        until_ready(process, f"{url}/health/ready")
         closed(f"{url}/predict", texts, clients, min(2.0, seconds))
         return closed(f"{url}/predict", texts, clients, seconds).rate
     finally:
         process.terminate()
         process.wait()
-
-
-def _until_ready(process: subprocess.Popen[bytes], url: str) -> None:
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        try:
-            with urllib.request.urlopen(url, timeout=1) as answer:
-                if answer.status == 200:
-                    return
-        except OSError:
-            if process.poll() is not None:
-                break
-            time.sleep(0.05)
-    raise AffineurError("the endpoint did not become ready within a minute")
 
 
 if __name__ == "__main__":

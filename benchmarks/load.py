@@ -9,8 +9,11 @@ import http.client
 import json
 import multiprocessing
 import random
+import socket
 import statistics
+import subprocess
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +23,33 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import uvloop
+
+from affineur.errors import AffineurError
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until_ready(process: subprocess.Popen[Any], url: str, seconds: float = 180) -> None:
+    """Wait until a URL of a process that was started answers.
+
+    Raises:
+        AffineurError: If the process ends before, or that takes too long.
+    """
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        except OSError:
+            if process.poll() is not None:
+                break
+            time.sleep(0.02)
+    raise AffineurError(f"{' '.join(map(str, process.args[:5]))} … does not become ready")
 
 
 @dataclass

@@ -27,13 +27,11 @@ import json
 import os
 import random
 import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -44,7 +42,6 @@ from typing import Any
 import load
 from affineur.artifact import describe_machine
 from affineur.cli.main import guarded
-from affineur.errors import AffineurError
 from affineur.transfer import load_corpus
 
 PARTS = ("throughput", "latency", "burst", "mix", "soak", "start")
@@ -322,10 +319,10 @@ def server(model: Path, by_length: bool = True, stopped: bool = False, health: b
     """Start ``affineur serve``, or the same with batches as they come; give its URL, or with ``stopped`` its
     process.
     """
-    port = _free_port()
+    port = load.free_port()
     command = [sys.executable, "-m", "affineur", "serve", str(model), "--port", str(port), "-q"]
     if health:
-        health_port = _free_port()
+        health_port = load.free_port()
         command += ["--health-port", str(health_port)]
         _HEALTH[f"http://127.0.0.1:{port}"] = f"http://127.0.0.1:{health_port}"
     if not by_length:
@@ -336,7 +333,7 @@ def server(model: Path, by_length: bool = True, stopped: bool = False, health: b
     )
     _PIDS[way.url] = way.process.pid
     try:
-        _until_ready(way, "/health/ready")
+        load.until_ready(way.process, f"{way.url}/health/ready")
         yield way if stopped else way.url
     finally:
         way.end()
@@ -354,11 +351,11 @@ _QUIET: Any = {
 
 @contextmanager
 def peer(name: str, model: Path, **environment: str) -> Iterator[Way]:
-    port = _free_port()
+    port = load.free_port()
     command = [sys.executable, __file__, "--peer", name, str(model), str(port)]
     way = Way(subprocess.Popen(command, env=os.environ | environment, **_QUIET), f"http://127.0.0.1:{port}")
     try:
-        _until_ready(way, "/health")
+        load.until_ready(way.process, f"{way.url}/health")
         yield way
     finally:
         way.end()
@@ -379,7 +376,7 @@ def offline(model: Path, texts: list[str], way: str) -> Iterator[Way]:
 
 
 def serve_first_come(model: str, port: str) -> int:
-    from affineur.cli.serve import load as loader
+    from affineur.pipeline.models import load_to_serve as loader
     from affineur.serve.process.server import ServePlan, serve
     from affineur.serve.settings import Settings
 
@@ -515,25 +512,6 @@ def rss(pid: int) -> int:
         for line in Path(f"/proc/{pid}/status").read_text().splitlines()
         if line.startswith("VmRSS")
     )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _until_ready(way: Way, path: str) -> None:
-    end = time.monotonic() + 180
-    while time.monotonic() < end:
-        try:
-            urllib.request.urlopen(way.url + path, timeout=5).close()
-            return
-        except (urllib.error.URLError, OSError):
-            if way.process.poll() is not None:
-                break
-            time.sleep(0.02)
-    raise AffineurError(f"{' '.join(way.process.args[:5])} … does not become ready")
 
 
 if __name__ == "__main__":

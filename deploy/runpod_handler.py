@@ -19,7 +19,7 @@ os.environ.setdefault("RUNPOD_LOG_LEVEL", "INFO")
 import runpod
 
 from affineur.errors import AffineurError
-from affineur.pipeline.models import Reference, load
+from affineur.pipeline.models import load_to_serve
 from affineur.serve import logs
 from affineur.serve.protocols.runpod import make_handler
 
@@ -27,16 +27,11 @@ from affineur.serve.protocols.runpod import make_handler
 JOBS = 64
 
 
-def load_model(reference: str):
-    """Load a model to serve, and say where its folder is."""
-    return load(reference), Reference.parse(reference).folder()
-
-
 def main() -> None:
     """Load the model, then work until RunPod says to stop."""
     logs.set_up()
     try:
-        handler = make_handler(os.environ.get("MODEL_PATH", "/runpod-volume/model"), load_model)
+        handler = make_handler(os.environ.get("MODEL_PATH", "/runpod-volume/model"), load_to_serve)
     except AffineurError as error:
         sys.exit(f"error: {error}")
     runpod.serverless.start({"handler": handler, "concurrency_modifier": lambda _: JOBS})

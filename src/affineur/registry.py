@@ -95,8 +95,7 @@ class Registry(Generic[T]):
                     f"{_whose(givers[0])} gives a {self.what} named '{name}', which Affineur has already; "
                     f"uninstall it, or have it use another name (entry point group {self.group})"
                 )
-            module = import_module(f"{self._package}.{name.replace('-', '_')}")
-            return cast(T, getattr(module, self._attribute))
+            return self._ours(name)
         if not givers:
             known = self.names()
             raise ParameterError(
@@ -123,9 +122,12 @@ class Registry(Generic[T]):
                     self._told.add(name)
                     report(f"warning: {error}")
                 if name in self._built_in:  # ours stays, whatever wants to take its name
-                    module = import_module(f"{self._package}.{name.replace('-', '_')}")
-                    found[name] = cast(T, getattr(module, self._attribute))
+                    found[name] = self._ours(name)
         return found
+
+    def _ours(self, name: str) -> T:
+        module = import_module(f"{self._package}.{name.replace('-', '_')}")
+        return cast(T, getattr(module, self._attribute))
 
     def _load(self, point: EntryPoint) -> T:
         try:

@@ -14,17 +14,7 @@ from safetensors.torch import load_file, save_file
 from affineur.artifact import open_folder
 from affineur.artifact.folder import file_digest
 from affineur.errors import ModelError
-
-FAMILIES = (
-    "camembert",
-    "roberta",
-    "bert",
-    "distilbert",
-    "xlm-roberta",
-    "electra",
-    "deberta-v2",
-    "modernbert",
-)
+from conftest import FAMILIES
 
 
 def refused(folder: Path, match: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from affineur.cli.serve import load
+from affineur.pipeline.models import load_to_serve as load
 from affineur.serve.access import AccessGate
 from affineur.serve.app import create_app
 from affineur.serve.metrics import Metrics

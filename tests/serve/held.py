@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from affineur.cli.serve import load
+from affineur.pipeline.models import load_to_serve as load
 from affineur.runtime import EngineTagger
 from affineur.serve import logs
 from affineur.serve.app import create_app

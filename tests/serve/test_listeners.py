@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from affineur.cli.serve import load
+from affineur.pipeline.models import load_to_serve as load
 from affineur.serve import listeners as module
 from affineur.serve.app import create_app
 from affineur.serve.keys import Key, digest

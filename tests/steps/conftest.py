@@ -6,27 +6,20 @@ import gc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from affineur.artifact import in_scope, open_folder
+from affineur.artifact import in_scope, open_folder, verify
 from affineur.entities import Corpus, Scheme, Sentence, open_corpus
 from affineur.steps.core.context import Context
 from affineur.steps.core.step import STEPS
 from affineur.transfer import Splits
+from conftest import FAMILIES as FAMILIES
 
-FAMILIES = (
-    "camembert",
-    "roberta",
-    "bert",
-    "distilbert",
-    "xlm-roberta",
-    "electra",
-    "deberta-v2",
-    "modernbert",
-)
+#: Parameters of a step that trains: one pass of few batches, at a rate that moves weights.
 ONE_STEP = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3}
 
 
@@ -53,12 +46,6 @@ def dev_corpus(shared_corpus: Path) -> Corpus:
 def short(train_corpus: Corpus) -> Corpus:
     """Eight sentences."""
     return train_corpus.head(8)
-
-
-@pytest.fixture
-def one_step() -> dict[str, float]:
-    """Parameters of a step that trains: one pass of few batches, at a rate that moves weights."""
-    return dict(ONE_STEP)
 
 
 def corpus_of(*sentences: tuple[str, str], scheme: Scheme | None = None) -> Corpus:
@@ -93,6 +80,13 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 def state(folder: Path) -> dict[str, tuple[int, bytes]]:
     """When each file of a folder was written, and its bytes."""
     return {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in sorted(folder.iterdir())}
+
+
+def scores_of(folder: Path) -> dict[str, Any]:
+    """The scores in the manifest of a whole artifact."""
+    manifest = verify(folder)
+    assert manifest is not None
+    return manifest.scores
 
 
 def beside(out: Path) -> list[str]:

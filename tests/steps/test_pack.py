@@ -27,7 +27,7 @@ from affineur.entities import Corpus
 from affineur.errors import ModelError, ParameterError
 from affineur.steps.core.step import STEPS, Shape
 
-from .conftest import FAMILIES, run_step, same_bits, zero_set
+from .conftest import FAMILIES, ONE_STEP, run_step, same_bits, zero_set
 
 
 @pytest.fixture
@@ -161,10 +161,6 @@ def test_a_model_without_zeros_is_as_large_packed_and_loads(shared_model, tmp_pa
     packed = run_step("pack", source, tmp_path / "packed")
     assert open_folder(packed).size_bytes == open_folder(source).size_bytes
     assert torch.equal(logits(packed), logits(source))
-
-
-#: Settings of a short training.
-ONE_STEP = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3}
 
 
 def refused(make, *words: object) -> str:

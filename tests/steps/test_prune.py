@@ -15,7 +15,7 @@ from transformers import AutoModelForTokenClassification
 from affineur.artifact import MANIFEST, describe, file_digest, open_folder, read_manifest, verify
 from affineur.errors import ModelError, ParameterError
 
-from .conftest import FAMILIES, run_step, same_bits
+from .conftest import FAMILIES, run_step, same_bits, state
 
 
 def prune(source: Path, out: Path, **parameters: object) -> dict[str, Any]:
@@ -36,10 +36,6 @@ def builds(source: Path, out: Path, **parameters: object) -> bool:
     before = (out / MANIFEST).stat().st_mtime_ns
     assert run_step("prune", source, out, **parameters) == out
     return (out / MANIFEST).stat().st_mtime_ns != before
-
-
-def state(folder: Path) -> dict[str, tuple[int, bytes]]:
-    return {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in sorted(folder.iterdir())}
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -24,13 +24,7 @@ from affineur.steps.shrink import Shrink
 from affineur.steps.tailoring.layers import keep_layers
 from affineur.transfer import Splits
 
-from .conftest import FAMILIES, corpus_of, run_step, same_bits
-
-
-def scores_of(folder: Path) -> dict:
-    manifest = verify(folder)
-    assert manifest is not None
-    return manifest.scores
+from .conftest import FAMILIES, corpus_of, run_step, same_bits, scores_of
 
 
 def by_layer(folder: Path) -> dict[int | None, dict[str, torch.Tensor]]:

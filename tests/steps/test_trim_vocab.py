@@ -22,7 +22,7 @@ from affineur.steps.tailoring.pieces import indispensable, new_order, pieces_of,
 from affineur.steps.tailoring.texts import read_text, texts_of
 from affineur.transfer import Splits, load_splits
 
-from .conftest import FAMILIES, corpus_of, run_step, same_bits
+from .conftest import FAMILIES, corpus_of, run_step, same_bits, scores_of
 
 TEXT = ("Marie habite à Paris depuis deux ans .", "O O O O O O O O")
 #: The class transformers gives a family's tokenizer.
@@ -31,12 +31,6 @@ CLASSES = {"camembert": "CamembertTokenizer", "bert": "BertTokenizer", "roberta"
 
 def spec_of(folder: Path) -> dict:
     return json.loads(Tokenizer.from_file(str(folder / "tokenizer.json")).to_str())
-
-
-def scores_of(folder: Path) -> dict:
-    manifest = verify(folder)
-    assert manifest is not None
-    return manifest.scores
 
 
 def trim(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from affineur.api.data import Data, corpus_of, splits_of
 from affineur.api.model import Model, reference_of
-from affineur.api.place import settle
+from affineur.api.place import context_at, settle
 from affineur.artifact import open_folder
 from affineur.engines.core.references import model_folder
 from affineur.errors import ParameterError
@@ -235,5 +235,4 @@ def _check_search(minutes: float = 1, max_drop: float = 0.01, **_: object) -> No
 
 def _context(device: str, threads: int | None, cache: Path | None) -> Context:
     settle(device, threads)
-    found = Context(device=device, threads=threads)
-    return found if cache is None else replace(found, cache=Path(cache))
+    return context_at(device, threads, cache)

@@ -12,7 +12,7 @@ from typing import Any
 
 from affineur.api.data import Data, corpus_of, splits_of
 from affineur.api.model import Model, reference_of
-from affineur.api.place import settle
+from affineur.api.place import context_at, settle
 from affineur.artifact import open_folder
 from affineur.engines.core.references import model_folder
 from affineur.entities import Corpus
@@ -82,9 +82,7 @@ def context_of(
         DataError: If data cannot be read.
         ModelError: If the teacher cannot be used.
     """
-    found = Context(device=device, threads=threads)
-    if cache is not None:
-        found = replace(found, cache=Path(cache))
+    found = context_at(device, threads, cache)
     options = options or DataOptions()
     for known in kind.inputs:
         value = inputs.get(known.name)

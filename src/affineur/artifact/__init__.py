@@ -2,7 +2,7 @@
 
 from affineur.artifact.card import SCORES, Carried, Measured, card_text, read_card, write_card
 from affineur.artifact.environment import describe_machine, environment
-from affineur.artifact.folder import TOKENIZER_FILES, ModelFolder, file_digest, open_folder
+from affineur.artifact.folder import PRUNING_INFO, TOKENIZER_FILES, ModelFolder, file_digest, open_folder
 from affineur.artifact.info import ModelInfo, describe
 from affineur.artifact.locking import alone, in_turn
 from affineur.artifact.manifest import CARD, Manifest, Parent, read_manifest, verify, write_manifest
@@ -22,6 +22,7 @@ __all__ = [
     "CARD",
     "EXCLUDED",
     "MANIFEST",
+    "PRUNING_INFO",
     "SCOPES",
     "SCORES",
     "TOKENIZER_FILES",

@@ -15,6 +15,8 @@ from affineur.artifact.tensors import Tensor, without_weights
 from affineur.errors import ModelError
 
 _HEAD = "ForTokenClassification"
+#: What was pruned, beside a pruned model: a model without it was not pruned by us.
+PRUNING_INFO = "pruning_info.json"
 #: Any of these makes a tokenizer …
 _VOCABULARIES = (
     "tokenizer.json",

@@ -24,7 +24,6 @@ class Commands:
     """
 
     def __init__(self, parser: argparse.ArgumentParser) -> None:
-        self._parser = parser
         self._commands = parser.add_subparsers(
             dest="command", required=True, metavar="COMMAND", prog="affineur", help=argparse.SUPPRESS
         )

@@ -17,6 +17,7 @@ from functools import partial
 from affineur import __version__
 from affineur.cli import check, info, options, probe, runs, scores, search, serve, show, steps, sweep, text
 from affineur.cli.commands import Commands
+from affineur.engines.core.threads import check_threads
 from affineur.errors import AffineurError, MissingExtraError
 from affineur.progress import listening
 
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         args.texts = [*args.texts, *more]
 
     def command() -> int:
-        options.check_threads(getattr(args, "threads", None))
+        check_threads(getattr(args, "threads", None))
         options.try_outputs(args)
         with show.json_on_stdout(args.json):
             return int(args.run(args))

@@ -40,10 +40,16 @@ def add_model(parser: argparse.ArgumentParser, about: str = "a folder, a Hub id,
     parser.add_argument("model", metavar="MODEL", help=about)
 
 
-def add_output(parser: argparse.ArgumentParser, about: str = "folder to write the model to") -> None:
+def add_output(
+    parser: argparse.ArgumentParser,
+    about: str = "folder to write the model to",
+    *,
+    metavar: str = "OUT",
+    required: bool = True,
+) -> None:
     """Add ``-o``."""
     parser.add_argument(
-        "-o", "--output", "--out", dest="out", metavar="OUT", type=Path, required=True, help=about
+        "-o", "--output", "--out", dest="out", metavar=metavar, type=Path, required=required, help=about
     )
 
 
@@ -145,16 +151,6 @@ def _label_map(text: str | None) -> dict[str, str] | None:
             raise ParameterError(f"--label-map has '{part}', expected OLD=NEW, for example PERSON=PER,DATE=O")
         pairs[old.strip()] = new.strip()
     return pairs or None
-
-
-def check_threads(threads: int | None) -> None:
-    """Refuse an impossible number of threads.
-
-    Raises:
-        ParameterError: If it is less than 1.
-    """
-    if threads is not None and threads < 1:
-        raise ParameterError(f"threads={threads} is impossible, expected at least 1", "threads")
 
 
 def spare_processors() -> None:

@@ -30,7 +30,6 @@ from affineur.measure import (
     markdown,
 )
 from affineur.measure.benchmark import ROUNDS
-from affineur.measure.report import Report, report_html
 from affineur.transfer import load_corpus
 
 _ANY = "a folder, a Hub id, 'sample', torch-int8: or guide: and one of these, or spacy: and a pipeline"
@@ -147,11 +146,12 @@ def _evaluate(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
         ]
     )
     show.table(("Type", "Precision", "Recall", "F1", "95 %", "Gold mentions"), evaluation_cells(evaluation))
-    show.to_json({"model": args.model, **evaluation.as_dict()}, args.json)
+    figures = evaluation.as_dict() if args.json or folder else {}  # intervals take their time
+    show.to_json({"model": args.model, **figures}, args.json)
     if folder:
         again = options.command_line(parser, args, "card")
         measured = Measured.of(
-            evaluation.as_dict(),
+            figures,
             commands={SCORES: again},
             split=_split(args.data),
             notes=[_scored(evaluation)],
@@ -234,6 +234,8 @@ def _compare(args: argparse.Namespace) -> int:
     if args.markdown:
         write_text(Path(args.markdown), markdown(found))
     if args.html:
+        from affineur.measure.report import Report, report_html
+
         write_text(Path(args.html), report_html(Report("compare", found)))
     return 0
 

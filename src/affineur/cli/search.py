@@ -28,15 +28,8 @@ def add_parsers(commands: Commands) -> None:
     parser.add_argument(
         "model", metavar="MODEL|RECIPE.yaml", help="the model to start from, or a recipe of a search"
     )
-    parser.add_argument(
-        "-o",
-        "--output",
-        "--out",
-        dest="out",
-        metavar="BEST",
-        type=Path,
-        help="folder for the one model to take: the smallest whose F1 is inside the budget",
-    )
+    about = "folder for the one model to take: the smallest whose F1 is inside the budget"
+    options.add_output(parser, about, metavar="BEST", required=False)
     parser.add_argument(
         "--front",
         metavar="DIR",

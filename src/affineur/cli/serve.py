@@ -12,7 +12,6 @@ from affineur.cli import options, show
 from affineur.cli.commands import SERVE, Commands
 from affineur.errors import MissingExtraError, ParameterError
 from affineur.progress import report
-from affineur.runtime import EngineTagger
 
 _EXTRA = {"fastapi", "fastapi_offline", "starlette", "uvicorn", "httptools", "prometheus_client"}
 
@@ -134,15 +133,9 @@ def add_parsers(commands: Commands) -> None:
     parser.set_defaults(run=_key)
 
 
-def load(reference: str, threads: int | None = None) -> tuple[EngineTagger, Path]:
-    """Load a model to serve, with so many threads, and say where its folder is."""
-    from affineur.pipeline.models import Reference
-    from affineur.pipeline.models import load as load_model
-
-    return load_model(reference, threads=threads), Reference.parse(reference).folder()
-
-
 def _serve(args: argparse.Namespace) -> int:
+    from affineur.pipeline.models import load_to_serve
+
     try:
         from affineur.serve.process.server import ServePlan, serve
         from affineur.serve.settings import Settings
@@ -168,7 +161,7 @@ def _serve(args: argparse.Namespace) -> int:
     health_port = _port("PORT_HEALTH") if args.health_port is None else args.health_port
     plan = ServePlan(
         _references(args),
-        partial(load, threads=args.threads),
+        partial(load_to_serve, threads=args.threads),
         settings,
         args.host,
         8000 if port is None else port,

@@ -13,7 +13,6 @@ from affineur.cli.commands import MAKE, Commands
 from affineur.cli.steps import add_field
 from affineur.errors import ParameterError
 from affineur.measure import SWEEP_COLUMNS, sweep_cells
-from affineur.measure.report.picture import picture
 from affineur.steps.core.step import STEPS
 from affineur.steps.pruning.core.method import METHODS
 from affineur.transfer import DataOptions, load_splits
@@ -153,6 +152,8 @@ def _sweep(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     show.table(SWEEP_COLUMNS, [cells for curve in found.curves for cells in sweep_cells(curve)])
     show.lines(found.lines())
     if args.svg:
+        from affineur.measure.report.picture import picture
+
         write_text(args.svg, picture(found.curves))
     show.to_json(found.as_dict(), args.json)
     return 0 if found.confirmation and found.confirmation.state != "disagrees" else 3

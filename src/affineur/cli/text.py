@@ -115,9 +115,9 @@ def _predict(args: argparse.Namespace) -> int:
     from affineur.api.model import load
     from affineur.runtime.aggregation import check_strategy
     from affineur.runtime.annotation import as_json
+    from affineur.runtime.tagger import check_batch_size
 
-    if args.batch_size < 1:
-        raise ParameterError(f"batch_size={args.batch_size} is impossible, expected at least 1", "batch_size")
+    check_batch_size(args.batch_size)
     check_strategy(args.strategy)
     texts = args.texts
     if args.redact is not None:

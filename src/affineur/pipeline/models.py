@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from affineur.engines.core.engine import Batched
 from affineur.engines.core.facts import Facts
@@ -11,7 +12,16 @@ from affineur.entities import Tagger
 from affineur.measure import Candidate
 from affineur.runtime import EngineTagger
 
-__all__ = ["Reference", "candidate", "facts", "load", "load_any", "model_digest", "model_name"]
+__all__ = [
+    "Reference",
+    "candidate",
+    "facts",
+    "load",
+    "load_any",
+    "load_to_serve",
+    "model_digest",
+    "model_name",
+]
 
 
 def model_name(reference: str | os.PathLike[str]) -> str:
@@ -35,7 +45,25 @@ def load(
         ParameterError: If an exported graph is asked to run elsewhere.
         TransferError: If it had to come from the Hub and did not.
     """
+    return _load(Reference.parse(reference), device, threads)
+
+
+def load_to_serve(reference: str, *, threads: int | None = None) -> tuple[EngineTagger, Path]:
+    """Load a model to serve, and say where its folder is: the very one that was loaded.
+
+    Args:
+        reference: What :func:`load` takes.
+        threads: Threads of the engine; ``None`` for one per usable processor.
+
+    Raises:
+        ModelError: As :func:`load`.
+        TransferError: As :func:`load`.
+    """
     parsed = Reference.parse(reference)
+    return _load(parsed, "cpu", threads), parsed.open().path
+
+
+def _load(parsed: Reference, device: str, threads: int | None) -> EngineTagger:
     if parsed.peer:
         raise parsed.not_a_model()
     tagger = parsed.load(device=device, threads=threads)

@@ -16,9 +16,9 @@ from affineur.measure import Budget, Curve, Evaluation, Point, common_scheme, mo
 from affineur.pipeline.models import load_any, model_digest, model_name
 from affineur.pipeline.scores import ScoreBook
 from affineur.progress import report
-from affineur.steps.core.context import Context
+from affineur.steps.core.context import CALIBRATION_SENTENCES, Context
 from affineur.steps.core.step import Step
-from affineur.steps.prune import CALIBRATION_SENTENCES, Prune
+from affineur.steps.prune import Prune
 from affineur.steps.pruning.core.method import METHODS, check_sparsity
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from affineur.engines.core.facts import Facts
+from affineur.engines.core.threads import check_threads
 from affineur.entities import Corpus
 from affineur.errors import ModelError, ParameterError
 from affineur.measure import Birth, percentiles
@@ -275,8 +276,7 @@ def processors(threads: int | None) -> tuple[int, ...]:
         ParameterError: If there is no thread, or more of them than usable processors: they would wait for
             each other.
     """
-    if threads is not None and threads < 1:
-        raise ParameterError(f"threads={threads} is impossible, expected at least 1", "threads")
+    check_threads(threads)
     if not hasattr(os, "sched_getaffinity"):
         return ()
     usable = sorted(os.sched_getaffinity(0))

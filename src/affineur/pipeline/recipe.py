@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -20,6 +20,7 @@ from affineur.pipeline.entries import Entry, read_entry
 from affineur.pipeline.points import Plan
 from affineur.steps.core.step import STEPS
 
+T = TypeVar("T")
 _Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -138,12 +139,7 @@ def read_recipe(path: Path | str, changes: dict[str, Any] | None = None) -> Reci
         RecipeError: If it is not there, not YAML, has an unknown key (the nearest valid name is given), an
             impossible value, or is of the form that had a section for each step.
     """
-    path = Path(path)
-    raw = read_yaml(path, "a recipe, expected keys such as name, teacher, data, steps")
-    try:
-        return make_recipe(raw | (changes or {}))
-    except RecipeError as error:
-        raise RecipeError(f"{path}: {error}") from None
+    return read_yaml(path, "a recipe, expected keys such as name, teacher, data, steps", make_recipe, changes)
 
 
 def make_recipe(raw: Mapping[str, Any]) -> Recipe:
@@ -188,16 +184,21 @@ def make_recipe(raw: Mapping[str, Any]) -> Recipe:
     return recipe
 
 
-def read_yaml(path: Path, expected: str) -> dict[str, Any]:
-    """Read a YAML file whose top is a table.
+def read_yaml(
+    path: Path | str, expected: str, make: Callable[[dict[str, Any]], T], changes: Mapping[str, Any] | None
+) -> T:
+    """Make something of a YAML file whose top is a table.
 
     Args:
         path: The file.
         expected: What it should be, to say where it is not.
+        make: Makes it of the keys and values; what it raises is said with the file's name.
+        changes: Top-level values that replace the file's.
 
     Raises:
-        RecipeError: If it is not there, not YAML, or something else.
+        RecipeError: If it is not there, not YAML, something else, or nothing can be made of it.
     """
+    path = Path(path)
     try:
         raw = yaml.safe_load(path.read_text("utf-8"))
     except OSError as error:
@@ -206,7 +207,10 @@ def read_yaml(path: Path, expected: str) -> dict[str, Any]:
         raise RecipeError(f"{path} is not YAML ({one_line(error)})") from None
     if not isinstance(raw, dict):
         raise RecipeError(f"{path} is not {expected}")
-    return raw
+    try:
+        return make(raw | dict(changes or {}))
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from None
 
 
 def explain(error: ValidationError, root: type[BaseModel]) -> str:

@@ -128,12 +128,8 @@ def read_search_recipe(path: Path | str, changes: dict[str, Any] | None = None) 
         RecipeError: If it is not there, not YAML, has an unknown key (the nearest valid name is given), an
             impossible value, or values that do not fit together.
     """
-    path = Path(path)
-    raw = read_yaml(path, "a recipe of a search, expected keys such as name, teacher, data, budget, ranges")
-    try:
-        return make_search_recipe(raw | (changes or {}))
-    except RecipeError as error:
-        raise RecipeError(f"{path}: {error}") from None
+    expected = "a recipe of a search, expected keys such as name, teacher, data, budget, ranges"
+    return read_yaml(path, expected, make_search_recipe, changes)
 
 
 def make_search_recipe(raw: Mapping[str, Any]) -> SearchRecipe:

@@ -22,7 +22,7 @@ from affineur.serve import operations, page
 from affineur.serve.access import AccessGate, Paths
 from affineur.serve.exchange import json_response
 from affineur.serve.keys import Key
-from affineur.serve.operations import Reload, operations_router, reload_in
+from affineur.serve.operations import operations_router
 from affineur.serve.parameters import limit_stride
 from affineur.serve.problems import Problem, fault
 from affineur.serve.protocols import PROTOCOLS, Health, HealthCheck, Protocol
@@ -32,15 +32,12 @@ _DOCS, _OPENAPI = "/docs", "/openapi.json"
 _UNDER_DOCS = (f"{_DOCS}/", "/static-offline-docs/")
 
 
-def create_app(
-    service: Service, keys: Callable[[], tuple[Key, ...]] = tuple, reload: Reload | None = None
-) -> AccessGate:
+def create_app(service: Service, keys: Callable[[], tuple[Key, ...]] = tuple) -> AccessGate:
     """Build the application of a service.
 
     Args:
         service: Its models.
         keys: Returns the keys that are known.
-        reload: Loads another artifact; by default in this process.
 
     Raises:
         AffineurError: If a protocol of another package cannot be served.
@@ -59,7 +56,7 @@ def create_app(
         _add(app, f"the server protocol '{name}'", routes)
         short |= quick
     _add(app, "health checks", _health_routes(Health(service)))
-    _add(app, "operations", operations_router(service, reload or reload_in(service)).routes)
+    _add(app, "operations", operations_router(service).routes)
     _add(app, "the page", page.page_routes())
     _describe(app, service)
     _add_errors(app)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
@@ -21,9 +20,6 @@ from affineur.serve.queue.served import About
 from affineur.serve.service import Service
 
 INFO, METRICS, RELOAD = "/info", "/metrics", "/admin/reload"
-
-#: Loads another artifact under a name; returns what serves then, or raises what kept it from it.
-Reload = Callable[[str, str], Awaitable[About]]
 
 
 class ReloadRequest(BaseModel):
@@ -57,12 +53,11 @@ HEALTH = (
 )
 
 
-def operations_router(service: Service, reload: Reload) -> APIRouter:
+def operations_router(service: Service) -> APIRouter:
     """Return the routes of operators, health checks aside.
 
     Args:
         service: Whose models serve.
-        reload: Loads another artifact.
     """
     router = APIRouter()
 
@@ -95,19 +90,19 @@ def operations_router(service: Service, reload: Reload) -> APIRouter:
         wanted = parse_as(ReloadRequest, body.strip() or b"{}", "{}")
         name = service.model(wanted.name).about.name
         try:
-            return {"model": asdict(await reload(name, wanted.model or service.references[name]))}
+            return {"model": asdict(await reload(service, name, wanted.model or service.references[name]))}
         except (AffineurError, OSError, ValueError) as error:  # names that no file can have are among them
             raise Problem("backend", f"{one_line(error)}; the artifact before it still serves") from None
 
     return router
 
 
-def reload_in(service: Service) -> Reload:
-    """Return what loads another artifact in this process."""
+async def reload(service: Service, name: str, reference: str) -> About:
+    """Verify and load another artifact under a name, then let it serve.
 
-    async def reload(name: str, reference: str) -> About:
-        new = await asyncio.get_running_loop().run_in_executor(None, service.prepare, name, reference)
-        service.commit(new)
-        return new.about
-
-    return reload
+    Raises:
+        AffineurError: If it cannot be used; the one before serves then.
+    """
+    new = await asyncio.get_running_loop().run_in_executor(None, service.prepare, name, reference)
+    service.commit(new)
+    return new.about

@@ -13,12 +13,9 @@ from affineur.display import megabytes
 from affineur.engines.core.engine import ENGINES, exporting
 from affineur.engines.core.references import load_exported
 from affineur.errors import ParameterError, did_you_mean
-from affineur.steps.core.context import Context
+from affineur.steps.core.context import CALIBRATION_SENTENCES, Context
 from affineur.steps.core.step import CALIBRATION, Shape, Step
 from affineur.steps.core.work import Work
-
-#: Sentences of calibration text that are read.
-CALIBRATION_SENTENCES = 256
 
 
 class Export(Step):
@@ -80,7 +77,7 @@ class Export(Step):
             return out
         from affineur.steps.graphs.exporting import finish, info_of, parity_of, to_onnx
 
-        made = to_onnx(model, [s.words for s in text], self.plain)
+        made = to_onnx(model, [s.words for s in text], self.plain, context.threads)
         parity = parity_of(made.parity, made.largest)
 
         engine = ENGINES.get(self.to)
@@ -88,7 +85,7 @@ class Export(Step):
         def fill(place: Path) -> None:
             known = info_of(made.graph, model, "fp32", "any", parity)
             finish(place, model, made.selftest, engine.export(made.graph, model, place, known))
-            load_exported(place)  # what was written, not what is in memory, is proved
+            load_exported(place, context.threads)  # what was written, not what is in memory, is proved
 
         return work.write_files(fill, scores={"parity": parity})
 

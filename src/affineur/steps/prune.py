@@ -9,16 +9,12 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from affineur.artifact import ModelFolder, ModelInfo
+from affineur.artifact import PRUNING_INFO, ModelFolder, ModelInfo
 from affineur.errors import ParameterError
-from affineur.steps.core.context import Context
+from affineur.steps.core.context import CALIBRATION_SENTENCES, Context
 from affineur.steps.core.step import CALIBRATION, Shape, Step
-from affineur.steps.core.work import Work
+from affineur.steps.core.work import Work, record
 from affineur.steps.pruning.core.method import METHODS, check_sparsity
-
-#: Sentences of the calibration text that are read: Wanda's paper uses 128 sequences and finds that more
-#: hardly matter.
-CALIBRATION_SENTENCES = 256
 
 
 class Prune(Step):
@@ -28,7 +24,6 @@ class Prune(Step):
     summary = "set the least important weights to zero"
     suffix = "pruned"
     renames = False
-    takes = ("transformers", "packed")
     inputs = (CALIBRATION,)
     examples = (
         "affineur prune student_11L --sparsity 0.15 -o student_11L_pruned",
@@ -105,9 +100,8 @@ class Prune(Step):
             statistics=known,
         )
         if text:
-            seen = {"name": text.name, "digest": text.digest, "sentences": len(text)}
-            info = replace(info, calibration=seen)
-        return work.write(network, extra={"pruning_info.json": info.as_dict()})
+            info = replace(info, calibration=record(text))
+        return work.write(network, extra={PRUNING_INFO: info.as_dict()})
 
     def said(self, info: ModelInfo, source: ModelFolder) -> list[str]:
         """Say how many weights are zero, and where most."""
@@ -127,7 +121,7 @@ class Prune(Step):
 
     def result(self, info: ModelInfo, source: ModelFolder) -> dict[str, Any]:
         """Return the content of ``pruning_info.json``."""
-        found: dict[str, Any] = json.loads((info.folder.path / "pruning_info.json").read_text("utf-8"))
+        found: dict[str, Any] = json.loads((info.folder.path / PRUNING_INFO).read_text("utf-8"))
         return found
 
 

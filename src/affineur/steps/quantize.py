@@ -16,10 +16,9 @@ from affineur.artifact.formats.onnx import FORMAT
 from affineur.artifact.selftest import FURTHEST, VNNI
 from affineur.display import megabytes
 from affineur.errors import DataError, ModelError
-from affineur.steps.core.context import Context
+from affineur.steps.core.context import CALIBRATION_SENTENCES, Context
 from affineur.steps.core.step import CALIBRATION, Shape, Step
 from affineur.steps.core.work import Work
-from affineur.steps.export import CALIBRATION_SENTENCES
 
 #: The scheme that is right on each CPU. Signed weights need VNNI on x86: without it two products are added in
 #: 16 bits and overflow.
@@ -99,15 +98,16 @@ class Quantize(Step):
         )
 
         sentences = [s.words for s in text]
-        graph, parent, selftest = parent_graph(model, sentences)
+        graph, parent, selftest = parent_graph(model, sentences, context.threads)
         windows = list(parent.encoder.windows(sentences))
         if not windows:
             raise DataError("the tokenizer makes no piece of any word of the calibration text")
         ranges: Mapping[str, tuple[float, float]] = {}
         if self.activations in ("auto", "static"):
-            ranges = activation_ranges(graph, parent, list(parent.encoder.windows(measured_on(sentences))))
+            longer = list(parent.encoder.windows(measured_on(sentences)))
+            ranges = activation_ranges(graph, parent, longer, context.threads)
         first = "static" if self.activations == "auto" else self.activations
-        trial = Trial(graph, parent, windows, scheme, first, ranges)
+        trial = Trial(graph, parent, windows, scheme, first, ranges, context.threads)
         if self.activations == "auto":
             trial.by_token = trial.worth_a_token()
             if not trial.meets([], self.min_agreement):

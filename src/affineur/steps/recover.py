@@ -79,7 +79,8 @@ class Recover(Learning):
 
         train, dev = context.splits.get("train"), context.splits.dev
         known = corpora(model.labels, train, dev)
-        if not self._needed(model, context):
+        needed, before = self._needed(model, context)
+        if not needed:
             return model.path
         unused = ("if_f1_below", *(() if context.teacher else SOFT))
         work = Work(self, out, model, context, known, context.teacher, unused=unused)
@@ -107,7 +108,8 @@ class Recover(Learning):
         with work.workplace() as place:
             data = encode_corpus(train, encoder, model.labels, place)
             soft = self._ask(context.teacher, data, network, encoder, context) if context.teacher else None
-            before = score(network) if score else None
+            if score and before is None:
+                before = score(network)
             log = fit(
                 network,
                 data,
@@ -151,11 +153,11 @@ class Recover(Learning):
             )
         return self.soft(master)
 
-    def _needed(self, model: ModelFolder, context: Context) -> bool:
-        """Apply ``if_f1_below`` to F1 on dev, never on test."""
-        bar = self.if_f1_below
+    def _needed(self, model: ModelFolder, context: Context) -> tuple[bool, float | None]:
+        """Apply ``if_f1_below`` to F1 on dev, never on test; return F1 too where it was measured here."""
+        bar, measured = self.if_f1_below, None
         if bar is None:
-            return True
+            return True, None
         if context.dev_f1 is not None:
             f1 = context.dev_f1(model)
         else:
@@ -163,12 +165,12 @@ class Recover(Learning):
             from affineur.steps.training.scoring import dev_scorer
 
             score = dev_scorer(context.splits.get("dev"), load_encoder(model), model.labels)
-            f1 = score(load_model(model, context.device))
+            f1 = measured = score(load_model(model, context.device))
         if f1 < bar:
             context.note(f"dev F1 {f1:.4f} is below {bar:g}, so the model was fine-tuned")
         else:
             context.note(f"dev F1 {f1:.4f} reaches {bar:g}, so no recovery was needed")
-        return f1 < bar
+        return f1 < bar, measured
 
 
 STEP = Recover

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from affineur.artifact import CARD, MANIFEST, TOKENIZER_FILES, read_manifest
+from affineur.artifact import CARD, MANIFEST, PRUNING_INFO, TOKENIZER_FILES, read_manifest
 from affineur.artifact.tensors import INDEX, WEIGHTS, is_pickle
 from affineur.errors import ModelError
 
@@ -14,7 +14,7 @@ CONFIG = "config.json"
 
 #: Files a model folder may have beside its configuration and its weights. The card says under which license
 #: it comes.
-OPTIONAL = (*TOKENIZER_FILES, CARD, "pruning_info.json", "generation_config.json")
+OPTIONAL = (*TOKENIZER_FILES, CARD, PRUNING_INFO, "generation_config.json")
 
 #: What is fetched of a Hub model, as glob patterns. A ``*`` also matches ``/`` there: a plain
 #: ``*.safetensors`` would bring the weights of every checkpoint folder too.

@@ -15,8 +15,8 @@ from starlette.testclient import TestClient
 
 from affineur import sample
 from affineur.artifact import open_folder
-from affineur.cli.serve import load
 from affineur.entities import open_corpus
+from affineur.pipeline.models import load_to_serve as load
 from affineur.runtime import EngineTagger, PredictOptions
 from affineur.runtime.aggregation import AggregationStrategy
 from affineur.runtime.redaction import restore

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from affineur.cli.serve import load
+from affineur.pipeline.models import load_to_serve as load
 from affineur.serve.app import create_app
 from affineur.serve.metrics import Metrics
 from affineur.serve.service import Service

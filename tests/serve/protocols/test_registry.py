@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from fastapi import APIRouter
 
-from affineur.cli.serve import load
 from affineur.errors import AffineurError, ParameterError
+from affineur.pipeline.models import load_to_serve as load
 from affineur.serve.app import create_app, health_checks, paths
 from affineur.serve.keys import add_key
 from affineur.serve.metrics import Metrics

@@ -19,8 +19,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from starlette.testclient import TestClient
 
-from affineur.cli.serve import load
 from affineur.errors import ModelError
+from affineur.pipeline.models import load_to_serve as load
 from affineur.serve.app import create_app
 from affineur.serve.metrics import Metrics
 from affineur.serve.protocols.runpod import Handler, make_handler

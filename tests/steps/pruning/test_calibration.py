@@ -14,8 +14,8 @@ from affineur.steps.core.context import Context
 from affineur.steps.prune import CALIBRATION_SENTENCES
 from affineur.transfer import load_splits
 
-from ..conftest import corpus_of, run_step, zero_set
-from ..test_prune import builds, info_of, prune, state
+from ..conftest import corpus_of, run_step, state, zero_set
+from ..test_prune import builds, info_of, prune
 
 WANDA = {"sparsity": 0.3, "method": "wanda"}
 

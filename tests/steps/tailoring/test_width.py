@@ -19,15 +19,9 @@ from affineur.engines.support.torch_tagger import load_tagger
 from affineur.entities import Corpus
 from affineur.errors import DataError, ParameterError
 
-from ..conftest import FAMILIES, corpus_of, run_step, same_bits
+from ..conftest import FAMILIES, corpus_of, run_step, same_bits, scores_of
 
 WIDTH = 20
-
-
-def scores_of(folder: Path) -> dict:
-    manifest = verify(folder)
-    assert manifest is not None
-    return manifest.scores
 
 
 def feedforward(folder: Path, kind: str) -> dict[int, torch.Tensor]:

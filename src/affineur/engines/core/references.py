@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from affineur.engines.core.engine import ENGINES, Batched, Engine, engine_of
+from affineur.engines.core.threads import check_threads
 from affineur.errors import ModelError, ParameterError
 
 if TYPE_CHECKING:
@@ -126,10 +127,11 @@ class Reference:
 
         Raises:
             ModelError: If it is not a usable model, or does not prove itself on this CPU.
-            ParameterError: If the engine is asked to compute elsewhere than it can.
+            ParameterError: If the engine is asked to compute elsewhere than it can, or on no thread.
             TransferError: If it had to come from elsewhere and did not.
             MissingExtraError: If what its engine needs is not installed.
         """
+        check_threads(threads)
         engine = self.engine
         if engine.on_cpu and device not in ("cpu", "auto"):
             raise ParameterError(

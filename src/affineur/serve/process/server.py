@@ -19,7 +19,7 @@ from affineur.serve.app import create_app
 from affineur.serve.keys import Key, read_keys, warn_if_open
 from affineur.serve.listeners import AnswerListener
 from affineur.serve.metrics import Metrics
-from affineur.serve.operations import reload_in
+from affineur.serve.operations import reload
 from affineur.serve.process import system
 from affineur.serve.process.health import HealthServer
 from affineur.serve.process.listening import Sockets, address, listen
@@ -83,7 +83,6 @@ class Endpoint:
         self.keys: tuple[Key, ...] = read_keys(plan.key_file) if plan.key_file else ()
         self.service = Service(plan.references, plan.loader, plan.settings, Metrics(), plan.listeners)
         self.failure: AffineurError | None = None
-        self._reload = reload_in(self.service)
         self._started = time.perf_counter()
         self._ready = ready
         self._tasks: set[asyncio.Task[None]] = set()
@@ -96,7 +95,7 @@ class Endpoint:
         Raises:
             AffineurError: If a model cannot be served.
         """
-        app = create_app(self.service, lambda: self.keys, self._reload)
+        app = create_app(self.service, lambda: self.keys)
         _shorten_collections()
         with contextlib.ExitStack() as stack:
             health = None
@@ -162,7 +161,7 @@ class Endpoint:
         self.read_keys()
         for name, reference in self.service.references.items():
             try:
-                about = await self._reload(name, reference)
+                about = await reload(self.service, name, reference)
                 logs.event("reloaded", model=name, sha256=about.sha256)
             except AffineurError as error:
                 logs.event("reload refused", model=name, error=str(error))

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from affineur.artifact import TOKENIZER_FILES, ModelFolder, ModelInfo, write_text
+from affineur.artifact import PRUNING_INFO, TOKENIZER_FILES, ModelFolder, ModelInfo, write_text
 
-_CARRIED = (*TOKENIZER_FILES, "pruning_info.json")
+_CARRIED = (*TOKENIZER_FILES, PRUNING_INFO)
 
 
 def write_carried(model: ModelFolder, target: Path, config: Mapping[str, Any]) -> None:

@@ -15,6 +15,8 @@ from affineur.transfer import DataOptions, Splits, load_corpus
 
 #: How calibration text is read: nothing is decided on its labels, so no dev part need be held out of it.
 CALIBRATION = DataOptions(dev_share=0.0)
+#: Sentences of it that are read: Wanda's paper uses 128 sequences and finds that more hardly matter.
+CALIBRATION_SENTENCES = 256
 
 
 def cache_folder() -> Path:

@@ -27,7 +27,7 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
-from affineur.artifact import ModelFolder, ModelInfo, open_folder
+from affineur.artifact import PRUNING_INFO, ModelFolder, ModelInfo, open_folder
 from affineur.errors import ParameterError, did_you_mean
 from affineur.registry import Registry
 from affineur.steps.core.context import Context
@@ -84,7 +84,7 @@ class Shape:
     @classmethod
     def of(cls, folder: ModelFolder) -> Shape:
         """Look at a model folder."""
-        return cls(folder.kind, folder.layers, (folder.path / "pruning_info.json").is_file())
+        return cls(folder.kind, folder.layers, (folder.path / PRUNING_INFO).is_file())
 
 
 class Step(BaseModel):
@@ -135,7 +135,7 @@ class Step(BaseModel):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            raise parameter_error(error, cls) from None
+            raise _parameter_error(error, cls) from None
 
     @classmethod
     def open(cls, path: Path) -> ModelFolder:
@@ -228,25 +228,24 @@ class Step(BaseModel):
         return {"model": str(info.folder.path), "step": self.name, "parameters": parameters, "scores": scores}
 
 
-def parameter_error(error: ValidationError, step: type[BaseModel], where: str = "") -> ParameterError:
+def _parameter_error(error: ValidationError, step: type[Step]) -> ParameterError:
     """Turn what pydantic found into one line that names the parameter.
 
     Args:
         error: What it found.
         step: The step whose fields they are.
-        where: What to say before it.
     """
     first = error.errors()[0]
     name = str(first["loc"][0]) if first["loc"] else ""
     known = [field.alias or name for name, field in step.model_fields.items()]
     if first["type"] == "extra_forbidden":
         expected = f"expected one of {', '.join(known)}" if known else "it has none"
-        return ParameterError(f"{where}no parameter '{name}', {expected}{did_you_mean(name, known)}", name)
+        return ParameterError(f"no parameter '{name}', {expected}{did_you_mean(name, known)}", name)
     if first["type"] == "missing":
-        return ParameterError(f"{where}{name} is missing", name)
+        return ParameterError(f"{name} is missing", name)
     said = first["msg"].removeprefix("Value error, ").replace("Input should be", "expected", 1)
     if not name:
-        return ParameterError(f"{where}{said}")
+        return ParameterError(said)
     field = next((f for n, f in step.model_fields.items() if name in (n, f.alias)), None)
     hint = f" ({field.description})" if field is not None and field.description else ""
     near = ""
@@ -259,9 +258,7 @@ def parameter_error(error: ValidationError, step: type[BaseModel], where: str = 
     shown = (
         f"{value:g}" if isinstance(value, float) else f"'{value}'" if isinstance(value, str) else str(value)
     )
-    return ParameterError(
-        f"{where}{name}={shown} is impossible: {said[0].lower() + said[1:]}{near}{hint}", name
-    )
+    return ParameterError(f"{name}={shown} is impossible: {said[0].lower() + said[1:]}{near}{hint}", name)
 
 
 def _check(given: object) -> None:

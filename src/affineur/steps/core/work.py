@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from affineur import sample
 from affineur.artifact import (
     CARD,
+    PRUNING_INFO,
     Manifest,
     ModelFolder,
     Parent,
@@ -35,6 +36,7 @@ from affineur.entities import Corpus
 from affineur.errors import ModelError, ParameterError
 from affineur.progress import report
 from affineur.steps.core.command import command_line
+from affineur.steps.core.step import Shape
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -165,9 +167,8 @@ class Work:
             from affineur.engines.support.checkpoints import save_model
 
             save_model(model, folder, self.source.path)
-            carried = self.source.path / "pruning_info.json"
-            if carried.is_file() and "pruning_info.json" not in (extra or {}) and self.name != "distill":
-                shutil.copyfile(carried, folder / carried.name)
+            if self.step.after(Shape.of(self.source)).pruned and PRUNING_INFO not in (extra or {}):
+                shutil.copyfile(self.source.path / PRUNING_INFO, folder / PRUNING_INFO)
             for name, value in (extra or {}).items():
                 write_json(folder / name, value)
             if check is not None:
@@ -175,21 +176,18 @@ class Work:
 
         return self.write_files(fill, scores=scores)
 
-    def write_files(
-        self, fill: Callable[[Path], None], kind: str | None = None, scores: dict[str, Any] | None = None
-    ) -> Path:
+    def write_files(self, fill: Callable[[Path], None], scores: dict[str, Any] | None = None) -> Path:
         """Write the artifact: what ``fill`` puts into the folder, model card, manifest; all of it or nothing.
 
         Of the source's card only license, language and the like are read; its text is about another model.
 
         Args:
             fill: Called with the empty folder; raises to refuse the result, and then ``out`` stays as it was.
-            kind: Of the artifact; by default what the step says it makes.
             scores: What was measured on the way.
         """
         with new_folder(self.out) as folder:
             fill(folder)
-            manifest = self._manifest(kind or self.step.kind, scores or {})
+            manifest = self._manifest(scores or {})
             self._write_card(folder, manifest)
             write_manifest(folder, manifest)
         report(f"{self.name}: wrote {self.out}")
@@ -206,7 +204,7 @@ class Work:
             card_text(info, manifest, None, read_card(self.source.path), self.out.resolve().name),
         )
 
-    def _manifest(self, kind: str, scores: dict[str, Any]) -> Manifest:
+    def _manifest(self, scores: dict[str, Any]) -> Manifest:
         before = read_manifest(self.source.path)
         weights = has_weights(self.source.path)
         parent = Parent(
@@ -223,14 +221,11 @@ class Work:
             parameters = parameters | {"teacher": taught, "teacher_digest": self.teacher.digest()}
             inputs["teacher"] = taught
         return Manifest(
-            kind=kind,
+            kind=self.step.kind,
             stage=self.name,
             parameters=parameters,
             parents=[parent, *(before.parents if before else [])],
-            data={
-                role: {"name": corpus.name, "digest": corpus.digest, "sentences": len(corpus)}
-                for role, corpus in self.data.items()
-            },
+            data={role: record(corpus) for role, corpus in self.data.items()},
             key=self.key,
             recipe=self.context.recipe,
             scores=scores,
@@ -249,6 +244,11 @@ class Work:
         fields = {field.alias or name for name, field in type(self.step).model_fields.items()}
         known = {key: value for key, value in self.resolved.items() if key in fields}
         return type(self.step).given(self.step.model_dump(by_alias=True) | known)
+
+
+def record(corpus: Corpus) -> dict[str, Any]:
+    """Return what is kept of data that a result was made with: name, digest and number of sentences."""
+    return {"name": corpus.name, "digest": corpus.digest, "sentences": len(corpus)}
 
 
 def _model_name(path: Path, manifest: Manifest | None) -> str:

@@ -21,7 +21,7 @@ from affineur.steps.graphs.graph import (
     without_constants,
 )
 
-#: How matrices can be stored; ``fp32`` leaves them alone.
+#: How matrices can be stored.
 SCHEMES = ("u8s8", "u8s8-reduced", "u8u8")
 #: How activations can be scaled.
 ACTIVATIONS = ("static", "token", "batch")

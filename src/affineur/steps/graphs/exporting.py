@@ -55,13 +55,16 @@ class Exported:
     largest: float
 
 
-def to_onnx(folder: ModelFolder, sentences: Sequence[Sequence[str]], plain: bool = False) -> Exported:
+def to_onnx(
+    folder: ModelFolder, sentences: Sequence[Sequence[str]], plain: bool = False, threads: int | None = None
+) -> Exported:
     """Export a model to an ONNX graph in memory and compare it with the model.
 
     Args:
         folder: The model.
         sentences: Words of the sentences to compare on.
         plain: Leave the graph as the exporter writes it.
+        threads: Threads of the graph's session; ``None`` for one per usable processor.
 
     Raises:
         DataError: If the tokenizer makes no piece of any word.
@@ -78,7 +81,7 @@ def to_onnx(folder: ModelFolder, sentences: Sequence[Sequence[str]], plain: bool
     if not plain:
         tidy(graph)
     name_matrices(graph, {n: p.detach().numpy() for n, p in network.named_parameters() if p.ndim == 2})
-    tagger = OnnxTagger(open_session(graph_bytes(graph)), parent.encoder, parent.labels)
+    tagger = OnnxTagger(open_session(graph_bytes(graph), threads), parent.encoder, parent.labels)
     parity, largest = compare_logits(all_logits(tagger, windows), theirs)
     if parity.error > _EQUAL or parity.same_tags < 1 - _EQUAL:
         raise ModelError(

@@ -30,7 +30,7 @@ from affineur.runtime import EngineTagger, Logits
 from affineur.runtime.batches import plan_batches
 from affineur.runtime.tagger import pad
 from affineur.runtime.windows import Window
-from affineur.steps.export import CALIBRATION_SENTENCES
+from affineur.steps.core.context import CALIBRATION_SENTENCES
 from affineur.steps.graphs.eight_bits import Ranges, quantized, watched
 from affineur.steps.graphs.exporting import all_logits, info_of, to_onnx
 from affineur.steps.graphs.graph import bytes_by_part, linears, tables
@@ -42,13 +42,15 @@ _RANKING_WINDOWS = 64  # of the calibration text: a ranking needs less of it tha
 _WORTH = 0.1
 
 
-def activation_ranges(graph: ModelProto, parent: EngineTagger, windows: Sequence[Window]) -> Ranges:
+def activation_ranges(
+    graph: ModelProto, parent: EngineTagger, windows: Sequence[Window], threads: int | None = None
+) -> Ranges:
     """Measure the least and the largest value of each activation that meets a matrix, padding left out.
 
     Zero is always inside, so that it is exact.
     """
     model, names, outputs = watched(graph)
-    tagger = OnnxTagger(open_session(model), parent.encoder, parent.labels)
+    tagger = OnnxTagger(open_session(model, threads), parent.encoder, parent.labels)
     found = dict.fromkeys(names, (0.0, 0.0))
     done = 0
     for batch in plan_batches([len(w) for w in windows], tagger.budget):
@@ -75,9 +77,10 @@ class Trial:
         scheme: str,
         activations: str,
         ranges: Ranges,
+        threads: int | None = None,
     ) -> None:
         self.graph, self.parent, self.windows = graph, parent, windows
-        self.scheme, self.activations, self.ranges = scheme, activations, ranges
+        self.scheme, self.activations, self.ranges, self.threads = scheme, activations, ranges, threads
         self.by_token: tuple[str, ...] = ()
         self.logits = all_logits(parent, windows, "calibrating")
         self._last: tuple[Any, tuple[OnnxTagger, Agreement]] | None = None
@@ -95,9 +98,8 @@ class Trial:
         """Run the graph with some matrices left in full precision; compare the words' logits."""
         key = (self.activations, self.by_token, tuple(kept), windows)
         if self._last is None or self._last[0] != key:  # the last to meet the bar is the one that is written
-            tagger = OnnxTagger(
-                open_session(graph_bytes(self.made(kept))), self.parent.encoder, self.parent.labels
-            )
+            session = open_session(graph_bytes(self.made(kept)), self.threads)
+            tagger = OnnxTagger(session, self.parent.encoder, self.parent.labels)
             chosen = self.windows[:windows]
             ours = all_logits(tagger, chosen)
             self._last = (
@@ -174,11 +176,11 @@ def measured_on(sentences: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
 
 
 def parent_graph(
-    folder: ModelFolder, sentences: Sequence[Sequence[str]]
+    folder: ModelFolder, sentences: Sequence[Sequence[str]], threads: int | None = None
 ) -> tuple[ModelProto, EngineTagger, SelfTest]:
     """Get the graph in full precision: exported here, or read from an ONNX artifact that was."""
     if not folder.is_graph:
-        made = to_onnx(folder, sentences)
+        made = to_onnx(folder, sentences, threads=threads)
         return made.graph, made.tagger, made.selftest
     verify(folder.path)
     info, selftest = read_export_info(folder.path), read_self_test(folder.path)
@@ -191,7 +193,7 @@ def parent_graph(
         raise ModelError(
             f"{folder.path} is quantized already ({info.scheme}); give the model it was made from"
         )
-    return onnx.load(FORMAT.graph(folder.path)), load_onnx(folder), selftest
+    return onnx.load(FORMAT.graph(folder.path)), load_onnx(folder, threads), selftest
 
 
 def quantized_info(
@@ -209,8 +211,10 @@ def quantized_info(
     _, agreement = trial.judge(kept)
     parity = {"same_tags": agreement.same_tags, "error": agreement.error, "words": trial.words}
     how: dict[str, Any] = {"activations": trial.activations, "by_token": trial.by_token}
-    if (known := read_export_info(folder.path)) is None:
+    if not folder.is_graph:  # dense, whatever graph may lie beside it
         return replace(info_of(graph, folder, trial.scheme, target, parity, kept), **how)
+    known = read_export_info(folder.path)
+    assert known is not None  # as parent_graph found
     parts = bytes_by_part(graph)
     return replace(
         known, scheme=trial.scheme, target=target, parts=parts, kept=tuple(kept), parity=parity, **how
