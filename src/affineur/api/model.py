@@ -17,9 +17,6 @@ from affineur.pipeline.models import Reference, load_any, model_name
 from affineur.runtime import EngineTagger
 from affineur.runtime.aggregation import AggregationStrategy
 
-#: A model as people give it: a reference, a path, or one that was loaded.
-ModelLike = "str | os.PathLike[str] | Model"
-
 
 class Model:
     """A token classifier, ready to use.

@@ -10,12 +10,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from affineur.api.data import Data, corpus_of, splits_of
+from affineur.api.data import corpus_of, splits_of
 from affineur.api.model import Model, reference_of
 from affineur.api.place import context_at, settle
 from affineur.artifact import open_folder
 from affineur.engines.core.references import model_folder
-from affineur.entities import Corpus
 from affineur.errors import ParameterError, did_you_mean
 from affineur.steps.core.context import CALIBRATION, Context
 from affineur.steps.core.step import STEPS, Input, Shape, Step
@@ -203,6 +202,3 @@ def _documentation(kind: type[Step]) -> str:
     lines += ["", "Returns:", "    The model that was made: ``.path``, ``.info``, and it can be called."]
     lines += ["", "Raises:", "    AffineurError: Whatever is wrong, in one line; nothing is written then."]
     return "\n".join(lines)
-
-
-__all__ = ["Corpus", "Data", "context_of", "places_of", "signature_of", "take", "verb"]
