@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import shutil
+from collections import Counter
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -205,9 +208,15 @@ def _word_piece() -> Tokenizer:
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    tokenizer.train_from_iterator(
-        _texts(), trainers.WordPieceTrainer(vocab_size=220, special_tokens=special, show_progress=False)
-    )
+    # Counted, since the trainer learns other pieces each time: all letters, then the parts that cover most.
+    counts: Counter[str] = Counter()
+    for word in (word for text in _texts() for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text)):
+        for start, end in combinations(range(len(word) + 1), 2):
+            counts["##" * (start > 0) + word[start:end]] += 1
+    letters = {piece for piece in counts if len(piece.removeprefix("##")) == 1}
+    pieces = sorted(counts, key=lambda p: (p not in letters, -counts[p] * len(p.removeprefix("##")), p))
+    vocab = {piece: i for i, piece in enumerate([*special, *pieces][:220])}
+    tokenizer.model = cutters.WordPiece(vocab, unk_token="[UNK]")
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     return tokenizer
 
@@ -248,6 +257,12 @@ def _unigram(family: str) -> Tokenizer:
         vocab_size=200, special_tokens=special, unk_token=unknown, show_progress=False
     )
     tokenizer.train_from_iterator(_texts(), trainer)
+    # The trainer's pieces are always the same, their scores and order never: hence scores by count.
+    text = "▁".join(("", *_texts())).replace(" ", "▁")
+    counts = {piece: text.count(piece) for piece in set(tokenizer.get_vocab()) - set(special)}
+    scored = [(piece, math.log(max(count, 1) / len(text))) for piece, count in counts.items()]
+    scored.sort(key=lambda pair: (-pair[1], pair[0]))
+    tokenizer.model = cutters.Unigram([(piece, 0.0) for piece in special] + scored, special.index(unknown))
     tokenizer.post_processor = _template(first, last)
     return tokenizer
 
