@@ -76,7 +76,7 @@ def main() -> int:
                 )
             for tagger in taggers.values():
                 tagger.beside_from = 2
-            speeds = throughput(list(taggers.values()), sentences[:256], args.rounds)
+            speeds = throughput(list(taggers.values()), sentences[:256], rounds=args.rounds)
             for way, speed in zip(taggers, speeds, strict=True):
                 ratio = speed.ratio(speeds[0])
                 print(

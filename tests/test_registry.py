@@ -11,6 +11,7 @@ import pytest
 from affineur import progress
 from affineur.errors import AffineurError, MissingExtraError, ParameterError
 from affineur.registry import Registry
+from distributions import distribution
 
 GROUP = "affineur.test_things"
 
@@ -31,13 +32,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
 
     def make(name: str, code: str, **points: str) -> None:
         site = tmp_path / f"site_{name}"
-        module = name.replace("-", "_")
-        folder = site / f"{module}-1.0.dist-info"
-        folder.mkdir(parents=True)
-        (site / f"{module}.py").write_text(code)
-        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        lines = [f"{point} = {module}:{value}" for point, value in points.items()]
-        (folder / "entry_points.txt").write_text("\n".join([f"[{GROUP}]", *lines]) + "\n")
+        distribution(site, name, code, GROUP, **points)
         monkeypatch.syspath_prepend(site)
 
     return make

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +13,12 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from affineur.artifact import open_folder
-from affineur.artifact.folder import has_weights, weight_files
+from affineur.artifact.folder import ModelFolder, has_weights
 from affineur.artifact.formats.core.format import FORMATS, Format, library_of, weights_among
 from affineur.artifact.packed import PACKED
 from affineur.artifact.tensors import is_pickle
 from affineur.errors import ModelError
+from distributions import distribution
 
 OURS = {"dense": "transformers", "onnx": "onnx", "openvino": "openvino", "packed": "packed"}
 
@@ -42,17 +42,23 @@ def test_safetensors_come_before_a_graph_beside_them(tiny_model) -> None:
     folder = tiny_model()
     (folder / "model.onnx").write_bytes(b"a graph")
     assert open_folder(folder).kind == "transformers"
-    assert [file.name for file in weight_files(folder)] == ["model.safetensors"]
+    assert [file.name for file in ModelFolder(folder, {}, ()).weight_files()] == ["model.safetensors"]
     (folder / "model.safetensors").unlink()
     (folder / "openvino_model.xml").write_text("<net/>")
     assert open_folder(folder).kind == "onnx"
     (folder / "model.onnx.data").write_bytes(b"its constants")
-    assert [file.name for file in weight_files(folder)] == ["model.onnx", "model.onnx.data"]
+    assert [file.name for file in ModelFolder(folder, {}, ()).weight_files()] == [
+        "model.onnx",
+        "model.onnx.data",
+    ]
     for name in ("model.onnx", "model.onnx.data"):
         (folder / name).unlink()
     (folder / "openvino_model.bin").write_bytes(b"constants")
     assert open_folder(folder).kind == "openvino"
-    assert [file.name for file in weight_files(folder)] == ["openvino_model.xml", "openvino_model.bin"]
+    assert [file.name for file in ModelFolder(folder, {}, ()).weight_files()] == [
+        "openvino_model.xml",
+        "openvino_model.bin",
+    ]
 
 
 def test_packed_is_what_the_configuration_says(tiny_model) -> None:
@@ -69,7 +75,7 @@ def test_a_configuration_alone_has_no_weights(tiny_model) -> None:
     (folder / "model.safetensors").unlink()
     assert not has_weights(folder)
     with pytest.raises(ModelError, match=r"has no model\.safetensors"):
-        weight_files(folder)
+        ModelFolder(folder, {}, ()).weight_files()
 
 
 def test_what_only_looks_like_a_pickle() -> None:
@@ -102,7 +108,7 @@ class Single(Dense):
     summary = "one tensor per file"
 
     def weight_files(self, folder):
-        return sorted((folder / "weights").glob("*.safetensors")) if (folder / "weights").is_dir() else []
+        return sorted(folder.glob("weights.*.safetensors"))
 
     def marks(self, folder, config):
         return bool(self.weight_files(folder))
@@ -115,25 +121,13 @@ FORMAT = Single()
 """
 
 
-def install(place: Path, group: str, name: str, module: str) -> None:
-    """Put a module on a path as an installed distribution with one entry point."""
-    place.mkdir(parents=True, exist_ok=True)
-    (place / f"{name}_plugin.py").write_text(textwrap.dedent(module))
-    about = place / f"{name}_plugin-1.0.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}-plugin\nVersion: 1.0\n")
-    attribute = {"affineur.formats": "FORMAT", "affineur.engines": "ENGINE"}[group]
-    (about / "entry_points.txt").write_text(f"[{group}]\n{name} = {name}_plugin:{attribute}\n")
-
-
 def test_a_format_of_another_package(tiny_model, tmp_path: Path) -> None:
-    install(tmp_path / "site", "affineur.formats", "single", _MODULE)
+    distribution(tmp_path / "site", "single-plugin", _MODULE, "affineur.formats", single="FORMAT")
     folder = tiny_model()
     weights = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
-    (folder / "weights").mkdir()
     for name, tensor in weights.items():
-        save_file({name: np.ascontiguousarray(tensor)}, folder / "weights" / f"{name}.safetensors")
+        save_file({name: np.ascontiguousarray(tensor)}, folder / f"weights.{name}.safetensors")
     path = os.pathsep.join([str(tmp_path / "site"), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
         [sys.executable, "-m", "affineur", "info", str(folder), "--json", "-", "-q"],

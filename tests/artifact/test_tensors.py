@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from affineur.artifact import tensors as module
-from affineur.artifact.folder import weight_files
+from affineur.artifact.folder import ModelFolder
 from affineur.artifact.tensors import INDEX, WEIGHTS, tensors
 from affineur.errors import ModelError
 
@@ -144,7 +144,7 @@ def test_headers_that_lie(header: object, weights: Path) -> None:
 def test_a_file_that_is_a_folder_is_no_weights(tmp_path: Path) -> None:
     (tmp_path / WEIGHTS).mkdir()
     with pytest.raises(ModelError, match=r"has no model.safetensors"):
-        weight_files(tmp_path)
+        ModelFolder(tmp_path, {}, ()).weight_files()
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ def index(folder: Path, weight_map: object) -> None:
 
 
 def test_shards(sharded: Path) -> None:
-    assert [f.name for f in weight_files(sharded)] == [
+    assert [f.name for f in ModelFolder(sharded, {}, ()).weight_files()] == [
         "model-00001-of-00002.safetensors",
         "model-00002-of-00002.safetensors",
     ]

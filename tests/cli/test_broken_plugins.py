@@ -6,9 +6,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+
+from distributions import distribution
 
 STEP = """
 from affineur.steps.core.step import Step
@@ -33,16 +36,7 @@ Install = Callable[..., None]
 def install(tmp_path: Path) -> Install:
     """Write a distribution as installers do: a module and its entry points."""
 
-    def make(name: str, code: str, group: str, **points: str) -> None:
-        site, module = tmp_path / "site", name.replace("-", "_")
-        folder = site / f"{module}-1.0.dist-info"
-        folder.mkdir(parents=True)
-        (site / f"{module}.py").write_text(code)
-        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        lines = [f"{point} = {module}:{value}" for point, value in points.items()]
-        (folder / "entry_points.txt").write_text("\n".join([f"[{group}]", *lines]) + "\n")
-
-    return make
+    return partial(distribution, tmp_path / "site")
 
 
 @pytest.fixture

@@ -57,6 +57,7 @@ def test_bisection_ends_within_the_tolerance(
         tmp_path,
     )
     curve = search.curve("magnitude", search.plan.budget)
+    assert curve.methods == {"magnitude": "smallest weights first"}
     assert sorted(tried) == [p.asked for p in curve.points]  # each once
     inside = curve.best.sparsity if curve.best else 0.0
     outside = min((s for s in tried if s > border), default=0.99)

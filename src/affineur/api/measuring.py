@@ -78,9 +78,7 @@ def compare(
         raise ParameterError(
             f"margin {margin:g} is outside [0, 1): it is a fraction, 0.005 is half a point of F1", "margin"
         )
-    if isinstance(models, str | os.PathLike | Model):
-        models = [models]
-    references = [reference_of(model) for model in models]
+    references = _references(models)
     if baseline is not None:
         first = reference_of(baseline)
         references = [first, *(reference for reference in references if reference != first)]
@@ -97,6 +95,13 @@ def compare(
     return compare_candidates(
         candidates, corpus, types=types, rounds=rounds, peak_rss=peak if memory else None, margin=margin
     )
+
+
+def _references(models: _Models) -> list[str]:
+    """Take one model or several, and return their references."""
+    if isinstance(models, str | os.PathLike | Model):
+        models = [models]
+    return [reference_of(model) for model in models]
 
 
 def benchmark(
@@ -122,9 +127,7 @@ def benchmark(
     """
     from affineur.pipeline import benchmark_models
 
-    if isinstance(models, str | os.PathLike | Model):
-        models = [models]
-    references = [reference_of(model) for model in models]
+    references = _references(models)
     settle(device)
     return benchmark_models(references, corpus_of(data), rounds, threads, device)
 

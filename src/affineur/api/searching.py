@@ -53,6 +53,8 @@ def run(
     from affineur.pipeline import Recipe, make_recipe, read_recipe
     from affineur.pipeline import run as run_recipe
 
+    if isinstance(recipe, Recipe) and changes:
+        recipe = recipe.as_dict()
     if isinstance(recipe, Mapping):
         recipe = make_recipe({**recipe, **changes})
     elif not isinstance(recipe, Recipe):

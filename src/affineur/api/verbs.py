@@ -53,7 +53,8 @@ def take(step: Step, model: object, out: str | os.PathLike[str], context: Contex
         step.after(Shape.of(source))
     except ParameterError as error:
         raise ParameterError(f"{source.path}: {error}", error.parameter) from None
-    made = Model(step.run(source, Path(out), context), device=context.device if step.on_device else "cpu")
+    device = context.device if step.on_device else "cpu"
+    made = Model(step.run(source, Path(out), context), device=device, threads=context.threads)
     made.source = source
     return made
 

@@ -82,7 +82,10 @@ class ModelFolder:
         Raises:
             ModelError: If there is none, naming the pickles that are there instead; or one is missing.
         """
-        return weight_files(self.path)
+        files = self.format.weight_files(self.path)
+        if not files:
+            raise without_weights(self.path)
+        return files
 
     def tensors(self) -> list[Tensor]:
         """List its tensors, by name; of a graph none (see ``exported``)."""
@@ -93,7 +96,7 @@ class ModelFolder:
 
         Weights (a configuration to train from has none), configuration, tokenizer.
         """
-        weights = weight_files(self.path) if has_weights(self.path) else []
+        weights = self.format.weight_files(self.path)
         names = ("config.json", *TOKENIZER_FILES)
         whole = hashlib.sha256()
         for file in [*weights, *(self.path / name for name in names if (self.path / name).is_file())]:
@@ -104,19 +107,6 @@ class ModelFolder:
 def has_weights(folder: Path) -> bool:
     """Say whether a folder holds weights we read, and not a configuration alone."""
     return any(each.weight_files(folder) for each in FORMATS.all().values())
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """List the files with the weights of a model folder, in order: safetensors, or the files of a graph.
-
-    Raises:
-        ModelError: If there is none, naming the pickles that are there instead; or one is missing.
-    """
-    formats = sorted(FORMATS.all().values(), key=lambda each: each.is_graph)
-    found = next((files for each in formats if (files := each.weight_files(folder))), None)
-    if found is None:
-        raise without_weights(folder)
-    return found
 
 
 def open_folder(path: Path | str) -> ModelFolder:
@@ -153,7 +143,7 @@ def _opened(path: Path, _state: State) -> ModelFolder:
         )
     folder = ModelFolder(path, config, labels)
     listed = folder.tensors()
-    folder.format.check(folder)
+    folder.format.check(folder, listed)
     heads = [t for t in listed if t.name in ("classifier.weight", "classifier.out_proj.weight")]
     if heads and (outputs := sum(heads[0].shape[:1])) != len(labels):
         raise ModelError(

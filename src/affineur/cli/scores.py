@@ -16,17 +16,11 @@ from affineur.cli.commands import MEASURE, Commands
 from affineur.entities import Corpus
 from affineur.errors import ParameterError, counted
 from affineur.measure import (
-    BENCHMARK_COLUMNS,
-    COLUMNS,
+    EVALUATION_COLUMNS,
     MARGIN,
     Evaluation,
-    batching_cells,
-    benchmark_cells,
     benchmark_markdown,
-    benchmark_notes,
-    comparison_cells,
     evaluation_cells,
-    footnotes,
     markdown,
 )
 from affineur.measure.benchmark import ROUNDS
@@ -128,11 +122,11 @@ def _evaluate(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
         )
     model = load(args.model, device=args.device, threads=args.threads)
     evaluation = model.evaluate(corpus, types=types)
-    total, interval = evaluation.total, evaluation.interval()
+    total = evaluation.total
     show.lines(
         [
             (
-                f"F1 {total.f1:.2%} (95 %: {interval.low:.2%} to {interval.high:.2%}), precision"
+                f"F1 {total.f1:.2%} (95 %: {evaluation.low:.2%} to {evaluation.high:.2%}), precision"
                 f" {total.precision:.2%}, recall {total.recall:.2%}, accuracy {evaluation.accuracy:.2%}"
             ),
             f"{counted(evaluation.sentences, 'sentence')}, {counted(evaluation.words, 'word')} of"
@@ -145,7 +139,7 @@ def _evaluate(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
             ),
         ]
     )
-    show.table(("Type", "Precision", "Recall", "F1", "95 %", "Gold mentions"), evaluation_cells(evaluation))
+    show.table(EVALUATION_COLUMNS, evaluation_cells(evaluation))
     figures = evaluation.as_dict() if args.json or folder else {}  # intervals take their time
     show.to_json({"model": args.model, **figures}, args.json)
     if folder:
@@ -228,8 +222,7 @@ def _compare(args: argparse.Namespace) -> int:
         device=args.device,
         threads=args.threads,
     )
-    show.table(COLUMNS, comparison_cells(found))
-    show.lines(footnotes(found))
+    show.result(found)
     show.to_json(found.as_dict(), args.json)
     if args.markdown:
         write_text(Path(args.markdown), markdown(found))
@@ -244,9 +237,7 @@ def _benchmark(args: argparse.Namespace) -> int:
     found = benchmark(
         args.models, _corpus(args), rounds=args.rounds, device=args.device, threads=args.threads
     )
-    show.table(BENCHMARK_COLUMNS, benchmark_cells(found))
-    show.table(*batching_cells(found))
-    show.lines(benchmark_notes(found))
+    show.result(found)
     show.to_json(found.as_dict(), args.json)
     if args.markdown:
         write_text(Path(args.markdown), benchmark_markdown(found))

@@ -67,7 +67,6 @@ def add_parsers(commands: Commands) -> None:
 
 def _search(args: argparse.Namespace) -> int:
     from affineur.api.searching import search
-    from affineur.pipeline.search_results import COLUMNS
 
     recipe = args.model if Path(args.model).suffix.lower() in _RECIPES else None
     if recipe is None and args.data is None:
@@ -90,11 +89,10 @@ def _search(args: argparse.Namespace) -> int:
         threads=args.threads,
         **{key: value for key, value in given.items() if value is not None},
     )
-    show.table(COLUMNS, found.cells())
+    show.result(found)
     where = found.out
     show.lines(
         [
-            *found.lines(),
             f"Figures: {where}/search.json, search.md; picture: {where}/search.svg; models: {where}/models/",
         ]
     )

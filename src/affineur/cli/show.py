@@ -25,6 +25,7 @@ from rich.text import Text
 
 from affineur.artifact import to_json as json_text
 from affineur.artifact import write_json
+from affineur.display import Shown
 from affineur.entities import Entity, LabeledPiece
 
 _LINE_SECONDS = 10.0
@@ -61,6 +62,13 @@ def table(columns: Sequence[str], cells: Sequence[Sequence[str]], numbers: bool 
     for row in cells:
         grid.add_row(*(Text(cell) for cell in row))
     console.print(grid)
+
+
+def result(found: Shown) -> None:
+    """Print the tables of a result, and what is said below each."""
+    for one in found.tables():
+        table(one.columns, one.rows)
+        lines(one.notes)
 
 
 def lines(texts: Sequence[str]) -> None:

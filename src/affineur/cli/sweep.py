@@ -12,7 +12,6 @@ from affineur.cli import options, show
 from affineur.cli.commands import MAKE, Commands
 from affineur.cli.steps import add_field
 from affineur.errors import ParameterError
-from affineur.measure import SWEEP_COLUMNS, sweep_cells
 from affineur.steps.core.step import STEPS
 from affineur.steps.pruning.core.method import METHODS
 from affineur.transfer import DataOptions, load_splits
@@ -149,8 +148,7 @@ def _sweep(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
         threads=args.threads,
         commands=_again(parser, args),
     )
-    show.table(SWEEP_COLUMNS, [cells for curve in found.curves for cells in sweep_cells(curve)])
-    show.lines(found.lines())
+    show.result(found)
     if args.svg:
         from affineur.measure.report.picture import picture
 
@@ -175,9 +173,7 @@ def _again(parser: argparse.ArgumentParser, args: argparse.Namespace) -> dict[st
 
 def _points(text: str | None) -> tuple[float, ...] | None:
     try:
-        return (
-            None if text is None else tuple(sorted({float(part) for part in options.split_list(text) or ()}))
-        )
+        return None if text is None else tuple(float(part) for part in options.split_list(text) or ())
     except ValueError:
         raise ParameterError(
             f"points {text} is not a list of sparsities, expected for example 0.1,0.2,0.3", "points"

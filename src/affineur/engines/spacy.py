@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib.metadata
 import sys
 from pathlib import Path
 
+from affineur.artifact import file_digest
 from affineur.engines.core.engine import Batched, Engine
 from affineur.engines.core.facts import Facts
 from affineur.engines.core.references import Reference
@@ -67,7 +67,7 @@ class Spacy(Engine):
             ) from None
         if folder.is_dir():
             files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-            versions += [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+            versions += [file_digest(path) for path in files]
         return f"{reference.prefix}{reference.rest} {' '.join(versions)}"
 
 

@@ -255,10 +255,7 @@ def _from_student(student: float, freedom: float) -> float:
 
 
 def _expanded(drawn: FloatArray, confidence: float, units: int, freedom: float) -> tuple[float, float]:
-    """Cut the tails of the draws where Student's quantile, for the variance's own bias n ÷ (n - 1) enlarged.
-
-    Says.
-    """
+    """Cut the tails of the draws where Student's quantile says, for a variance too small by (n - 1) ÷ n."""
     if not 0 <= confidence < 1:
         raise ValueError(f"a confidence is at least 0 and below 1, got {confidence}")
     wide = _to_student(_NORMAL.inv_cdf((1 + confidence) / 2), freedom) * sqrt(units / max(1, units - 1))

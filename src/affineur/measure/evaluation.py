@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -79,7 +79,7 @@ class TypeScore(Mapping[str, float]):
         return len(self.as_dict())
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False)  # with no slots, so that intervals are drawn once
 class Evaluation(Shown):
     """What one model scored on one corpus: ``.f1 .low .high .precision .recall .accuracy .per_type``.
 
@@ -138,14 +138,18 @@ class Evaluation(Shown):
     @property
     def low(self) -> float:
         """Lower end of the 95 % interval of F1."""
-        return self.interval().low
+        return self._interval.low
 
     @property
     def high(self) -> float:
         """Upper end of the 95 % interval of F1."""
-        return self.interval().high
+        return self._interval.high
 
-    @property
+    @cached_property
+    def _interval(self) -> Interval:
+        return self.interval()
+
+    @cached_property
     def per_type(self) -> dict[str, TypeScore]:
         """Scores of each type, by its name."""
         return {kind: self._type_score(kind) for kind in self.types}
@@ -209,7 +213,7 @@ class Evaluation(Shown):
 
     def as_dict(self) -> dict[str, Any]:
         """Return the stable keys of ``evaluate --json``."""
-        all_types, interval = self.total, self.interval()
+        all_types, interval = self.total, self._interval
         return {
             "f1": all_types.f1,
             "precision": all_types.precision,
@@ -234,7 +238,7 @@ class Evaluation(Shown):
     @property
     def summary(self) -> str:
         """F1 with its interval, and what it was measured on."""
-        interval, words = self.interval(), counted(self.words, "word")
+        interval, words = self._interval, counted(self.words, "word")
         return (
             f"F1 {interval.value:.2%} (95 %: {interval.low:.2%} to {interval.high:.2%}), accuracy "
             f"{self.accuracy:.2%}, on {counted(self.sentences, 'sentence')}, {words} of {self.corpus}"

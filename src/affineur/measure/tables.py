@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from affineur.display import megabytes, millions
 from affineur.errors import counted
@@ -12,7 +12,7 @@ from affineur.measure.benchmark import CALLS
 from affineur.measure.benchmark_result import CONFIDENCE, Benchmark, BenchmarkRow
 from affineur.measure.budget import Curve, Point
 from affineur.measure.comparison import Change, Comparison, Row
-from affineur.measure.evaluation import Evaluation
+from affineur.measure.evaluation import Evaluation, TypeScore
 from affineur.measure.speed import SAME, Ratio
 
 COLUMNS = (
@@ -133,18 +133,18 @@ EVALUATION_COLUMNS = ("Type", "Precision", "Recall", "F1", "95 %", "Gold mention
 def evaluation_cells(evaluation: Evaluation) -> list[list[str]]:
     """Return the cells under :data:`EVALUATION_COLUMNS`, one row per type and one for all."""
 
-    def cells(name: str, counts: Any, interval: Any) -> list[str]:
+    def cells(name: str, scores: Evaluation | TypeScore, gold: int) -> list[str]:
         return [
             name,
-            f"{counts.precision:.2%}",
-            f"{counts.recall:.2%}",
-            f"{counts.f1:.2%}",
-            f"{interval.low * 100:.1f}–{interval.high * 100:.1f}",
-            str(counts.gold),
+            f"{scores.precision:.2%}",
+            f"{scores.recall:.2%}",
+            f"{scores.f1:.2%}",
+            f"{scores.low * 100:.1f}–{scores.high * 100:.1f}",
+            str(gold),
         ]
 
-    rows = [cells(kind, evaluation.of_type(kind), evaluation.interval(kind)) for kind in evaluation.types]
-    return [*rows, cells("all", evaluation.total, evaluation.interval())]
+    rows = [cells(kind, scores, scores.support) for kind, scores in evaluation.per_type.items()]
+    return [*rows, cells("all", evaluation, evaluation.total.gold)]
 
 
 SWEEP_COLUMNS = ("Method", "Sparsity", "F1", "Interval", "ΔF1 (interval)", "Budget")

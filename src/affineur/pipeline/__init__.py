@@ -1,4 +1,4 @@
-"""Recipe → stages → artifacts → table, resumable; and models and data by whatever name the user types.
+"""Recipe → steps → artifacts → table, resumable; and models and data by whatever name the user types.
 
 The names below load their module when they are first used: what runs an exported model needs no torch. The
 functions ``check`` and ``sweep`` are in the modules of the same names.

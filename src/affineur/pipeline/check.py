@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import date
 
 from affineur.artifact import describe_machine, environment
-from affineur.engines.core.engine import ENGINES
 from affineur.entities import Corpus, Scheme, Tagger
 from affineur.errors import ParameterError
 from affineur.measure import (
@@ -138,7 +137,7 @@ def _parent(model: str, bars: Bars, baseline: str | None, parent: str | None) ->
     if not bars.needs_agreement:
         return None
     typed = models.Reference.parse(model)
-    behind = typed.rest if typed.prefix and ENGINES.get(typed.kind).approximate else None
+    behind = typed.rest if typed.named and typed.named.approximate else None
     if chosen := parent or behind or baseline:
         return chosen
     raise ParameterError(

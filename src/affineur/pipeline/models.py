@@ -8,7 +8,6 @@ from pathlib import Path
 from affineur.engines.core.engine import Batched
 from affineur.engines.core.facts import Facts
 from affineur.engines.core.references import Reference
-from affineur.entities import Tagger
 from affineur.measure import Candidate
 from affineur.runtime import EngineTagger
 
@@ -91,14 +90,13 @@ def load_any(
     return Reference.parse(reference).load(device=device, threads=threads)
 
 
-def facts(reference: str | os.PathLike[str], tagger: Tagger | None = None) -> Facts:
+def facts(reference: str | os.PathLike[str]) -> Facts:
     """Say what is known of a model without running it.
 
-    A model quantized in memory keeps the sparsity of the folder it came from; its size is its serialized
-    bytes where ``tagger`` is given, and 0 otherwise.
+    A model quantized in memory keeps the sparsity of the folder it came from; its size is 0.
     """
     parsed = Reference.parse(reference)
-    return parsed.engine.facts(parsed, tagger)
+    return parsed.engine.facts(parsed)
 
 
 def candidate(

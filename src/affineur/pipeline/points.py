@@ -183,7 +183,7 @@ class Points:
             # is fine-tuned.
             if self.plan.recovery or unpruned.inside or any(p.inside for p in points.values()):
                 self._bisect(points, at)
-        base = self.scored_baseline(self.dev)
+        base, first = self.scored_baseline(self.dev), METHODS.get(method).first
         ordered = tuple(sorted(points.values() or [unpruned], key=lambda p: (p.sparsity, p.asked)))
         return Curve(
             self.name,
@@ -194,6 +194,7 @@ class Points:
             budget,
             ordered,
             self.plan.scope,
+            {method: first} if first else {},
         )
 
     def _scan(self, at: Callable[[float], Point]) -> None:

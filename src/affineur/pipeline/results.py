@@ -184,7 +184,15 @@ class _Results:
             return None
         model, baseline = self.references[self.last], self.references[self.first]
         judged = check(
-            model, bars, self.test, baseline, self.parent, self.recipe.types, self.device, self.score
+            model,
+            bars,
+            self.test,
+            baseline,
+            self.parent,
+            self.recipe.types,
+            self.device,
+            self.score,
+            threads=self.context.threads,
         )
         # as the table calls them
         return replace(judged, model=self.last, baseline=judged.baseline and self.first)
@@ -208,7 +216,8 @@ class _Results:
         models, compared = list(self.references.values()), self.recipe.compare
         margin = ["--margin", f"{compared.margin:g}"]
         rounds = ["--rounds", str(self.recipe.benchmark.rounds)] if self.recipe.benchmark else []
-        device = ["--device", self.device] if self.device != "cpu" else []
+        place = ["--device", self.device] if self.device != "cpu" else []
+        place += ["--threads", str(self.context.threads)] if self.context.threads else []
         found = [
             (
                 "everything here, from the recipe",
@@ -252,7 +261,7 @@ class _Results:
             found.append(
                 ("the sparsity curve", ["sweep", str(source), *data, *share, *types, *points, *budget])
             )
-        return tuple((what, shlex.join(["affineur", *words, *device])) for what, words in found)
+        return tuple((what, shlex.join(["affineur", *words, *place])) for what, words in found)
 
 
 def row_reference(row: str, models: Mapping[str, Path]) -> str | None:

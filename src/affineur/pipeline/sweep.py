@@ -35,7 +35,7 @@ from affineur.errors import DataError, ModelError, ParameterError
 from affineur.measure import Confirmation, Curve, Evaluation, Point, State, Sweep, sparsest
 from affineur.measure.bootstrap import FEWEST
 from affineur.measure.report.picture import picture
-from affineur.pipeline.artifacts import copy_files
+from affineur.pipeline.artifacts import copy_artifact, copy_files
 from affineur.pipeline.models import Reference, model_name
 from affineur.pipeline.points import Plan, Points, point_folder
 from affineur.pipeline.scores import ScoreBook
@@ -227,7 +227,7 @@ def _confirm(
 
 
 def _lend(out: Path, work: Path, chosen: Point) -> None:
-    """Offer an earlier winner to the step that would fine-tune it again, and takes only the very same."""
+    """Offer an earlier winner to the step that would make it again; that checks whether it is the same."""
     place = work / f"{point_folder(chosen.method, chosen.asked)}_finetuned"
     if not chosen.recovered or place.exists():
         return
@@ -239,9 +239,7 @@ def _lend(out: Path, work: Path, chosen: Point) -> None:
             else {}
         )
         if (made_from.get("method"), made_from.get("sparsity")) == (chosen.method, chosen.asked):
-            with new_folder(place) as building:
-                copy_files(out, building)
-                shutil.copyfile(out / MANIFEST, building / MANIFEST)
+            copy_artifact(out, place)
 
 
 def _measured(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from affineur.engines.core.engine import ENGINES
+from distributions import distribution
 
 Install = Callable[..., None]
 
@@ -20,13 +21,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 
     def make(name: str, code: str, **points: str) -> None:
         site = tmp_path / f"site_{name}"
-        module = name.replace("-", "_")
-        folder = site / f"{module}-1.0.dist-info"
-        folder.mkdir(parents=True)
-        (site / f"{module}.py").write_text(code)
-        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        lines = [f"{point} = {module}:{value}" for point, value in points.items()]
-        (folder / "entry_points.txt").write_text("\n".join(["[affineur.engines]", *lines]) + "\n")
+        distribution(site, name, code, "affineur.engines", **points)
         monkeypatch.syspath_prepend(site)
         ENGINES.__dict__.pop("_plugins", None)
 

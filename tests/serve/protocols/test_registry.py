@@ -16,6 +16,7 @@ from affineur.serve.keys import add_key
 from affineur.serve.metrics import Metrics
 from affineur.serve.protocols import PROTOCOLS, Protocol
 from affineur.serve.service import Service
+from distributions import distribution
 
 from ..conftest import LIMITS
 from ..running import TEXT, running
@@ -61,16 +62,6 @@ PROTOCOL = Post()
 '''
 
 
-def distribution(folder: Path, name: str, module: str, **protocols: str) -> None:
-    """Write a distribution that gives protocols, as an installed one stands in a folder of packages."""
-    (folder / f"{name}.py").write_text(module)
-    about = folder / f"{name}-1.0.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    points = "".join(f"{each} = {name}:{attribute}\n" for each, attribute in protocols.items())
-    (about / "entry_points.txt").write_text(f"[affineur.protocols]\n{points}")
-
-
 def test_ours_are_the_files_of_the_folder() -> None:
     folder = Path(sys.modules["affineur.serve.protocols"].__file__ or "").parent
     files = {path.stem for path in folder.glob("*.py")} - {"__init__"}
@@ -103,9 +94,9 @@ def test_another_package_adds_one_with_keys_health_checks_and_openapi(
     tmp_path: Path, shared_onnx: Path
 ) -> None:
     site = tmp_path / "site"
-    site.mkdir()
-    distribution(site, "letters", PLUGIN, post="PROTOCOL")
-    distribution(site, "broken", "raise RuntimeError('out of order')", ruined="PROTOCOL", other="PROTOCOL")
+    distribution(site, "letters", PLUGIN, "affineur.protocols", post="PROTOCOL")
+    code = "raise RuntimeError('out of order')"
+    distribution(site, "broken", code, "affineur.protocols", ruined="PROTOCOL", other="PROTOCOL")
     key = add_key(tmp_path / "keys", "web")
     bearer = {"Authorization": f"Bearer {key}"}
     with running(

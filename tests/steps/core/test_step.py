@@ -15,6 +15,7 @@ from affineur.registry import Registry
 from affineur.steps.core.context import Context
 from affineur.steps.core.step import CALIBRATION, DATA, STEPS, TEACHER, Shape, Step
 from affineur.transfer import Splits
+from distributions import distribution
 
 
 class Melt(Step):
@@ -148,10 +149,7 @@ def test_names_of_results() -> None:
 
 
 def test_what_is_no_step_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "odd_steps-1.0.dist-info"
-    folder.mkdir()
-    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: odd-steps\nVersion: 1.0\n")
-    (folder / "entry_points.txt").write_text("[affineur.steps]\nodd = builtins:int\n")
+    distribution(tmp_path, "odd-steps", "NUMBER = int", "affineur.steps", odd="NUMBER")
     monkeypatch.syspath_prepend(tmp_path)
     steps = Registry("affineur.steps", "affineur.steps", "STEP", "step", STEPS._check)
     with pytest.raises(Exception, match=r"the step 'odd' of the package odd-steps .* is no subclass of Step"):

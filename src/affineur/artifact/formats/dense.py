@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,26 +37,27 @@ class Dense(Format):
         """List the tensors of all files, by name."""
         return tensors(folder)
 
-    def check(self, folder: ModelFolder) -> None:
+    def check(self, folder: ModelFolder, tensors: Sequence[Tensor]) -> None:
         """Check that no tensor is packed: ``config.json`` would say so.
 
         Raises:
             ModelError: If one is.
         """
-        packed_in(folder, 0)
+        packed_in(folder, tensors, 0)
 
 
-def packed_in(folder: ModelFolder, said: int) -> None:
+def packed_in(folder: ModelFolder, tensors: Sequence[Tensor], said: int) -> None:
     """Check how many tensors of a folder are packed.
 
     Args:
         folder: The folder.
+        tensors: Its tensors.
         said: How many its ``config.json`` speaks of.
 
     Raises:
         ModelError: If there are more or fewer.
     """
-    found = sum(tensor.packed is not None for tensor in folder.tensors())
+    found = sum(tensor.packed is not None for tensor in tensors)
     if found != said:
         raise ModelError(
             f"{folder.path} has {found} packed tensors, but its config.json speaks of {said}; "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from affineur.artifact.packed import PACKED, read_format
 
 if TYPE_CHECKING:
     from affineur.artifact.folder import ModelFolder
+    from affineur.artifact.tensors import Tensor
 
 
 class Packed(Dense):
@@ -24,13 +25,13 @@ class Packed(Dense):
         said = config.get("quantization_config")
         return isinstance(said, dict) and said.get("quant_method") == PACKED
 
-    def check(self, folder: ModelFolder) -> None:
+    def check(self, folder: ModelFolder, tensors: Sequence[Tensor]) -> None:
         """Check that as many tensors are packed as ``config.json`` says.
 
         Raises:
             ModelError: If there are more or fewer.
         """
-        packed_in(folder, read_format(folder.config["quantization_config"]))
+        packed_in(folder, tensors, read_format(folder.config["quantization_config"]))
 
 
 FORMAT = Packed()

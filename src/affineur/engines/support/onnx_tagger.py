@@ -15,6 +15,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from affineur.artifact import ModelFolder, open_folder
+from affineur.artifact.formats.onnx import FORMAT
 from affineur.engines.core.proof import proved
 from affineur.engines.support.graph_inputs import INPUTS, fitting
 from affineur.engines.support.session_pool import GraphFile, SessionPool, open_session
@@ -182,7 +183,7 @@ def load_onnx(path: ModelFolder | Path | str, threads: int | None = None) -> Onn
             self-test disagrees.
     """
     folder = path if isinstance(path, ModelFolder) else open_folder(path)
-    graph = folder.weight_files()[0]
+    graph = FORMAT.graph(folder.path)
     file = GraphFile(graph)
 
     def load() -> OnnxTagger:

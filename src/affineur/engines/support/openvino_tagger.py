@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from affineur.artifact import ModelFolder, open_folder
+from affineur.artifact.formats.openvino import FORMAT
 from affineur.engines.core.proof import proved
 from affineur.engines.core.threads import usable_threads
 from affineur.engines.support.graph_inputs import INPUTS, fitting
@@ -112,7 +113,7 @@ def load_openvino(path: ModelFolder | Path | str, threads: int | None = None) ->
     folder = path if isinstance(path, ModelFolder) else open_folder(path)
 
     def load() -> OpenVinoTagger:
-        compiled = compile_graph(str(folder.weight_files()[0]), threads)
+        compiled = compile_graph(str(FORMAT.graph(folder.path)), threads)
         return OpenVinoTagger(compiled, Encoder.from_folder(folder.path, folder.config), folder.labels)
 
     return proved(folder, load)

@@ -30,7 +30,7 @@ class _Series:
         return self.name + ", recovered" * self.recovered
 
 
-def method_name(method: str, known: Mapping[str, str]) -> str:
+def _method_name(method: str, known: Mapping[str, str]) -> str:
     """Name a method of pruning, and say what it takes away where that is known."""
     return f"{method}: {known[method]}" if method in known else method
 
@@ -148,7 +148,7 @@ def _series(group: Sequence[Curve]) -> list[_Series]:
             methods.setdefault(point.method, {}).setdefault(point.recovered, []).append(point)
     return [
         _Series(
-            method_name(method, known),
+            _method_name(method, known),
             recovered,
             place,
             tuple(sorted(some, key=lambda point: point.sparsity)),

@@ -15,6 +15,7 @@ from affineur.measure.report.words import percent
 _STAGES = {
     "given": "as given",
     "cast": "stored at another precision",
+    "train": "trained",
     "distill": "distilled",
     "prune": "pruned",
     "recover": "recovered",

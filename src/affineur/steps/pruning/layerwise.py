@@ -16,6 +16,7 @@ class Layerwise(PruningMethod):
 
     name = "layerwise"
     summary = "each matrix ranked alone by magnitude"
+    first = "smallest weights of each matrix first"
 
     def zero(self, weights: Sequence[torch.Tensor], k: int, statistics: Sequence[Any]) -> float:
         """Set the ``k`` smallest to zero."""

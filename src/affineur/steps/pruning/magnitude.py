@@ -18,6 +18,7 @@ class Magnitude(PruningMethod):
 
     name = "magnitude"
     summary = "all weights in scope ranked together by magnitude"
+    first = "smallest weights first"
     together = True
 
     def zero(self, weights: Sequence[torch.Tensor], k: int, statistics: Sequence[Any]) -> float:

@@ -25,6 +25,7 @@ class Wanda(PruningMethod):
 
     name = "wanda"
     summary = "each output ranked alone, by weight times input on a text"
+    first = "least used weights first"
     needs_calibration = True
 
     def calibrate(

@@ -7,7 +7,7 @@ Another package adds one by an entry point of the group ``affineur.formats`` tha
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -38,6 +38,8 @@ class Format(ABC):
     def weight_files(self, folder: Path) -> list[Path]:
         """List the files with the weights, in order; none where the folder holds none of this format.
 
+        They lie right in the folder: whether one has changed is not looked for any deeper.
+
         Raises:
             ModelError: If one of them is missing.
         """
@@ -58,8 +60,12 @@ class Format(ABC):
         """
         return []
 
-    def check(self, folder: ModelFolder) -> None:  # noqa: B027  # most have something to check, not all
+    def check(self, folder: ModelFolder, tensors: Sequence[Tensor]) -> None:  # noqa: B027  # most have something to check, not all
         """Check that the files of a folder belong together.
+
+        Args:
+            folder: The folder.
+            tensors: Its tensors, as :meth:`tensors` lists them.
 
         Raises:
             ModelError: If they do not.

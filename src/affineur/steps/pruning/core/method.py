@@ -22,12 +22,14 @@ class PruningMethod(ABC):
     Attributes:
         name: What people type.
         summary: What it ranks by, in one line.
+        first: What it takes away first, for the legend of a curve.
         together: Whether all matrices in scope are ranked together, and not each alone.
         needs_calibration: Whether it looks at text first (:meth:`calibrate`).
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
+    first: ClassVar[str] = ""
     together: ClassVar[bool] = False
     needs_calibration: ClassVar[bool] = False
 
