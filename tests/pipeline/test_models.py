@@ -135,7 +135,8 @@ def test_facts_of_each_kind(shared_model) -> None:
     tagger = load(f"torch-int8:{folder}")
     buffer = io.BytesIO()
     torch.save(tagger.model.state_dict(), buffer)
-    assert facts(f"torch-int8:{folder}", tagger).size_bytes == len(buffer.getvalue()) < plain.size_bytes
+    reference = Reference.parse(f"torch-int8:{folder}")
+    assert reference.engine.facts(reference, tagger).size_bytes == len(buffer.getvalue()) < plain.size_bytes
 
 
 def test_facts_of_a_pruned_model(tiny_model) -> None:
