@@ -109,7 +109,8 @@ def test_every_strategy_is_the_runtime_s(client: TestClient, tagger: EngineTagge
 def test_ignored_labels_are_left_out_and_none_ignored_gives_what_is_no_mention_too(
     client: TestClient, strategy: str
 ) -> None:
-    text = f"{TEXT} Quel beau lac, dit la vieille dame du marché."  # long enough for every label
+    more = " Quel beau lac, dit la vieille dame du marché."  # the model gives no word of TEXT the label O
+    text = TEXT + more * (strategy == "word")
     plain = ask(client, text, aggregation_strategy=strategy)
     kinds = {each["entity_group"] for each in plain}
     assert len(kinds) > 1
