@@ -1,0 +1,1 @@
+"""What a place is, and what all places share."""

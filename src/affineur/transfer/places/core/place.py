@@ -1,0 +1,223 @@
+"""What a place is: somewhere else that folders lie, told by how a reference begins."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar
+
+from affineur.errors import ParameterError, TransferError
+from affineur.registry import Registry
+
+#: Told how many more bytes have been sent or received; negative where some are sent again.
+Moved = Callable[[int], None]
+
+
+class Passing(TransferError):
+    """A failure that may pass: a connection that broke, a server that is busy. What failed is tried again."""
+
+
+class Conflict(TransferError):
+    """Somebody else wrote a file between our reading it and our writing it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How a place is reached, where its usual configuration does not say so.
+
+    No secret is among them: those come from the environment, profiles, agents and logins alone.
+
+    Args:
+        endpoint: Address of the service, such as ``https://s3api-eu-ro-1.runpod.io``.
+        region: Region, or data center.
+        profile: Section of the usual configuration files.
+    """
+
+    endpoint: str | None = None
+    region: str | None = None
+    profile: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """What a place says of a file.
+
+    Args:
+        size: Bytes, or ``None`` where it does not say.
+        ranges: Whether a part of it can be read.
+    """
+
+    size: int | None
+    ranges: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Small:
+    """A small file, read whole.
+
+    Args:
+        data: Its content.
+        version: What the place calls this version of it, to be given back to :meth:`Remote.put`; empty where
+            it has no such thing.
+    """
+
+    data: bytes
+    version: str = ""
+
+
+class Remote(ABC):
+    """A folder at a place, opened. Methods may be called from several threads at once.
+
+    Names are relative, with ``/`` between parts. Every method raises :class:`Passing` for what may pass, and
+    :class:`~affineur.errors.TransferError` for what will not: no credentials, no such bucket. Neither names a
+    secret.
+
+    Attributes:
+        where: What it is called in messages: the reference, without secrets.
+        streams: How many threads may usefully read or write at once.
+    """
+
+    where: str
+    streams: int = 4
+
+    @abstractmethod
+    def stat(self, name: str) -> Stat | None:
+        """Ask for a file; ``None`` where it is not there."""
+
+    @abstractmethod
+    def read(self, name: str, start: int, stop: int | None) -> Iterator[bytes]:
+        """Read bytes ``start`` to ``stop`` (its end, where ``None``) in chunks of at most 1 MiB.
+
+        It ends early only with :class:`Passing`, or where the file does.
+        """
+
+    def names(self) -> Iterator[str]:
+        """List its files, in any order, page by page.
+
+        Raises:
+            TransferError: If the place cannot list.
+        """
+        raise TransferError(f"{self.where} cannot be listed; give it an affineur.json that names its files")
+
+    def get(self, name: str) -> Small | None:
+        """Read a small file whole; ``None`` where it is not there."""
+        if self.stat(name) is None:
+            return None
+        return Small(b"".join(self.read(name, 0, None)))
+
+    def put(self, name: str, data: bytes, seen: Small | None) -> None:
+        """Write a small file in one step: a reader sees the old content or the new, never a part.
+
+        Args:
+            name: The file.
+            data: Its new content.
+            seen: The content that it replaces, as :meth:`get` gave it, ``None`` where it was not there.
+
+        Raises:
+            Conflict: If it has another content by now, where the place can tell.
+        """
+        raise self.read_only()
+
+    def holds(self, name: str, size: int, sha256: str) -> bool:
+        """Say whether exactly this file has been sent here before, whole."""
+        return False
+
+    def send(self, name: str, file: Path, sha256: str, moved: Moved) -> None:
+        """Write a file, and check that it arrived.
+
+        What an earlier call had sent before it was killed is not sent again, as far as the place allows;
+        nobody sees the file before it is whole. It is tried again by the caller after :class:`Passing`.
+
+        Args:
+            name: What it is called there.
+            file: What is sent.
+            sha256: Its digest.
+            moved: Told of the bytes sent, and at once of those that were there already.
+        """
+        raise self.read_only()
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove files; one that is not there is no error."""
+        raise self.read_only()
+
+    def read_only(self) -> TransferError:
+        """Make the error for what is written to where nothing can be."""
+        return TransferError(f"{self.where} is only read from; push to a place that can be written")
+
+    def close(self) -> None:  # noqa: B027  # most have something to close, not all
+        """Close connections."""
+
+    def __enter__(self) -> Remote:
+        """Use it in a ``with`` block."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+
+class Place(ABC):
+    """Somewhere folders lie. One instance of a subclass is a place; its module calls it ``PLACE``.
+
+    Attributes:
+        prefix: How a reference to it begins, such as ``s3://``.
+        form: What a whole reference looks like, such as ``s3://BUCKET/FOLDER``.
+        summary: What it is, in a few words.
+        options: Which of :class:`Access` it knows.
+    """
+
+    prefix: ClassVar[str]
+    form: ClassVar[str]
+    summary: ClassVar[str]
+    options: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def open(self, reference: str, access: Access) -> Remote:
+        """Open the folder of a reference; nothing needs to be asked of the place yet.
+
+        Args:
+            reference: What was typed.
+            access: How the place is reached; only :attr:`options` are set.
+
+        Raises:
+            TransferError: If the reference is not complete, or no credentials are found, saying where they
+                were looked for.
+            MissingExtraError: If what speaks to the place is not installed.
+        """
+
+
+def _check(given: object) -> None:
+    if not isinstance(given, Place):
+        raise TypeError("it gives something that is no Place")
+
+
+#: Every place there is.
+PLACES: Registry[Place] = Registry("affineur.places", "affineur.transfer.places", "PLACE", "place", _check)
+
+
+def place_of(reference: str) -> Place | None:
+    """Find the place of a reference by how it begins; ``None`` for a path, ``sample`` or a bare Hub id."""
+    return next((each for each in PLACES.all().values() if reference.startswith(each.prefix)), None)
+
+
+def opened(reference: str, access: Access | None = None) -> Remote:
+    """Open the folder of a reference at its place.
+
+    Raises:
+        ParameterError: If no place has such references, or the place has no use for what ``access`` says.
+        TransferError: As :meth:`Place.open`.
+        MissingExtraError: As :meth:`Place.open`.
+    """
+    place, access = place_of(reference), access or Access()
+    if place is None:
+        known = ", ".join(each.form for each in PLACES.all().values())
+        raise ParameterError(f"'{reference}' is at no place that is known, expected one of {known}")
+    for name in ("endpoint", "region", "profile"):
+        if getattr(access, name) is not None and name not in place.options:
+            raise ParameterError(f"{name} says nothing to {place.form}; leave it out", name)
+    return place.open(reference, access)
