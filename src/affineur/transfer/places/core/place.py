@@ -68,6 +68,44 @@ class Small:
     version: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """What a place that publishes is told beside the files.
+
+    Args:
+        private: Whether only those with access see it, where it is new.
+        pull_request: Whether it is proposed, and not put in place.
+        revision: Branch that is written to.
+        tag: Name of the version.
+        license: License it is given, such as ``cc-by-nc-sa-4.0``.
+        message: What changed, in one line.
+    """
+
+    private: bool = False
+    pull_request: bool = False
+    revision: str | None = None
+    tag: str | None = None
+    license: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What a push did.
+
+    Args:
+        where: Where the artifact is now.
+        sent: Names of the files sent.
+        kept: Names of the files that were there already, the same.
+        bytes_sent: Bytes sent, those sent twice included.
+    """
+
+    where: str
+    sent: tuple[str, ...]
+    kept: tuple[str, ...]
+    bytes_sent: int
+
+
 class Remote(ABC):
     """A folder at a place, opened. Methods may be called from several threads at once.
 
@@ -169,12 +207,14 @@ class Place(ABC):
         form: What a whole reference looks like, such as ``s3://BUCKET/FOLDER``.
         summary: What it is, in a few words.
         options: Which of :class:`Access` it knows.
+        publishing: Which of :class:`Publication` it knows.
     """
 
     prefix: ClassVar[str]
     form: ClassVar[str]
     summary: ClassVar[str]
     options: ClassVar[tuple[str, ...]] = ()
+    publishing: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def open(self, reference: str, access: Access) -> Remote:
@@ -189,6 +229,23 @@ class Place(ABC):
                 were looked for.
             MissingExtraError: If what speaks to the place is not installed.
         """
+
+    def push(self, folder: Path, reference: str, access: Access, publication: Publication) -> Pushed:
+        """Send what changed of an artifact, which has been verified; readers see the old version or the new.
+
+        Args:
+            folder: The artifact.
+            reference: What was typed.
+            access: How the place is reached; only :attr:`options` are set.
+            publication: What is said beside it; only :attr:`publishing` are set.
+
+        Raises:
+            TransferError: If it cannot be written, or holds something that is no artifact.
+        """
+        from affineur.transfer.push import push_files
+
+        with self.open(reference, access) as remote:
+            return push_files(folder, remote)
 
 
 def _check(given: object) -> None:
