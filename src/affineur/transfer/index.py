@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,11 +138,12 @@ def local_index(folder: Path) -> Index:
     return Index(files)
 
 
-def find_index(remote: Remote) -> tuple[Index, Small | None]:
+def find_index(remote: Remote, names: Collection[str] | None = None) -> tuple[Index, Small | None]:
     """Find out what a folder at a place holds.
 
     Args:
         remote: The folder.
+        names: The files wanted; ``None`` for all there are.
 
     Returns:
         What it holds, and the index as it was read, ``None`` where there is none: then ``affineur.json`` says
@@ -166,9 +167,13 @@ def find_index(remote: Remote) -> tuple[Index, Small | None]:
         raise TransferError(
             f"{remote.where} is not there yet: its first push has not ended; wait, or push it again"
         )
-    found = _listed(remote) if remote.lists else _guessed(remote)
+    if names is not None:
+        found = {name: _plain(name, stat) for name in names if (stat := remote.stat(name))}
+    else:
+        found = _listed(remote) if remote.lists else _guessed(remote)
     if not found:
-        raise TransferError(f"{remote.where}: nothing is there; check the reference")
+        wanted = "nothing" if names is None else f"no {', '.join(sorted(names))}"
+        raise TransferError(f"{remote.where}: {wanted} is there; check the reference")
     return Index(found), None
 
 

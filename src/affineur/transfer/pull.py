@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -44,7 +44,7 @@ def pull(
     destination: Path,
     *,
     access: Access | None = None,
-    names: Iterable[str] | None = None,
+    names: Collection[str] | None = None,
     check: Callable[[Path], None] | None = None,
 ) -> Path:
     """Copy a folder from a place to this disk, all of it or nothing.
@@ -66,11 +66,12 @@ def pull(
         ParameterError: If ``destination`` holds something that Affineur did not write.
         AffineurError: If the disk is full or not writable.
     """
+    names = None if names is None else set(names)
     refuse_to_lose(destination)
     with opened(reference, access) as remote, alone(destination, "name another folder"):
-        index, _ = find_index(remote)
+        index, _ = find_index(remote, names)
         if names is not None:
-            index = _only(index, set(names), remote.where)
+            index = only(index, names, remote.where)
         fetch(remote, index, destination, check)
     return destination
 
@@ -113,7 +114,12 @@ def _link(file: Path, name: Path) -> None:
         shutil.copyfile(file, name)
 
 
-def _only(index: Index, names: set[str], where: str) -> Index:
+def only(index: Index, names: set[str], where: str) -> Index:
+    """Restrict an index to some of its files.
+
+    Raises:
+        TransferError: If one of them is not there.
+    """
     if missing := sorted(names - set(index.files)):
         raise TransferError(f"{where} has no {', '.join(missing)}; it has {', '.join(sorted(index.files))}")
     return Index({name: entry for name, entry in index.files.items() if name in names})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
@@ -210,6 +211,7 @@ class Place(ABC):
         prefixes: How a reference to it begins, such as ``s3://``.
         form: What a whole reference looks like, such as ``s3://BUCKET/FOLDER``.
         summary: What it is, in a few words.
+        writes: Whether something can be pushed there.
         options: Which of :class:`Access` it knows.
         publishing: Which of :class:`Publication` it knows.
     """
@@ -217,6 +219,7 @@ class Place(ABC):
     prefixes: ClassVar[tuple[str, ...]]
     form: ClassVar[str]
     summary: ClassVar[str]
+    writes: ClassVar[bool] = True
     options: ClassVar[tuple[str, ...]] = ()
     publishing: ClassVar[tuple[str, ...]] = ()
 
@@ -290,6 +293,12 @@ def opened(reference: str, access: Access | None = None) -> Remote:
         raise unknown_place(reference)
     place.refuse_options(access, Publication())
     return place.open(reference, access)
+
+
+def shown(reference: str) -> str:
+    """Return a reference as it may be shown: without password and query, which may be a signature."""
+    bare = reference.partition("?")[0]
+    return re.sub(r"^(\w+://[^/@:]*):[^/@]*@", r"\1@", bare)
 
 
 def unknown_place(reference: str) -> ParameterError:
