@@ -92,16 +92,13 @@ def push_files(folder: Path, remote: Remote) -> Pushed:
     for entry in changed:
         sending = partial(_send, remote, folder, entry, meter)
         side_by_side([sending], 1, meter)  # its parts go side by side, within send
-    _check_arrived(remote, changed)
+    _check_arrived(remote, changed, seen)
     try:
         patiently(partial(remote.put, INDEX, new.as_bytes(), seen), INDEX)
     except Conflict:
         now = remote.get(INDEX)  # ours, where the answer to an attempt that succeeded was lost
         if now is None or now.data != new.as_bytes():
-            raise TransferError(
-                f"{remote.where}: somebody else pushed there meanwhile; nothing of theirs was changed. "
-                "Look at it (affineur pull), then push again"
-            ) from None
+            raise _overtaken(remote) from None
     _tidy(remote, new, theirs)
     sent = tuple(entry.name for entry in changed)
     return Pushed(remote.where, sent, kept, sum(entry.size or 0 for entry in changed))
@@ -156,15 +153,25 @@ def _send(remote: Remote, folder: Path, entry: Entry, meter: Meter) -> None:
     patiently(sending, entry.name, lambda: meter.made)
 
 
-def _check_arrived(remote: Remote, changed: list[Entry]) -> None:
+def _check_arrived(remote: Remote, changed: list[Entry], seen: Small | None) -> None:
     for entry in changed:
         stat = patiently(partial(remote.stat, entry.at), entry.name)
         found = "nothing" if stat is None else f"{stat.size:,} bytes"
         if stat is None or stat.size != entry.size:
+            now = patiently(partial(remote.get, INDEX), INDEX)
+            if (now and now.data) != (seen and seen.data):  # theirs tidied ours away
+                raise _overtaken(remote)
             raise TransferError(
                 f"{remote.where}: {entry.name} did not arrive whole ({found} of {entry.size:,} are there); "
                 "the version before is still the one that is read. Push again"
             )
+
+
+def _overtaken(remote: Remote) -> TransferError:
+    return TransferError(
+        f"{remote.where}: somebody else pushed there meanwhile; nothing of theirs was changed. Look at it "
+        "(pull), then push again"
+    )
 
 
 def _tidy(remote: Remote, new: Index, theirs: Index | None) -> None:
