@@ -58,6 +58,8 @@ def _run(args: argparse.Namespace) -> int:
     changes = {key: value for key, value in given.items() if value is not None}
     made = run(args.recipe, runs=args.runs, device=args.device, threads=args.threads, **changes)
     _show(made.table, made.gate, made.folder)
+    if made.published:
+        show.lines([f"Published: {made.published}"])
     show.to_json(made.table, args.json)
     return 0 if made.passed else 3
 
