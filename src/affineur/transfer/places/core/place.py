@@ -19,6 +19,9 @@ Moved = Callable[[int], None]
 class Passing(TransferError):
     """A failure that may pass: a connection that broke, a server that is busy. What failed is tried again."""
 
+    #: Seconds that the place asks to be left alone, where it says so.
+    after: float = 0.0
+
 
 class Conflict(TransferError):
     """Somebody else wrote a file between our reading it and our writing it."""
@@ -203,14 +206,14 @@ class Place(ABC):
     """Somewhere folders lie. One instance of a subclass is a place; its module calls it ``PLACE``.
 
     Attributes:
-        prefix: How a reference to it begins, such as ``s3://``.
+        prefix: How a reference to it begins, such as ``s3://``; several where it has several.
         form: What a whole reference looks like, such as ``s3://BUCKET/FOLDER``.
         summary: What it is, in a few words.
         options: Which of :class:`Access` it knows.
         publishing: Which of :class:`Publication` it knows.
     """
 
-    prefix: ClassVar[str]
+    prefix: ClassVar[str | tuple[str, ...]]
     form: ClassVar[str]
     summary: ClassVar[str]
     options: ClassVar[tuple[str, ...]] = ()
