@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -443,3 +444,44 @@ def test_https(folder: Path, certificate: Path, server: HttpServer, monkeypatch:
             with pytest.raises(TransferError, match="could not be fetched") as caught:
                 remote.stat("empty")
             assert not isinstance(caught.value, Passing)
+
+
+def test_https_through_a_proxy(folder: Path, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tunnel is asked for, with the proxy's password; the server's own goes through it alone."""
+    seen: list[bytes] = []
+
+    def relay(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    def tunnel() -> None:
+        client, _ = proxy.accept()
+        with (
+            client,
+            socket.create_connection(("127.0.0.1", int(secure.url.split(":")[2].split("/")[0]))) as far,
+        ):
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                head += client.recv(1)
+            seen.append(head)
+            client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            back = threading.Thread(target=relay, args=(far, client))
+            back.start()
+            relay(client, far)
+            back.join()
+
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with serving(folder, certificate=certificate) as secure, socket.create_server(("127.0.0.1", 0)) as proxy:
+        monkeypatch.setenv("https_proxy", f"http://one:two@127.0.0.1:{proxy.getsockname()[1]}")
+        thread = threading.Thread(target=tunnel)
+        thread.start()
+        with opened(secure.url.replace("https://", "https://user:hush@")) as remote:
+            assert whole(remote) == DATA
+        thread.join()
+    assert seen[0].startswith(b"CONNECT 127.0.0.1:")
+    assert basic("one:two").encode() in seen[0]
+    assert basic("user:hush").encode() not in seen[0]
+    assert secure.headers[0]["authorization"] == basic("user:hush")
+    assert "proxy-authorization" not in secure.headers[0]

@@ -150,9 +150,13 @@ class HttpRemote(Remote):
             try:
                 if location is None:
                     yield answer, _shown(url)
-                    return
-            finally:
-                self._done(_origin(url), connection, answer)
+            except BaseException:  # what is left on the connection may never come
+                answer.close()
+                connection.close()
+                raise
+            self._done(_origin(url), connection, answer)
+            if location is None:
+                return
             url = _followed(url, location)
         raise TransferError(
             f"{self.where} points elsewhere more than {_REDIRECTS} times in a row; check the address"
