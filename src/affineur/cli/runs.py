@@ -29,7 +29,7 @@ def add_parsers(commands: Commands) -> None:
         MAKE,
         ("affineur run recipes/conll.yaml --teacher ./my_teacher --data ./my_corpus --name mine",),
     )
-    parser.add_argument("recipe", metavar="RECIPE.yaml", type=Path, help="the recipe, a YAML file")
+    parser.add_argument("recipe", metavar="RECIPE.yaml", help="the recipe, a YAML file")
     parser.add_argument("--teacher", metavar="MODEL", help="use this teacher instead of the recipe's")
     parser.add_argument("--data", metavar="DATA", help="use this data instead of the recipe's")
     parser.add_argument("--name", metavar="NAME", help="name of the run (default: the recipe's)")

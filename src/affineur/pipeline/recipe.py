@@ -19,6 +19,7 @@ from affineur.measure import MARGIN, Bars, Budget, parse_bars
 from affineur.pipeline.entries import Entry, read_entry
 from affineur.pipeline.points import Plan
 from affineur.steps.core.step import STEPS
+from affineur.transfer.cache import fetched, is_elsewhere
 
 T = TypeVar("T")
 _Share = Annotated[float, Field(ge=0, le=1)]
@@ -198,7 +199,7 @@ def read_yaml(
     Raises:
         RecipeError: If it is not there, not YAML, something else, or nothing can be made of it.
     """
-    path = Path(path)
+    path = fetched(str(path)) if is_elsewhere(path) else Path(path)
     try:
         raw = yaml.safe_load(path.read_text("utf-8"))
     except OSError as error:

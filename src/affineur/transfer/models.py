@@ -11,6 +11,7 @@ from affineur.artifact import CARD
 from affineur.artifact.card.names import is_id
 from affineur.artifact.tensors import INDEX, WEIGHTS, is_pickle
 from affineur.errors import ModelError
+from affineur.transfer.cache import fetched, is_elsewhere
 from affineur.transfer.hub import PREFIX, Snapshot, snapshot
 from affineur.transfer.names import MODEL_PATTERNS, manifest_files
 
@@ -22,8 +23,9 @@ def resolve_model(reference: str | Path, revision: str | None = None) -> Path:
     what ``affineur.json`` lists; pickles never.
 
     Args:
-        reference: A folder, ``sample`` for the embedded teacher, a Hub id (``owner/name``), or
-            a Hub id after ``hub:`` where a folder has the same name.
+        reference: A folder, ``sample`` for the embedded teacher, a folder at a place (``s3://…``,
+            ``sftp://…``, ``https://…``), a Hub id (``owner/name``), or a Hub id after ``hub:`` where a folder
+            has the same name.
         revision: Branch, tag or commit of a Hub model.
 
     Raises:
@@ -36,6 +38,8 @@ def resolve_model(reference: str | Path, revision: str | None = None) -> Path:
         return path
     if text == "sample":
         return sample.teacher()
+    if is_elsewhere(text):
+        return fetched(text)
     if path.exists():
         raise ModelError(f"{path} is a file, expected a model folder or a Hub id")
     name = text.removeprefix(PREFIX)

@@ -52,6 +52,8 @@ class HttpRemote(Remote):
         authorization: The ``Authorization`` header, for the host of ``base`` alone.
     """
 
+    lists = False
+
     def __init__(self, base: SplitResult, authorization: str | None = None) -> None:
         self.where = _shown(base)
         self._base, self._authorization = base, authorization
@@ -79,7 +81,7 @@ class HttpRemote(Remote):
                     size = _length(answer)
                     said = answer.headers.get("Accept-Ranges", "").strip().lower()
                     if size and (self._ranges or said in ("bytes", "none")):
-                        return Stat(size, ranges=said != "none")
+                        return Stat(size, said != "none", _version(answer))
         with self._asked("GET", name, Range="bytes=0-0") as (answer, url):
             if answer.status in _ABSENT:
                 return None
@@ -89,9 +91,9 @@ class HttpRemote(Remote):
             self._remember(name, answer, url)
             self._heads = heads
             if answer.status == 200:
-                return Stat(_length(answer), ranges=False)
+                return Stat(_length(answer), False, _version(answer))
             self._ranges = True
-            return Stat(_span(answer, url, 0)[1])
+            return Stat(_span(answer, url, 0)[1], True, _version(answer))
 
     def read(self, name: str, start: int, stop: int | None) -> Iterator[bytes]:
         """Read with ``Range``; what a server that ignores it sends before ``start`` is thrown away."""
@@ -279,9 +281,10 @@ class HttpRemote(Remote):
 class HttpPlace(Place):
     """Folders of web servers."""
 
-    prefix = ("https://", "http://")
+    prefixes = ("https://", "http://")
     form = "https://HOST/FOLDER"
     summary = "a folder of a web server, only read from"
+    writes = False
 
     def open(self, reference: str, access: Access) -> HttpRemote:
         """Take the address apart; user and password are in it, or in the netrc file, or there are none."""
@@ -395,6 +398,12 @@ def _length(answer: HTTPResponse) -> int | None:
     """Return what a header says of the size; that of an answer to HEAD is 0 to http.client."""
     said = answer.headers.get("Content-Length", "").strip()
     return int(said) if said.isdecimal() else None
+
+
+def _version(answer: HTTPResponse) -> str:
+    """Return what changes when a file does, as far as the server tells."""
+    tag = answer.headers.get("ETag", "").strip()
+    return tag or answer.headers.get("Last-Modified", "").strip()
 
 
 def _plain(answer: HTTPResponse, url: str) -> None:
