@@ -18,6 +18,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import pytest
+
+from .site import Site, flip
+
 _PIECE = 1 << 18
 _FAULTS = ("503", "reset", "cut")
 
@@ -291,3 +295,20 @@ def serving(
         thread.join()
         server.hang_up()
         server.server_close()
+
+
+@contextmanager
+def site(folder: Path, monkeypatch: pytest.MonkeyPatch, faults: Faults | None = None) -> Iterator[Site]:
+    """Give a folder of a web server to the tests of what every place promises."""
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    with serving(folder, faults) as server:
+        yield Site(server.url, folder.as_uri(), lambda name: flip(folder / name), server.faults.ranges)
+
+
+@contextmanager
+def site_without_parts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """Give one of a server that gives whole files alone."""
+    with site(folder, monkeypatch, Faults(ranges=False)) as here:
+        yield here
