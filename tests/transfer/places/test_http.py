@@ -331,9 +331,16 @@ def test_no_secret_in_any_message(server: HttpServer, monkeypatch: pytest.Monkey
         with pytest.raises(TransferError, match="refused") as caught:
             remote.stat("a")
         messages.append(str(caught.value))
-    for wrong in ("http://user:hush/x@host/", "http://user:hush@[bad/", "http://user:hush@/", "http:///a"):
+    for wrong in (
+        "user:hush/x@host/",
+        "user:hush@[bad/",
+        "user:hush@/",
+        "/a",
+        "user:hush@ho st/",
+        "hush@h:0/",
+    ):
         with pytest.raises(TransferError, match="is not a URL") as caught:
-            opened(wrong)
+            opened(f"http://{wrong}")
         messages.append(str(caught.value))
     monkeypatch.setenv("http_proxy", "socks5://user:hush@host:1")
     with opened(url) as remote, pytest.raises(TransferError, match="http_proxy is set to") as caught:

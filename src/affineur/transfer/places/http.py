@@ -290,9 +290,9 @@ class HttpPlace(Place):
         """Take the address apart; user and password are in it, or in the netrc file, or there are none."""
         try:
             parts = urlsplit(reference)
-            host, _ = parts.hostname, parts.port
+            host = _host(parts)
         except ValueError:  # its message may hold a part of a password
-            host = None
+            host = ""
         if not host:
             raise TransferError(
                 f"an address that begins with {reference.partition('://')[0]}:// is not a URL of a folder, "
@@ -362,6 +362,16 @@ def _origin(url: SplitResult) -> _Origin:
     return _Origin(url.scheme, url.hostname or "", url.port or _PORTS[url.scheme])
 
 
+def _host(url: SplitResult) -> str:
+    """Return the host of an address that can be asked, or nothing.
+
+    Raises:
+        ValueError: If its port is none.
+    """
+    host = url.hostname or ""
+    return "" if url.port == 0 or re.search(r"[\x00-\x20\x7f]", host) else host
+
+
 def _same_host(one: _Origin, other: _Origin) -> bool:
     """Say whether credentials for one may be sent to the other: it is the same, or the same made secure."""
     return one == other or (one.port == 80 and one._replace(scheme="https", port=443) == other)
@@ -376,7 +386,7 @@ def _followed(url: SplitResult, location: str) -> SplitResult:
     """Follow a redirect, to a web server, never from HTTPS to HTTP."""
     try:
         parts = urlsplit(urljoin(url.geturl(), location.strip()))
-        host, _ = parts.hostname, parts.port
+        host = _host(parts)
     except ValueError:
         raise TransferError(
             f"{_shown(url)} points to something that is not a URL; check the address"
