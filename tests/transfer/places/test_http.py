@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime
+import filecmp
 import ipaddress
 import os
 import socket
@@ -19,8 +20,11 @@ from affineur.transfer.places.core import retry
 from affineur.transfer.places.core.place import Access, Passing, Remote, Small, Stat, opened, place_of
 from affineur.transfer.places.core.retry import patiently
 from affineur.transfer.places.http import PLACE
+from affineur.transfer.pull import PART
+from affineur.transfer.push import push
 
 from .http_server import Faults, HttpServer, basic, serving
+from .test_promises import KILLED, run
 
 DATA = os.urandom(3_000_000)
 SECRET = "pa/ss word"
@@ -501,3 +505,26 @@ def test_https_through_a_proxy(folder: Path, certificate: Path, monkeypatch: pyt
     assert basic("user:hush").encode() not in seen[0]
     assert secure.headers[0]["authorization"] == basic("user:hush")
     assert "proxy-authorization" not in secure.headers[0]
+
+
+@pytest.mark.slow
+def test_a_pull_under_kills_and_failures(tmp_path: Path) -> None:
+    """500 MB, a kill every 23 MB, one request in twenty failing: at most a part is sent again for each."""
+    ours, there, target = tmp_path / "ours", tmp_path / "there", tmp_path / "target"
+    (ours / "sub").mkdir(parents=True)
+    with (ours / "weights.dat").open("wb") as file:
+        for _ in range(500):
+            file.write(os.urandom(1_000_000))
+    (ours / "sub" / "note.txt").write_text("last", "utf-8")
+    push(ours, there.as_uri())
+    kills = 0
+    with serving(there, Faults(failing=0.05)) as server:
+        while not target.exists():
+            ended = run(KILLED, 23_000_000 if kills < 20 else 1 << 40, "pull", server.url, target)
+            assert ended.returncode in (0, -9), ended.stderr
+            kills += ended.returncode == -9
+        assert kills == 20
+        assert server.failed > 0
+        assert server.bytes_sent < 500_000_000 + (kills + server.failed) * PART
+    for name in ("weights.dat", "sub/note.txt"):
+        assert filecmp.cmp(ours / name, target / name, shallow=False)
