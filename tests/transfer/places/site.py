@@ -18,7 +18,7 @@ def flip(file: Path) -> None:
 class Site:
     """Where a test pulls from and pushes to.
 
-    Each helper ``NAME_server.py`` gives one by a context manager ``site(folder, monkeypatch)``: ``folder`` is
+    Each module ``NAME_server.py`` gives one by a context manager ``site(folder, monkeypatch)``: ``folder`` is
     empty and its own, and the environment says how the server is reached, for processes that are started too.
 
     Args:

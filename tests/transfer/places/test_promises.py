@@ -24,7 +24,7 @@ from affineur.transfer.push import push
 
 from .site import Site, flip
 
-#: Helper module and context manager of each; a place whose helper is not there is skipped.
+#: Module and context manager of each; a place whose module is not there is skipped.
 SITES = {
     "folder": "",
     "http": "http_server.site",
