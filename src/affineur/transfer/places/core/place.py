@@ -20,6 +20,9 @@ Moved = Callable[[int], None]
 class Passing(TransferError):
     """A failure that may pass: a connection that broke, a server that is busy. What failed is tried again."""
 
+    #: Seconds that the place asks to be left alone, where it says so.
+    after: float = 0.0
+
 
 class Conflict(TransferError):
     """Somebody else wrote a file between our reading it and our writing it."""
