@@ -188,8 +188,8 @@ def _guessed(remote: Remote) -> dict[str, Entry]:
     found = {name: _plain(name, stat) for name in (CONFIG, *OPTIONAL) if (stat := remote.stat(name))}
     if not found:
         return {}
-    weights = [name for name in (WEIGHTS, SHARDS) if remote.stat(name)][:1]
-    if not weights:
+    weights = [next((name for name in (WEIGHTS, SHARDS) if remote.stat(name)), "")]
+    if weights == [""]:
         raise ModelError(
             f"{remote.where} has neither {WEIGHTS} nor {SHARDS} (pickles are refused); expected a folder "
             "written by save_pretrained"

@@ -96,7 +96,9 @@ def push_files(folder: Path, remote: Remote) -> Pushed:
     try:
         patiently(partial(remote.put, INDEX, new.as_bytes(), seen), INDEX)
     except Conflict:
-        now = remote.get(INDEX)  # ours, where the answer to an attempt that succeeded was lost
+        now = patiently(
+            partial(remote.get, INDEX), INDEX
+        )  # ours, where the answer to an attempt that succeeded was lost
         if now is None or now.data != new.as_bytes():
             raise _overtaken(remote) from None
     _tidy(remote, new, theirs)
@@ -107,7 +109,7 @@ def push_files(folder: Path, remote: Remote) -> Pushed:
 def _theirs(remote: Remote, seen: Small | None) -> Index | None:
     """Find out what lies there: a version, or nothing but what a first push left that has not ended."""
     if seen is not None or (remote.stat(MANIFEST) is not None and remote.stat(PUSHING) is None):
-        return find_index(remote)[0]
+        return patiently(partial(find_index, remote), remote.where)[0]
     if remote.stat(PUSHING) is not None or not remote.lists:
         return None
     other = next((name for name in remote.names() if name != PUSHING), None)

@@ -301,7 +301,9 @@ def opened(reference: str, access: Access | None = None) -> Remote:
 def shown(reference: str) -> str:
     """Return a reference as it may be shown: without password and query, which may be a signature."""
     bare = reference.partition("?")[0]
-    return re.sub(r"^(\w+://[^/@:]*):[^/@]*@", r"\1@", bare)
+    if bare.lower().startswith(("http://", "https://")):  # a name there may be a token
+        return re.sub(r"^(\w+://).*@", r"\1", bare)
+    return re.sub(r"^(\w+://[^/@:]*):.*@", r"\1@", bare)
 
 
 def unknown_place(reference: str) -> ParameterError:
