@@ -309,4 +309,6 @@ def shown(reference: str) -> str:
 def unknown_place(reference: str) -> ParameterError:
     """Make the error for a reference that no place has."""
     known = ", ".join(each.form for each in PLACES.all().values())
-    return ParameterError(f"'{reference}' is at no place that is known, expected one of {known}", "reference")
+    return ParameterError(
+        f"'{shown(reference)}' is at no place that is known, expected one of {known}", "reference"
+    )
