@@ -55,7 +55,7 @@ def main() -> int:
         print(f"{made}; next: prune_student.py --sparsity 0.15")
         return 0
 
-    return guarded(command, parser.prog, given={name: f"--{name}" for name in ACCESS})
+    return guarded(command, parser.prog, given={name: f"--{name}" for name in ("sha256", *ACCESS)})
 
 
 if __name__ == "__main__":

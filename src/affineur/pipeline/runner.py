@@ -30,8 +30,8 @@ from affineur.progress import report
 from affineur.steps.core.context import CALIBRATION, Context
 from affineur.steps.core.step import Shape
 from affineur.transfer import DataOptions, Splits, load_corpus, load_splits
-from affineur.transfer.places.core.place import place_of, shown, unknown_place
-from affineur.transfer.push import push
+from affineur.transfer.places.core.place import shown
+from affineur.transfer.push import place_to_push, push
 
 
 def run(recipe: Recipe, *, runs: Path | str = "runs", context: Context | None = None) -> Run:
@@ -97,8 +97,9 @@ def _check(
     Raises:
         DataError: If a split that a step needs is missing, or a split has types that the teacher does not
             know.
-        ParameterError: If ``types`` names a type that neither teacher nor data know, or a step cannot work on
-            what it is given.
+        ParameterError: If ``types`` names a type that neither teacher nor data know, a step cannot work on
+            what it is given, or ``publish`` names no known place or what says nothing to it.
+        TransferError: If ``publish`` names a place that nothing can be written to.
         RecipeError: If a bar names a type that is not scored, or a row no model of the recipe.
     """
     test = splits.get("test")
@@ -114,10 +115,7 @@ def _check(
         if recipe.plan and recipe.plan.reads_text:
             splits.get("train")
     if recipe.publish:
-        place = place_of(recipe.publish.to)
-        if place is None:
-            raise unknown_place(recipe.publish.to)
-        place.refuse_options(recipe.publish.access, recipe.publish.publication)
+        place_to_push(recipe.publish.to, recipe.publish.access, recipe.publish.publication)
     if recipe.bars:
         recipe.bars.refuse_unknown_types(scored)
     names = [TEACHER, *(step.name for step in steps)]
