@@ -17,8 +17,8 @@ examples:
   upload_student.py runpod:VOLUME/student_11L --region EU-RO-1
   upload_student.py s3://BUCKET/student_11L --model_dir student_11L_pruned_finetuned --data my_corpus
 
-Only what changed is sent, and readers see the old version or the new one. Exit status 3: a bar was missed, and
-nothing was sent.
+Only what changed is sent, and readers see the old version or the new one. Exit status 3: a bar was missed,
+and nothing was sent.
 """
 BARS = Path(__file__).resolve().parents[1] / "bars" / "guide.yaml"
 ACCESS = ("endpoint", "region", "profile")

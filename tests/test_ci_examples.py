@@ -1,4 +1,4 @@
-"""The files in ``examples/ci``: they are what their services read, and every command of ours in them parses."""
+"""The files in ``examples/ci``: their services can read them, and every command of ours in them parses."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from affineur.entities import Scheme
 from affineur.errors import ParameterError
 from affineur.transfer import DataOptions
+from affineur.transfer.places.core.place import shown
 
 
 def add_common(parser: argparse.ArgumentParser, *, device: bool = False, threads: bool = False) -> None:
@@ -135,7 +136,7 @@ def command_line(parser: argparse.ArgumentParser, args: argparse.Namespace, *lea
             words.append(spelled if value else spelled.replace("--", "--no-", 1))
         else:
             words.append(f"{spelled}={value}")
-    return shlex.join(words)
+    return shlex.join(map(shown, words))
 
 
 def split_list(text: str | None) -> list[str] | None:

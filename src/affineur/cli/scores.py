@@ -25,6 +25,7 @@ from affineur.measure import (
 )
 from affineur.measure.benchmark import ROUNDS
 from affineur.transfer import load_corpus
+from affineur.transfer.places.core.place import shown
 
 _ANY = "a folder, a Hub id, 'sample', torch-int8: or guide: and one of these, or spacy: and a pipeline"
 
@@ -141,7 +142,7 @@ def _evaluate(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     )
     show.table(EVALUATION_COLUMNS, evaluation_cells(evaluation))
     figures = evaluation.as_dict() if args.json or folder else {}  # intervals take their time
-    show.to_json({"model": args.model, **figures}, args.json)
+    show.to_json({"model": shown(args.model), **figures}, args.json)
     if folder:
         again = options.command_line(parser, args, "card")
         measured = Measured.of(

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -55,7 +56,7 @@ def run(recipe: Recipe, *, runs: Path | str = "runs", context: Context | None = 
     _check(recipe, steps, splits, teacher, context)
     with alone(folder, "give the recipe another name"):
         made = Run(folder, {TEACHER: given})
-        text = yaml.safe_dump(recipe.as_dict(), sort_keys=False, allow_unicode=True)
+        text = yaml.safe_dump(_without_secrets(recipe.as_dict()), sort_keys=False, allow_unicode=True)
         write_text(folder / "recipe.yaml", text)
         scores = ScoreBook(folder / "scores")
         for step in steps:
@@ -64,6 +65,15 @@ def run(recipe: Recipe, *, runs: Path | str = "runs", context: Context | None = 
         if recipe.publish:
             _publish(recipe.publish, made)
     return made
+
+
+def _without_secrets(part: Any) -> Any:
+    """Return what a recipe says without passwords and signatures in addresses: reports show it."""
+    if isinstance(part, dict):
+        return {key: _without_secrets(value) for key, value in part.items()}
+    if isinstance(part, list):
+        return [_without_secrets(value) for value in part]
+    return shown(part) if isinstance(part, str) else part
 
 
 def _publish(section: PublishSection, made: Run) -> None:

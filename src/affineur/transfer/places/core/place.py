@@ -299,11 +299,17 @@ def opened(reference: str, access: Access | None = None) -> Remote:
 
 
 def shown(reference: str) -> str:
-    """Return a reference as it may be shown: without password and query, which may be a signature."""
-    bare = reference.partition("?")[0]
-    if bare.lower().startswith(("http://", "https://")):  # a name there may be a token
-        return re.sub(r"^(\w+://).*@", r"\1", bare)
-    return re.sub(r"^(\w+://[^/@:]*):.*@", r"\1@", bare)
+    """Return a reference as it may be shown: without password and query, which may be a signature.
+
+    What is no address, such as a path or a Hub id, stays as it is; the prefix of an engine may stand before.
+    """
+    scheme, separator, rest = reference.partition("://")
+    if not separator:
+        return reference
+    bare = rest.partition("?")[0]
+    if scheme.lower().endswith(("http", "https")):  # a name there may be a token
+        bare = bare.rpartition("@")[2]
+    return f"{scheme}://" + re.sub(r"^([^/@:]*):.*@", r"\1@", bare)
 
 
 def unknown_place(reference: str) -> ParameterError:
