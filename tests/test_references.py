@@ -137,6 +137,22 @@ def test_an_endpoint_takes_references_and_shows_no_secret(
         assert endpoint.stop() == 0
 
 
+def test_an_address_of_no_place_is_said_without_its_secret(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nowhere = f"htps://me:{SECRET}@there/model?signature={SECRET}"
+    for words in (
+        ["evaluate", nowhere, "--data", "sample"],
+        ["evaluate", "sample", "--data", nowhere],
+        ["run", f"{nowhere}/recipe.yaml"],
+        ["pull", nowhere, "-o", str(tmp_path / "out")],
+        ["push", str(tmp_path), nowhere],
+        ["info", nowhere],
+    ):
+        assert main([*words]) == 1
+        assert "'htps://me@there/model' is at no place that is known" in told(capsys), words
+
+
 @pytest.mark.parametrize(
     ("reference", "wanted"),
     [

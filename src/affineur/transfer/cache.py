@@ -18,7 +18,7 @@ from affineur.artifact.locking import in_turn
 from affineur.errors import ParameterError, TransferError
 from affineur.progress import report
 from affineur.transfer.index import find_index
-from affineur.transfer.places.core.place import Access, opened, place_of
+from affineur.transfer.places.core.place import Access, opened, place_of, unknown_place
 from affineur.transfer.pull import fetch, only
 
 #: How the names of files end that a reference may name by themselves: corpora and recipes.
@@ -36,9 +36,16 @@ def cache_folder() -> Path:
 
 
 def is_elsewhere(reference: str | os.PathLike[str]) -> bool:
-    """Say whether a reference is at a place other than this disk and the Hub, which has its own cache."""
+    """Say whether a reference is at a place other than this disk and the Hub, which has its own cache.
+
+    Raises:
+        ParameterError: If it is an address of no place that is known.
+    """
     text = os.fspath(reference)
-    return not text.startswith("hub:") and place_of(text) is not None
+    found = not text.startswith("hub:") and place_of(text) is not None
+    if not found and "://" in text:
+        raise unknown_place(text)
+    return found
 
 
 def fetched(reference: str, access: Access | None = None) -> Path:

@@ -14,7 +14,7 @@ from affineur.errors import ModelError, ParameterError, TransferError
 from affineur.transfer.index import Index, find_index
 from affineur.transfer.models import resolve_model
 from affineur.transfer.names import CONFIG
-from affineur.transfer.places.core.place import Access, Publication, Remote, opened, place_of, unknown_place
+from affineur.transfer.places.core.place import Access, Publication, Remote, opened, place_of
 from affineur.transfer.places.core.retry import patiently
 from affineur.transfer.places.folder import PLACE as FOLDERS
 from affineur.transfer.places.folder import FolderRemote
@@ -66,8 +66,6 @@ def download(
 def _opened(source: str, access: Access | None) -> Remote:
     if place_of(source) is not None:
         return opened(source, access)
-    if "://" in source:
-        raise unknown_place(source)
     FOLDERS.refuse_options(access or Access(), Publication())
     remote = FolderRemote(resolve_model(source).absolute())
     remote.where = source
