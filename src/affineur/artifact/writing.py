@@ -17,6 +17,12 @@ from typing import Any, TextIO
 from affineur.errors import AffineurError, ParameterError
 
 MANIFEST = "affineur.json"
+#: The signature of an artifact, under the name that OpenSSF model signing gives it.
+SIGNATURE = "model.sig"
+#: What an artifact was made of, as CycloneDX has it.
+BILL = "sbom.json"
+#: What is made of a finished artifact and laid beside its files: the manifest cannot list it.
+COMPANIONS = (SIGNATURE, BILL)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What safetensors (Rust), torch and numpy say of a full disk; they keep no error number.
 _SAYS_FULL = re.compile(
@@ -136,7 +142,7 @@ def refuse_to_lose(target: Path) -> None:
 def _written_by_us(folder: Path) -> set[str]:
     try:
         files = json.loads((folder / MANIFEST).read_text("utf-8"))["files"]
-        return {MANIFEST, *files}
+        return {MANIFEST, *COMPANIONS, *files}
     except (OSError, ValueError, KeyError, TypeError):
         return set()
 
