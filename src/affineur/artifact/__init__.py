@@ -16,7 +16,7 @@ from affineur.artifact.manifest import (
     verify,
     write_manifest,
 )
-from affineur.artifact.paths import inside, safe_name, safe_names
+from affineur.artifact.paths import inside, present, safe_name, safe_names
 from affineur.artifact.scope import EXCLUDED, SCOPES, Matrix, in_scope, layer_of, matrix_of
 from affineur.artifact.writing import (
     BILL,
@@ -67,6 +67,7 @@ __all__ = [
     "new_file",
     "new_folder",
     "open_folder",
+    "present",
     "read_card",
     "read_manifest",
     "refuse_to_lose",

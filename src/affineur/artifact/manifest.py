@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -12,7 +11,7 @@ from typing import Any
 
 from affineur.artifact.environment import environment
 from affineur.artifact.folder import file_digest
-from affineur.artifact.paths import inside, safe_names
+from affineur.artifact.paths import inside, present, safe_names
 from affineur.artifact.writing import COMPANIONS, MANIFEST, SIGNATURE, to_json, write_json, write_text
 from affineur.errors import ModelError
 from affineur.progress import report
@@ -175,18 +174,10 @@ def unlisted(folder: Path, manifest: Manifest) -> list[str]:
     """Name the files of a folder that the manifest does not list, sorted.
 
     The card is not among them, nor what stands beside an artifact (its signature and its bill of materials),
-    nor what a place or a system keeps in hidden files and folders (``.gitattributes``, ``.cache``).
+    nor hidden files (see :func:`~affineur.artifact.paths.present`).
     """
     known = {MANIFEST, CARD, *COMPANIONS, *manifest.files}
-    found = []
-    for place, folders, files in os.walk(folder):
-        here = Path(place)
-        if here == folder:
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            files = [name for name in files if not name.startswith(".")]
-        links = [name for name in folders if (here / name).is_symlink()]
-        found += [(here / name).relative_to(folder).as_posix() for name in (*files, *links)]
-    return sorted(set(found) - known)
+    return [name for name in present(folder) if name not in known]
 
 
 def verify(folder: Path) -> Manifest | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -78,6 +79,23 @@ def inside(folder: Path, name: str) -> bool:
     if target.is_relative_to(home):
         return True
     return home.parent.name == _SNAPSHOTS and target.parent == home.parent.parent / _BLOBS
+
+
+def present(folder: Path) -> list[str]:
+    """List the files of a folder, and the links to folders, sorted.
+
+    Hidden files and folders right in it are left out: places and systems keep them there (``.gitattributes``,
+    ``.cache``), and nothing reads a model from them.
+    """
+    found = []
+    for place, folders, files in os.walk(folder):
+        here = Path(place)
+        if here == folder:
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            files = [name for name in files if not name.startswith(".")]
+        links = [name for name in folders if (here / name).is_symlink()]
+        found += [(here / name).relative_to(folder).as_posix() for name in (*files, *links)]
+    return sorted(found)
 
 
 def folded(name: str) -> str:
