@@ -27,6 +27,7 @@ _HOMES = {
     "affineur.api.model": "Model load",
     "affineur.api.searching": "run sweep search",
     "affineur.api.texts": "annotate",
+    "affineur.api.trust": "verify",
     "affineur.artifact": "describe",
     "affineur.entities": "Corpus Entity",
     "affineur.errors": "AffineurError",

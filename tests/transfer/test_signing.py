@@ -19,9 +19,9 @@ from affineur.artifact import CARD, MANIFEST, SIGNATURE, Manifest, verify, write
 from affineur.errors import ModelError, ParameterError
 from affineur.transfer import signing as module
 from affineur.transfer.signing import check_signature, read_signature, sign
+from keys import write_certificate, write_key
 
 from .conftest import build_model
-from .keys import write_certificate, write_key
 
 Change = Callable[[Path], Any]
 

@@ -174,20 +174,19 @@ def check_signature(
     if (key is None) == (not certificates):
         found = "neither key nor certificates" if key is None else "key and certificates"
         raise ParameterError(f"{found} given, expected one of them to check a signature with", "key")
-    said = read_signature(folder)
-    if said is None:
-        raise ModelError(
-            f"{folder} is not signed (it has no {SIGNATURE}), and a signature was asked for; "
-            "have whoever made it sign it"
-        )
     need("model_signing", "checking a signature")
     from model_signing import verifying
 
     config = verifying.Config()
     wanted = "certificate" if key is None else "key"
     digest = "" if key is None else _public_digest(Path(key))
-    if certificates:
-        _certificates(certificates, "certificates")
+    _certificates(certificates, "certificates")
+    said = read_signature(folder)
+    if said is None:
+        raise ModelError(
+            f"{folder} is not signed (it has no {SIGNATURE}), and a signature was asked for; "
+            "have whoever made it sign it"
+        )
     if said.kind != wanted:
         _refuse_kind(folder, said)
     if key is not None:
@@ -445,9 +444,10 @@ def _issued(certificate: Any, by: Any) -> bool:
 
 def _holder(raw: bytes) -> str:
     """Say whose certificate it is, who issued it, and its digest."""
-    need("cryptography", "reading a certificate")
-    from cryptography import x509
-
+    try:
+        from cryptography import x509
+    except ImportError:  # to say that there is a signature needs no library
+        return "a certificate"
     certificate = x509.load_der_x509_certificate(raw)
     name, issuer = (each.rfc4514_string() for each in (certificate.subject, certificate.issuer))
     return f"{name}, issued by {issuer} ({hashlib.sha256(raw).hexdigest()[:_SHOWN]}, sha256)"
