@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from affineur.artifact import CARD, MANIFEST, SIGNATURE, Manifest, verify, write_manifest
 from affineur.errors import ModelError, ParameterError
@@ -228,6 +230,55 @@ def test_a_signature_of_another_artifact(artifact: Path, key: Path, tmp_path: Pa
     assert "affineur.json differs" in said(lambda: check_signature(artifact, key.with_suffix(".pub")))
 
 
+VALUES = st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.just([]) | st.just({})
+
+
+@pytest.mark.parametrize("by", ["key", "certificate"])
+def test_no_change_of_a_signature_passes_or_is_a_traceback(by: str, artifact: Path, issued: Issued) -> None:
+    """Whatever somebody puts in place of a part of it is one line, or changes nothing that counts."""
+    more = {} if by == "key" else {"certificate": issued.certificate, "chain": [issued.chain]}
+    sign(artifact, issued.key, **more)
+    whole = (artifact / SIGNATURE).read_text("utf-8")
+
+    def check() -> None:
+        if by == "key":
+            check_signature(artifact, issued.key.with_suffix(".pub"))
+        else:
+            check_signature(artifact, certificates=[issued.root])
+
+    def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        inner: Any = value.items() if isinstance(value, dict) else ()
+        if isinstance(value, list):
+            inner = enumerate(value)
+        return [path, *(found for key, one in inner for found in places(one, (*path, key)))]
+
+    @settings(max_examples=60)
+    @given(data=st.data())
+    def falsified(data: st.DataObject) -> None:
+        bundle = json.loads(whole)
+        payload = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"]))
+        inside = data.draw(st.booleans())
+        tree = payload if inside else bundle
+        *path, last = data.draw(st.sampled_from(places(tree)[1:]))
+        holder = tree
+        for step in path:
+            holder = holder[step]
+        before, holder[last] = holder[last], data.draw(VALUES)
+        if inside:
+            bundle["dsseEnvelope"]["payload"] = base64.b64encode(json.dumps(payload).encode()).decode()
+        (artifact / SIGNATURE).write_text(json.dumps(bundle), "utf-8")
+        try:
+            check()
+        except ModelError as error:
+            assert len(str(error).splitlines()) == 1  # noqa: PT017
+        else:
+            # a list of entries in a log, and who is said to have signed: neither is looked at
+            assert not inside
+            assert last in ("tlogEntries", "keyid", "timestampVerificationData") or before == holder[last]
+
+    falsified()
+
+
 def test_no_signature_where_one_is_asked_for(artifact: Path, key: Path) -> None:
     line = said(lambda: check_signature(artifact, key.with_suffix(".pub")))
     assert line.startswith(f"{artifact} is not signed (it has no model.sig), and a signature was asked for")
@@ -295,22 +346,22 @@ def test_keys_of_another_kind(
 def test_files_that_are_no_keys(artifact: Path, key: Path, issued: Issued, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no key")
     public = key.with_suffix(".pub")
-    for given, what in (
+    for file, what in (
         (tmp_path / "text", "is no private key in PEM"),
         (public, "is a public key, expected the private one"),
         (tmp_path / "nowhere", "cannot be read (No such file or directory)"),
         (tmp_path, "cannot be read (Is a directory)"),
     ):
-        assert f"key='{given}' {what}" in said(lambda given=given: sign(artifact, given), ParameterError)
+        assert f"key='{file}' {what}" in said(lambda file=file: sign(artifact, file), ParameterError)
     sign(artifact, key)
-    for given, what in (
+    for file, what in (
         (tmp_path / "text", "is no public key in PEM"),
         (key, f"is a private key, expected its public half; type: openssl pkey -in '{key}' -pubout"),
         (issued.root, "is a certificate, expected a public key"),
         (tmp_path / "nowhere", "cannot be read (No such file or directory)"),
     ):
-        line = said(lambda given=given: check_signature(artifact, given), ParameterError)
-        assert f"key='{given}' {what}" in line
+        line = said(lambda file=file: check_signature(artifact, file), ParameterError)
+        assert f"key='{file}' {what}" in line
 
 
 # ---- what is not signed ----

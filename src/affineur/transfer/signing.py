@@ -36,7 +36,7 @@ from affineur.artifact import (
     verify,
     write_text,
 )
-from affineur.errors import ModelError, ParameterError, one_line
+from affineur.errors import AffineurError, ModelError, ParameterError, one_line
 from affineur.transfer.hub import need
 
 #: Where the passphrase of a private key is read from: itself, or a file that holds it.
@@ -263,7 +263,9 @@ def _check(folder: Path, said: Signature, config: Any) -> None:
             f"{folder / SIGNATURE} was made by {said.by}, behind whom none of the certificates stands "
             f"({one_line(error)})"
         ) from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except AffineurError:
+        raise
+    except Exception as error:  # of a file that anybody may have written the library says anything
         raise ModelError(f"{folder / SIGNATURE} does not hold ({one_line(error)})") from None
 
 
