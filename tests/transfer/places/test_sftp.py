@@ -25,6 +25,7 @@ from affineur.transfer.places.core.retry import patiently
 pytestmark = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
 
 MIB = 1 << 20
+Changed = Callable[[str, str], None]
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,19 @@ def there(server: SftpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def remote(server: SftpServer, there: Path) -> Iterator[Remote]:
     with opened(server.reference(there)) as folder:
         yield folder
+
+
+@pytest.fixture
+def changed(server: SftpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Changed:
+    """Changes the client's configuration."""
+
+    def change(old: str, new: str) -> None:
+        text = server.ssh_config.read_text()
+        assert old in text
+        (tmp_path / "config").write_text(text.replace(old, new))
+        monkeypatch.setenv("AFFINEUR_SSH_CONFIG", str(tmp_path / "config"))
+
+    return change
 
 
 def write(path: Path, size: int, seed: bytes = b"a") -> str:
@@ -378,27 +392,47 @@ def test_a_reader_sees_the_old_content_or_the_new(server: SftpServer, remote: Re
     assert len(set(seen)) > 1
 
 
+# ---------------------------------------------------------------------- ways there
+
+
+def test_through_another_machine(server: SftpServer, there: Path, tmp_path: Path, changed: Changed) -> None:
+    text = server.ssh_config.read_text()
+    changed("Host pod\n", "Host behind\n  ProxyJump pod\n  HostName 127.0.0.1\nHost pod\n")
+    (tmp_path / "config").write_text(
+        (tmp_path / "config").read_text().replace("Host pod 127", "Host pod behind 127")
+    )
+    assert "behind" not in text
+    before = set(server.sessions())
+    with opened(f"sftp://behind{there}") as remote:
+        remote.put("index.json", b"x", None)
+        assert remote.get("index.json") == Small(b"x")
+        assert len(set(server.sessions()) - before) > 2
+
+
+def test_with_a_key_of_the_agent(
+    server: SftpServer, there: Path, tmp_path: Path, changed: Changed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    socket = tmp_path.parent / "a"  # a path of at most 100 characters
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL)
+    try:
+        while not socket.exists():
+            assert agent.poll() is None
+            time.sleep(0.01)
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
+        key = server.ssh_config.parent / "id"
+        subprocess.run(["ssh-add", "-q", str(key)], check=True, capture_output=True)
+        changed(f"  IdentityFile {key}\n  IdentitiesOnly yes\n  IdentityAgent none\n", "")
+        with opened("sftp://pod/~/") as remote:
+            assert remote.stat("nothing") is None
+    finally:
+        agent.terminate()
+        agent.wait()
+
+
 # ---------------------------------------------------------------------- refusals
 
 
-@pytest.fixture
-def changed(
-    server: SftpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str, str], None]:
-    """Changes the client's configuration."""
-
-    def change(old: str, new: str) -> None:
-        text = server.ssh_config.read_text()
-        assert old in text
-        (tmp_path / "config").write_text(text.replace(old, new))
-        monkeypatch.setenv("AFFINEUR_SSH_CONFIG", str(tmp_path / "config"))
-
-    return change
-
-
-def test_a_host_key_that_changed(
-    server: SftpServer, tmp_path: Path, changed: Callable[[str, str], None]
-) -> None:
+def test_a_host_key_that_changed(server: SftpServer, tmp_path: Path, changed: Changed) -> None:
     other = make_key(tmp_path / "other").with_suffix(".pub").read_text().split()
     known = tmp_path / "known"
     known.write_text(f"[127.0.0.1]:{server.port} {' '.join(other[:2])}\n")
@@ -410,7 +444,7 @@ def test_a_host_key_that_changed(
 
 @pytest.mark.parametrize("checking", ["yes", "no", "accept-new"])
 def test_an_unknown_host_is_never_accepted(
-    server: SftpServer, tmp_path: Path, changed: Callable[[str, str], None], checking: str
+    server: SftpServer, tmp_path: Path, changed: Changed, checking: str
 ) -> None:
     known = tmp_path / "known"
     changed(str(server.known_hosts), f"{known}\n  StrictHostKeyChecking {checking}")
@@ -420,7 +454,7 @@ def test_an_unknown_host_is_never_accepted(
     assert not known.exists()
 
 
-def test_a_wrong_key(server: SftpServer, tmp_path: Path, changed: Callable[[str, str], None]) -> None:
+def test_a_wrong_key(server: SftpServer, tmp_path: Path, changed: Changed) -> None:
     make_key(tmp_path / "other")
     changed(str(server.ssh_config.parent / "id"), str(tmp_path / "other"))
     said = reason("sftp://pod/x")
@@ -429,7 +463,7 @@ def test_a_wrong_key(server: SftpServer, tmp_path: Path, changed: Callable[[str,
 
 
 def test_a_key_with_a_passphrase_is_not_asked_for(
-    server: SftpServer, tmp_path: Path, changed: Callable[[str, str], None]
+    server: SftpServer, tmp_path: Path, changed: Changed
 ) -> None:
     key = tmp_path / "locked"
     key.write_bytes((server.ssh_config.parent / "id").read_bytes())

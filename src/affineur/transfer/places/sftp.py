@@ -41,6 +41,7 @@ from affineur.transfer.places.core.ssh import (
     NO_SUCH_FILE,
     PERMISSION_DENIED,
     READING,
+    UNDER_WAY,
     WRITING,
     Lost,
     NotSftp,
@@ -50,7 +51,7 @@ from affineur.transfer.places.core.ssh import (
 
 #: Names a configuration file for ``ssh`` to use in place of ``~/.ssh/config``.
 CONFIG = "AFFINEUR_SSH_CONFIG"
-_CHECKED = 1 << 22  # bytes before the end of what is there already that are compared: as many are under way
+_CHECKED = UNDER_WAY + (1 << 18)  # bytes before the end of what is there already that are compared
 _MARKED = 1 << 23  # a file larger than this is told by a mark beside it, a smaller one is read
 _OURS = re.compile(r"\.(?P<name>.+)\.(?P<digest>[0-9a-f]{12})\.([0-9a-f]{8}\.part|sent)", re.DOTALL)
 # Shells see neither, should a ProxyCommand of the user's configuration hand them on.
@@ -68,6 +69,7 @@ _OPTIONS = (
     "ForwardX11=no",
     "PermitLocalCommand=no",
     "RemoteCommand=none",
+    "UpdateHostKeys=no",  # several would rewrite known_hosts at once
     "ControlMaster=no",  # one that runs is used, none is left behind
 )
 _RUNPOD = (
@@ -314,13 +316,14 @@ class SftpFolder(Remote):
         with self._session(name) as session:
             left = self._left(session, name)
             self._upload(session, name, part, BytesIO(data), len(data), sha256, lambda _: None)
+            written = False
             try:
-                if self._replaced(session, name, part, data, seen):
-                    return
+                written = self._replaced(session, name, part, data, seen)
             finally:
-                if session.alive():
-                    for each in (part, *left):  # those of pushes that were killed; one under way will be told
-                        self._remove(session, each)
+                if session.alive():  # those of pushes that were killed; one under way will be told
+                    self._clear(session, part, *(left if written else ()))
+            if written:
+                return
         raise Conflict(f"{self.where}/{name} was changed by somebody else meanwhile; try again")
 
     def _replaced(self, session: Session, name: str, part: str, data: bytes, seen: Small | None) -> bool:
@@ -331,11 +334,13 @@ class SftpFolder(Remote):
             return False
         try:
             session.rename(self._path(part), self._path(name), over=seen is not None)
-        except Refused:
-            if (there := self._content(session, name)) == expected:
-                self._check_replaces(session, name)
-                raise
-            return there == data
+        except Refused as error:
+            if (there := self._content(session, name)) != expected:
+                return there == data
+            if error.code == NO_SUCH_FILE:
+                raise Passing(f"{self.where}/{name}: somebody else writes it, too") from None
+            self._check_replaces(session, name)
+            raise
         return True
 
     def holds(self, name: str, size: int, sha256: str) -> bool:
@@ -374,8 +379,7 @@ class SftpFolder(Remote):
                     raise
             found = session.stat(self._path(name))
             if found and found.size == size:
-                for each in left:
-                    self._remove(session, each)
+                self._clear(session, *left)
                 return
         there = found.size if found else "no"
         raise Passing(f"{self.where}/{name} has {there} bytes after it was sent, expected {size}")
@@ -428,8 +432,8 @@ class SftpFolder(Remote):
             )
 
     def _leave_mark(self, session: Session, name: str, sha256: str, modified: int) -> None:
-        for old in self._left(session, name, marks=True):  # two versions may be written within a second
-            self._remove(session, old)
+        # Two versions may be written within a second: there is one mark at most.
+        self._clear(session, *self._left(session, name, marks=True))
         handle = session.open(self._path(_sent(name, sha256)), WRITING)
         session.write(handle, 0, BytesIO(_mark(sha256, modified)).read, lambda _: None)
         session.close(handle)
@@ -482,8 +486,7 @@ class SftpFolder(Remote):
         for name in names:
             with self._session(name) as session:
                 self._remove(session, name)
-                for left in (*self._left(session, name), *self._left(session, name, marks=True)):
-                    self._remove(session, left)
+                self._clear(session, *self._left(session, name), *self._left(session, name, marks=True))
 
     def _left(
         self, session: Session, name: str, sha256: str | None = None, *, marks: bool = False
@@ -502,6 +505,12 @@ class SftpFolder(Remote):
             if error.code != NO_SUCH_FILE:
                 raise
         return [left for _, left in sorted(found, reverse=True)]
+
+    def _clear(self, session: Session, *left: str) -> None:
+        """Remove what is of no use any more, where that is allowed."""
+        for each in left:
+            with suppress(Refused):
+                session.remove(self._path(each))
 
     def _remove(self, session: Session, name: str) -> None:
         try:

@@ -22,7 +22,8 @@ _OK, EOF, NO_SUCH_FILE, PERMISSION_DENIED, FAILURE, UNSUPPORTED = 0, 1, 2, 3, 4,
 READING, WRITING = 0x01, 0x02 | 0x08  # to write also makes the file, and never empties it
 _LARGEST = 1 << 18  # OpenSSH closes on longer packets; nobody else sends longer ones
 _PLAIN = 32768  # what every server must take
-_WINDOW = 1 << 22  # bytes under way: twice what OpenSSH lets a channel have
+#: Bytes under way at once, one packet more or less: twice what OpenSSH lets a channel have.
+UNDER_WAY = 1 << 22
 _HEAD = Struct(">IBI")
 
 
@@ -237,7 +238,7 @@ class Session:
         most, ahead, given, ended = self._most_read, start, start, False
         try:
             while True:
-                while not ended and ahead < stop and ahead - given < _WINDOW:
+                while not ended and ahead < stop and ahead - given < UNDER_WAY:
                     size = min(most, stop - ahead)
                     asked[self._ask(_READ, _packed(handle), pack(">QI", ahead, size))] = (ahead, size)
                     ahead += size
@@ -273,7 +274,7 @@ class Session:
         at, more = start, True
         try:
             while True:
-                while more and sum(asked.values()) < _WINDOW:
+                while more and sum(asked.values()) < UNDER_WAY:
                     if not (data := source(self._most_write)):
                         more = False
                         break
