@@ -536,7 +536,7 @@ def _mark(sha256: str, modified: int) -> bytes:
 
 def _last(said: str) -> str:
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return lines[-1] if lines else "ssh said nothing"
+    return lines[-1] if lines else "it was closed without a word"
 
 
 PLACE = Sftp()
