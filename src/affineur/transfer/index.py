@@ -159,7 +159,7 @@ def find_index(remote: Remote, names: Collection[str] | None = None) -> tuple[In
     if (manifest := remote.get(MANIFEST)) is not None:
         said = digests_named(manifest.data, remote.where)
         known = {name: Entry(name, name, digest) for name, digest in said.items() if name != CARD}
-        # People edit a card, and may take it away; what is made of a finished artifact is not in its manifest.
+        # People edit a card, or take it away; what is made of a finished artifact is not in its manifest.
         for name in (*([CARD] if CARD in said else []), *COMPANIONS):
             if stat := remote.stat(name):
                 known[name] = _plain(name, stat)
