@@ -53,7 +53,7 @@ class RunPod(Place):
             endpoint = None  # that of another data center, perhaps: what was typed says more
         center = _center(access.region, endpoint, opened, where)
         endpoint = endpoint or f"https://s3api-{center.lower()}.runpod.io/"
-        return Bucket(service, folder, connect(opened, service, endpoint, center))
+        return Bucket(service, folder, connect(opened, service, Access(endpoint, center, access.profile)))
 
 
 def _configured(opened: Any) -> str | None:

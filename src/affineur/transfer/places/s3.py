@@ -24,7 +24,7 @@ class S3(Place):
         where = reference.rstrip("/")
         service = Service(where, bucket, "bucket", "", "", "Keys come from the console of the service")
         opened = session(where, access.profile)
-        return Bucket(service, folder, connect(opened, service, access.endpoint, access.region))
+        return Bucket(service, folder, connect(opened, service, access))
 
 
 PLACE = S3()

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from affineur.errors import ParameterError, TransferError, one_line
 from affineur.transfer.hub import need
 from affineur.transfer.places.buckets.faults import Service
+from affineur.transfer.places.core.place import Access
 
 #: Seconds for a connection, and without a byte.
 CONNECT_TIMEOUT, READ_TIMEOUT = 10.0, 120.0
@@ -71,25 +72,26 @@ def _files() -> tuple[str, str]:
     )
 
 
-def connect(opened: Any, service: Service, endpoint: str | None, region: str | None) -> Connect:
+def connect(opened: Any, service: Service, access: Access) -> Connect:
     """Find credentials and the address; nothing is asked of the service.
 
     Args:
-        opened: The session.
+        opened: The session of the profile in ``access``.
         service: What messages say; its endpoint, region and secrets are filled in.
-        endpoint: Address; ``None`` for the one that the environment or the profile names, else that of S3.
-        region: Region; ``None`` likewise.
+        access: Address and region, where the environment and the profile are not to say them.
 
     Raises:
+        ParameterError: If the address is none.
         TransferError: If there are no credentials, or something in them is not usable.
     """
     config, faults = need("botocore.config", service.where), need("botocore.exceptions", service.where)
+    endpoint = access.endpoint
     if endpoint is not None and urlsplit(endpoint).scheme not in ("http", "https"):
         raise ParameterError(
             f"endpoint='{_shown(endpoint)}' is no address, expected https://HOST or http://HOST:PORT",
             "endpoint",
         )
-    region = region or opened.region_name or DEFAULT_REGION
+    region = access.region or opened.region_name or DEFAULT_REGION
     try:
         found = opened.get_credentials()
         secret = found.get_frozen_credentials() if found else None
@@ -99,12 +101,17 @@ def connect(opened: Any, service: Service, endpoint: str | None, region: str | N
             f"{service.where}: the credentials are not usable ({one_line(error)}); {_type(service, opened)}"
         ) from None
     if secret is None:
-        raise TransferError(
-            f"{service.where}: no credentials, looked in the environment (AWS_ACCESS_KEY_ID, "
-            f"AWS_SECRET_ACCESS_KEY), for profile '{opened.profile_name}' in {' and '.join(_files())}, and "
-            f"for a role of this machine; {_type(service, opened)}"
+        # as everywhere in boto3: where a profile is named, the environment is not looked at
+        environment = (
+            "" if access.profile else "in the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), "
         )
-    service.secrets = tuple(each for each in (secret.secret_key, secret.token, secret.access_key) if each)
+        raise TransferError(
+            f"{service.where}: no credentials, looked {environment}for profile '{opened.profile_name}' in "
+            f"{' and '.join(_files())}, and for a role of this machine; {_type(service, opened)}"
+        )
+    # a key of a few letters is that of a test, and part of common words
+    keys = (secret.secret_key, secret.token, secret.access_key)
+    service.secrets = tuple(each for each in keys if each and len(each) >= 8)
 
     def client(timeout: float, path: bool) -> Any:
         options: dict[str, Any] = {"s3": {"addressing_style": "path"}} if path else {}
@@ -129,8 +136,9 @@ def connect(opened: Any, service: Service, endpoint: str | None, region: str | N
         try:
             return client(timeout, path)
         except (faults.BotoCoreError, ValueError) as error:
+            reason = service.clean(one_line(error))
             raise TransferError(
-                f"{service.where}: S3 cannot be reached as it is configured ({one_line(error)}); check "
+                f"{service.where}: S3 cannot be reached as it is configured ({reason}); check "
                 "endpoint and region, AWS_ENDPOINT_URL, and the profile"
             ) from None
 
@@ -150,7 +158,7 @@ def _style(opened: Any) -> str | None:
 
 def _type(service: Service, opened: Any) -> str:
     profile = "" if opened.profile_name == "default" else f" --profile {opened.profile_name}"
-    return f"type: aws configure{profile}, or set those two variables. {service.keys}"
+    return f"type: aws configure{profile}, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. {service.keys}"
 
 
 def _shown(address: str) -> str:

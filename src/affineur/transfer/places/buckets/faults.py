@@ -58,6 +58,17 @@ class Service:
             error: What botocore raised.
             asked: The operation, such as ``PutObject``.
         """
+        meant = self._meant(error, asked)
+        meant.args = (self.clean(str(meant)),)
+        return meant
+
+    def clean(self, text: str) -> str:
+        """Return a text without what must not be shown: a service may repeat what it was sent."""
+        for secret in self.secrets:
+            text = text.replace(secret, "…")
+        return text
+
+    def _meant(self, error: Exception, asked: str) -> TransferError:
         faults = need("botocore.exceptions", self.where)
         parsers = need("botocore.parsers", self.where)
         if isinstance(error, faults.ClientError):
@@ -71,10 +82,10 @@ class Service:
         if isinstance(error, faults.SSLError):
             return TransferError(
                 f"{self.where}: {self.endpoint} has no certificate that is trusted here "
-                f"({self._told(error)}); for one of your own set AWS_CA_BUNDLE to its file"
+                f"({one_line(error)}); for one of your own set AWS_CA_BUNDLE to its file"
             )
         if isinstance(error, (faults.NoCredentialsError, faults.CredentialRetrievalError)):
-            return TransferError(f"{self.where}: credentials could not be had ({self._told(error)})")
+            return TransferError(f"{self.where}: credentials could not be had ({one_line(error)})")
         if isinstance(
             error,
             (
@@ -86,18 +97,14 @@ class Service:
             ),
         ):
             return Passing(f"{self.where}: the connection to {self.endpoint} broke ({type(error).__name__})")
-        return TransferError(
-            f"{self.where}: {asked} cannot be asked of {self.endpoint} ({self._told(error)})"
-        )
+        return TransferError(f"{self.where}: {asked} cannot be asked of {self.endpoint} ({one_line(error)})")
 
     def _answer(self, response: dict[str, Any], asked: str) -> TransferError:
         meta, said = response.get("ResponseMetadata", {}), response.get("Error", {})
         status, headers = int(meta.get("HTTPStatusCode", 0)), meta.get("HTTPHeaders", {})
         code = str(said.get("Code") or status)
         if _passes(status, code):
-            return Passing(
-                f"{self.where}: {self.endpoint} answered {status} {_word(code, status)} to {asked}"
-            )
+            return Passing(f"{self.where}: {self.endpoint} answered {_word(code, status)} to {asked}")
         text = self._meaning(code, status, said, headers, asked)
         return Refused(f"{self.where}: {text}", status, code, headers.get("location"))
 
@@ -132,17 +139,11 @@ class Service:
             return f"it is not there (asked of {self.endpoint})"
         if status == 507 or "quota" in code.lower() or "Space" in code:
             return f"there is no space left for it ({code}); remove something there, or make it larger"
-        more = self._told(str(said.get("Message") or "")) if said.get("Message") else "no reason given"
+        more = one_line(ValueError(said.get("Message") or "no reason given"))
         return (
-            f"{self.endpoint} answered {status} {_word(code, status)} to {asked} ({more}); check that "
+            f"{self.endpoint} answered {_word(code, status)} to {asked} ({more}); check that "
             "endpoint is the address of an S3 service"
         )
-
-    def _told(self, error: Exception | str) -> str:
-        text = one_line(error) if isinstance(error, Exception) else one_line(ValueError(error))
-        for secret in self.secrets:
-            text = text.replace(secret, "…")
-        return text
 
 
 _ELSEWHERE = ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException")
@@ -176,7 +177,7 @@ def _passes(status: int, code: str) -> bool:
 
 
 def _word(code: str, status: int) -> str:
-    return "" if code == str(status) else code
+    return str(status) if code == str(status) else f"{status} {code}"
 
 
 def _no_such_host(error: BaseException) -> bool:

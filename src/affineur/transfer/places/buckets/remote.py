@@ -82,7 +82,11 @@ class Bucket(Remote):
         except Refused as refused:
             if refused.status == 416:  # it ends before
                 return
-            raise TransferError(f"{name}: {refused}") if refused.code == "NoSuchKey" else refused from None
+            if refused.status == 404 and refused.code != "NoSuchBucket":
+                raise TransferError(
+                    f"{self.where}: {name} is not there; give a folder that holds it"
+                ) from None
+            raise
         # a service without ranges sends all of it
         skip = start if start and "content-range" not in headers else 0
         wanted = None if stop is None else stop - start

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import Future, as_completed
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +76,8 @@ class Upload:
 
     def forget(self) -> None:
         """Remove what is known of it: it is over."""
-        self._journal.unlink(missing_ok=True)
+        with suppress(OSError):  # it is not there, or could not be written
+            self._journal.unlink()
 
     def _rest(self, upload: str, done: dict[int, str]) -> Iterator[tuple[int, str]]:
         pool = self._remote.work()
