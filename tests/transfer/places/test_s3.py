@@ -20,7 +20,7 @@ import pytest
 
 from affineur.errors import AffineurError, ParameterError, TransferError
 from affineur.progress import listening
-from affineur.transfer.places.buckets import digests
+from affineur.transfer.places.buckets import connect, digests
 from affineur.transfer.places.buckets.digests import part_size
 from affineur.transfer.places.buckets.remote import Bucket
 from affineur.transfer.places.core.place import PLACES, Access, Conflict, Passing, Small, opened
@@ -332,6 +332,20 @@ def test_a_slow_end_is_waited_for(s3_upstream: str, file: Callable[..., File]) -
             assert proxy.count("CompleteMultipartUpload") == 1
 
 
+def test_a_slow_line_is_no_broken_one(
+    s3_upstream: str, file: Callable[..., File], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is sent in one call to the system has the time of a connection for all of it: botocore cuts it."""
+    monkeypatch.setattr(connect, "CONNECT_TIMEOUT", 0.5)
+    part = 16 << 20  # more than the buffers of both ends hold
+    monkeypatch.setattr(Bucket, "part", part)
+    with proxied(s3_upstream) as proxy:
+        for there in at(proxy, "s3://"):
+            proxy.slowly = 0.008
+            send(there.remote, "m", file(2 * part))
+            assert proxy.count("UploadPart") == 2
+
+
 CHILD = """
 import json, resource, sys
 from pathlib import Path
@@ -487,8 +501,10 @@ def stop_after(there: There, file: File, parts: int) -> None:
 
     with pytest.raises(Stopped):
         there.remote.send("m", file.path, file.sha256, stop)
-    there.remote.work().shutdown()
-    there.remote._pool = None
+    there.remote.workers().close()
+    for thread in there.remote.workers()._threads:  # what they send now arrives
+        thread.join()
+    there.remote._workers = None
 
 
 def test_many_files_at_once(there: There, tmp_path: Path, file: Callable[..., File]) -> None:

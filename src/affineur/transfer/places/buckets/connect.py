@@ -12,8 +12,8 @@ from affineur.transfer.hub import need
 from affineur.transfer.places.buckets.faults import Service
 from affineur.transfer.places.core.place import Access
 
-#: Seconds for a connection, and without a byte.
-CONNECT_TIMEOUT, READ_TIMEOUT = 10.0, 120.0
+#: Seconds for a connection and for sending a piece, and without a byte of an answer.
+CONNECT_TIMEOUT, READ_TIMEOUT = 20.0, 120.0
 #: Seconds that CompleteMultipartUpload has: RunPod puts large files together slowly, and asks for as much.
 COMPLETE_TIMEOUT = 7200.0
 #: Where a region is not said; S3 itself sends on to the right one.

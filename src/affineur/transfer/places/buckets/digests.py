@@ -76,9 +76,9 @@ def md5(data: bytes) -> str:
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
-def content_md5(data: bytes) -> str:
-    """Return the header that makes a service check what arrives."""
-    return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+def content_md5(digest: str) -> str:
+    """Return the header that makes a service check what arrives, for an MD5 digest."""
+    return base64.b64encode(bytes.fromhex(digest)).decode()
 
 
 def composite(etags: Mapping[int, str]) -> str:

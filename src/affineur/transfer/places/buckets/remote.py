@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from affineur.transfer.places.buckets.digests import (
 )
 from affineur.transfer.places.buckets.faults import Refused, Service
 from affineur.transfer.places.buckets.upload import Upload
+from affineur.transfer.places.buckets.workers import Workers
 from affineur.transfer.places.core.place import Conflict, Moved, Passing, Remote, Small, Stat
 
 _CHUNK = 1 << 20
@@ -60,7 +60,7 @@ class Bucket(Remote):
         self._connect, self._client = connect, connect(READ_TIMEOUT)
         self._lock = threading.Lock()
         self._slow: Any = None
-        self._pool: ThreadPoolExecutor | None = None
+        self._workers: Workers | None = None
         self.told: dict[str, int] = {}
 
     def stat(self, name: str) -> Stat | None:
@@ -145,7 +145,7 @@ class Bucket(Remote):
         if (now and now.data) != (seen and seen.data):
             raise self._conflict(name)
         version = {"IfNoneMatch": "*"} if now is None else {"IfMatch": f'"{now.version}"'}
-        given = {"Key": key, "Body": data, "ContentMD5": content_md5(data)}
+        given = {"Key": key, "Body": data, "ContentMD5": content_md5(md5(data))}
         try:
             self.ask("put_object", **given, **version)
         except Refused as refused:
@@ -174,10 +174,11 @@ class Bucket(Remote):
             Upload(self, key, file, sha256).send(moved)
         else:
             data = file.read_bytes()
+            digest = md5(data)
             answer = self.ask(
-                "put_object", Key=key, Body=data, ContentMD5=content_md5(data), **described(sha256)
+                "put_object", Key=key, Body=data, ContentMD5=content_md5(digest), **described(sha256)
             )
-            self.check(key, size, content_of(answer), md5(data), sha256)
+            self.check(key, size, content_of(answer), digest, sha256)
             moved(size)
 
     def remove(self, names: Iterable[str]) -> None:
@@ -192,8 +193,8 @@ class Bucket(Remote):
     def close(self) -> None:
         """Close connections."""
         with self._lock:
-            if self._pool is not None:
-                self._pool.shutdown(cancel_futures=True)
+            if self._workers is not None:
+                self._workers.close()
             for client in (self._client, self._slow):
                 if client is not None:
                     client.close()
@@ -267,12 +268,12 @@ class Bucket(Remote):
             self.ask("delete_object", Key=key)
             raise Passing(f"{self.where}: what arrived as {key} is not what was sent, and was removed")
 
-    def work(self) -> ThreadPoolExecutor:
+    def workers(self) -> Workers:
         """Return the threads that send parts: as many for all files, so that memory is bounded."""
         with self._lock:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(self.streams, "affineur-s3")
-            return self._pool
+            if self._workers is None:
+                self._workers = Workers(self.streams)
+            return self._workers
 
     def _patient(self) -> Any:
         with self._lock:

@@ -80,9 +80,9 @@ class Upload:
             self._journal.unlink()
 
     def _rest(self, upload: str, done: dict[int, str]) -> Iterator[tuple[int, str]]:
-        pool = self._remote.work()
+        workers = self._remote.workers()
         waiting: dict[Future[str], int] = {
-            pool.submit(self._send_part, upload, number): number
+            workers.submit(self._send_part, upload, number): number
             for number in range(1, self._count + 1)
             if number not in done
         }
@@ -113,15 +113,16 @@ class Upload:
     def _send_part(self, upload: str, number: int) -> str:
         """Send a part; it is read here, so that only as many are in memory as there are threads."""
         data = self._read(number)
+        digest = md5(data)
         answer = self._remote.ask(
             "upload_part",
             Key=self._key,
             UploadId=upload,
             PartNumber=number,
             Body=data,
-            ContentMD5=content_md5(data),
+            ContentMD5=content_md5(digest),
         )
-        if content_of(answer) not in ("", md5(data)):
+        if content_of(answer) not in ("", digest):
             raise Passing(f"{self._remote.where}: part {number} of {self._key} arrived damaged")
         given = etag_of(answer)
         self._note({"part": number, "etag": given})
