@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from affineur.errors import AffineurError, ParameterError, TransferError
+from affineur.errors import AffineurError, MissingExtraError, ParameterError, TransferError
 from affineur.progress import listening
 from affineur.transfer.places.buckets import connect, digests
 from affineur.transfer.places.buckets.digests import part_size
@@ -455,9 +455,14 @@ def test_where_uploads_may_not_be_listed_the_note_is_enough(plain: There, file: 
     given = file()
     for operation in ("ListMultipartUploads", "ListParts"):
         plain.proxy.answers[operation] = refusal(403, "AccessDenied")
+    plain.proxy.answers["UploadPart"] = Answer(502)
+    with pytest.raises(Passing):
+        plain.remote.send("m", given.path, given.sha256, nothing)
+    del plain.proxy.answers["UploadPart"]
     stop_after(plain, given, 4)
     with plain.again() as later:
         assert send(later, "m", given)[0] >= 4 * PART
+    assert plain.proxy.count("CreateMultipartUpload") == 1
     assert read(plain.remote, "m", len(given.data)) == given.data
 
 
@@ -750,6 +755,18 @@ def test_secrets_are_in_no_message(
     assert "trying again" in everything
     for secret in (KEY, SECRET):
         assert secret not in everything
+
+
+def test_without_boto3_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    with pytest.raises(MissingExtraError, match=r"s3://models/x needs .*pip install 'affineur\[transfer\]'"):
+        opened("s3://models/x")
+
+
+def test_one_that_is_removed_while_it_is_read_is_not_there(plain: There) -> None:
+    plain.remote.put("i", b"1", None)
+    plain.proxy.answers["GetObject"] = refusal(404, "NoSuchKey")
+    assert plain.remote.get("i") is None
 
 
 @pytest.mark.parametrize(

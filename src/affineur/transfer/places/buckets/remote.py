@@ -83,9 +83,8 @@ class Bucket(Remote):
             if refused.status == 416:  # it ends before
                 return
             if refused.status == 404 and refused.code != "NoSuchBucket":
-                raise TransferError(
-                    f"{self.where}: {name} is not there; give a folder that holds it"
-                ) from None
+                text = f"{self.where}: {name} is not there; give a folder that holds it"
+                raise Refused(text, 404, refused.code) from None
             raise
         # a service without ranges sends all of it
         skip = start if start and "content-range" not in headers else 0
@@ -133,8 +132,12 @@ class Bucket(Remote):
         if head is None:
             return None
         # The version is asked for first: if another is written before we read, putting it back is a conflict
-        data = b"".join(self.read(name, 0, None))
-        return Small(data, head.etag)
+        try:
+            return Small(b"".join(self.read(name, 0, None)), head.etag)
+        except Refused as refused:
+            if refused.status == 404:  # removed since
+                return None
+            raise
 
     def put(self, name: str, data: bytes, seen: Small | None) -> None:
         """Write a small file if it is still what was seen."""

@@ -164,7 +164,7 @@ class Upload:
             if done is not None:
                 return upload, done
         for upload in self._unfinished():
-            done = self._arrived(upload, {})
+            done = self._arrived(upload, None)
             if done:
                 return self._begun(upload, done)
         answer = self._remote.ask("create_multipart_upload", Key=self._key, **described(self._sha256))
@@ -177,12 +177,13 @@ class Upload:
             self._note({"part": number, "etag": etag})
         return upload, done
 
-    def _arrived(self, upload: str, noted: dict[int, str]) -> dict[int, str] | None:
+    def _arrived(self, upload: str, noted: dict[int, str] | None) -> dict[int, str] | None:
         """List the parts that are there and are ours.
 
         Args:
             upload: The upload.
-            noted: What was noted of parts when they were sent.
+            noted: What was noted of parts when they were sent; ``None`` for an upload that was found by its
+                name, and is another file's if any part is not ours.
 
         Returns:
             ETags by number; ``None`` where there is no such upload, or it is another file's.
@@ -191,19 +192,16 @@ class Upload:
         try:
             for part in self._list(upload):
                 number, etag = int(part["PartNumber"]), str(part["ETag"]).strip('"')
-                if number > self._count or int(part["Size"]) != self._length(number):
-                    right = False
-                else:
-                    right = noted.get(number) == etag or etag == md5(self._read(number))
+                right = number <= self._count and int(part["Size"]) == self._length(number)
+                if right and not (noted and noted.get(number) == etag):
+                    right = etag == md5(self._read(number))
                 if right:
                     done[number] = etag
-                elif not noted:
+                elif noted is None:
                     return None
         except Refused as refused:
-            if refused.status == 404 and refused.code != "NoSuchBucket":
+            if noted is None or (refused.status == 404 and refused.code != "NoSuchBucket"):
                 return None
-            if not noted:
-                raise
             return dict(noted)  # parts may not be listed; the end tells whether they are there
         return done
 
