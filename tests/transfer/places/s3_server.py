@@ -10,13 +10,17 @@ import logging
 import os
 import random
 import re
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -162,7 +166,7 @@ class Proxy:
         answers: Answers instead of the service's, by operation.
     """
 
-    def __init__(self, upstream: str, rules: Rules) -> None:
+    def __init__(self, upstream: str, rules: Rules, tls: ssl.SSLContext | None = None) -> None:
         self._upstream, self.rules = urlsplit(upstream), rules
         self.asked: list[str] = []
         self.received = self.bad_gateways = self.cut = self.damaged = 0
@@ -191,7 +195,11 @@ class Proxy:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}{rules.prefix}"
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self._server.server_address[1]}{rules.prefix}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 
@@ -322,13 +330,44 @@ def moto_s3(*buckets: str) -> Iterator[str]:
 
 
 @contextmanager
-def proxied(upstream: str, rules: Rules | None = None) -> Iterator[Proxy]:
+def proxied(upstream: str, rules: Rules | None = None, tls: ssl.SSLContext | None = None) -> Iterator[Proxy]:
     """Run a proxy in front of a service."""
-    proxy = Proxy(upstream, rules or Rules())
+    proxy = Proxy(upstream, rules or Rules(), tls)
     try:
         yield proxy
     finally:
         proxy.close()
+
+
+def certified(folder: Path) -> tuple[ssl.SSLContext, Path]:
+    """Make a certificate of 127.0.0.1 that nobody knows, and return what serves it and its file."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "loopback")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    certificate, both = folder / "certificate.pem", folder / "both.pem"
+    certificate.write_bytes(made.public_bytes(pem))
+    kind, open_ = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    both.write_bytes(key.private_bytes(pem, kind, open_) + certificate.read_bytes())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(both)
+    return context, certificate
 
 
 def only_these_credentials(

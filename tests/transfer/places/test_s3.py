@@ -27,7 +27,7 @@ from affineur.transfer.places.core.place import PLACES, Access, Conflict, Passin
 from affineur.transfer.places.core.retry import patiently
 
 from .conftest import BUCKET
-from .s3_server import KEY, SECRET, Answer, HuggingFace, Proxy, Rules, RunPod, proxied, refusal
+from .s3_server import KEY, SECRET, Answer, HuggingFace, Proxy, Rules, RunPod, certified, proxied, refusal
 
 PART = 64 << 10
 KINDS = ("s3", "runpod", "hugging-face")
@@ -755,6 +755,26 @@ def test_secrets_are_in_no_message(
     assert "trying again" in everything
     for secret in (KEY, SECRET):
         assert secret not in everything
+
+
+def test_a_certificate_must_be_trusted(
+    s3_upstream: str, file: Callable[..., File], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tls, certificate = certified(tmp_path)
+    rules = HuggingFace()
+    with proxied(s3_upstream, rules, tls) as proxy:
+        for there in at(proxy, "s3://"):
+            with pytest.raises(TransferError, match=r"no certificate that is trusted here .*AWS_CA_BUNDLE"):
+                there.remote.stat("m")
+            monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+            given = file()
+            with there.again() as trusting:
+                send(trusting, "m", given)
+                assert read(trusting, "m", len(given.data)) == given.data
+                away = Answer(302, headers={"location": proxy.url.replace("https", "http")})
+                proxy.answers["GetObject"] = away
+                with pytest.raises(TransferError, match="points to an address that is not secure"):
+                    list(trusting.read("m", 0, None))
 
 
 def test_without_boto3_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,8 @@ the id of one. boto3's own ``upload_file`` does not either, its client does.
 
 from __future__ import annotations
 
+import os
+import ssl
 import threading
 from collections.abc import Iterable, Iterator
 from http.client import HTTPException
@@ -305,7 +307,10 @@ class Bucket(Remote):
                 f"{self.where}: {self.service.endpoint} points to an address that is not secure"
             )
         try:
-            body = urlopen(Request(url, headers=span), timeout=READ_TIMEOUT)
+            # the same certificates as botocore's, where the environment names some
+            trusted = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE") or None
+            context = ssl.create_default_context(cafile=trusted) if url.startswith("https:") else None
+            body = urlopen(Request(url, headers=span), timeout=READ_TIMEOUT, context=context)
         except HTTPError as error:
             text = f"{self.where}: where {self.service.endpoint} points to, the answer was {error.code}"
             error.close()
