@@ -57,8 +57,12 @@ def test_an_address_says_the_data_center(monkeypatch: pytest.MonkeyPatch, s3_cre
         assert found(Access()) == (address, "US-KS-2")
         assert found(Access(region="EU-CZ-1"))[0] == "https://s3api-eu-cz-1.runpod.io"
         monkeypatch.delenv(name)
-    (s3_credentials / "config").write_text(f"[default]\nendpoint_url={address}\n")
-    assert found(Access()) == (address, "US-KS-2")
+    for text in (
+        f"[default]\nendpoint_url={address}\n",
+        f"[default]\nservices = mine\n[services mine]\ns3 =\n  endpoint_url = {address}\n",
+    ):
+        (s3_credentials / "config").write_text(text)
+        assert found(Access()) == (address, "US-KS-2")
     monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
     assert found(Access(region="EU-CZ-1"))[0] == "https://s3api-eu-cz-1.runpod.io"
 

@@ -682,6 +682,11 @@ def test_a_profile_gives_everything(
     ) as caught:
         opened("s3://models/x", Access(profile="work"))
     assert caught.value.parameter == "profile"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_PROFILE", "gone")
+        for reference in ("s3://models/x", "runpod:models/x"):
+            with pytest.raises(ParameterError, match="there is no profile 'gone' in"):
+                opened(reference)
     (s3_credentials / "credentials").write_text(
         f"[work]\naws_access_key_id={KEY}\naws_secret_access_key={SECRET}\n"
     )
@@ -707,6 +712,13 @@ def test_buckets_are_named_in_the_path_except_at_amazon(
             assert remote.service.endpoint == "https://minio.example"
             assert remote._client.meta.config.s3["addressing_style"] == "path"
         monkeypatch.delenv(name)
+
+
+def test_an_address_that_is_none_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "minio:9000")
+    for reference in ("s3://models/x", "runpod:models/x"):
+        with pytest.raises(TransferError, match=r"cannot be reached as it is configured .*AWS_ENDPOINT_URL"):
+            opened(reference)
 
 
 def test_an_endpoint_is_shown_without_its_password(plain: There) -> None:

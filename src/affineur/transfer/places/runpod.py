@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from affineur.errors import ParameterError, TransferError
-from affineur.transfer.places.buckets.connect import connect, parts_of, session
+from affineur.transfer.places.buckets.connect import configured, connect, parts_of, session
 from affineur.transfer.places.buckets.faults import Service
 from affineur.transfer.places.buckets.remote import Bucket
 from affineur.transfer.places.core.place import Access, Place, Remote
@@ -44,7 +44,7 @@ class RunPod(Place):
         where = reference.rstrip("/")
         service = Service(where, volume, "network volume", "", "", _KEYS)
         opened = session(where, access.profile)
-        endpoint = access.endpoint or _configured(opened)
+        endpoint = access.endpoint or configured(opened, where)
         if (
             access.region
             and not access.endpoint
@@ -54,14 +54,6 @@ class RunPod(Place):
         center = _center(access.region, endpoint, opened, where)
         endpoint = endpoint or f"https://s3api-{center.lower()}.runpod.io/"
         return Bucket(service, folder, connect(opened, service, Access(endpoint, center, access.profile)))
-
-
-def _configured(opened: Any) -> str | None:
-    """Return the address that the environment or the profile names."""
-    if os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
-        return None
-    named = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    return named or opened._session.get_scoped_config().get("endpoint_url")
 
 
 def _center(given: str | None, endpoint: str | None, opened: Any, where: str) -> str:

@@ -48,7 +48,9 @@ def session(where: str, profile: str | None) -> Any:
     """
     boto3, faults = need("boto3", where), need("botocore.exceptions", where)
     try:
-        return boto3.Session(profile_name=profile)
+        opened = boto3.Session(profile_name=profile)
+        opened._session.get_scoped_config()  # looks for the profile that AWS_PROFILE names
+        return opened
     except faults.ProfileNotFound:
         raise _no_profile(where, profile or os.environ.get("AWS_PROFILE", "")) from None
     except faults.BotoCoreError as error:
@@ -70,6 +72,20 @@ def _files() -> tuple[str, str]:
         os.environ.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials",
         os.environ.get("AWS_CONFIG_FILE") or "~/.aws/config",
     )
+
+
+def configured(opened: Any, where: str) -> str | None:
+    """Return the address that the environment or the profile names, as boto3 finds it.
+
+    Raises:
+        TransferError: If it is none.
+    """
+    faults = need("botocore.exceptions", where)
+    try:
+        address = str(opened.client("s3", region_name=DEFAULT_REGION).meta.endpoint_url)
+    except (faults.BotoCoreError, ValueError) as error:
+        raise _misconfigured(where, one_line(error)) from None
+    return None if _of_amazon(address) else address
 
 
 def connect(opened: Any, service: Service, access: Access) -> Connect:
@@ -136,17 +152,24 @@ def connect(opened: Any, service: Service, access: Access) -> Connect:
         try:
             return client(timeout, path)
         except (faults.BotoCoreError, ValueError) as error:
-            reason = service.clean(one_line(error))
-            raise TransferError(
-                f"{service.where}: S3 cannot be reached as it is configured ({reason}); check "
-                "endpoint and region, AWS_ENDPOINT_URL, and the profile"
-            ) from None
+            raise _misconfigured(service.where, service.clean(one_line(error))) from None
 
     address = str(made(READ_TIMEOUT, False).meta.endpoint_url)
     service.endpoint, service.region = _shown(address), region
     # most services but S3 itself have no host name for each bucket
-    path = style is None and not (urlsplit(address).hostname or "").endswith(_AWS)
+    path = style is None and not _of_amazon(address)
     return lambda timeout: made(timeout, path)
+
+
+def _of_amazon(address: str) -> bool:
+    return (urlsplit(address).hostname or "").endswith(_AWS)
+
+
+def _misconfigured(where: str, reason: str) -> TransferError:
+    return TransferError(
+        f"{where}: S3 cannot be reached as it is configured ({reason}); check endpoint and region, "
+        "AWS_ENDPOINT_URL, and the profile"
+    )
 
 
 def _style(opened: Any) -> str | None:
