@@ -385,7 +385,7 @@ def child(there: There, files: list[tuple[str, File]], part: int = PART) -> subp
 
 @pytest.mark.parametrize(
     ("there", "kills"),
-    [(kind, 1) for kind in KINDS] + [pytest.param(kind, 20, marks=pytest.mark.slow) for kind in KINDS],
+    [("runpod", 2), *(pytest.param(kind, 20, marks=pytest.mark.slow) for kind in KINDS)],
     indirect=["there"],
 )
 def test_a_push_that_is_killed_sends_at_most_one_part_a_stream_again(
