@@ -20,6 +20,7 @@ from affineur.artifact.tensors import WEIGHTS
 from affineur.errors import ModelError, TransferError
 from affineur.transfer.names import CONFIG, OPTIONAL, checked_names, digests_named, shards_named
 from affineur.transfer.places.core.place import Remote, Small, Stat
+from affineur.transfer.places.core.retry import patiently
 
 INDEX = "affineur.files.json"
 #: Lies at a place while its first version is on its way there.
@@ -180,7 +181,8 @@ def find_index(remote: Remote, names: Collection[str] | None = None) -> tuple[In
 
 
 def _listed(remote: Remote) -> dict[str, Entry]:
-    names = [name for name in remote.names() if not any(part.startswith(".") for part in name.split("/"))]
+    listed = patiently(lambda: list(remote.names()), f"listing {remote.where}")
+    names = [name for name in listed if not any(part.startswith(".") for part in name.split("/"))]
     readable = checked_names(names, remote.where, "the listing", skip_pickles=True)
     return {name: _plain(name, stat) for name in readable if (stat := remote.stat(name))}
 

@@ -112,7 +112,8 @@ def _theirs(remote: Remote, seen: Small | None) -> Index | None:
         return patiently(partial(find_index, remote), remote.where)[0]
     if remote.stat(PUSHING) is not None or not remote.lists:
         return None
-    other = next((name for name in remote.names() if name != PUSHING), None)
+    listing = partial(next, (name for name in remote.names() if name != PUSHING), None)
+    other = patiently(listing, f"listing {remote.where}")
     if other is not None:
         raise TransferError(
             f"{remote.where} holds something else already ({other}), and no {INDEX} or {MANIFEST}; nothing "
@@ -202,7 +203,8 @@ def _tidy(remote: Remote, new: Index, theirs: Index | None) -> None:
     gone = {PUSHING} | (set(theirs.previous) - needed if theirs else set())
     try:
         if theirs is not None and remote.lists:
-            gone |= {name for name in remote.names() if name.startswith(VERSIONS) and name not in needed}
+            names = patiently(lambda: list(remote.names()), f"listing {remote.where}")
+            gone |= {name for name in names if name.startswith(VERSIONS) and name not in needed}
         # affineur.json first: without the others it would promise what is not there
         patiently(
             partial(remote.remove, sorted(gone, key=lambda name: (name != MANIFEST, name))), "tidying up"

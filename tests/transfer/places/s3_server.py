@@ -24,6 +24,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+import pytest
+
+from .site import Site
+
 KEY, SECRET = "user_loopbackaccess", "rps_loopback/secret+that=nobody+may=see"
 _PIECE = 1 << 16
 _HOP = {"connection", "transfer-encoding", "content-length", "expect", "date", "server"}
@@ -382,3 +386,42 @@ def only_these_credentials(
     setenv("AWS_EC2_METADATA_DISABLED", "true")
     setenv("AWS_ACCESS_KEY_ID", KEY)
     setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+
+
+@contextmanager
+def site(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """Give a folder of a bucket to the tests of what every place promises."""
+    with _bucket(folder, monkeypatch, Rules(), "s3://models/ner", "AWS_ENDPOINT_URL") as here:
+        yield here
+
+
+@contextmanager
+def site_of_runpod(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """Give a folder of a volume, behind what RunPod's does not do and the parts that are its largest."""
+    monkeypatch.setenv("AWS_REGION", "EU-RO-1")
+    rules = RunPod(largest=9 << 20)
+    with _bucket(folder, monkeypatch, rules, "runpod:models/ner", "AWS_ENDPOINT_URL_S3") as here:
+        yield here
+
+
+@contextmanager
+def _bucket(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, rules: Rules, reference: str, variable: str
+) -> Iterator[Site]:
+    import boto3
+
+    only_these_credentials(monkeypatch.setenv, monkeypatch.delenv, str(folder))
+    if isinstance(rules, RunPod):
+        monkeypatch.setenv("AWS_REGION", "EU-RO-1")
+    with moto_s3("models") as upstream, proxied(upstream, rules) as proxy:
+        monkeypatch.setenv(variable, proxy.url)
+        client = boto3.client("s3", endpoint_url=upstream, region_name="us-east-1")
+
+        def damage(name: str) -> None:
+            key = f"ner/{name}"
+            found = client.get_object(Bucket="models", Key=key)
+            data = bytearray(found["Body"].read())
+            data[len(data) // 2] ^= 1
+            client.put_object(Bucket="models", Key=key, Body=bytes(data), Metadata=found["Metadata"])
+
+        yield Site(reference, reference, damage)

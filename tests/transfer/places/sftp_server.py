@@ -13,6 +13,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
+from .site import Site, flip
+
 #: Where Debian has it; not on the PATH of a plain user.
 SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
 #: Why there is no server here, or ``None``.
@@ -148,3 +152,14 @@ def _wait(server: SftpServer, log: Path) -> None:
         except ConnectionRefusedError:
             time.sleep(0.02)
     raise AssertionError(log.read_text())
+
+
+@contextmanager
+def site(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """Give a folder of an SSH server to the tests of what every place promises."""
+    if MISSING:
+        pytest.skip(MISSING)
+    with sftp_server(folder / "server") as server:
+        monkeypatch.setenv("AFFINEUR_SSH_CONFIG", str(server.ssh_config))
+        reference = server.reference(server.home / "models" / "ner")
+        yield Site(reference, reference, lambda name: flip(server.home / "models" / "ner" / name))

@@ -33,14 +33,14 @@ _CENTERS = (
 class RunPod(Place):
     """A folder of a network volume."""
 
-    prefix: ClassVar[str] = "runpod:"
+    prefixes: ClassVar[tuple[str, ...]] = ("runpod:",)
     form: ClassVar[str] = "runpod:VOLUME/FOLDER"
     summary: ClassVar[str] = "a network volume of RunPod, without a pod"
     options: ClassVar[tuple[str, ...]] = ("endpoint", "region", "profile")
 
     def open(self, reference: str, access: Access) -> Remote:
         """Find credentials and the data center; the service is not asked yet."""
-        volume, folder = parts_of(reference, self.prefix, self.form)
+        volume, folder = parts_of(reference, self.prefixes[0], self.form)
         where = reference.rstrip("/")
         service = Service(where, volume, "network volume", "", "", _KEYS)
         opened = session(where, access.profile)

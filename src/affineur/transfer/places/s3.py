@@ -13,14 +13,14 @@ from affineur.transfer.places.core.place import Access, Place, Remote
 class S3(Place):
     """A folder of a bucket."""
 
-    prefix: ClassVar[str] = "s3://"
+    prefixes: ClassVar[tuple[str, ...]] = ("s3://",)
     form: ClassVar[str] = "s3://BUCKET/FOLDER"
     summary: ClassVar[str] = "a bucket of S3, or of any service that speaks it"
     options: ClassVar[tuple[str, ...]] = ("endpoint", "region", "profile")
 
     def open(self, reference: str, access: Access) -> Remote:
         """Find credentials and the address; the service is not asked yet."""
-        bucket, folder = parts_of(reference, self.prefix, self.form)
+        bucket, folder = parts_of(reference, self.prefixes[0], self.form)
         where = reference.rstrip("/")
         service = Service(where, bucket, "bucket", "", "", "Keys come from the console of the service")
         opened = session(where, access.profile)

@@ -52,7 +52,6 @@ class Bucket(Remote):
 
     Attributes:
         part: Bytes of a part, and of the largest file sent in one request.
-        told: Bytes that were told of files whose sending failed, by key.
     """
 
     part: int = PART
@@ -63,7 +62,6 @@ class Bucket(Remote):
         self._lock = threading.Lock()
         self._slow: Any = None
         self._workers: Workers | None = None
-        self.told: dict[str, int] = {}
 
     def stat(self, name: str) -> Stat | None:
         """Ask for a file; ``None`` where it is not there, or where nobody may know whether it is."""
@@ -174,7 +172,7 @@ class Bucket(Remote):
         head = self.head(key)
         if head is not None and same(head, file, sha256, self.part):
             Upload(self, key, file, sha256).forget()
-            moved(size - self.told.pop(key, 0))
+            moved(size)
         elif size > self.part:
             Upload(self, key, file, sha256).send(moved)
         else:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from affineur.errors import TransferError
+from affineur.transfer.cache import cache_folder
 from affineur.transfer.places.buckets.digests import (
     composite,
     content_md5,
@@ -61,18 +62,11 @@ class Upload:
             Passing: If something failed that may not fail again; the next call goes on.
         """
         upload, done = self._find()
-        before = self._remote.told.pop(self._key, 0)
-        told = sum(self._length(number) for number in done)
-        moved(told - before)
-        try:
-            for number, etag in self._rest(upload, done):
-                done[number] = etag
-                told += self._length(number)
-                moved(self._length(number))
-            self._complete(upload, done)
-        except Passing:
-            self._remote.told[self._key] = told
-            raise
+        moved(sum(self._length(number) for number in done))
+        for number, etag in self._rest(upload, done):
+            done[number] = etag
+            moved(self._length(number))
+        self._complete(upload, done)
 
     def forget(self) -> None:
         """Remove what is known of it: it is over."""
@@ -270,11 +264,5 @@ class Upload:
 
 
 def _folder() -> Path:
-    """Return where it is noted what is under way: in ``$AFFINEUR_CACHE``, or the user's cache."""
-    given = os.environ.get("AFFINEUR_CACHE")
-    base = (
-        Path(given)
-        if given
-        else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "affineur"
-    )
-    return base / "uploads"
+    """Return where it is noted what is under way."""
+    return cache_folder() / "uploads"
