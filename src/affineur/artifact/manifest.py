@@ -9,6 +9,7 @@ from typing import Any
 
 from affineur.artifact.environment import environment
 from affineur.artifact.folder import file_digest
+from affineur.artifact.published import lies_at
 from affineur.artifact.writing import MANIFEST, to_json, write_json, write_text
 from affineur.errors import ModelError
 
@@ -130,7 +131,7 @@ def verify(folder: Path) -> Manifest | None:
     """
     manifest = read_manifest(folder)
     for name, digest in (manifest.files if manifest else {}).items():
-        path = folder / name
+        path = lies_at(folder, name)
         # By name, not by resolving: in the Hub's cache every file is a symbolic link to a blob elsewhere.
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise ModelError(f"{folder / MANIFEST} names {name}, which lies outside the folder")

@@ -117,7 +117,7 @@ def base_model(manifest: Manifest, carried: Carried) -> str | list[str] | None:
         return named
     if not manifest.parents:
         source = str(manifest.parameters.get("source", "")) if manifest.stage == "download" else ""
-        found = source.removeprefix("hub:") if source.startswith("hub:") else ""
+        found = source.removeprefix("hub:").partition("@")[0] if source.startswith("hub:") else ""
         return found if is_id(found) else named or None
     top = manifest.parents[-1]
     if top.stage == "configuration":  # nothing but its shape was used

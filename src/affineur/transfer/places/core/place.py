@@ -48,10 +48,12 @@ class Stat:
     Args:
         size: Bytes, or ``None`` where it does not say.
         ranges: Whether a part of it can be read.
+        version: What changes when its content does, such as an ETag; empty where there is no such thing.
     """
 
     size: int | None
     ranges: bool = True
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,14 +205,14 @@ class Place(ABC):
     """Somewhere folders lie. One instance of a subclass is a place; its module calls it ``PLACE``.
 
     Attributes:
-        prefix: How a reference to it begins, such as ``s3://``.
+        prefixes: How a reference to it begins, such as ``s3://``.
         form: What a whole reference looks like, such as ``s3://BUCKET/FOLDER``.
         summary: What it is, in a few words.
         options: Which of :class:`Access` it knows.
         publishing: Which of :class:`Publication` it knows.
     """
 
-    prefix: ClassVar[str]
+    prefixes: ClassVar[tuple[str, ...]]
     form: ClassVar[str]
     summary: ClassVar[str]
     options: ClassVar[tuple[str, ...]] = ()
@@ -259,7 +261,7 @@ PLACES: Registry[Place] = Registry("affineur.places", "affineur.transfer.places"
 
 def place_of(reference: str) -> Place | None:
     """Find the place of a reference by how it begins; ``None`` for a path, ``sample`` or a bare Hub id."""
-    return next((each for each in PLACES.all().values() if reference.startswith(each.prefix)), None)
+    return next((each for each in PLACES.all().values() if reference.startswith(each.prefixes)), None)
 
 
 def opened(reference: str, access: Access | None = None) -> Remote:
