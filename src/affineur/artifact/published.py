@@ -61,6 +61,6 @@ def lies_at(folder: Path, name: str) -> Path:
 
 
 def is_quantized(folder: Path) -> bool:
-    """Say whether the graph of an artifact has matrices in eight bits; of one that others made, it has not."""
+    """Say whether the graph of an artifact has matrices in eight bits, as far as it says."""
     info = read_export_info(folder)
     return info is not None and info.scheme != "fp32"
