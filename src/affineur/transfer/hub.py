@@ -145,7 +145,7 @@ def reason_of(error: Exception, revision: str | None) -> str:
     if isinstance(error, hub.errors.OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE is set"
     if status == 403:
-        return "the token has no right to this (make one with write access there, then type: hf auth login)"
+        return "the token may not do this (make one there that may, then type: hf auth login)"
     return one_line(error)
 
 
