@@ -121,8 +121,8 @@ class _Publishing:
     def _refuse_public(self, info: Any) -> None:
         if self.publication.private and not info.private:
             raise TransferError(
-                f"{self.name} is there and is public, so nothing pushed to it would be private; make it private "
-                "in its settings on the Hub, or leave private out"
+                f"{self.name} is there and is public, so nothing pushed to it would be private; "
+                "make it private in its settings on the Hub, or leave private out"
             )
 
     def _refuse_foreign(self, there: HubRepository) -> None:

@@ -188,20 +188,25 @@ def translated(where: str, revision: str | None) -> Iterator[None]:
     except AffineurError:
         raise
     except Exception as error:  # which ones depends on the library's version
+        causes = [error, *_causes(error)]
         said = f"{where}: {reason_of(error, revision)}"
-        raise Passing(said) if _may_pass(error) else TransferError(said) from error
+        if isinstance(error, RuntimeError) and len(causes) > 1:  # an upload says which file, and no more
+            said += f" {reason_of(causes[1], revision)}"
+        raise Passing(said) if any(map(_may_pass, causes)) else TransferError(said) from error
 
 
-def _may_pass(error: BaseException | None) -> bool:
-    """Say whether a failure is one of the network or of a busy server; its causes count, too."""
-    while error is not None:
-        kinds = {kind.__name__ for kind in type(error).__mro__}
-        if "OfflineModeIsEnabled" in kinds:
-            return False
-        if status_of(error) in _PASSING or kinds & {"TransportError", "ConnectionError", "TimeoutError"}:
-            return True
+def _causes(error: BaseException) -> Iterator[Exception]:
+    while isinstance(error.__cause__, Exception):
         error = error.__cause__
-    return False
+        yield error
+
+
+def _may_pass(error: Exception) -> bool:
+    """Say whether a failure is one of the network or of a busy server."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if "OfflineModeIsEnabled" in kinds:
+        return False
+    return status_of(error) in _PASSING or bool(kinds & {"TransportError", "ConnectionError", "TimeoutError"})
 
 
 class Hub(Place):
