@@ -429,7 +429,11 @@ def hub_server(root: Path) -> Iterator[Hub]:
         thread.start()
         servers.append(server)
         threads.append(thread)
-    hub.url, hub.cdn = (f"http://127.0.0.1:{server.server_port}" for server in servers)
+    # two hosts by name: some versions of the client take another port for the same host
+    hub.url, hub.cdn = (
+        f"http://{host}:{server.server_port}"
+        for host, server in zip(("127.0.0.1", "localhost"), servers, strict=True)
+    )
     try:
         yield hub
     finally:

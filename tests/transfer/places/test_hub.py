@@ -479,6 +479,17 @@ def test_what_others_made_is_listed_as_far_as_it_may_be_read(
     hub.add("other/graphs", files)
     hub.add("other/small", {k: v for k, v in files.items() if k != "onnx/model.onnx"})
     hub.add("other/dense", files | {"model.safetensors": b"weights"})
+    fetched = """
+from affineur.transfer import resolve_model
+for name in ("graphs", "small", "dense"):
+    folder = resolve_model(f"hub:other/{name}@main")
+    print(*sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()))
+"""
+    assert client.do(fetched, None) == [
+        "config.json onnx/model.onnx tokenizer.json",
+        "config.json onnx/model_quantized.onnx tokenizer.json",
+        "config.json model.safetensors tokenizer.json",
+    ]
     code = READ + "\n".join(
         f"with PLACE.open('hub:other/{name}', Access()) as r: "
         "print(*sorted(r.names()), b''.join(r.read('model.onnx', 0, None)).decode())"
