@@ -1,7 +1,7 @@
 """Where the files of an artifact lie in a repository of the Hub.
 
 transformers.js and optimum look for a graph at ``onnx/model.onnx``, and for one with matrices in eight bits
-at ``onnx/model_quantized.onnx`` (https://huggingface.co/docs/transformers.js/api/utils/dtypes); every other
+at ``onnx/model_quantized.onnx`` (https://huggingface.co/docs/transformers.js/guides/dtypes); every other
 file keeps its name. It is nothing but a name: ``affineur.json`` is the same in both layouts, and whoever
 reads an artifact asks here where a file of it lies.
 """

@@ -105,7 +105,9 @@ class _Publishing:
                 raise
             except hub.errors.RepositoryNotFoundError:
                 report(f"making {self.name}{', which is private' if private else ''}")
-                self.api.create_repo(self.name, private=private or None, exist_ok=True)
+                # a name without an owner is one of whoever is logged in
+                made = self.api.create_repo(self.name, private=private or None, exist_ok=True)
+                self.name = made.repo_id
                 if self.branch:
                     self.api.create_branch(self.name, branch=self.branch, exist_ok=True)
                 return

@@ -237,7 +237,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def create(self) -> None:
         said = json.loads(self.data)
-        name = f"{said['organization']}/{said['name']}" if said.get("organization") else said["name"]
+        name = f"{said.get('organization') or 'me'}/{said['name']}"
         url = f"{self.hub.url}/{name}"
         if not self.token(write=True) or not name.startswith("me/"):
             raise Answer(403, {"error": "no rights"}, X_Error_Message="You don't have the rights")
@@ -403,6 +403,7 @@ _NAME = r"([^/]+/[^/]+)"
 _ROUTES = (
     (r"/api/repos/create", "create"),
     (r"/api/validate-yaml", "validate"),
+    (r"/api/models/([^/]+)", "info"),
     (rf"/api/models/{_NAME}", "info"),
     (rf"/api/models/{_NAME}/revision/([^/]+)", "info"),
     (rf"/api/models/{_NAME}/refs", "refs"),

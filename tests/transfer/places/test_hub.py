@@ -184,7 +184,7 @@ def test_only_what_changed_is_sent_and_nothing_makes_no_commit(
     assert repository.private is False
 
     change(artifact, 2.0)
-    second = client.do(push(artifact, "push(message='Better')"))
+    second = client.do(push(artifact, "push('hub:tiny', message='Better')"))
     assert second[0].partition(" sent ")[2].startswith("affineur.json model.safetensors kept README.md")
     assert repository.messages[-1] == "Better"
     assert len(hub.uploads) == 2

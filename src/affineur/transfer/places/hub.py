@@ -15,6 +15,7 @@ and a commit made in between is a conflict. What was uploaded before a push was 
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -107,7 +108,10 @@ class HubRepository(Remote):
             return name if name in self.files else None
         if self._quantized is None:
             info = b"".join(self.read(EXPORT_INFO, 0, None)) if EXPORT_INFO in self.files else b""
-            self._quantized = bool(info) and b'"scheme": "fp32"' not in info
+            try:
+                self._quantized = json.loads(info)["scheme"] != "fp32"
+            except (ValueError, KeyError, TypeError):  # others made it
+                self._quantized = False
         return find_name(name, self.files, self._quantized)
 
     def stat(self, name: str) -> Stat | None:
