@@ -25,6 +25,7 @@ _register()  # so that transformers' from_pretrained loads packed folders; impor
 _HOMES = {
     "affineur.api.measuring": "evaluate compare benchmark check",
     "affineur.api.model": "Model load",
+    "affineur.api.moving": "pull push",
     "affineur.api.searching": "run sweep search",
     "affineur.api.texts": "annotate",
     "affineur.artifact": "describe",

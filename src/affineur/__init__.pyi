@@ -11,6 +11,8 @@ from affineur.api.measuring import benchmark as benchmark
 from affineur.api.measuring import check as check
 from affineur.api.model import Model as Model
 from affineur.api.model import load as load
+from affineur.api.moving import pull as pull
+from affineur.api.moving import push as push
 from affineur.api.searching import run as run
 from affineur.api.searching import sweep as sweep
 from affineur.api.searching import search as search

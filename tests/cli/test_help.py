@@ -21,7 +21,7 @@ DEVICE = (
     "evaluate compare benchmark check predict annotate probe-endpoint"
 )
 SEED = "demo run train distill recover search sweep"
-NO_THREADS = "pack unpack cast info key probe-endpoint"
+NO_THREADS = "pack unpack cast info key probe-endpoint pull push cache"
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
@@ -62,7 +62,7 @@ def test_the_list_is_grouped_with_a_line_per_command(capsys: pytest.CaptureFixtu
         main(["--help"])
     said = capsys.readouterr().out
     groups = [line for line in said.splitlines() if line.endswith(":") and not line.startswith(" ")]
-    assert groups == ["options:", "make:", "measure:", "use:", "serve and watch:"]
+    assert groups == ["options:", "make:", "measure:", "use:", "serve and watch:", "move and scale:"]
     for command in NAMES:
         [line] = [each for each in said.splitlines() if each.startswith(f"  {command} ")]
         assert len(line) <= 110

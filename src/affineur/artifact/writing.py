@@ -17,6 +17,8 @@ from typing import Any, TextIO
 from affineur.errors import AffineurError, ParameterError
 
 MANIFEST = "affineur.json"
+#: Lists the files of a folder that was fetched and is no model; no loader of data looks at hidden files.
+HIDDEN = ".affineur-files.json"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What safetensors (Rust), torch and numpy say of a full disk; they keep no error number.
 _SAYS_FULL = re.compile(
@@ -134,11 +136,12 @@ def refuse_to_lose(target: Path) -> None:
 
 
 def _written_by_us(folder: Path) -> set[str]:
-    try:
-        files = json.loads((folder / MANIFEST).read_text("utf-8"))["files"]
-        return {MANIFEST, *files}
-    except (OSError, ValueError, KeyError, TypeError):
-        return set()
+    for listing in (MANIFEST, HIDDEN):
+        try:
+            return {listing, *json.loads((folder / listing).read_text("utf-8"))["files"]}
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return set()
 
 
 @contextmanager

@@ -15,7 +15,21 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from affineur import __version__
-from affineur.cli import check, info, options, probe, runs, scores, search, serve, show, steps, sweep, text
+from affineur.cli import (
+    check,
+    info,
+    move,
+    options,
+    probe,
+    runs,
+    scores,
+    search,
+    serve,
+    show,
+    steps,
+    sweep,
+    text,
+)
 from affineur.cli.commands import Commands
 from affineur.engines.core.threads import check_threads
 from affineur.errors import AffineurError, MissingExtraError
@@ -150,7 +164,7 @@ def _built() -> tuple[argparse.ArgumentParser, Commands]:
     )
     parser.add_argument("--version", action="version", version=f"affineur {__version__}")
     commands = Commands(parser)
-    for module in (runs, steps, search, sweep, scores, check, info, text, serve, probe):
+    for module in (runs, steps, search, sweep, scores, check, info, text, serve, probe, move):
         module.add_parsers(commands)
     steps.add_plugins(commands)
     parser.epilog = commands.overview()

@@ -29,7 +29,7 @@ def add_parsers(commands: Commands) -> None:
         MAKE,
         ("affineur run recipes/conll.yaml --teacher ./my_teacher --data ./my_corpus --name mine",),
     )
-    parser.add_argument("recipe", metavar="RECIPE.yaml", type=Path, help="the recipe, a YAML file")
+    parser.add_argument("recipe", metavar="RECIPE.yaml", help="the recipe, a YAML file")
     parser.add_argument("--teacher", metavar="MODEL", help="use this teacher instead of the recipe's")
     parser.add_argument("--data", metavar="DATA", help="use this data instead of the recipe's")
     parser.add_argument("--name", metavar="NAME", help="name of the run (default: the recipe's)")
@@ -58,6 +58,8 @@ def _run(args: argparse.Namespace) -> int:
     changes = {key: value for key, value in given.items() if value is not None}
     made = run(args.recipe, runs=args.runs, device=args.device, threads=args.threads, **changes)
     _show(made.table, made.gate, made.folder)
+    if made.published:
+        show.lines([f"Published: {made.published}"])
     show.to_json(made.table, args.json)
     return 0 if made.passed else 3
 

@@ -19,6 +19,8 @@ from affineur.measure import MARGIN, Bars, Budget, parse_bars
 from affineur.pipeline.entries import Entry, read_entry
 from affineur.pipeline.points import Plan
 from affineur.steps.core.step import STEPS
+from affineur.transfer.cache import fetched, is_elsewhere
+from affineur.transfer.places.core.place import Access, Publication
 
 T = TypeVar("T")
 _Share = Annotated[float, Field(ge=0, le=1)]
@@ -77,6 +79,33 @@ class BenchmarkSection(Section):
     rounds: Annotated[int, Field(ge=1)] = 15
 
 
+class PublishSection(Section):
+    """``publish``: where the last model is pushed when every bar is reached; credentials are never here."""
+
+    to: str
+    endpoint: str | None = None
+    region: str | None = None
+    profile: str | None = None
+    private: bool = False
+    pull_request: bool = False
+    revision: str | None = None
+    tag: str | None = None
+    license: str | None = None
+    message: str | None = None
+
+    @property
+    def access(self) -> Access:
+        """How the place is reached."""
+        return Access(self.endpoint, self.region, self.profile)
+
+    @property
+    def publication(self) -> Publication:
+        """What is said beside the model."""
+        return Publication(
+            self.private, self.pull_request, self.revision, self.tag, self.license, self.message
+        )
+
+
 class Recipe(Section):
     """A whole recipe."""
 
@@ -92,6 +121,7 @@ class Recipe(Section):
     compare: CompareSection = CompareSection()
     benchmark: BenchmarkSection | None = None
     check: dict[str, Any] | None = None
+    publish: PublishSection | None = None
 
     @property
     def bars(self) -> Bars | None:
@@ -198,7 +228,7 @@ def read_yaml(
     Raises:
         RecipeError: If it is not there, not YAML, something else, or nothing can be made of it.
     """
-    path = Path(path)
+    path = fetched(str(path)) if is_elsewhere(path) else Path(path)
     try:
         raw = yaml.safe_load(path.read_text("utf-8"))
     except OSError as error:

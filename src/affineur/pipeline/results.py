@@ -71,6 +71,7 @@ class Run:
         notes: What was decided on the way, such as that recovery was not needed.
         table: Content of ``compare.json``.
         gate: Content of ``check.json``, where the recipe has bars.
+        published: Where the last model was pushed to, where the recipe says so and every bar was reached.
     """
 
     folder: Path
@@ -79,6 +80,7 @@ class Run:
     notes: list[str] = field(default_factory=list)
     table: dict[str, Any] = field(default_factory=dict)
     gate: dict[str, Any] = field(default_factory=dict)
+    published: str | None = None
 
     @property
     def passed(self) -> bool:

@@ -23,12 +23,15 @@ from affineur.errors import RecipeError, did_you_mean
 from affineur.measure import scored_types
 from affineur.pipeline.entries import TEACHER, Entry, Planned, planned
 from affineur.pipeline.models import load, model_digest
-from affineur.pipeline.recipe import Recipe
+from affineur.pipeline.recipe import PublishSection, Recipe
 from affineur.pipeline.results import Run, row_reference, write_results
 from affineur.pipeline.scores import ScoreBook
+from affineur.progress import report
 from affineur.steps.core.context import CALIBRATION, Context
 from affineur.steps.core.step import Shape
 from affineur.transfer import DataOptions, Splits, load_corpus, load_splits
+from affineur.transfer.places.core.place import place_of, shown, unknown_place
+from affineur.transfer.push import push
 
 
 def run(recipe: Recipe, *, runs: Path | str = "runs", context: Context | None = None) -> Run:
@@ -58,7 +61,18 @@ def run(recipe: Recipe, *, runs: Path | str = "runs", context: Context | None = 
         for step in steps:
             _make(step, made, _context_of(step.entry, made, context, scores, recipe.types))
         write_results(recipe, made, splits, splits.get("test"), scores, context)
+        if recipe.publish:
+            _publish(recipe.publish, made)
     return made
+
+
+def _publish(section: PublishSection, made: Run) -> None:
+    """Push the last model where the recipe says, if it reaches every bar."""
+    if not made.passed:
+        report(f"a bar was missed, so nothing was published to {shown(section.to)}")
+        return
+    last = made.models[next(reversed(made.models))]
+    made.published = push(last, section.to, access=section.access, publication=section.publication).where
 
 
 def open_data(recipe: Recipe) -> Splits:
@@ -99,6 +113,11 @@ def _check(
         scored_types(known, splits.get("dev"), recipe.types)
         if recipe.plan and recipe.plan.reads_text:
             splits.get("train")
+    if recipe.publish:
+        place = place_of(recipe.publish.to)
+        if place is None:
+            raise unknown_place(recipe.publish.to)
+        place.refuse_options(recipe.publish.access, recipe.publish.publication)
     if recipe.bars:
         recipe.bars.refuse_unknown_types(scored)
     names = [TEACHER, *(step.name for step in steps)]

@@ -3,6 +3,7 @@
 Importing this room is cheap: huggingface_hub, datasets and pyarrow are loaded where they are needed.
 """
 
+from affineur.transfer.cache import cache_folder
 from affineur.transfer.corpora import Splits, load_corpus, load_splits
 from affineur.transfer.files import download
 from affineur.transfer.models import resolve_model
@@ -11,6 +12,7 @@ from affineur.transfer.sources import DataOptions
 __all__ = [
     "DataOptions",
     "Splits",
+    "cache_folder",
     "download",
     "load_corpus",
     "load_splits",

@@ -12,6 +12,7 @@ from affineur.artifact.card.names import is_id
 from affineur.artifact.published import lies_at, places_of
 from affineur.artifact.tensors import INDEX, WEIGHTS, is_pickle
 from affineur.errors import ModelError
+from affineur.transfer.cache import fetched, is_elsewhere
 from affineur.transfer.hub import Snapshot, repository, snapshot
 from affineur.transfer.names import MODEL_PATTERNS, graph_files, manifest_files
 
@@ -23,8 +24,9 @@ def resolve_model(reference: str | Path, revision: str | None = None) -> Path:
     what ``affineur.json`` lists; pickles never.
 
     Args:
-        reference: A folder, ``sample`` for the embedded teacher, a Hub id (``owner/name``, or
-            ``owner/name@revision``), or a Hub id after ``hub:`` where a folder has the same name.
+        reference: A folder, ``sample`` for the embedded teacher, a folder at a place (``s3://…``,
+            ``sftp://…``, ``https://…``), a Hub id (``owner/name``, or ``owner/name@revision``), or a Hub id
+            after ``hub:`` where a folder has the same name.
         revision: Branch, tag or commit of a Hub model.
 
     Raises:
@@ -37,6 +39,8 @@ def resolve_model(reference: str | Path, revision: str | None = None) -> Path:
         return path
     if text == "sample":
         return sample.teacher()
+    if is_elsewhere(text):
+        return fetched(text)
     if path.exists():
         raise ModelError(f"{path} is a file, expected a model folder or a Hub id")
     name, revision = repository(text, revision)

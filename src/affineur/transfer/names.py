@@ -47,7 +47,7 @@ def manifest_files(folder: Path, source: str) -> list[str]:
     manifest = read_manifest(folder)
     if manifest is None:
         return []
-    return _checked(manifest.files, source, MANIFEST)
+    return checked_names(manifest.files, source, MANIFEST)
 
 
 def shard_files(folder: Path, source: str) -> list[str]:
@@ -60,14 +60,58 @@ def shard_files(folder: Path, source: str) -> list[str]:
     Raises:
         ModelError: If the index is damaged, or names a pickle or a place outside the folder.
     """
+    return shards_named((folder / INDEX).read_bytes(), source)
+
+
+def shards_named(index: bytes, source: str) -> list[str]:
+    """List the weight files that a safetensors index names.
+
+    Args:
+        index: Its content.
+        source: Where it came from, for messages.
+
+    Raises:
+        ModelError: If the index is damaged, or names a pickle or a place outside the folder.
+    """
     try:
-        shards = set(json.loads((folder / INDEX).read_text("utf-8"))["weight_map"].values())
+        shards = set(json.loads(index)["weight_map"].values())
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ModelError(f"{source}: {INDEX} is not a safetensors index") from None
-    return _checked(sorted(shards, key=str), source, INDEX)
+    return checked_names(sorted(shards, key=str), source, INDEX)
 
 
-def _checked(names: Iterable[object], source: str, where: str) -> list[str]:
+def digests_named(manifest: bytes, source: str) -> dict[str, str]:
+    """Return the digests in a manifest, by the names of the files.
+
+    Args:
+        manifest: Content of ``affineur.json``.
+        source: Where it came from, for messages.
+
+    Raises:
+        ModelError: If it is damaged, or names a pickle or a place outside the folder.
+    """
+    try:
+        files = dict(json.loads(manifest)["files"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ModelError(f"{source}: {MANIFEST} is damaged; make or push the artifact again") from None
+    checked_names(files, source, MANIFEST)
+    return files
+
+
+def checked_names(
+    names: Iterable[object], source: str, where: str, *, skip_pickles: bool = False
+) -> list[str]:
+    """Check names of files that come from elsewhere.
+
+    Args:
+        names: The names.
+        source: Where they came from, for messages.
+        where: What lists them.
+        skip_pickles: Whether pickles are left out, and not refused.
+
+    Raises:
+        ModelError: If one lies outside its folder, or is a pickle.
+    """
     checked = []
     for name in names:
         path = PurePosixPath(str(name))
@@ -82,6 +126,8 @@ def _checked(names: Iterable[object], source: str, where: str) -> list[str]:
                 f"{source}: {where} names {name!r}, which lies outside the model's folder; nothing was kept"
             )
         if is_pickle(name):
+            if skip_pickles:
+                continue
             raise ModelError(
                 f"{source}: {where} names {name}, a pickle, which can run code when it is read; "
                 "nothing was kept"

@@ -2,11 +2,190 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from affineur.transfer.places.core.place import Pushed, Remote
+from affineur.artifact import MANIFEST, verify
+from affineur.errors import ParameterError, TransferError
+from affineur.progress import report
+from affineur.transfer.index import INDEX, PUSHING, VERSIONS, Entry, Index, find_index, local_index
+from affineur.transfer.places.core.place import (
+    Access,
+    Conflict,
+    Publication,
+    Pushed,
+    Remote,
+    Small,
+    place_of,
+    unknown_place,
+)
+from affineur.transfer.places.core.retry import patiently
+from affineur.transfer.streams import Meter, side_by_side
+
+_ID = 12  # digits of a version's digest that name its folder
+
+
+def push(
+    folder: Path,
+    reference: str,
+    *,
+    access: Access | None = None,
+    publication: Publication | None = None,
+) -> Pushed:
+    """Send an artifact, or any other folder, to a place.
+
+    Args:
+        folder: What is sent; its digests are checked first.
+        reference: Where to, such as ``s3://BUCKET/FOLDER``.
+        access: How the place is reached, where its usual configuration does not say so.
+        publication: What is said beside it, where the place publishes.
+
+    Returns:
+        What was sent and what was there already.
+
+    Raises:
+        ModelError: If a file is not the one its manifest names.
+        TransferError: If it cannot be written there, or something else lies there already.
+        ParameterError: If there is no such place, or it has no use for an option.
+    """
+    if not folder.is_dir():
+        raise ParameterError(
+            f"{folder} is {'a file' if folder.exists() else 'not there'}, expected a folder to push", "folder"
+        )
+    place, access, publication = place_of(reference), access or Access(), publication or Publication()
+    if place is None:
+        raise unknown_place(reference)
+    place.refuse_options(access, publication)
+    verify(folder)
+    return place.push(folder, reference, access, publication)
 
 
 def push_files(folder: Path, remote: Remote) -> Pushed:
-    """Send a folder."""
-    raise NotImplementedError
+    """Send what changed of a folder, then its index, in one step that readers see as a whole.
+
+    Args:
+        folder: The folder.
+        remote: Where it goes.
+
+    Raises:
+        TransferError: If it cannot be written, something else lies there, or somebody else pushed meanwhile.
+    """
+    ours = local_index(folder)
+    seen = patiently(partial(remote.get, INDEX), INDEX)
+    theirs = _theirs(remote, seen)
+    new = Index(
+        {name: _placed(entry, theirs, ours.version) for name, entry in ours.files.items()},
+        tuple(sorted(theirs.objects)) if theirs else (),
+    )
+    new = replace(new, previous=tuple(sorted(set(new.previous) - new.objects)))
+    # affineur.json last: whoever reads by it alone sees it when the rest is there
+    entries = sorted(new.files.values(), key=lambda entry: (entry.name == MANIFEST, entry.name))
+    changed = [entry for entry in entries if not _there(remote, entry)]
+    kept = tuple(entry.name for entry in entries if entry not in changed)
+    if theirs and seen and not changed and theirs.version == new.version:
+        return Pushed(remote.where, (), kept, 0)
+    if theirs is None:
+        _begin(remote, new)
+    meter = Meter(f"sending to {remote.where}", sum(entry.size or 0 for entry in changed))
+    for entry in changed:
+        sending = partial(_send, remote, folder, entry, meter)
+        side_by_side([sending], 1, meter)  # its parts go side by side, within send
+    _check_arrived(remote, changed, seen)
+    try:
+        patiently(partial(remote.put, INDEX, new.as_bytes(), seen), INDEX)
+    except Conflict:
+        now = patiently(
+            partial(remote.get, INDEX), INDEX
+        )  # ours, where the answer to an attempt that succeeded was lost
+        if now is None or now.data != new.as_bytes():
+            raise _overtaken(remote) from None
+    _tidy(remote, new, theirs)
+    sent = tuple(entry.name for entry in changed)
+    return Pushed(remote.where, sent, kept, sum(entry.size or 0 for entry in changed))
+
+
+def _theirs(remote: Remote, seen: Small | None) -> Index | None:
+    """Find out what lies there: a version, or nothing but what a first push left that has not ended."""
+    if seen is not None or (remote.stat(MANIFEST) is not None and remote.stat(PUSHING) is None):
+        return patiently(partial(find_index, remote), remote.where)[0]
+    if remote.stat(PUSHING) is not None or not remote.lists:
+        return None
+    other = next((name for name in remote.names() if name != PUSHING), None)
+    if other is not None:
+        raise TransferError(
+            f"{remote.where} holds something else already ({other}), and no {INDEX} or {MANIFEST}; nothing "
+            "was changed. Name an empty folder, or remove what is there"
+        )
+    return None
+
+
+def _placed(entry: Entry, theirs: Index | None, version: str) -> Entry:
+    """Choose the object of a file: the one that holds it already, or one that no reader is at."""
+    if theirs is None:
+        return entry
+    same = theirs.files.get(entry.name)
+    if same is not None and same.sha256 == entry.sha256:
+        return replace(entry, at=same.at)
+    return replace(entry, at=f"{VERSIONS}{version[:_ID]}/{entry.name}")
+
+
+def _there(remote: Remote, entry: Entry) -> bool:
+    assert entry.size is not None
+    assert entry.sha256 is not None
+    return patiently(partial(remote.holds, entry.at, entry.size, entry.sha256), entry.name)
+
+
+def _begin(remote: Remote, new: Index) -> None:
+    """Mark a first push, so that the next run of the command knows what it finds for its own."""
+    marked = patiently(partial(remote.get, PUSHING), PUSHING)
+    data = (json.dumps({"version": new.version}) + "\n").encode()
+    if marked is None or marked.data != data:
+        patiently(partial(remote.put, PUSHING, data, marked), PUSHING)
+
+
+def _send(remote: Remote, folder: Path, entry: Entry, meter: Meter) -> None:
+    def moved(count: int) -> None:
+        meter.check()
+        meter.moved(count)
+
+    assert entry.sha256 is not None
+    sending = partial(remote.send, entry.at, folder / entry.name, entry.sha256, moved)
+    patiently(sending, entry.name, lambda: meter.made)
+
+
+def _check_arrived(remote: Remote, changed: list[Entry], seen: Small | None) -> None:
+    for entry in changed:
+        stat = patiently(partial(remote.stat, entry.at), entry.name)
+        found = "nothing" if stat is None else f"{stat.size:,} bytes"
+        if stat is None or stat.size != entry.size:
+            now = patiently(partial(remote.get, INDEX), INDEX)
+            if (now and now.data) != (seen and seen.data):  # theirs tidied ours away
+                raise _overtaken(remote)
+            raise TransferError(
+                f"{remote.where}: {entry.name} did not arrive whole ({found} of {entry.size:,} are there); "
+                "the version before is still the one that is read. Push again"
+            )
+
+
+def _overtaken(remote: Remote) -> TransferError:
+    return TransferError(
+        f"{remote.where}: somebody else pushed there meanwhile; nothing of theirs was changed. Look at it "
+        "(pull), then push again"
+    )
+
+
+def _tidy(remote: Remote, new: Index, theirs: Index | None) -> None:
+    """Remove what no reader can be at: objects of two versions ago, and leftovers of killed pushes."""
+    needed = new.objects | set(new.previous)
+    gone = {PUSHING} | (set(theirs.previous) - needed if theirs else set())
+    try:
+        if theirs is not None and remote.lists:
+            gone |= {name for name in remote.names() if name.startswith(VERSIONS) and name not in needed}
+        # affineur.json first: without the others it would promise what is not there
+        patiently(
+            partial(remote.remove, sorted(gone, key=lambda name: (name != MANIFEST, name))), "tidying up"
+        )
+    except TransferError as error:  # the version is in place; what is left over only takes room
+        report(f"warning: old files stay at {remote.where} ({error})")

@@ -14,7 +14,9 @@ from affineur import sample
 from affineur.artifact.card.names import is_id
 from affineur.entities import Corpus, Scheme, open_corpus
 from affineur.errors import DataError, ParameterError, one_line
+from affineur.transfer.cache import fetched, is_elsewhere
 from affineur.transfer.hub import need, repository, snapshot
+from affineur.transfer.places.core.place import shown
 from affineur.transfer.tables import SUFFIXES, WHAT, open_table, saved_table, to_corpus
 
 #: The splits, and what others call them.
@@ -70,12 +72,15 @@ def find_sources(reference: str | Path, options: DataOptions) -> dict[str, Open]
         MissingExtraError: If finding it takes a package that is not installed.
     """
     text = os.fspath(reference)
+    if is_elsewhere(text):
+        sources = find_sources(fetched(text), options)
+        return {split: partial(_named, opened, shown(text), split) for split, opened in sources.items()}
     path = Path(text).expanduser()
     if path.is_file():
         return {WHOLE: partial(_open_file, path, options)}
     if text == "sample" and not path.is_dir():
         return {
-            split: partial(_open_sample, split, opened)
+            split: partial(_named, opened, text, split)
             for split, opened in _folder(sample.data(), text, DataOptions()).items()
         }
     if path.is_dir():
@@ -88,9 +93,9 @@ def find_sources(reference: str | Path, options: DataOptions) -> dict[str, Open]
     return _data_set(found.folder, name, options)
 
 
-def _open_sample(split: str, opened: Open) -> Corpus:
-    """Call the embedded data by the name the user typed, not by where the package lies."""
-    return replace(opened(), name=f"sample/{split}")
+def _named(opened: Open, reference: str, split: str) -> Corpus:
+    """Call data by what the user typed, and not by where on this disk it lies."""
+    return replace(opened(), name=reference if split == WHOLE else f"{reference}/{split}")
 
 
 def _open_file(path: Path, options: DataOptions) -> Corpus:

@@ -11,9 +11,10 @@ from affineur.artifact import open_folder
 from affineur.engines.support.torch_tagger import TorchTagger, load_tagger
 from affineur.entities import Corpus
 from affineur.errors import ModelError
-from affineur.steps.core.context import Context, cache_folder
+from affineur.steps.core.context import Context
 from affineur.steps.training import teacher_logits as module
 from affineur.steps.training.teacher_logits import teacher_logits
+from affineur.transfer import cache_folder
 
 from ..conftest import InterruptedTrainingError, corpus_of, count_calls
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,19 +10,12 @@ from affineur.artifact import ModelFolder
 from affineur.entities import Corpus
 from affineur.errors import ParameterError
 from affineur.progress import report
-from affineur.transfer import DataOptions, Splits, load_corpus
+from affineur.transfer import DataOptions, Splits, cache_folder, load_corpus
 
 #: How calibration text is read: nothing is decided on its labels, so no dev part need be held out of it.
 CALIBRATION = DataOptions(dev_share=0.0)
 #: Sentences of it that are read: Wanda's paper uses 128 sequences and finds that more hardly matter.
 CALIBRATION_SENTENCES = 256
-
-
-def cache_folder() -> Path:
-    """Return where what is dear to compute is kept: ``$AFFINEUR_CACHE``, or a folder in the user's cache."""
-    if given := os.environ.get("AFFINEUR_CACHE"):
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "affineur"
 
 
 @dataclass(frozen=True, slots=True)

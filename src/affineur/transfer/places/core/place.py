@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar
@@ -18,6 +19,9 @@ Moved = Callable[[int], None]
 
 class Passing(TransferError):
     """A failure that may pass: a connection that broke, a server that is busy. What failed is tried again."""
+
+    #: Seconds that the place asks to be left alone, where it says so.
+    after: float = 0.0
 
 
 class Conflict(TransferError):
@@ -99,13 +103,13 @@ class Pushed:
         where: Where the artifact is now.
         sent: Names of the files sent.
         kept: Names of the files that were there already, the same.
-        bytes_sent: Bytes sent, those sent twice included.
+        size_bytes: Bytes of the files sent.
     """
 
     where: str
     sent: tuple[str, ...]
     kept: tuple[str, ...]
-    bytes_sent: int
+    size_bytes: int
 
 
 class Remote(ABC):
@@ -118,10 +122,12 @@ class Remote(ABC):
     Attributes:
         where: What it is called in messages: the reference, without secrets.
         streams: How many threads may usefully read or write at once.
+        lists: Whether :meth:`names` can list.
     """
 
     where: str
     streams: int = 4
+    lists: bool = True
 
     @abstractmethod
     def stat(self, name: str) -> Stat | None:
@@ -208,6 +214,7 @@ class Place(ABC):
         prefixes: How a reference to it begins, such as ``s3://``.
         form: What a whole reference looks like, such as ``s3://BUCKET/FOLDER``.
         summary: What it is, in a few words.
+        writes: Whether something can be pushed there.
         options: Which of :class:`Access` it knows.
         publishing: Which of :class:`Publication` it knows.
     """
@@ -215,6 +222,7 @@ class Place(ABC):
     prefixes: ClassVar[tuple[str, ...]]
     form: ClassVar[str]
     summary: ClassVar[str]
+    writes: ClassVar[bool] = True
     options: ClassVar[tuple[str, ...]] = ()
     publishing: ClassVar[tuple[str, ...]] = ()
 
@@ -231,6 +239,17 @@ class Place(ABC):
                 were looked for.
             MissingExtraError: If what speaks to the place is not installed.
         """
+
+    def refuse_options(self, access: Access, publication: Publication) -> None:
+        """Refuse what this place has no use for, and would ignore.
+
+        Raises:
+            ParameterError: If such an option is set, naming it.
+        """
+        for given, known in ((access, self.options), (publication, self.publishing)):
+            for each in fields(given):
+                if getattr(given, each.name) != each.default and each.name not in known:
+                    raise ParameterError(f"{each.name} says nothing to {self.form}; leave it out", each.name)
 
     def push(self, folder: Path, reference: str, access: Access, publication: Publication) -> Pushed:
         """Send what changed of an artifact, which has been verified; readers see the old version or the new.
@@ -274,9 +293,20 @@ def opened(reference: str, access: Access | None = None) -> Remote:
     """
     place, access = place_of(reference), access or Access()
     if place is None:
-        known = ", ".join(each.form for each in PLACES.all().values())
-        raise ParameterError(f"'{reference}' is at no place that is known, expected one of {known}")
-    for name in ("endpoint", "region", "profile"):
-        if getattr(access, name) is not None and name not in place.options:
-            raise ParameterError(f"{name} says nothing to {place.form}; leave it out", name)
+        raise unknown_place(reference)
+    place.refuse_options(access, Publication())
     return place.open(reference, access)
+
+
+def shown(reference: str) -> str:
+    """Return a reference as it may be shown: without password and query, which may be a signature."""
+    bare = reference.partition("?")[0]
+    if bare.lower().startswith(("http://", "https://")):  # a name there may be a token
+        return re.sub(r"^(\w+://).*@", r"\1", bare)
+    return re.sub(r"^(\w+://[^/@:]*):.*@", r"\1@", bare)
+
+
+def unknown_place(reference: str) -> ParameterError:
+    """Make the error for a reference that no place has."""
+    known = ", ".join(each.form for each in PLACES.all().values())
+    return ParameterError(f"'{reference}' is at no place that is known, expected one of {known}", "reference")

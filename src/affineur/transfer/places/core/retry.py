@@ -14,11 +14,11 @@ from affineur.transfer.places.core.place import Passing
 T = TypeVar("T")
 #: How often something is tried, the first time included: RunPod answers 502 in bursts, and asks for ten.
 ATTEMPTS = 10
-_FIRST, _LONGEST = 0.2, 20.0  # seconds
+_FIRST, _LONGEST, _ASKED = 0.2, 20.0, 60.0  # seconds; the last is the longest wait a server may ask for
 
 
 def patiently(call: Callable[[], T], what: str, moving: Callable[[], int] | None = None) -> T:
-    """Call again after :class:`Passing`, waiting twice as long each time, with jitter.
+    """Call again after :class:`Passing`, waiting twice as long each time, with jitter, or as long as it asks.
 
     Args:
         call: What is done. It goes on where it was, if it can.
@@ -40,5 +40,6 @@ def patiently(call: Callable[[], T], what: str, moving: Callable[[], int] | None
                     f"{error}; given up after {ATTEMPTS} attempts, try again later"
                 ) from error
             wait = min(_LONGEST, _FIRST * 2 ** (failed - 1)) * random.uniform(0.5, 1.0)
+            wait = max(wait, min(_ASKED, error.after))
             report(f"{what}: {error}; trying again")
             time.sleep(wait)

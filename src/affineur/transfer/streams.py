@@ -1,0 +1,88 @@
+"""Moving bytes in several threads, with the rate and the time left told, and stopped at once when asked."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextvars import copy_context
+
+from affineur.errors import TransferError
+from affineur.progress import report
+
+_EVERY = 0.2  # seconds between two reports
+_SETTLED = 1.0  # seconds after which a rate means something
+
+
+class Meter:
+    """Counts bytes that threads move, and tells of them.
+
+    Args:
+        what: What is moved.
+        total: Bytes in all, where known.
+        there: Bytes that were there already.
+    """
+
+    def __init__(self, what: str, total: int | None, there: int = 0) -> None:
+        self.what, self.total, self.count, self.made = what, total, there, 0
+        self._lock, self._stop = threading.Lock(), threading.Event()
+        self._since = time.monotonic()
+
+    def moved(self, count: int) -> None:
+        """Count bytes; fewer than none where some are moved again."""
+        with self._lock:
+            self.count += count
+            self.made += max(0, count)
+
+    def check(self) -> None:
+        """Stop the thread that asks, where all shall stop.
+
+        Raises:
+            TransferError: If they shall.
+        """
+        if self._stop.is_set():
+            raise TransferError("stopped")
+
+    def stop(self) -> None:
+        """Let every thread stop at its next :meth:`check`."""
+        self._stop.set()
+
+    def tell(self) -> None:
+        """Report how far it is, in MB, with the rate and the seconds left."""
+        passed = time.monotonic() - self._since
+        shown = f"{self.what} (MB)"
+        if passed > _SETTLED and self.made:
+            rate = self.made / passed
+            shown += f", {rate / 1e6:.1f} MB/s"
+            if self.total is not None:
+                shown += f", {max(0, self.total - self.count) / rate:.0f} s left"
+        report(shown, round(self.count / 1e6), None if self.total is None else round(self.total / 1e6))
+
+
+def side_by_side(jobs: Sequence[Callable[[], None]], streams: int, meter: Meter) -> None:
+    """Do jobs in threads, report meanwhile, and stop all when one fails or the user interrupts.
+
+    Args:
+        jobs: What is done.
+        streams: How many at once.
+        meter: Counts what they move.
+
+    Raises:
+        Exception: What the first job that failed raised.
+    """
+    if not jobs:
+        return
+    pool = ThreadPoolExecutor(max(1, min(streams, len(jobs))), thread_name_prefix="affineur-move")
+    waiting = {pool.submit(copy_context().run, job) for job in jobs}
+    try:
+        while waiting:
+            done, waiting = wait(waiting, _EVERY, FIRST_EXCEPTION)
+            meter.tell()
+            for each in done:
+                each.result()
+    except BaseException:
+        meter.stop()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
