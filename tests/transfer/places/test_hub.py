@@ -29,7 +29,7 @@ from .hub_server import READER, WRITER, Hub, hub_server
 WORKER = """
 import contextlib, io, json, os, sys, traceback, warnings
 from affineur.errors import AffineurError
-import huggingface_hub, affineur.transfer.commits
+import huggingface_hub, affineur.transfer.commits, affineur.transfer.push
 warnings.simplefilter("error")
 warnings.filterwarnings("ignore", "Use 'content=")
 for line in sys.stdin:
@@ -48,28 +48,21 @@ for line in sys.stdin:
 PUSH = """
 from pathlib import Path
 from affineur.progress import listening
-from affineur.transfer.places.core.place import Access, Conflict, Publication
-from affineur.transfer.places.hub import PLACE
+from affineur.transfer.push import push as send
+from affineur.transfer.places.core.place import Publication
 heard = []
 def push(reference="hub:me/tiny", folder={folder!r}, **said):
     with listening(lambda what, *_: heard.append(what)):
-        done = PLACE.push(Path(folder), reference, Access(), Publication(**said))
+        done = send(Path(folder), reference, publication=Publication(**said))
     print(done.where, "sent", *done.sent, "kept", *done.kept)
 """
 READ = """
 from pathlib import Path
-import json
+from affineur.transfer.pull import pull as fetch
 from affineur.transfer.places.core.place import Access
 from affineur.transfer.places.hub import PLACE
 def pull(reference, out):
-    with PLACE.open(reference, Access()) as remote:
-        manifest = remote.get("affineur.json")
-        names = [*json.loads(manifest.data)["files"], "affineur.json"] if manifest else [*remote.names()]
-        for name in names:
-            file = Path(out, name)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(b"".join(remote.read(name, 0, None)))
-        return remote
+    fetch(reference, Path(out))
 """
 
 
@@ -207,7 +200,8 @@ def test_a_graph_lies_where_others_look_for_it(hub: Hub, client: Client, graph: 
         push(graph, "push()")
         + READ
         + f"""
-remote = pull("hub:me/tiny", {str(out)!r})
+pull("hub:me/tiny", {str(out)!r})
+remote = PLACE.open("hub:me/tiny", Access())
 whole = Path({str(graph)!r}, "model.onnx").read_bytes()
 print(b"".join(remote.read("model.onnx", 1_000_001, 2_500_000)) == whole[1_000_001:2_500_000])
 from affineur.transfer import resolve_model
