@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import quantize_dynamic
 from safetensors.numpy import load_file, save_file
 
-from affineur.artifact import MANIFEST, ModelFolder, open_folder
+from affineur.artifact import MANIFEST, Manifest, ModelFolder, open_folder, write_manifest
 from affineur.artifact.selftest import SELF_TEST, Agreement
 from affineur.engines.core import proof
 from affineur.engines.core.references import load_exported
@@ -416,6 +416,9 @@ def test_a_graph_of_others_lies_in_a_folder_of_its_own_and_is_told_to_be_unprove
         assert heard == []
         assert open_folder(folder).digest() == digest
         assert open_folder(folder).size_bytes == open_folder(flat).size_bytes
+    # a pull of such a folder writes down where it came from, and proves nothing by that
+    write_manifest(flat, Manifest("onnx", "download", {"source": "hub:other/graph"}))
+    assert load_onnx(flat).tag(WORDS) == expected
     (folder / "onnx" / "model.onnx").write_bytes(b"another")
     assert open_folder(folder).digest() != digest, "a folder below is looked at, too"
 
