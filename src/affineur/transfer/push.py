@@ -99,7 +99,7 @@ def push_files(folder: Path, remote: Remote) -> Pushed:
         now = patiently(
             partial(remote.get, INDEX), INDEX
         )  # ours, where the answer to an attempt that succeeded was lost
-        if now is None or now.data != new.as_bytes():
+        if now is None or now.data != new.as_bytes():  # else ours: the answer to what succeeded was lost
             raise _overtaken(remote) from None
     _tidy(remote, new, theirs)
     sent = tuple(entry.name for entry in changed)
