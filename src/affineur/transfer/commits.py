@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from affineur.artifact import CARD, MANIFEST, file_digest, read_card, read_manifest, to_json
+from affineur.artifact import CARD, MANIFEST, file_digest, read_card, read_manifest
 from affineur.artifact.card import licensed_card
 from affineur.artifact.card.names import listed
 from affineur.artifact.published import is_quantized, published_name
@@ -202,13 +202,8 @@ def _contents(folder: Path, license: str | None) -> dict[str, Content]:
         found[published_name(name.as_posix(), quantized)] = path
     if not found:
         raise TransferError(f"{folder} has no file to send, expected a model folder")
-    if license:
-        card = licensed_card(folder, license).encode()
-        found[CARD] = card
-        if (folder / MANIFEST).is_file():  # with the digest of that card
-            raw = json.loads((folder / MANIFEST).read_text("utf-8"))
-            raw["files"] = dict(sorted({**raw["files"], CARD: hashlib.sha256(card).hexdigest()}.items()))
-            found[MANIFEST] = (to_json(raw) + "\n").encode()
+    if license:  # a card may differ from its digest in the manifest, which a signature may hold to
+        found[CARD] = licensed_card(folder, license).encode()
     return found
 
 

@@ -196,7 +196,12 @@ def translated(where: str, revision: str | None) -> Iterator[None]:
         said = f"{where}: {reason_of(error, revision)}"
         if isinstance(error, RuntimeError) and len(causes) > 1:  # an upload says which file, and no more
             said += f" {reason_of(causes[1], revision)}"
-        raise Passing(said) if any(map(_may_pass, causes)) else TransferError(said) from error
+        if not any(map(_may_pass, causes)):
+            raise TransferError(said) from error
+        passing = Passing(said)
+        asked = getattr(getattr(error, "response", None), "headers", {}).get("Retry-After", "")
+        passing.after = float(asked) if asked.isdecimal() and len(asked) < 9 else 0.0
+        raise passing from error
 
 
 def _causes(error: BaseException) -> Iterator[Exception]:
