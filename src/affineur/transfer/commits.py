@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from affineur.artifact import CARD, MANIFEST, file_digest, read_card, read_manifest
-from affineur.artifact.card import licensed_card
+from affineur.artifact.card import carried_by, is_written_by_us, licensed_card
 from affineur.artifact.card.names import listed
 from affineur.artifact.published import is_quantized, published_name
 from affineur.artifact.tensors import is_pickle
@@ -72,15 +72,17 @@ class _Publishing:
         self.api = hub.HfApi()
         self.contents = _contents(folder, publication.license)
         self.sent: dict[str, int] = {}
+        self.left: set[str] = set()  # what is there stays, though it differs
 
     def attempt(self) -> Pushed:
         """Look at the repository, commit what differs from it, and name it."""
         self._make()
         there = HubRepository(self.name, self.branch)
         self._refuse_foreign(there)
+        self._respect_card(there)
         kept = {name for name, content in self.contents.items() if _same(content, there.files.get(name))}
         changed = {name: content for name, content in self.contents.items() if name not in kept}
-        gone = sorted(_ours(there) - set(self.contents)) if MANIFEST in there.files else []
+        gone = sorted(_ours(there) - set(self.contents) - self.left) if MANIFEST in there.files else []
         self._refuse_tag(there, bool(changed or gone))
         commit, address = there.commit, self._address()
         if changed or gone:
@@ -139,6 +141,28 @@ class _Publishing:
                 f"{self.where} holds files that are no artifact of Affineur ({shown}); "
                 "name another repository or revision, or ask for pull_request"
             )
+
+    def _respect_card(self, there: HubRepository) -> None:
+        """Leave a card that people edited on the Hub, or the license that it was given there.
+
+        One that was written by hand here comes before it.
+        """
+        card = self.contents.get(CARD)
+        if not isinstance(card, Path) or CARD not in there.files or _same(card, there.files[CARD]):
+            return
+        if not is_written_by_us(card.read_text("utf-8", errors="replace")):
+            return
+        theirs = b"".join(there.read(CARD, 0, None)).decode(errors="replace")
+        if not is_written_by_us(theirs):
+            report(
+                f"{CARD} of {self.where} was edited by hand and is left as it is; take it away to have ours"
+            )
+            del self.contents[CARD]
+            self.left.add(CARD)
+            return
+        given = listed(carried_by(theirs).metadata.get("license"))
+        if len(given) == 1 and given != listed(read_card(self.folder).metadata.get("license")):
+            self.contents[CARD] = licensed_card(self.folder, given[0]).encode()
 
     def _refuse_tag(self, there: HubRepository, differs: bool) -> None:
         """Refuse a tag that names another version, before anything is sent."""

@@ -358,6 +358,15 @@ def test_the_license_goes_into_the_card_and_nothing_else_changes(
     assert {k: v for k, v in content(out).items() if k != CARD} == {
         k: v for k, v in before.items() if k != CARD
     }
+    # the license stays, and so does what people write on the Hub
+    again = client.do(push(artifact, "push()", "print(heard[-1])"))
+    assert again[1] == "hub:me/tiny has all of it already; no commit was made"
+    repository = hub.repositories["me/tiny"]
+    edited = repository.files("main")[CARD].replace(b"## Limits", b"## What it cannot do")
+    repository.refs["main"] = repository.commit(repository.refs["main"], {CARD: edited}, set(), "words")
+    again = client.do(push(artifact, "push()", "print(*heard, sep='|')"))
+    assert "README.md of hub:me/tiny was edited by hand and is left as it is" in again[1]
+    assert repository.files("main")[CARD] == edited
     lines = client.do(push(artifact, "push(license='nonsense')"))
     assert "must be a known one" in lines[0]
 

@@ -45,6 +45,16 @@ def read_card(folder: Path, own: bool = False) -> Carried:
         text = (folder / CARD).read_text("utf-8-sig")
     except (OSError, ValueError):
         return NOTHING
+    return carried_by(text, own)
+
+
+def carried_by(text: str, own: bool = False) -> Carried:
+    """Read what a new card takes over from the text of another; from a damaged one nothing.
+
+    Args:
+        text: The card.
+        own: As for :func:`read_card`.
+    """
     front = _FRONT.match(text)
     body = text[front.end() :] if front else text
     ours = _SEAL.search(text)
@@ -168,8 +178,12 @@ def _is_free(card: Path) -> bool:
     if not card.exists():
         return True
     try:
-        text = card.read_text("utf-8")
+        return is_written_by_us(card.read_text("utf-8"))
     except (OSError, ValueError):
         return False
+
+
+def is_written_by_us(text: str) -> bool:
+    """Say whether a card below its front matter is as Affineur wrote it."""
     front, found = _FRONT.match(text), _SEAL.search(text)
     return bool(front and found and found[1] == body_digest(text[front.end() : found.start()]))
