@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from affineur.artifact import CARD, MANIFEST, file_digest, read_card, read_manifest
+from affineur.artifact import CARD, COMPANIONS, MANIFEST, file_digest, read_card, read_manifest
 from affineur.artifact.card import carried_by, is_written_by_us, licensed_card
 from affineur.artifact.card.names import listed
 from affineur.artifact.published import is_quantized, published_name
@@ -23,9 +23,6 @@ from affineur.transfer.places.hub import File, HubRepository, translated
 
 #: Files that a repository may have before anything is published there.
 _EMPTY = re.compile(r"\.git[a-z]+|README\.md|LICENSE(\.[a-z]+)?", re.IGNORECASE)
-# Files beside an artifact that its manifest does not name: they are of one version, too.
-_BESIDE = ("*.sig", "sbom.json")
-
 #: What a file will hold: a file here, or bytes.
 Content = Path | bytes
 
@@ -252,8 +249,7 @@ def _ours(there: HubRepository) -> set[str]:
         names = [*map(str, json.loads(b"".join(there.read(MANIFEST, 0, None)))["files"])]
     except (ValueError, KeyError, TypeError, RecursionError):
         names = []
-    beside = {name for name in there.files if any(Path(name).match(pattern) for pattern in _BESIDE)}
-    return {at for name in names if (at := there.at(name))} | beside
+    return {at for name in (*names, *COMPANIONS) if (at := there.at(name))}
 
 
 def _check_license(folder: Path, publication: Publication) -> None:

@@ -145,14 +145,34 @@ def _begin(remote: Remote, new: Index) -> None:
         patiently(partial(remote.put, PUSHING, data, marked), PUSHING)
 
 
-def _send(remote: Remote, folder: Path, entry: Entry, meter: Meter) -> None:
-    def moved(count: int) -> None:
-        meter.check()
-        meter.moved(count)
+class _Attempts:
+    """Counts what attempts to send a file have brought there: each tells anew what it finds there already."""
 
-    assert entry.sha256 is not None
-    sending = partial(remote.send, entry.at, folder / entry.name, entry.sha256, moved)
-    patiently(sending, entry.name, lambda: meter.made)
+    def __init__(self, meter: Meter) -> None:
+        self._meter, self._now, self.most = meter, 0, 0
+
+    def begin(self) -> None:
+        """Count an attempt from its beginning."""
+        self._meter.moved(-self._now)
+        self._now = 0
+
+    def moved(self, count: int) -> None:
+        """Count bytes of this attempt."""
+        self._meter.check()
+        self._meter.moved(count)
+        self._now += count
+        self.most = max(self.most, self._now)
+
+
+def _send(remote: Remote, folder: Path, entry: Entry, meter: Meter) -> None:
+    attempts = _Attempts(meter)
+
+    def once() -> None:
+        attempts.begin()
+        assert entry.sha256 is not None
+        remote.send(entry.at, folder / entry.name, entry.sha256, attempts.moved)
+
+    patiently(once, entry.name, lambda: attempts.most)
 
 
 def _check_arrived(remote: Remote, changed: list[Entry], seen: Small | None) -> None:
