@@ -186,12 +186,16 @@ def test_only_what_changed_is_sent_and_nothing_makes_no_commit(
 
 def test_what_is_pushed_is_what_is_pulled(hub: Hub, client: Client, artifact: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
+    (artifact / "sbom.json").write_text("{}")
     client.do(push(artifact, "push(private=True)"))
     assert hub.repositories["me/tiny"].private is True
     client.do(READ + f"pull('hub:me/tiny', {str(out)!r})", READER)
     assert content(out) == content(artifact)
     assert verify(out) is not None
     assert hub.leaked == []
+    (artifact / "sbom.json").unlink()  # it goes there, too
+    client.do(push(artifact, "push()"))
+    assert set(hub.repositories["me/tiny"].files("main")) == {".gitattributes", *content(artifact)}
 
 
 def test_a_graph_lies_where_others_look_for_it(hub: Hub, client: Client, graph: Path, tmp_path: Path) -> None:
