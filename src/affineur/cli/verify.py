@@ -26,21 +26,7 @@ def add_parsers(commands: Commands) -> None:
         ),
     )
     parser.add_argument("folder", metavar="DIR", type=Path, help="the folder of an artifact")
-    parser.add_argument(
-        "--verify-key",
-        dest="key",
-        metavar="KEY",
-        type=Path,
-        help="a PEM file with the public key that must have signed it",
-    )
-    parser.add_argument(
-        "--certificates",
-        metavar="FILE",
-        nargs="+",
-        type=Path,
-        default=(),
-        help="PEM files with root certificates, one of which must stand behind who signed it",
-    )
+    options.add_signers(parser)
     options.add_common(parser)
     parser.set_defaults(run=_verify)
 

@@ -16,11 +16,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from tests.transfer.places.sftp_server import MISSING, SftpServer, make_key, sftp_server
 
 from affineur.errors import TransferError
 from affineur.transfer.places.core.place import Conflict, Passing, Remote, Small, opened
 from affineur.transfer.places.core.retry import patiently
+
+from .sftp_server import MISSING, SftpServer, make_key, sftp_server
 
 pytestmark = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
 

@@ -81,18 +81,18 @@ _RUNPOD = (
 class Sftp(Place):
     """A folder on a machine reached by SSH."""
 
-    prefix = "sftp://"
+    prefixes = ("sftp://",)
     form = "sftp://USER@HOST[:PORT]/FOLDER"
     summary = "a folder on a machine that is reached by SSH"
 
     def open(self, reference: str, access: Access) -> Remote:
         """Open a folder; the machine is asked nothing yet."""
-        rest = reference.removeprefix(self.prefix)
+        rest = reference.removeprefix(self.prefixes[0])
         login, _, path = rest.partition("/")
         user, at, address = login.rpartition("@")
         if ":" in user:
             raise TransferError(
-                f"{self.prefix}{address}/{path} was given a password, which others here could read; "
+                f"{self.prefixes[0]}{address}/{path} was given a password, which others here could read; "
                 "use a key (type: ssh-copy-id HOST) and leave it out"
             )
         host, colon, port = address.rpartition(":") if re.search(r":\d*$", address) else (address, "", "")
