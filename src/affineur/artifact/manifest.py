@@ -12,6 +12,7 @@ from typing import Any
 from affineur.artifact.environment import environment
 from affineur.artifact.folder import file_digest
 from affineur.artifact.paths import inside, present, safe_names
+from affineur.artifact.published import lies_at
 from affineur.artifact.writing import COMPANIONS, MANIFEST, SIGNATURE, to_json, write_json, write_text
 from affineur.errors import ModelError
 from affineur.progress import report
@@ -158,8 +159,8 @@ def examine(folder: Path, manifest: Manifest) -> Iterator[tuple[str, State]]:
         ModelError: If a name is not safe (see :func:`~affineur.artifact.paths.safe_names`).
     """
     for name in safe_names(manifest.files, str(folder / MANIFEST), (MANIFEST,)):
-        path = folder / name
-        if not inside(folder, name):
+        path = lies_at(folder, name)
+        if not inside(folder, path.relative_to(folder).as_posix()):
             state = State.ELSEWHERE
         elif path.is_file() and file_digest(path) == manifest.files[name]:
             state = State.GOOD
@@ -176,7 +177,8 @@ def unlisted(folder: Path, manifest: Manifest) -> list[str]:
     The card is not among them, nor what stands beside an artifact (its signature and its bill of materials),
     nor hidden files (see :func:`~affineur.artifact.paths.present`).
     """
-    known = {MANIFEST, CARD, *COMPANIONS, *manifest.files}
+    known = {MANIFEST, CARD, *COMPANIONS}
+    known |= {lies_at(folder, name).relative_to(folder).as_posix() for name in manifest.files}
     return [name for name in present(folder) if name not in known]
 
 
@@ -191,7 +193,7 @@ def verify(folder: Path) -> Manifest | None:
     """
     manifest = read_manifest(folder)
     for name, state in examine(folder, manifest) if manifest else ():
-        path = folder / name
+        path = lies_at(folder, name)
         if state is State.ELSEWHERE:
             raise ModelError(
                 f"{path} is a link to {path.resolve()}, outside the folder; put the file in its place, "

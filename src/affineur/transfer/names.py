@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 
 from affineur.artifact import CARD, MANIFEST, PRUNING_INFO, TOKENIZER_FILES, read_manifest, safe_names
+from affineur.artifact.formats.onnx import FORMAT
+from affineur.artifact.published import GRAPH, find_name
 from affineur.artifact.tensors import INDEX, WEIGHTS, is_pickle
 from affineur.errors import ModelError
 
@@ -19,6 +21,17 @@ OPTIONAL = (*TOKENIZER_FILES, CARD, PRUNING_INFO, "generation_config.json")
 #: What is fetched of a Hub model, as glob patterns. A ``*`` also matches ``/`` there: a plain
 #: ``*.safetensors`` would bring the weights of every checkpoint folder too.
 MODEL_PATTERNS = (CONFIG, WEIGHTS, "model-*.safetensors", INDEX, MANIFEST, *OPTIONAL)
+
+
+def graph_files(names: Container[str]) -> list[str]:
+    """List the files of an ONNX graph in a repository; of two graphs the one in full precision.
+
+    Args:
+        names: The files of the repository.
+    """
+    if not find_name(GRAPH, names):
+        return []
+    return [found for name in FORMAT.files if (found := find_name(name, names))]
 
 
 def manifest_files(folder: Path, source: str) -> list[str]:
