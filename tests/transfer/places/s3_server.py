@@ -23,6 +23,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
+from uuid import uuid4
 
 import pytest
 
@@ -391,7 +392,7 @@ def only_these_credentials(
 @contextmanager
 def site(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """Give a folder of a bucket to the tests of what every place promises."""
-    with _bucket(folder, monkeypatch, Rules(), "s3://models/ner", "AWS_ENDPOINT_URL") as here:
+    with _bucket(folder, monkeypatch, Rules(), "s3://models", "AWS_ENDPOINT_URL") as here:
         yield here
 
 
@@ -400,15 +401,17 @@ def site_of_runpod(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Si
     """Give a folder of a volume, behind what RunPod's does not do and the parts that are its largest."""
     monkeypatch.setenv("AWS_REGION", "EU-RO-1")
     rules = RunPod(largest=9 << 20)
-    with _bucket(folder, monkeypatch, rules, "runpod:models/ner", "AWS_ENDPOINT_URL_S3") as here:
+    with _bucket(folder, monkeypatch, rules, "runpod:models", "AWS_ENDPOINT_URL_S3") as here:
         yield here
 
 
 @contextmanager
 def _bucket(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, rules: Rules, reference: str, variable: str
+    folder: Path, monkeypatch: pytest.MonkeyPatch, rules: Rules, bucket: str, variable: str
 ) -> Iterator[Site]:
     import boto3
+
+    own = uuid4().hex  # buckets outlive a server of moto's
 
     only_these_credentials(monkeypatch.setenv, monkeypatch.delenv, str(folder))
     if isinstance(rules, RunPod):
@@ -418,10 +421,10 @@ def _bucket(
         client = boto3.client("s3", endpoint_url=upstream, region_name="us-east-1")
 
         def damage(name: str) -> None:
-            key = f"ner/{name}"
+            key = f"{own}/{name}"
             found = client.get_object(Bucket="models", Key=key)
             data = bytearray(found["Body"].read())
             data[len(data) // 2] ^= 1
             client.put_object(Bucket="models", Key=key, Body=bytes(data), Metadata=found["Metadata"])
 
-        yield Site(reference, reference, damage)
+        yield Site(f"{bucket}/{own}", f"{bucket}/{own}", damage)

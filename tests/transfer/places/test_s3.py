@@ -130,7 +130,7 @@ def read(remote: Bucket, name: str, size: int) -> bytes:
 
 
 def test_both_are_found_by_how_a_reference_begins() -> None:
-    assert {PLACES.get(name).prefix for name in ("s3", "runpod")} == {"s3://", "runpod:"}
+    assert {PLACES.get(name).prefixes[0] for name in ("s3", "runpod")} == {"s3://", "runpod:"}
 
 
 def test_what_is_sent_comes_back(there: There, file: Callable[..., File]) -> None:
