@@ -44,6 +44,7 @@ _SECTIONS = {
     "Make a smaller one": "distill prune recover quantize pack unpack export trim_vocab shrink cast train",
     "Measure": "evaluate compare benchmark check describe",
     "Whole recipes and searches": "run read_recipe Recipe sweep search",
+    "Move": "verify",
     "Data": "load_corpus load_splits Corpus Splits DataOptions",
     "Training loops of your own": "prune_model KeepZeros",
     "Errors": "AffineurError",

@@ -28,6 +28,7 @@ _HOMES = {
     "affineur.api.moving": "pull push",
     "affineur.api.searching": "run sweep search",
     "affineur.api.texts": "annotate",
+    "affineur.api.trust": "verify",
     "affineur.artifact": "describe",
     "affineur.entities": "Corpus Entity",
     "affineur.errors": "AffineurError",

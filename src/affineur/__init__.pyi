@@ -17,6 +17,7 @@ from affineur.api.searching import run as run
 from affineur.api.searching import sweep as sweep
 from affineur.api.searching import search as search
 from affineur.api.texts import annotate as annotate
+from affineur.api.trust import verify as verify
 from affineur.artifact import describe as describe
 from affineur.entities import Corpus as Corpus
 from affineur.entities import Entity as Entity

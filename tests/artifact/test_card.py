@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,6 +13,7 @@ from huggingface_hub import ModelCard
 
 from affineur.artifact import (
     CARD,
+    Carried,
     Manifest,
     Parent,
     card_text,
@@ -20,8 +22,9 @@ from affineur.artifact import (
     write_card,
     write_manifest,
 )
+from affineur.artifact.card import licensed_card
 
-from .cards import DATA, DISTILL, GIVEN, PRUNED, SCORED, front, text_of
+from .cards import DATA, DISTILL, GIVEN, PRUNED, SCORED, front, state, text_of
 
 # ---- what it says
 
@@ -49,12 +52,53 @@ def test_the_hubs_library_reads_the_scores(artifact: Path) -> None:
     assert (card.data.base_model, card.data.base_model_relation) == ("teacher", "finetune")
     assert card.data.tags == ["affineur", "token-classification", "ner", "distilled", "pruned"]
     assert card.data.to_dict().get("datasets") is None
+    assert card.data.to_dict()["widget"] == [
+        {"text": "Marie Curie a reçu le prix Nobel de physique à Stockholm en 1903."}
+    ]
 
 
 def test_the_hubs_library_writes_it_back_unchanged(artifact: Path) -> None:
     write_card(artifact, SCORED)
     card = ModelCard.load(artifact / CARD)
     assert yaml.safe_load(card.data.to_yaml()) == yaml.safe_load(text_of(artifact).split("---\n")[1])
+
+
+def test_no_french_sentence_is_shown_to_a_model_of_another_language(artifact: Path) -> None:
+    info = describe(artifact)
+    for language, shown in (("de", False), (["fr", "de"], True), (None, True)):
+        text = card_text(info, PRUNED, None, Carried({"language": language} if language else {}))
+        assert ("widget" in text) is shown
+
+
+def test_a_license_chosen_by_who_publishes_comes_before_the_one_carried(artifact: Path) -> None:
+    (artifact / CARD).unlink(missing_ok=True)
+    write_card(artifact)
+    text = text_of(artifact).replace("---\n", "---\nlicense: cc-by-nc-4.0\nlicense_link: LICENSE\n", 1)
+    (artifact / CARD).write_text(text, "utf-8")
+    before = state(artifact)
+    published = licensed_card(artifact, "mit")
+    assert state(artifact) == before
+    assert metadata_of(published)["license"] == "mit"
+    assert "license_link" not in metadata_of(published)
+    assert (
+        "`mit`, as whoever published this model chose. The card of the model it comes from says" in published
+    )
+    assert "`cc-by-nc-4.0`" in published
+
+
+@pytest.mark.parametrize(
+    "text", ["# Mine\n", "---\nlicense: other\nlicense_name: x\ntags: [a]\n---\n# Mine\n"]
+)
+def test_a_card_written_by_hand_gets_the_license_alone(text: str, artifact: Path) -> None:
+    (artifact / CARD).write_text(text, "utf-8")
+    published = licensed_card(artifact, "mit")
+    assert metadata_of(published) == {"license": "mit"} | ({"tags": ["a"]} if "tags" in text else {})
+    assert published.endswith("# Mine\n")
+
+
+def metadata_of(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(text.split("---\n")[1])
+    return found
 
 
 def test_what_a_reader_sees(artifact: Path) -> None:

@@ -153,11 +153,12 @@ def test_a_card_may_be_edited_or_deleted_and_the_artifact_stays_whole(artifact: 
 
 def test_added_metadata_stays(artifact: Path) -> None:
     write_card(artifact)
-    added = "license: mit\nlanguage: br\nwidget:\n- text: Brest\ndate: 2024-01-02\n"
+    added = "license: mit\nlanguage: br\ndate: 2024-01-02\n"
     text = (
         text_of(artifact)
         .replace("---\n", f"---\n{added}", 1)
         .replace("- ner\n", "- ner\n- breton\n")
+        .replace("Marie Curie a reçu le prix Nobel de physique à Stockholm en 1903.", "Brest")
         .replace("\n", "\r\n")
     )
     (artifact / CARD).write_bytes(text.replace("base_model: teacher", "base_model: me/teacher").encode())

@@ -14,9 +14,12 @@ from affineur.artifact import (
     MANIFEST,
     Manifest,
     Parent,
+    State,
     describe_machine,
     environment,
+    examine,
     read_manifest,
+    unlisted,
     verify,
     write_manifest,
 )
@@ -116,13 +119,71 @@ def test_a_folder_in_the_place_of_a_file(folder: Path) -> None:
         verify(folder)
 
 
-def test_a_link_to_the_file_passes_as_in_the_hubs_cache(
-    folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    blob = tmp_path_factory.mktemp("blobs") / "blob"
-    (folder / "weights").rename(blob)
-    (folder / "weights").symlink_to(blob)
+def test_links_to_the_blobs_of_the_hubs_cache_pass(folder: Path, tmp_path: Path) -> None:
+    snapshot = tmp_path / "models--a--b" / "snapshots" / ("c" * 40)
+    (snapshot / "sub").mkdir(parents=True)
+    (blobs := tmp_path / "models--a--b" / "blobs").mkdir()
+    for number, name in enumerate(("weights", "sub/é.txt", "empty", MANIFEST)):
+        (folder / name).rename(blobs / str(number))
+        up = "../" * (2 + name.count("/"))
+        (snapshot / name).symlink_to(f"{up}blobs/{number}")
+    assert verify(snapshot) is not None
+
+
+@pytest.mark.parametrize("link", ["file", "folder"])
+def test_a_link_that_leads_outside(link: str, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    moved = "weights" if link == "file" else "sub"
+    (folder / moved).rename(elsewhere / moved)
+    (folder / moved).symlink_to(elsewhere / moved)
+    with pytest.raises(ModelError, match=rf"{moved}.* is a link to .*, outside the folder"):
+        verify(folder)
+
+
+def test_a_link_inside_the_folder_passes(folder: Path) -> None:
+    (folder / "weights").rename(folder / "other")
+    (folder / "weights").symlink_to("other")
     assert verify(folder) is not None
+
+
+def test_what_stands_beside_an_artifact_is_not_listed(folder: Path) -> None:
+    for name in ("model.sig", "sbom.json"):
+        (folder / name).write_text("{}")
+    write_manifest(folder, Manifest("transformers", "test"))
+    found = verify(folder)
+    assert found is not None
+    assert sorted(found.files) == ["empty", "sub/é.txt", "weights"]
+
+
+def test_every_file_is_examined_not_only_the_first(folder: Path) -> None:
+    (folder / "README.md").write_text("a card")
+    write_manifest(folder, Manifest("transformers", "test"))
+    (folder / "README.md").write_text("an edited card")
+    (folder / "empty").write_text("x")
+    (folder / "sub" / "é.txt").unlink()
+    manifest = read_manifest(folder)
+    assert manifest is not None
+    found = dict(examine(folder, manifest))
+    assert found == {
+        "README.md": State.EDITED,
+        "empty": State.DIFFERS,
+        "sub/é.txt": State.MISSING,
+        "weights": State.GOOD,
+    }
+    assert [name for name, state in found.items() if not state.passes] == ["empty", "sub/é.txt"]
+
+
+def test_files_that_nobody_listed_are_named(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    (folder / "sub" / "more").mkdir()
+    (folder / "sub" / "more" / "x.bin").touch()
+    (folder / "linked").symlink_to(tmp_path_factory.mktemp("elsewhere"))
+    for name in (".gitattributes", "model.sig", "sbom.json", "README.md"):
+        (folder / name).touch()
+    (folder / ".cache").mkdir()
+    (folder / ".cache" / "kept").touch()
+    manifest = read_manifest(folder)
+    assert manifest is not None
+    assert unlisted(folder, manifest) == ["linked", "sub/more/x.bin"]
 
 
 def test_a_newer_format(folder: Path) -> None:

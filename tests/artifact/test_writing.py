@@ -16,7 +16,16 @@ from pathlib import Path
 
 import pytest
 
-from affineur.artifact import MANIFEST, Manifest, new_folder, verify, write_json, write_manifest, write_text
+from affineur.artifact import (
+    COMPANIONS,
+    MANIFEST,
+    Manifest,
+    new_folder,
+    verify,
+    write_json,
+    write_manifest,
+    write_text,
+)
 from affineur.artifact import writing as module
 from affineur.errors import AffineurError, ParameterError
 
@@ -62,6 +71,13 @@ def test_replaces_an_artifact_whole(old: Path) -> None:
     assert (old / "1.txt").read_text() == "new"
     assert verify(old) is not None
     assert neighbors(old) == []
+
+
+def test_a_signature_and_a_bill_of_materials_are_replaced_with_what_they_stand_beside(old: Path) -> None:
+    for name in COMPANIONS:
+        (old / name).write_text("{}")
+    write(old, "new")
+    assert sorted(state(old)) == ["0.txt", "1.txt", "2.txt", MANIFEST]
 
 
 def test_makes_the_parents(tmp_path: Path) -> None:

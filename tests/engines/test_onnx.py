@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import quantize_dynamic
 from safetensors.numpy import load_file, save_file
 
-from affineur.artifact import MANIFEST, ModelFolder, open_folder
+from affineur.artifact import MANIFEST, Manifest, ModelFolder, open_folder, write_manifest
 from affineur.artifact.selftest import SELF_TEST, Agreement
 from affineur.engines.core import proof
 from affineur.engines.core.references import load_exported
@@ -28,6 +28,7 @@ from affineur.engines.support.onnx_tagger import BUDGET_PER_THREAD, OnnxTagger, 
 from affineur.engines.support.session_pool import GraphFile, open_session
 from affineur.engines.support.torch_tagger import load_tagger
 from affineur.errors import ModelError
+from affineur.progress import listening
 from affineur.runtime.batches import plan_batches
 from affineur.runtime.windows import Encoder
 from runtime.conftest import unigram
@@ -398,6 +399,41 @@ def test_the_budget_follows_the_threads(shared_onnx: Path) -> None:
             folder.labels,
         )
         assert tagger.budget == BUDGET_PER_THREAD * threads
+
+
+def test_a_graph_of_others_lies_in_a_folder_of_its_own_and_is_told_to_be_unproved(tmp_path: Path) -> None:
+    flat = foreign(tmp_path / "flat")
+    expected, digest = load_onnx(flat).tag(WORDS), open_folder(flat).digest()
+    heard: list[str] = []
+    for name in ("model.onnx", "model_quantized.onnx"):
+        folder = shutil.copytree(flat, tmp_path / name.removesuffix(".onnx"))
+        (folder / "onnx").mkdir()
+        (folder / "model.onnx").rename(folder / "onnx" / name)
+        with listening(lambda what, *_: heard.append(what)):
+            found = [load_onnx(folder).tag(WORDS) for _ in range(2)]
+        assert found == [expected, expected]
+        assert heard.pop().startswith(f"{folder} has no self-test, since others exported it")
+        assert heard == []
+        assert open_folder(folder).digest() == digest
+        assert open_folder(folder).size_bytes == open_folder(flat).size_bytes
+    # a pull of such a folder writes down where it came from, and proves nothing by that
+    write_manifest(flat, Manifest("onnx", "download", {"source": "hub:other/graph"}))
+    assert load_onnx(flat).tag(WORDS) == expected
+    (folder / "onnx" / "model.onnx").write_bytes(b"another")
+    assert open_folder(folder).digest() != digest, "a folder below is looked at, too"
+
+
+def test_our_graph_is_proved_where_the_hub_has_it(shared_int8: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(shared_int8, tmp_path / "published")
+    (folder / "onnx").mkdir()
+    (folder / "model.onnx").rename(folder / "onnx" / "model_quantized.onnx")
+    (folder / "onnx" / "model.onnx").write_bytes(b"somebody's in full precision")
+    assert load_onnx(folder).tag(WORDS) == load_onnx(shared_int8).tag(WORDS)
+    assert open_folder(folder).digest() == open_folder(shared_int8).digest()
+    with (folder / "onnx" / "model_quantized.onnx").open("ab") as stream:
+        stream.write(b"!")
+    with pytest.raises(ModelError, match=r"model_quantized\.onnx is not the file that was written"):
+        load_onnx(folder)
 
 
 def test_eight_bits_without_a_self_test_are_refused(shared_int8: Path, tmp_path: Path) -> None:

@@ -267,7 +267,8 @@ def test_a_listed_card_that_is_gone_is_no_error(artifact: Path, serve_folder: Se
 def test_names_that_leave_the_folder(name: str, artifact: Path, serve_folder: Serve, target: Path) -> None:
     edit_manifest(artifact, {name: "0" * 64})
     server = serve_folder(artifact)
-    with pytest.raises(ModelError, match="which lies outside the model's folder"):
+    why = r"(lies outside the folder|is not|has characters).*; nothing was kept$"
+    with pytest.raises(ModelError, match=f"affineur.json names .*, which {why}"):
         download(f"{server.url}/m", target)
     assert server.requests == ["GET /m/affineur.files.json", "GET /m/affineur.json"]
     assert_nothing_left(target)
@@ -289,7 +290,7 @@ def test_pickles_in_a_manifest_or_an_index(artifact: Path, model: Path, target: 
     (artifact / "model.safetensors").unlink()
     for index in ({"weight_map": {"a": "../x.safetensors"}}, {"weight_map": {"a": 1}}, {"weight_map": 1}, []):
         (artifact / "model.safetensors.index.json").write_text(json.dumps(index), "utf-8")
-        with pytest.raises(ModelError, match=r"outside|not a safetensors index"):
+        with pytest.raises(ModelError, match=r"outside|not the name of a file|not a safetensors index"):
             download(str(artifact), target)
     assert_nothing_left(target)
 

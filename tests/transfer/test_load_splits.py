@@ -383,7 +383,7 @@ from affineur.transfer import load_corpus, load_splits
 splits = load_splits("Jean-Baptiste/wikiner_fr")
 found = [(s.words, s.tags) for s in splits.test]
 print([len(splits.get(s)) for s in ("train", "dev", "test")], splits.test.name, found == {!r})
-print(load_corpus("hub:Jean-Baptiste/wikiner_fr").digest == splits.test.digest, "torch" in sys.modules)
+print(load_corpus("hub:Jean-Baptiste/wikiner_fr@main").digest == splits.test.digest, "torch" in sys.modules)
 """.replace("{!r}", repr(WANTED))
     with hub({"datasets/Jean-Baptiste/wikiner_fr": repo}) as server:
         out = run(code, tmp_path / "home", server.url)
@@ -391,7 +391,7 @@ print(load_corpus("hub:Jean-Baptiste/wikiner_fr").digest == splits.test.digest, 
         assert not [r for r in server.requests if r.endswith(".py")]
     assert run(code, tmp_path / "home", "http://127.0.0.1:9").stdout == out.stdout
     absent = run(
-        "from affineur.transfer import load_corpus\nload_corpus('owner/absent')",
+        "from affineur.transfer import load_corpus\nload_corpus('owner/absent@v9')",
         tmp_path / "home",
         "http://127.0.0.1:9",
     )

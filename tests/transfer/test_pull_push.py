@@ -277,7 +277,7 @@ def test_names_that_lead_out_of_the_folder_are_refused(tmp_path: Path, name: str
     entry = {"sha256": digest, "size": 1} | ({"at": name} if where == "at" else {})
     files = {name if where == "name" else "config.json": entry}
     data = json.dumps({"format": 1, "version": "", "files": files}).encode()
-    with pytest.raises(ModelError, match="outside the model's folder"):
+    with pytest.raises(ModelError, match=r"outside the folder|the name of a file|no name of a file"):
         read_index(data, "there")
 
 

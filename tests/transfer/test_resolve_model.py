@@ -169,16 +169,21 @@ def test_what_the_hub_says_no_to(our_hub: Server, tmp_path: Path) -> None:
         """
 from affineur.transfer import resolve_model
 from affineur.errors import TransferError
-for arguments in (("owner/absent",), ("owner/gated",), ("owner/tiny", "v9")):
+from affineur.errors import ParameterError
+no = [("owner/absent",), ("owner/gated",), ("owner/tiny", "v9")]
+no += [("hub:owner/tiny@v9",), ("owner/tiny@v9", "v8")]
+for arguments in no:
     try:
         resolve_model(*arguments)
-    except TransferError as error:
+    except (TransferError, ParameterError) as error:
         print(error)
 """,
         tmp_path / "home",
         our_hub.url,
     )
-    absent, gated, revision = out.stdout.splitlines()
+    absent, gated, revision, same, two = out.stdout.splitlines()
+    assert same == revision
+    assert two == "owner/tiny@v9 names the revision v9, and revision=v8 another; leave one out"
     assert "it has nothing of that name, or it is private (then type: hf auth login)" in absent
     assert "access to it is gated" in gated
     assert "it has no revision 'v9'" in revision

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from affineur.api.model import Model
+from affineur.errors import ParameterError
 from affineur.transfer.places.core.place import Access, Publication, Pushed
 
 
@@ -16,6 +18,8 @@ def pull(
     endpoint: str | None = None,
     region: str | None = None,
     profile: str | None = None,
+    key: str | os.PathLike[str] | None = None,
+    certificates: Sequence[str | os.PathLike[str]] = (),
 ) -> Path:
     """Copy a folder from elsewhere to this disk, every byte checked, all of it or nothing.
 
@@ -29,19 +33,27 @@ def pull(
         endpoint: Address of the service, where its usual configuration does not say so.
         region: Region, or data center.
         profile: Section of the usual configuration files.
+        key: A PEM file with the public key that must have signed it.
+        certificates: PEM files with root certificates, one of which must stand behind who signed it.
 
     Returns:
         The folder.
 
     Raises:
         TransferError: If a file does not come, or has another digest than was said.
-        ModelError: If what came is a model that cannot be used.
+        ModelError: If what came is a model that cannot be used, or is not signed as it must be.
         ParameterError: If ``out`` holds something that Affineur did not write, or an option says nothing to
             the place.
     """
     from affineur.transfer.pull import pull as fetch_folder
 
-    return fetch_folder(reference, Path(out), access=Access(endpoint, region, profile))
+    def signed(folder: Path) -> None:
+        from affineur.transfer.signing import check_signature
+
+        check_signature(folder, None if key is None else Path(key), certificates=[*map(Path, certificates)])
+
+    check = signed if key is not None or certificates else None
+    return fetch_folder(reference, Path(out), access=Access(endpoint, region, profile), check=check)
 
 
 def push(
@@ -57,6 +69,10 @@ def push(
     tag: str | None = None,
     license: str | None = None,
     message: str | None = None,
+    sbom: bool = False,
+    sign: str | os.PathLike[str] | None = None,
+    certificate: str | os.PathLike[str] | None = None,
+    chain: Sequence[str | os.PathLike[str]] = (),
 ) -> Pushed:
     """Send an artifact elsewhere: only what changed; readers see the old version or the new one, whole.
 
@@ -72,6 +88,10 @@ def push(
         tag: Name of the version (Hub).
         license: License it is given, such as ``cc-by-nc-sa-4.0`` (Hub).
         message: What changed, in one line (Hub).
+        sbom: Whether a bill of materials is written first, ``sbom.json``.
+        sign: A PEM file with a private key, to sign it first; the signature, ``model.sig``, goes with it.
+        certificate: A PEM file with a certificate of that key, by which others know whose it is.
+        chain: PEM files with the certificates between that one and a root that others trust.
 
     Returns:
         Where it is, ``.sent`` and ``.kept``.
@@ -84,5 +104,16 @@ def push(
     from affineur.transfer.push import push as send_folder
 
     folder = model.path if isinstance(model, Model) else Path(model)
+    if sbom:
+        from affineur.transfer.sbom import write_sbom
+
+        write_sbom(folder)
+    if sign is not None:
+        from affineur.transfer.signing import sign as sign_folder
+
+        shown = None if certificate is None else Path(certificate)
+        sign_folder(folder, Path(sign), certificate=shown, chain=[*map(Path, chain)])
+    elif certificate is not None or chain:
+        raise ParameterError("certificate and chain are for signing; give the key too: sign", "sign")
     said = Publication(private, pull_request, revision, tag, license, message)
     return send_folder(folder, reference, access=Access(endpoint, region, profile), publication=said)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from affineur.artifact.formats.core.format import FORMATS, Format, format_in
+from affineur.artifact.published import ONNX
 from affineur.artifact.tensors import Tensor, without_weights
 from affineur.errors import ModelError
 
@@ -97,10 +98,12 @@ class ModelFolder:
         Weights (a configuration to train from has none), configuration, tokenizer.
         """
         weights = self.format.weight_files(self.path)
-        names = ("config.json", *TOKENIZER_FILES)
+        beside = [self.path / name for name in ("config.json", *TOKENIZER_FILES)]
+        named = [(self.format.named(file), file) for file in weights]
+        named += [(file.name, file) for file in beside if file.is_file()]
         whole = hashlib.sha256()
-        for file in [*weights, *(self.path / name for name in names if (self.path / name).is_file())]:
-            whole.update(f"{file.name} {file_digest(file)}\n".encode())
+        for name, file in named:
+            whole.update(f"{name} {file_digest(file)}\n".encode())
         return whole.hexdigest()
 
 
@@ -153,13 +156,15 @@ def _opened(path: Path, _state: State) -> ModelFolder:
     return folder
 
 
-#: The files right in a folder: the name of each, and what the system says of it.
+#: The files right in a folder, or where the Hub has graphs: the name of each, and what the system says of it.
 State = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 def folder_state(path: Path) -> State:
-    """Take down what the system says of the files right in a folder; equal as long as none changes."""
-    return tuple(sorted((file.name, file_state(file.stat())) for file in path.iterdir() if file.is_file()))
+    """Take down what the system says of the files with weights; equal as long as none of them changes."""
+    graphs = path / ONNX
+    files = [*path.iterdir(), *(graphs.iterdir() if graphs.is_dir() else ())]
+    return tuple(sorted((str(f.relative_to(path)), file_state(f.stat())) for f in files if f.is_file()))
 
 
 def file_state(status: os.stat_result) -> tuple[int, ...]:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from affineur.artifact.environment import environment
 from affineur.artifact.folder import file_digest
-from affineur.artifact.writing import MANIFEST, to_json, write_json, write_text
+from affineur.artifact.paths import inside, present, safe_names
+from affineur.artifact.published import lies_at
+from affineur.artifact.writing import COMPANIONS, MANIFEST, SIGNATURE, to_json, write_json, write_text
 from affineur.errors import ModelError
+from affineur.progress import report
 
 FORMAT = 1
 #: The model card, which is written again when scores are known, and which people edit, on the Hub too.
@@ -73,12 +78,13 @@ class Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write ``affineur.json`` last, with the digest of every file that is in ``folder`` by then."""
-    files = {
-        str(p.relative_to(folder)): file_digest(p)
-        for p in sorted(folder.rglob("*"))
-        if p.is_file() and p.name != MANIFEST
-    }
+    """Write ``affineur.json`` last, with the digest of every file that is in ``folder`` by then.
+
+    The signature and the bill of materials come after it, and are not listed.
+    """
+    names = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.is_file()}
+    beside = (MANIFEST, *COMPANIONS)
+    files = {name: file_digest(path) for name, path in names.items() if name not in beside}
     write_json(folder / MANIFEST, asdict(manifest) | {"files": files})
 
 
@@ -92,6 +98,8 @@ def seal(folder: Path, manifest: Manifest) -> None:
     text = to_json(asdict(manifest)) + "\n"
     if (folder / MANIFEST).read_bytes() != text.encode():
         write_text(folder / MANIFEST, text)
+        if (folder / SIGNATURE).exists():
+            report(f"{folder / SIGNATURE} no longer holds, for {MANIFEST} was written again; sign it again")
 
 
 def read_manifest(folder: Path) -> Manifest | None:
@@ -120,25 +128,80 @@ def read_manifest(folder: Path) -> Manifest | None:
         ) from None
 
 
+class State(StrEnum):
+    """What a file of an artifact is beside what the manifest says of it."""
+
+    GOOD = "as written"
+    #: The model card, which decides nothing, and which people edit, on the Hub too.
+    EDITED = "edited since, which a card may be"
+    MISSING = "missing"
+    DIFFERS = "differs"
+    ELSEWHERE = "a link out of the folder"
+    UNLISTED = "not listed"
+
+    @property
+    def passes(self) -> bool:
+        """Whether an artifact with such a file is what was written."""
+        return self in (State.GOOD, State.EDITED)
+
+
+def examine(folder: Path, manifest: Manifest) -> Iterator[tuple[str, State]]:
+    """Compare every listed file with the manifest, one by one.
+
+    Args:
+        folder: The artifact.
+        manifest: What its ``affineur.json`` says.
+
+    Yields:
+        Names of files, and what each is.
+
+    Raises:
+        ModelError: If a name is not safe (see :func:`~affineur.artifact.paths.safe_names`).
+    """
+    for name in safe_names(manifest.files, str(folder / MANIFEST), (MANIFEST,)):
+        path = lies_at(folder, name)
+        if not inside(folder, path.relative_to(folder).as_posix()):
+            state = State.ELSEWHERE
+        elif path.is_file() and file_digest(path) == manifest.files[name]:
+            state = State.GOOD
+        elif name == CARD:
+            state = State.EDITED
+        else:
+            state = State.DIFFERS if path.is_file() else State.MISSING
+        yield name, state
+
+
+def unlisted(folder: Path, manifest: Manifest) -> list[str]:
+    """Name the files of a folder that the manifest does not list, sorted.
+
+    The card is not among them, nor what stands beside an artifact (its signature and its bill of materials),
+    nor hidden files (see :func:`~affineur.artifact.paths.present`).
+    """
+    known = {MANIFEST, CARD, *COMPANIONS}
+    known |= {lies_at(folder, name).relative_to(folder).as_posix() for name in manifest.files}
+    return [name for name in present(folder) if name not in known]
+
+
 def verify(folder: Path) -> Manifest | None:
     """Check every file against the manifest; a folder without one passes.
 
-    The model card may differ or be gone: it decides nothing, and people edit it, on the Hub too.
+    The model card may differ or be gone: it decides nothing, and people edit it, on the Hub too. Files that
+    the manifest does not list are not looked at (see :func:`unlisted`).
 
     Raises:
-        ModelError: If a file is missing or differs.
+        ModelError: If a file is missing or differs, or a name is not safe.
     """
     manifest = read_manifest(folder)
-    for name, digest in (manifest.files if manifest else {}).items():
-        path = folder / name
-        # By name, not by resolving: in the Hub's cache every file is a symbolic link to a blob elsewhere.
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise ModelError(f"{folder / MANIFEST} names {name}, which lies outside the folder")
-        if name == CARD:
-            continue
-        if not path.is_file():
+    for name, state in examine(folder, manifest) if manifest else ():
+        path = lies_at(folder, name)
+        if state is State.ELSEWHERE:
+            raise ModelError(
+                f"{path} is a link to {path.resolve()}, outside the folder; put the file in its place, "
+                "for what is elsewhere may change unseen"
+            )
+        if state is State.MISSING:
             raise ModelError(f"{path} is missing, though {MANIFEST} lists it; the artifact is incomplete")
-        if file_digest(path) != digest:
+        if state is State.DIFFERS:
             raise ModelError(
                 f"{path} is not the file that was written (sha256 differs from {MANIFEST}); "
                 f"fetch or make the artifact again, or delete {MANIFEST} if the change was meant"

@@ -19,6 +19,12 @@ from affineur.errors import AffineurError, ParameterError
 MANIFEST = "affineur.json"
 #: Lists the files of a folder that was fetched and is no model; no loader of data looks at hidden files.
 HIDDEN = ".affineur-files.json"
+#: The signature of an artifact, under the name that OpenSSF model signing gives it.
+SIGNATURE = "model.sig"
+#: What an artifact was made of, as CycloneDX has it.
+BILL = "sbom.json"
+#: What is made of a finished artifact and laid beside its files: the manifest cannot list it.
+COMPANIONS = (SIGNATURE, BILL)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What safetensors (Rust), torch and numpy say of a full disk; they keep no error number.
 _SAYS_FULL = re.compile(
@@ -138,7 +144,7 @@ def refuse_to_lose(target: Path) -> None:
 def _written_by_us(folder: Path) -> set[str]:
     for listing in (MANIFEST, HIDDEN):
         try:
-            return {listing, *json.loads((folder / listing).read_text("utf-8"))["files"]}
+            return {listing, *COMPANIONS, *json.loads((folder / listing).read_text("utf-8"))["files"]}
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return set()

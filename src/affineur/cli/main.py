@@ -29,6 +29,7 @@ from affineur.cli import (
     steps,
     sweep,
     text,
+    verify,
 )
 from affineur.cli.commands import Commands
 from affineur.engines.core.threads import check_threads
@@ -164,7 +165,7 @@ def _built() -> tuple[argparse.ArgumentParser, Commands]:
     )
     parser.add_argument("--version", action="version", version=f"affineur {__version__}")
     commands = Commands(parser)
-    for module in (runs, steps, search, sweep, scores, check, info, text, serve, probe, move):
+    for module in (runs, steps, search, sweep, scores, check, info, text, serve, probe, move, verify):
         module.add_parsers(commands)
     steps.add_plugins(commands)
     parser.epilog = commands.overview()

@@ -16,6 +16,7 @@ from affineur.transfer.places.core.place import PLACES
 
 _ACCESS = ("endpoint", "region", "profile")
 _SAID = ("private", "pull_request", "revision", "tag", "license", "message")
+_TRUST = ("sbom", "sign", "certificate", "chain")
 
 
 def add_parsers(commands: Commands) -> None:
@@ -42,6 +43,7 @@ def _add_pull(commands: Commands) -> None:
     parser.add_argument("reference", metavar="REF", help=f"where it is: {_forms()}")
     options.add_output(parser)
     _add_access(parser)
+    options.add_signers(parser)
     options.add_common(parser)
     parser.set_defaults(run=_pull)
 
@@ -67,6 +69,13 @@ def _add_push(commands: Commands) -> None:
     said.add_argument("--tag", metavar="NAME", help="name of the version")
     said.add_argument("--license", metavar="ID", help="license it is given, such as cc-by-nc-sa-4.0")
     said.add_argument("--message", metavar="TEXT", help="what changed, in one line")
+    trust = parser.add_argument_group("what it is made of, and who says so")
+    trust.add_argument("--sbom", action="store_true", help="write a bill of materials first, sbom.json")
+    trust.add_argument("--sign", metavar="KEY", help="sign it first: a PEM file with a private key")
+    trust.add_argument("--certificate", metavar="FILE", help="PEM file with a certificate of that key")
+    trust.add_argument(
+        "--chain", metavar="FILE", nargs="+", default=(), help="PEM files between it and a root others trust"
+    )
     options.add_common(parser)
     parser.set_defaults(run=_push)
 
@@ -102,7 +111,7 @@ def _add_access(parser: argparse.ArgumentParser) -> None:
 
 def _pull(args: argparse.Namespace) -> int:
     access = {name: getattr(args, name) for name in _ACCESS}
-    folder = pull(args.reference, out=args.out, **access)
+    folder = pull(args.reference, out=args.out, key=args.key, certificates=args.certificates, **access)
     files = [path for path in folder.rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files)
     show.lines([f"{counted(len(files), 'file')}, {megabytes(size)}, in {folder}; every digest was checked"])
@@ -111,7 +120,7 @@ def _pull(args: argparse.Namespace) -> int:
 
 
 def _push(args: argparse.Namespace) -> int:
-    given = {name: getattr(args, name) for name in (*_ACCESS, *_SAID)}
+    given = {name: getattr(args, name) for name in (*_ACCESS, *_SAID, *_TRUST)}
     done = push(args.folder, args.reference, **given)
     same = f"{counted(len(done.kept), 'file')} {'was' if len(done.kept) == 1 else 'were'} there already"
     sent = f"{counted(len(done.sent), 'file')} sent, {megabytes(done.size_bytes)}"

@@ -190,3 +190,22 @@ def try_outputs(args: argparse.Namespace) -> None:
             raise ParameterError(
                 f"--{option} {given} cannot be written ({error.strerror}); name another file"
             ) from None
+
+
+def add_signers(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say who must have signed an artifact."""
+    parser.add_argument(
+        "--verify-key",
+        dest="key",
+        metavar="KEY",
+        type=Path,
+        help="a PEM file with the public key that must have signed it",
+    )
+    parser.add_argument(
+        "--certificates",
+        metavar="FILE",
+        nargs="+",
+        type=Path,
+        default=(),
+        help="PEM files with root certificates, one of which must stand behind who signed it",
+    )

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from affineur.errors import MissingExtraError, TransferError, one_line
+from affineur.errors import MissingExtraError, ParameterError, TransferError, one_line
 from affineur.progress import report
 
 #: Says that a reference is a Hub id even where a local folder has the same name.
@@ -17,6 +17,37 @@ TIMEOUT = 10.0
 
 Kind = Literal["model", "dataset"]
 _WORDS: dict[Kind, str] = {"model": "model", "dataset": "data set"}
+
+
+class Repository(NamedTuple):
+    """A repository as it was typed.
+
+    Args:
+        name: Its id, if it is one (see :func:`~affineur.artifact.card.names.is_id`).
+        revision: Branch, tag or commit; ``None`` means the default branch.
+    """
+
+    name: str
+    revision: str | None
+
+
+def repository(reference: str, revision: str | None = None) -> Repository:
+    """Take apart ``hub:OWNER/NAME@REVISION``, with or without ``hub:`` and revision.
+
+    Args:
+        reference: What was typed.
+        revision: What was said of the revision elsewhere.
+
+    Raises:
+        ParameterError: If two revisions are named.
+    """
+    name, _, named = reference.removeprefix(PREFIX).partition("@")
+    if named and revision and named != revision:
+        raise ParameterError(
+            f"{reference} names the revision {named}, and revision={revision} another; leave one out",
+            "revision",
+        )
+    return Repository(name, named or revision)
 
 
 class Snapshot(NamedTuple):
@@ -80,7 +111,7 @@ def snapshot(name: str, kind: Kind, patterns: Iterable[str], revision: str | Non
         return Snapshot(Path(folder), tuple(file.rfilename for file in repository.siblings or ()))
     except Exception as error:
         problem = error
-    reason = _reason(problem, revision)
+    reason = reason_of(problem, revision)
     try:
         folder = hub.snapshot_download(**wanted, local_files_only=True)
     except Exception:
@@ -92,15 +123,33 @@ def snapshot(name: str, kind: Kind, patterns: Iterable[str], revision: str | Non
     return Snapshot(Path(folder), ())
 
 
-def _reason(error: Exception, revision: str | None) -> str:
+def reason_of(error: Exception, revision: str | None) -> str:
+    """Say in one line why the Hub did not do what it was asked, and what to type.
+
+    Args:
+        error: What the library raised.
+        revision: The revision that was asked for.
+    """
     import huggingface_hub as hub
+
+    status = status_of(error)
 
     if isinstance(error, hub.errors.GatedRepoError):
         return "access to it is gated (accept its terms there, then type: hf auth login)"
+    if status == 401 and hub.get_token():
+        return "it does not know the token (of HF_TOKEN, or of the login; type: hf auth login)"
     if isinstance(error, hub.errors.RepositoryNotFoundError):
         return "it has nothing of that name, or it is private (then type: hf auth login)"
     if isinstance(error, hub.errors.RevisionNotFoundError):
         return f"it has no revision '{revision}'"
     if isinstance(error, hub.errors.OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE is set"
+    if status == 403:
+        return "the token may not do this (make one there that may, then type: hf auth login)"
     return one_line(error)
+
+
+def status_of(error: BaseException) -> int | None:
+    """Return the status of the answer that made the library fail, ``None`` where there was no answer."""
+    found = getattr(getattr(error, "response", None), "status_code", None)
+    return found if isinstance(found, int) else None

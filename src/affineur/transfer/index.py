@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from affineur.artifact import CARD, MANIFEST, file_digest, to_json
+from affineur.artifact import CARD, COMPANIONS, MANIFEST, file_digest, to_json
 from affineur.artifact.tensors import INDEX as SHARDS
 from affineur.artifact.tensors import WEIGHTS
 from affineur.errors import ModelError, TransferError
 from affineur.transfer.names import CONFIG, OPTIONAL, checked_names, digests_named, shards_named
 from affineur.transfer.places.core.place import Remote, Small, Stat
+from affineur.transfer.places.core.retry import patiently
 
 INDEX = "affineur.files.json"
 #: Lies at a place while its first version is on its way there.
@@ -159,8 +160,10 @@ def find_index(remote: Remote, names: Collection[str] | None = None) -> tuple[In
     if (manifest := remote.get(MANIFEST)) is not None:
         said = digests_named(manifest.data, remote.where)
         known = {name: Entry(name, name, digest) for name, digest in said.items() if name != CARD}
-        if CARD in said and (stat := remote.stat(CARD)):  # people edit a card, and may take it away
-            known[CARD] = _plain(CARD, stat)
+        # People edit a card, or take it away; what is made of a finished artifact is not in its manifest.
+        for name in (*([CARD] if CARD in said else []), *COMPANIONS):
+            if stat := remote.stat(name):
+                known[name] = _plain(name, stat)
         whole = hashlib.sha256(manifest.data).hexdigest()
         return Index(known | {MANIFEST: Entry(MANIFEST, MANIFEST, whole, len(manifest.data))}), None
     if remote.stat(PUSHING) is not None:
@@ -178,7 +181,8 @@ def find_index(remote: Remote, names: Collection[str] | None = None) -> tuple[In
 
 
 def _listed(remote: Remote) -> dict[str, Entry]:
-    names = [name for name in remote.names() if not any(part.startswith(".") for part in name.split("/"))]
+    listed = patiently(lambda: list(remote.names()), f"listing {remote.where}")
+    names = [name for name in listed if not any(part.startswith(".") for part in name.split("/"))]
     readable = checked_names(names, remote.where, "the listing", skip_pickles=True)
     return {name: _plain(name, stat) for name in readable if (stat := remote.stat(name))}
 

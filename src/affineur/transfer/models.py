@@ -7,13 +7,14 @@ from glob import escape
 from pathlib import Path
 
 from affineur import sample
-from affineur.artifact import CARD
+from affineur.artifact import CARD, MANIFEST
 from affineur.artifact.card.names import is_id
+from affineur.artifact.published import lies_at, places_of
 from affineur.artifact.tensors import INDEX, WEIGHTS, is_pickle
 from affineur.errors import ModelError
 from affineur.transfer.cache import fetched, is_elsewhere
-from affineur.transfer.hub import PREFIX, Snapshot, snapshot
-from affineur.transfer.names import MODEL_PATTERNS, manifest_files
+from affineur.transfer.hub import Snapshot, repository, snapshot
+from affineur.transfer.names import MODEL_PATTERNS, graph_files, manifest_files
 
 
 def resolve_model(reference: str | Path, revision: str | None = None) -> Path:
@@ -24,8 +25,8 @@ def resolve_model(reference: str | Path, revision: str | None = None) -> Path:
 
     Args:
         reference: A folder, ``sample`` for the embedded teacher, a folder at a place (``s3://…``,
-            ``sftp://…``, ``https://…``), a Hub id (``owner/name``), or a Hub id after ``hub:`` where a folder
-            has the same name.
+            ``sftp://…``, ``https://…``), a Hub id (``owner/name``, or ``owner/name@revision``), or a Hub id
+            after ``hub:`` where a folder has the same name.
         revision: Branch, tag or commit of a Hub model.
 
     Raises:
@@ -43,21 +44,30 @@ def resolve_model(reference: str | Path, revision: str | None = None) -> Path:
         return fetched(text)
     if path.exists():
         raise ModelError(f"{path} is a file, expected a model folder or a Hub id")
-    name = text.removeprefix(PREFIX)
+    name, revision = repository(text, revision)
     if not is_id(name):
         raise ModelError(f"{path} is not there, expected a model folder or a Hub id such as owner/name")
     found = snapshot(name, "model", MODEL_PATTERNS, revision)
     _refuse_pickles(name, found)
     # a card that is listed and gone is no reason to ask again: it decides nothing
     listed = (file for file in manifest_files(found.folder, name) if file != CARD)
-    if missing := [file for file in listed if not (found.folder / file).is_file()]:
-        # the folder's name is its commit: the rest must not come from a later one
-        snapshot(name, "model", map(escape, missing), found.folder.name)
+    wanted = [
+        place for file in listed if not lies_at(found.folder, file).is_file() for place in _among(found, file)
+    ]
+    if not {WEIGHTS, INDEX, MANIFEST} & set(found.names):  # others made it: all it may have is a graph
+        wanted += [file for file in graph_files(found.names) if not (found.folder / file).is_file()]
+    if wanted:  # the folder's name is its commit: the rest must not come from a later one
+        snapshot(name, "model", map(escape, wanted), found.folder.name)
     return found.folder
 
 
+def _among(found: Snapshot, file: str) -> list[str]:
+    """List where a file of an artifact lies in a repository, as far as that is known."""
+    return [place for place in places_of(file) if place in found.names] or list(places_of(file))
+
+
 def _refuse_pickles(name: str, found: Snapshot) -> None:
-    if {WEIGHTS, INDEX} & set(found.names):
+    if {WEIGHTS, INDEX} & set(found.names) or graph_files(found.names):
         return
     if pickles := [file for file in found.names if is_pickle(file)]:
         raise ModelError(

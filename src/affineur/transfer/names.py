@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from collections.abc import Container, Iterable
+from pathlib import Path
 
-from affineur.artifact import CARD, MANIFEST, PRUNING_INFO, TOKENIZER_FILES, read_manifest
+from affineur.artifact import CARD, MANIFEST, PRUNING_INFO, TOKENIZER_FILES, read_manifest, safe_names
+from affineur.artifact.formats.onnx import FORMAT
+from affineur.artifact.published import GRAPH, find_name
 from affineur.artifact.tensors import INDEX, WEIGHTS, is_pickle
 from affineur.errors import ModelError
 
@@ -19,6 +21,17 @@ OPTIONAL = (*TOKENIZER_FILES, CARD, PRUNING_INFO, "generation_config.json")
 #: What is fetched of a Hub model, as glob patterns. A ``*`` also matches ``/`` there: a plain
 #: ``*.safetensors`` would bring the weights of every checkpoint folder too.
 MODEL_PATTERNS = (CONFIG, WEIGHTS, "model-*.safetensors", INDEX, MANIFEST, *OPTIONAL)
+
+
+def graph_files(names: Container[str]) -> list[str]:
+    """List the files of an ONNX graph in a repository; of two graphs the one in full precision.
+
+    Args:
+        names: The files of the repository.
+    """
+    if not find_name(GRAPH, names):
+        return []
+    return [found for name in FORMAT.files if (found := find_name(name, names))]
 
 
 def manifest_files(folder: Path, source: str) -> list[str]:
@@ -86,25 +99,14 @@ def checked_names(
     Raises:
         ModelError: If one lies outside its folder, or is a pickle.
     """
-    checked = []
-    for name in names:
-        path = PurePosixPath(str(name))
-        if (
-            not isinstance(name, str)
-            or path.is_absolute()
-            or ".." in path.parts
-            or not path.name
-            or set(name) & set("\\\0:")
-        ):
-            raise ModelError(
-                f"{source}: {where} names {name!r}, which lies outside the model's folder; nothing was kept"
-            )
-        if is_pickle(name):
-            if skip_pickles:
-                continue
-            raise ModelError(
-                f"{source}: {where} names {name}, a pickle, which can run code when it is read; "
-                "nothing was kept"
-            )
-        checked.append(name)
-    return checked
+    try:
+        checked = safe_names(names, f"{source}: {where}", (where,))
+    except ModelError as error:
+        raise ModelError(f"{error}; nothing was kept") from None
+    pickles = [name for name in checked if is_pickle(name)]
+    if pickles and not skip_pickles:
+        raise ModelError(
+            f"{source}: {where} names {pickles[0]}, a pickle, which can run code when it is read; "
+            "nothing was kept"
+        )
+    return [name for name in checked if name not in pickles]

@@ -148,9 +148,9 @@ def _accept(building: Path, where: str, check: Callable[[Path], None] | None) ->
     try:
         manifest = verify(building)
         if (building / CONFIG).is_file():
-            open_folder(building)
+            kind = open_folder(building).kind
             if manifest is None:
-                write_manifest(building, Manifest("transformers", "download", {"source": where}))
+                write_manifest(building, Manifest(kind, "download", {"source": where}))
         elif manifest is None:
             write_text(building / HIDDEN, local_index(building).as_bytes().decode())
         if check is not None:

@@ -120,7 +120,7 @@ def push_files(folder: Path, remote: Remote) -> Pushed:
         now = patiently(
             partial(remote.get, INDEX), INDEX
         )  # ours, where the answer to an attempt that succeeded was lost
-        if now is None or now.data != new.as_bytes():
+        if now is None or now.data != new.as_bytes():  # else ours: the answer to what succeeded was lost
             raise _overtaken(remote) from None
     _tidy(remote, new, theirs)
     sent = tuple(entry.name for entry in changed)
@@ -133,7 +133,8 @@ def _theirs(remote: Remote, seen: Small | None) -> Index | None:
         return patiently(partial(find_index, remote), remote.where)[0]
     if remote.stat(PUSHING) is not None or not remote.lists:
         return None
-    other = next((name for name in remote.names() if name != PUSHING), None)
+    listing = partial(next, (name for name in remote.names() if name != PUSHING), None)
+    other = patiently(listing, f"listing {remote.where}")
     if other is not None:
         raise TransferError(
             f"{remote.where} holds something else already ({other}), and no {INDEX} or {MANIFEST}; nothing "
@@ -166,14 +167,34 @@ def _begin(remote: Remote, new: Index) -> None:
         patiently(partial(remote.put, PUSHING, data, marked), PUSHING)
 
 
-def _send(remote: Remote, folder: Path, entry: Entry, meter: Meter) -> None:
-    def moved(count: int) -> None:
-        meter.check()
-        meter.moved(count)
+class _Attempts:
+    """Counts what attempts to send a file have brought there: each tells anew what it finds there already."""
 
-    assert entry.sha256 is not None
-    sending = partial(remote.send, entry.at, folder / entry.name, entry.sha256, moved)
-    patiently(sending, entry.name, lambda: meter.made)
+    def __init__(self, meter: Meter) -> None:
+        self._meter, self._now, self.most = meter, 0, 0
+
+    def begin(self) -> None:
+        """Count an attempt from its beginning."""
+        self._meter.moved(-self._now)
+        self._now = 0
+
+    def moved(self, count: int) -> None:
+        """Count bytes of this attempt."""
+        self._meter.check()
+        self._meter.moved(count)
+        self._now += count
+        self.most = max(self.most, self._now)
+
+
+def _send(remote: Remote, folder: Path, entry: Entry, meter: Meter) -> None:
+    attempts = _Attempts(meter)
+
+    def once() -> None:
+        attempts.begin()
+        assert entry.sha256 is not None
+        remote.send(entry.at, folder / entry.name, entry.sha256, attempts.moved)
+
+    patiently(once, entry.name, lambda: attempts.most)
 
 
 def _check_arrived(remote: Remote, changed: list[Entry], seen: Small | None) -> None:
@@ -203,7 +224,8 @@ def _tidy(remote: Remote, new: Index, theirs: Index | None) -> None:
     gone = {PUSHING} | (set(theirs.previous) - needed if theirs else set())
     try:
         if theirs is not None and remote.lists:
-            gone |= {name for name in remote.names() if name.startswith(VERSIONS) and name not in needed}
+            names = patiently(lambda: list(remote.names()), f"listing {remote.where}")
+            gone |= {name for name in names if name.startswith(VERSIONS) and name not in needed}
         # affineur.json first: without the others it would promise what is not there
         patiently(
             partial(remote.remove, sorted(gone, key=lambda name: (name != MANIFEST, name))), "tidying up"

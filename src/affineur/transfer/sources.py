@@ -15,7 +15,7 @@ from affineur.artifact.card.names import is_id
 from affineur.entities import Corpus, Scheme, open_corpus
 from affineur.errors import DataError, ParameterError, one_line
 from affineur.transfer.cache import fetched, is_elsewhere
-from affineur.transfer.hub import PREFIX, need, snapshot
+from affineur.transfer.hub import need, repository, snapshot
 from affineur.transfer.places.core.place import shown
 from affineur.transfer.tables import SUFFIXES, WHAT, open_table, saved_table, to_corpus
 
@@ -85,11 +85,11 @@ def find_sources(reference: str | Path, options: DataOptions) -> dict[str, Open]
         }
     if path.is_dir():
         return _folder(path, text, options)
-    name = text.removeprefix(PREFIX)
+    name, revision = repository(text)
     # data/test.conll has the form of an id, but is a file that is not there
     if not is_id(name) or path.suffix.lower() in (*_CONLL_SUFFIXES, *SUFFIXES, ".csv", ".tsv"):
         raise DataError("no such file or folder, and not a Hub id such as owner/name", path)
-    found = snapshot(name, "dataset", _HUB_PATTERNS)
+    found = snapshot(name, "dataset", _HUB_PATTERNS, revision)
     return _data_set(found.folder, name, options)
 
 

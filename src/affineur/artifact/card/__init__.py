@@ -6,7 +6,23 @@ which a card that somebody edited is told from one that may be written anew.
 """
 
 from affineur.artifact.card.contents import SCORES, Carried, Measured
-from affineur.artifact.card.files import read_card, write_card
+from affineur.artifact.card.files import (
+    carried_by,
+    is_written_by_us,
+    licensed_card,
+    read_card,
+    write_card,
+)
 from affineur.artifact.card.text import card_text
 
-__all__ = ["SCORES", "Carried", "Measured", "card_text", "read_card", "write_card"]
+__all__ = [
+    "SCORES",
+    "Carried",
+    "Measured",
+    "card_text",
+    "carried_by",
+    "is_written_by_us",
+    "licensed_card",
+    "read_card",
+    "write_card",
+]

@@ -108,11 +108,13 @@ class Carried:
         metadata: Front matter to keep.
         limits: Whether a model this one comes from has a card that names limits.
         ours: Whether it was read from a card that Affineur wrote.
+        license: License chosen by who publishes the model, before any that the metadata name.
     """
 
     metadata: Mapping[str, Any] = field(default_factory=dict)
     limits: bool = False
     ours: bool = False
+    license: str | None = None
 
 
 #: Nothing is taken over.

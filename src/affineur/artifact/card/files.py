@@ -22,6 +22,7 @@ from affineur.progress import report
 
 # What a model inherits from the card of the model it was made from.
 _INHERITED = ("license", "license_name", "license_link", "language", "base_model", "datasets")
+_LICENSE = ("license", "license_name", "license_link")
 # What is worked out anew each time.
 _COMPUTED = ("pipeline_tag", "library_name", "base_model_relation", "tags", "metrics", "model-index")
 _FRONT = re.compile(r"\A\s*---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
@@ -44,6 +45,16 @@ def read_card(folder: Path, own: bool = False) -> Carried:
         text = (folder / CARD).read_text("utf-8-sig")
     except (OSError, ValueError):
         return NOTHING
+    return carried_by(text, own)
+
+
+def carried_by(text: str, own: bool = False) -> Carried:
+    """Read what a new card takes over from the text of another; from a damaged one nothing.
+
+    Args:
+        text: The card.
+        own: As for :func:`read_card`.
+    """
     front = _FRONT.match(text)
     body = text[front.end() :] if front else text
     ours = _SEAL.search(text)
@@ -123,6 +134,38 @@ def write_card(folder: Path | str, measured: Measured | None = None, keep_table:
     return True
 
 
+def licensed_card(folder: Path, license: str) -> str:
+    """Write the text of an artifact's card under a license; the card in the folder stays as it is.
+
+    Of a card that somebody edited only the front matter changes.
+
+    Args:
+        folder: The artifact.
+        license: Its license, as the Hub names it, such as ``cc-by-nc-sa-4.0``.
+
+    Raises:
+        ModelError: If the model cannot be described.
+    """
+    manifest, card = read_manifest(folder), folder / CARD
+    if manifest is not None and _is_free(card):
+        stored = manifest.scores.get("measured")
+        measured = _stored(stored) if isinstance(stored, dict) else None
+        carried = replace(read_card(folder, own=True), license=license)
+        return card_text(describe(folder), manifest, measured, carried)
+    text = card.read_text("utf-8-sig", errors="replace") if card.is_file() else ""
+    front = _FRONT.match(text)
+    try:
+        said = yaml.safe_load(front[1]) if front else {}
+    except yaml.YAMLError:
+        raise ModelError(
+            f"the front matter of {card} is not YAML, so the license has no place in it; repair it, or leave "
+            "license out"
+        ) from None
+    said = {"license": license, **{k: v for k, v in (said or {}).items() if k not in _LICENSE}}
+    written = yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=10**9)
+    return f"---\n{written}---\n{text[front.end() :] if front else text}"
+
+
 def _stored(scores: dict[str, Any]) -> Measured | None:
     try:
         return Measured.of(scores)
@@ -135,8 +178,12 @@ def _is_free(card: Path) -> bool:
     if not card.exists():
         return True
     try:
-        text = card.read_text("utf-8")
+        return is_written_by_us(card.read_text("utf-8"))
     except (OSError, ValueError):
         return False
+
+
+def is_written_by_us(text: str) -> bool:
+    """Say whether a card below its front matter is as Affineur wrote it."""
     front, found = _FRONT.match(text), _SEAL.search(text)
     return bool(front and found and found[1] == body_digest(text[front.end() : found.start()]))

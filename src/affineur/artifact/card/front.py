@@ -1,4 +1,8 @@
-"""The front matter of a card, which the Hub reads."""
+"""The front matter of a card, which the Hub reads.
+
+Scores are in ``model-index``. The newer ``.eval_results/*.yaml`` is for benchmarks on the Hub's allow-list
+(https://huggingface.co/docs/hub/eval-results), none of which is a corpus of named entities: none is written.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from affineur.artifact.manifest import Manifest
 
 _TAGS = {"distill": "distilled", "prune": "pruned", "quantize": "quantized", "pack": "packed"}
 _SAMPLE = "sample"  # the embedded teacher, as it is typed: it is on no hub
+_WIDGET = [{"text": "Marie Curie a reçu le prix Nobel de physique à Stockholm en 1903."}]
 _TRAINED = ("train", "distill", "recover")
 
 
@@ -29,6 +34,8 @@ def front_matter(
         *(tag for stage, tag in _TAGS.items() if stage in stages(manifest)),
     ]
     found = {key: given.pop(key, None) for key in ("license", "license_name", "license_link", "language")}
+    if carried.license:
+        found |= {"license": carried.license, "license_name": None, "license_link": None}
     found |= {
         "pipeline_tag": "token-classification",
         "library_name": library_of(manifest.kind),
@@ -39,6 +46,8 @@ def front_matter(
         "tags": list(dict.fromkeys([*tags, *listed(given.pop("tags", None))])),
     }
     found |= {"datasets": given.pop("datasets", None)}
+    widget = given.pop("widget", None)
+    found |= {"widget": _widget(listed(found["language"])) if widget in (None, _WIDGET) else widget}
     if measured:
         found |= {
             "metrics": ["f1", "precision", "recall", "accuracy"],
@@ -51,6 +60,11 @@ def front_matter(
         for key, value in {**found, **given}.items()
         if value is not None
     }
+
+
+def _widget(languages: list[str]) -> list[dict[str, str]] | None:
+    """Give the Hub a sentence to try the model on; none where it is known to read no French."""
+    return None if languages and "fr" not in languages else [*map(dict, _WIDGET)]
 
 
 def _model_index(measured: Measured, name: str) -> list[dict[str, Any]]:
@@ -117,7 +131,7 @@ def base_model(manifest: Manifest, carried: Carried) -> str | list[str] | None:
         return named
     if not manifest.parents:
         source = str(manifest.parameters.get("source", "")) if manifest.stage == "download" else ""
-        found = source.removeprefix("hub:") if source.startswith("hub:") else ""
+        found = source.removeprefix("hub:").partition("@")[0] if source.startswith("hub:") else ""
         return found if is_id(found) else named or None
     top = manifest.parents[-1]
     if top.stage == "configuration":  # nothing but its shape was used

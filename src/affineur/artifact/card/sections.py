@@ -248,6 +248,12 @@ def _made(step: Parent, source: str) -> str:
 def license_terms(carried: Carried) -> str:
     """Say under which license it comes, as far as it is known."""
     known = listed(carried.metadata.get("license"))
+    if carried.license:
+        before = [license for license in known if license != carried.license]
+        text = f"## License\n\n{code_span(carried.license)}, as whoever published this model chose."
+        if before:
+            text += f" The card of the model it comes from says {', '.join(map(code_span, before))}."
+        return text
     if not known:
         return (
             "## License\n\nNot known: no card of a model this one comes from names a license. Their terms "

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
 from affineur.artifact import ModelFolder, environment, verify
 from affineur.artifact.selftest import VNNI, Agreement, SelfTest, read_self_test
 from affineur.errors import ModelError
+from affineur.progress import report
 from affineur.runtime.tagger import EngineTagger
 
 T = TypeVar("T", bound=EngineTagger)
@@ -32,7 +34,9 @@ def proved(folder: ModelFolder, load: Callable[[], T], hides: Callable[[], str |
     """
     manifest = verify(folder.path)
     test = read_self_test(folder.path)
-    if test is None and manifest is not None:
+    # what was fetched from others has a manifest of ours that says where from
+    ours = manifest is not None and manifest.stage != "download"
+    if test is None and ours:
         raise ModelError(
             f"{folder.path} has no self-test, so nothing proves it on this CPU; export or quantize it again"
         )
@@ -42,9 +46,19 @@ def proved(folder: ModelFolder, load: Callable[[], T], hides: Callable[[], str |
             "make one that has: affineur quantize PARENT -o OUT"
         )
     tagger = load()
-    if test is not None:
+    if test is None:
+        _say_unproved(folder.path)
+    else:
         prove(tagger, test, folder.path)
     return tagger
+
+
+@lru_cache(maxsize=64)  # once is enough
+def _say_unproved(path: Path) -> None:
+    report(
+        f"{path} has no self-test, since others exported it: nothing proves it on this CPU; measure it: "
+        "affineur evaluate"
+    )
 
 
 def prove(tagger: EngineTagger, test: SelfTest, path: Path) -> Agreement:

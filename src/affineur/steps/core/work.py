@@ -255,7 +255,7 @@ def _model_name(path: Path, manifest: Manifest | None) -> str:
     """Name a model by its id on the Hub where it was fetched from there, otherwise by its folder."""
     source = str(manifest.parameters.get("source", "")) if manifest and manifest.stage == "download" else ""
     if source.startswith("hub:"):
-        return source.removeprefix("hub:")
+        return source.removeprefix("hub:").partition("@")[0]
     path = path.absolute()
     if path == sample.teacher().absolute():
         return "sample"  # as it is typed

@@ -38,7 +38,8 @@ class Format(ABC):
     def weight_files(self, folder: Path) -> list[Path]:
         """List the files with the weights, in order; none where the folder holds none of this format.
 
-        They lie right in the folder: whether one has changed is not looked for any deeper.
+        They lie right in the folder, or in its folder ``onnx``: whether one has changed is not looked for any
+        deeper.
 
         Raises:
             ModelError: If one of them is missing.
@@ -51,6 +52,10 @@ class Format(ABC):
     @abstractmethod
     def holds(self, name: str) -> bool:
         """Say whether a file of this name has weights in it."""
+
+    def named(self, file: Path) -> str:
+        """Name a file with weights as digests do: the same wherever it lies."""
+        return file.name
 
     def tensors(self, folder: Path) -> list[Tensor]:
         """List the tensors of a folder, by name; none where nothing can be told of them.

@@ -19,13 +19,17 @@ class GraphFormat(Format):
 
     def graph(self, folder: Path) -> Path:
         """Return where the graph of a folder lies."""
-        return folder / self.files[0]
+        return self.file(folder, self.files[0])
+
+    def file(self, folder: Path, name: str) -> Path:
+        """Return where one of its files lies in a folder."""
+        return folder / name
 
     def weight_files(self, folder: Path) -> list[Path]:
         """List the graph and what lies beside it."""
         if not self.graph(folder).is_file():
             return []
-        return [folder / name for name in self.files if (folder / name).is_file()]
+        return [file for name in self.files if (file := self.file(folder, name)).is_file()]
 
     def marks(self, folder: Path, config: Mapping[str, Any]) -> bool:
         """Say whether there is a graph, and no safetensors."""

@@ -181,7 +181,8 @@ class Remote(ABC):
             name: What it is called there.
             file: What is sent.
             sha256: Its digest.
-            moved: Told of the bytes sent, and at once of those that were there already.
+            moved: Told of the bytes sent, and at once of those that were there already; each call counts
+                from 0 to the size of the file.
         """
         raise self.read_only()
 

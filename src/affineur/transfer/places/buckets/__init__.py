@@ -1,0 +1,1 @@
+"""What all S3 services share: how they are reached, read, written and what their errors mean."""
