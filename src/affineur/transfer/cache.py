@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -18,13 +19,14 @@ from affineur.artifact.locking import in_turn
 from affineur.errors import ParameterError, TransferError
 from affineur.progress import report
 from affineur.transfer.index import find_index
-from affineur.transfer.places.core.place import Access, opened, place_of
+from affineur.transfer.places.core.place import Access, opened, place_of, shown, unknown_place
 from affineur.transfer.pull import fetch, only
 
 #: How the names of files end that a reference may name by themselves: corpora and recipes.
 _FILES = (".conll", ".txt", ".bio", ".iob", ".wikiner", ".jsonl", ".json", ".parquet", ".csv", ".tsv")
 _RECIPES = (".yaml", ".yml")
 _DIGITS = 32
+_ADDRESS = re.compile(r"[A-Za-z][\w+.-]*://")
 _DAY = 86_400.0
 
 
@@ -36,9 +38,19 @@ def cache_folder() -> Path:
 
 
 def is_elsewhere(reference: str | os.PathLike[str]) -> bool:
-    """Say whether a reference is at a place other than this disk and the Hub, which has its own cache."""
+    """Say whether a reference is at a place other than this disk and the Hub, which has its own cache.
+
+    Raises:
+        ParameterError: If it is an address of no place that is known.
+    """
     text = os.fspath(reference)
-    return not text.startswith("hub:") and place_of(text) is not None
+    if text.startswith("hub:"):
+        return False
+    if place_of(text) is not None:
+        return True
+    if _ADDRESS.match(text):  # no path, and what is said of paths is said with the passwords in them
+        raise unknown_place(text)
+    return False
 
 
 def fetched(reference: str, access: Access | None = None) -> Path:
@@ -56,7 +68,7 @@ def fetched(reference: str, access: Access | None = None) -> Path:
         ModelError: If it names places outside its folder.
     """
     base, name = _divided(reference)
-    record = _records() / f"{hashlib.sha256(base.encode()).hexdigest()[:_DIGITS]}.json"
+    record = _record(base)
     try:
         with opened(base, access) as remote:
             index, _ = find_index(remote, None if name is None else (name,))
@@ -97,6 +109,12 @@ def _records() -> Path:
 
 def _versions() -> Path:
     return _root() / "versions"
+
+
+def _record(base: str) -> Path:
+    """Return the record of a reference; its name is no means to try passwords, which it leaves out."""
+    told = f"{shown(base)}?{base.partition('?')[2]}"
+    return _records() / f"{hashlib.sha256(told.encode()).hexdigest()[:_DIGITS]}.json"
 
 
 def _remember(record: Path, where: str, folder: Path) -> None:

@@ -56,8 +56,11 @@ class Reference:
 
     @property
     def name(self) -> str:
-        """A short name: the last part of a path, a Hub id whole, the prefix before it."""
-        return self.prefix + (Path(self.rest).resolve().name if Path(self.rest).is_dir() else self.rest)
+        """A short name: the last part of a path, a Hub id whole, an address without what is secret in it."""
+        from affineur.transfer.places.core.place import shown
+
+        named = Path(self.rest).resolve().name if Path(self.rest).is_dir() else shown(self.rest)
+        return self.prefix + named
 
     @property
     def engine(self) -> Engine:
