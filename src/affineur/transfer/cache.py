@@ -172,7 +172,13 @@ def clean(days: float | None = None) -> list[Kept]:
     if days is not None and days < 0:
         raise ParameterError(f"older_than={days:g} is impossible, expected at least 0 days", "older_than")
     gone = [each for each in kept() if days is None or time.time() - each.used > days * _DAY]
+    if days is not None:
+        whole = {each.path for each in gone}
+        gone += [each for each in _old_notes(days) if each.path.parent not in whole]
     for each in gone:
+        if each.path.is_file():
+            each.path.unlink(missing_ok=True)
+            continue
         with in_turn(each.path):
             shutil.rmtree(each.path, ignore_errors=True)
     for record in _records().glob("*.json"):
@@ -182,6 +188,13 @@ def clean(days: float | None = None) -> list[Kept]:
         if days is None or time.time() - arriving.stat().st_mtime > days * _DAY:
             shutil.rmtree(arriving, ignore_errors=True)
     return gone
+
+
+def _old_notes(days: float) -> list[Kept]:
+    """List notes of uploads that nobody ended, each by its own age: their folder is that of all."""
+    notes = [path for path in (cache_folder() / "uploads").glob("*.jsonl") if path.is_file()]
+    found = [Kept("uploads", path, path.stat().st_size, path.stat().st_mtime) for path in notes]
+    return [each for each in found if time.time() - each.used > days * _DAY]
 
 
 def _folders(parent: Path) -> Iterator[Path]:
