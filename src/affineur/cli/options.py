@@ -125,7 +125,7 @@ def command_line(parser: argparse.ArgumentParser, args: argparse.Namespace, *lea
         args: What it read, ``model`` and ``data`` among it.
         leave_out: Options that decide no figure, beside ``--json``, ``--threads`` and ``--quiet``.
     """
-    words = ["affineur", args.command, args.model, "--data", args.data]
+    words = ["affineur", args.command, shown(args.model), "--data", shown(args.data)]
     told = {"command", "run", "model", "data", "json", "threads", "quiet", "verbose", *leave_out}
     for action in parser._actions:
         value = getattr(args, action.dest, None)

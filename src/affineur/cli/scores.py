@@ -171,17 +171,19 @@ def _folder_of_card(args: argparse.Namespace) -> Path:
     """
     from affineur.pipeline.models import Reference
 
-    model = Reference.parse(args.model)
+    model, typed = Reference.parse(args.model), shown(args.model)
     if model.peer:
         raise ParameterError(
-            f"--card: {args.model} is {model.peer}, not a folder of Affineur's, so it has no card to write;"
+            f"--card: {typed} is {model.peer}, not a folder of Affineur's, so it has no card to write;"
             " leave --card out"
         )
     if model.prefix:
-        command = shlex.join(["affineur", "evaluate", model.rest, "--data", args.data, "--card"])
+        command = shlex.join(
+            ["affineur", "evaluate", shown(model.rest), "--data", shown(args.data), "--card"]
+        )
         raise ParameterError(
-            f"--card: {args.model} runs {model.rest} another way than its folder does, and a card is that"
-            f" folder's; type: {command}"
+            f"--card: {typed} runs {shown(model.rest)} another way than its folder does, and a card is"
+            f" that folder's; type: {command}"
         )
     folder = model.folder()
     if folder.resolve() == sample.teacher().resolve():
