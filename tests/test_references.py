@@ -150,7 +150,7 @@ def test_an_address_of_no_place_is_said_without_its_secret(
         ["info", nowhere],
     ):
         assert main([*words]) == 1
-        assert "'htps://me@there/model' is at no place that is known" in told(capsys), words
+        assert "'htps://there/model' is at no place that is known" in told(capsys), words
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_an_address_of_no_place_is_said_without_its_secret(
         ("https://token@host/a", "https://host/a"),
         ("sftp://root:pw@host:22/a", "sftp://root@host:22/a"),
         ("sftp://root@host:22/a", "sftp://root@host:22/a"),
-        ("torch-int8:https://me:p/w@host/a?sig=1", "torch-int8:https://host/a"),
+        ("torch-int8:https://me:p/w@host/a?sig=1", "torch-int8:https://…"),
         ("s3://bucket/a?versionId=1", "s3://bucket/a"),
         ("hub:me/mine@v2", "hub:me/mine@v2"),
         ("what?/model", "what?/model"),
