@@ -52,6 +52,19 @@ def test_a_model_is_fetched_once_and_shared(place: str, tmp_path: Path) -> None:
     assert resolve_model(f"{place}/other") == first  # the same content by another name
 
 
+def test_notes_of_unfinished_uploads_are_listed_and_cleaned_by_their_age(tmp_path: Path) -> None:
+    notes = cache_folder() / "uploads"
+    notes.mkdir(parents=True)
+    (notes / "old.jsonl").write_text("{}\n")
+    (notes / "new.jsonl").write_text("{}\n")
+    os.utime(notes / "old.jsonl", (0, 0))
+    assert [each.what for each in kept()] == ["uploads"]
+    assert [each.size_bytes for each in clean(30)] == [3]
+    assert [path.name for path in notes.iterdir()] == ["new.jsonl"]
+    assert len(clean()) == 1
+    assert kept() == []
+
+
 def test_a_new_version_is_fetched_and_the_old_one_kept(place: str, tmp_path: Path) -> None:
     old = resolve_model(f"{place}/model")
     model = tmp_path / "made" / "model"

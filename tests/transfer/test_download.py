@@ -12,10 +12,18 @@ from affineur.artifact import Manifest, open_folder, read_card, read_manifest, v
 from affineur.errors import AffineurError, ModelError, ParameterError, TransferError
 from affineur.progress import listening
 from affineur.transfer import download
+from affineur.transfer.places.core import retry
+from affineur.transfer.places.core.place import Access
+from affineur.transfer.push import push
 
 from .conftest import Server, build_model, hub, run
 
 Serve = Callable[..., Server]
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "_FIRST", 0.0)
 
 
 @pytest.fixture
@@ -33,7 +41,13 @@ def target(tmp_path: Path) -> Path:
 
 
 def assert_nothing_left(target: Path) -> None:
+    """Neither the folder, nor what was on its way: to try again is vain, or nothing had come."""
     assert not target.parent.exists() or not list(target.parent.iterdir())
+
+
+def assert_only_on_its_way(target: Path) -> None:
+    """No folder that could be taken for a model; what has come waits for the same command."""
+    assert [p.name for p in target.parent.iterdir()] == [f".{target.name}.partial"]
 
 
 def digest(model: Path) -> str:
@@ -56,6 +70,38 @@ def test_folder_file_url_and_http_give_the_same(artifact: Path, serve_folder: Se
         assert read_manifest(target) == read_manifest(artifact)
         assert (target / "extra" / "a note.txt").read_text("utf-8") == "listed"
         assert not (target / "optimizer.pt").exists()
+        assert [p.name for p in tmp_path.glob(".*")] == []
+
+
+def test_what_was_pushed(artifact: Path, target: Path, tmp_path: Path) -> None:
+    place = (tmp_path / "place").as_uri()
+    push(artifact, place)
+    (tmp_path / "place" / "config.json").rename(tmp_path / "place" / "elsewhere")
+    with pytest.raises(
+        TransferError, match=r"^file://.*/place: config\.json is not there, though it is listed"
+    ):
+        download(place, target, digest(artifact))
+    assert_nothing_left(target)
+    (tmp_path / "place" / "elsewhere").rename(tmp_path / "place" / "config.json")
+    download(place, target, digest(artifact))
+    assert verify(target) == read_manifest(artifact)
+
+
+def test_a_folder_brings_a_model_and_not_what_lies_beside_it(model: Path, target: Path) -> None:
+    (model / "checkpoint-500").mkdir()
+    (model / "checkpoint-500" / "model.safetensors").write_bytes(b"large")
+    (model / "optimizer.pt").write_bytes(b"pickle")
+    for source in (str(model), model.as_uri()):
+        download(source, target)
+        assert {p.name for p in target.iterdir()} == {
+            "affineur.json",
+            "config.json",
+            "model.safetensors",
+            "tokenizer.json",
+        }
+        manifest = read_manifest(target)
+        assert manifest is not None
+        assert manifest.parameters == {"source": source}
 
 
 def test_a_plain_folder_over_http(model: Path, serve_folder: Serve, target: Path) -> None:
@@ -76,8 +122,7 @@ def test_a_plain_folder_over_http(model: Path, serve_folder: Serve, target: Path
     assert manifest is not None
     assert manifest.stage == "download"
     download(f"{serve_folder(model).url}/m", target)  # its own folder may be replaced
-    size = (model / "model.safetensors").stat().st_size
-    assert ("fetching model.safetensors", size, size) in seen
+    assert any(what.startswith("fetching http://127.0.0.1") and what.endswith("/m (MB)") for what, *_ in seen)
 
 
 def test_shards(model: Path, target: Path) -> None:
@@ -86,8 +131,14 @@ def test_shards(model: Path, target: Path) -> None:
     (model / "model.safetensors.index.json").write_text(json.dumps(index), "utf-8")
     download(str(model), target)
     assert open_folder(target).tensors()[0].name == "classifier.weight"
+    other = target.parent / "other" / "here"
     with pytest.raises(TransferError, match=r"no model\.safetensors to compare"):
-        download(str(model), target.parent / "other", "0" * 64)
+        download(str(model), other, "0" * 64)
+    assert_nothing_left(other)
+    (model / "model-00001-of-00001.safetensors").unlink()
+    with pytest.raises(TransferError, match=r"model-00001-of-00001\.safetensors is not there, though"):
+        download(str(model), other)
+    assert_nothing_left(other)
 
 
 def test_an_artifact_is_replaced_and_other_things_are_not(artifact: Path, target: Path) -> None:
@@ -98,22 +149,34 @@ def test_an_artifact_is_replaced_and_other_things_are_not(artifact: Path, target
         download(str(artifact), target)
 
 
-def test_a_wrong_digest(model: Path, target: Path) -> None:
-    with pytest.raises(
-        TransferError, match=f"model.safetensors has the sha256 {digest(model)}, expected 0000"
-    ):
-        download(str(model), target, "0" * 64)
-    assert_nothing_left(target)
+def test_a_wrong_digest(model: Path, serve_folder: Serve, target: Path) -> None:
+    server = serve_folder(model)
+    said = f"model.safetensors has the sha256 {digest(model)}, expected 0000"
+    for source in (str(model), f"{server.url}/m"):
+        with pytest.raises(TransferError, match=said):
+            download(source, target, "0" * 64)
+        assert_nothing_left(target)
     with pytest.raises(ParameterError, match="expected 64 hexadecimal digits"):
         download(str(model), target, "abc")
+    write_manifest(model, Manifest("transformers", "prune"))
+    server.requests.clear()
+    with pytest.raises(TransferError, match=said):
+        download(f"{server.url}/m", target, "0" * 64)
+    assert not any("safetensors" in line for line in server.requests), "its manifest says it already"
+    assert_nothing_left(target)
 
 
 def test_a_file_that_differs_from_the_manifest(artifact: Path, serve_folder: Serve, target: Path) -> None:
-    (artifact / "config.json").write_text((artifact / "config.json").read_text("utf-8") + " ", "utf-8")
+    good = (artifact / "config.json").read_text("utf-8")
+    (artifact / "config.json").write_text(good + " ", "utf-8")
     url = f"{serve_folder(artifact).url}/m"
-    with pytest.raises(ModelError, match=f"^{url}/config.json is not the file that was written"):
+    with pytest.raises(TransferError, match=f"^{url}: config.json has the sha256 .*, expected "):
         download(url, target)
-    assert_nothing_left(target)
+    assert_only_on_its_way(target)
+    (artifact / "config.json").write_text(good, "utf-8")
+    download(url, target)
+    assert verify(target) is not None
+    assert [p.name for p in target.parent.iterdir()] == [target.name]
 
 
 @pytest.mark.parametrize("length", ["content-length", "chunked"])
@@ -133,9 +196,11 @@ def test_a_cut_connection(length: str, artifact: Path, serve_folder: Serve, targ
         return status, {"Transfer-Encoding": "chunked"}, b"ff\r\n" + body[:20]
 
     url = f"{serve_folder(artifact, cut if length == 'content-length' else cut_chunks).url}/m"
-    with pytest.raises(TransferError, match=r"model\.safetensors was cut off after"):
+    with pytest.raises(TransferError, match=r"model\.safetensors was cut off after .* attempts, try again"):
         download(url, target)
-    assert_nothing_left(target)
+    assert_only_on_its_way(target)
+    download(str(artifact), target)
+    assert verify(target) is not None
 
 
 @pytest.mark.parametrize("missing", ["config.json", "model.safetensors", "tokenizer.json"])
@@ -151,10 +216,38 @@ def test_a_required_file_that_is_not_there(
 
 def test_a_listed_file_that_is_not_there(artifact: Path, serve_folder: Serve, target: Path) -> None:
     shutil.rmtree(artifact / "extra")
-    with pytest.raises(TransferError, match=r"a%20note\.txt was answered with 404"):
-        download(f"{serve_folder(artifact).url}/m", target)
-    with pytest.raises(TransferError, match=r"a%20note\.txt could not be fetched"):
-        download(str(artifact), target)
+    for source in (str(artifact), f"{serve_folder(artifact).url}/m"):
+        with pytest.raises(TransferError, match=r"extra/a note\.txt is not there, though it is listed"):
+            download(source, target)
+        assert_nothing_left(target)
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_what_is_no_model_is_refused(sealed: bool, model: Path, serve_folder: Serve, target: Path) -> None:
+    config = json.loads((model / "config.json").read_text("utf-8"))
+    (model / "config.json").write_text(json.dumps(config | {"architectures": ["BertModel"]}), "utf-8")
+    if sealed:
+        write_manifest(model, Manifest("transformers", "train"))
+    for source in (str(model), f"{serve_folder(model).url}/m"):
+        with pytest.raises(ModelError, match=f"^{source} has no token-classification head"):
+            download(source, target)
+        assert_nothing_left(target)
+
+
+def test_data_is_refused_and_pull_named(tmp_path: Path, target: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "test.conll").write_text("Marie\tI-PER\n\n", "utf-8")
+    push(data, (tmp_path / "place").as_uri())
+    with pytest.raises(ModelError, match=r"has no config\.json, .* are fetched by affineur pull"):
+        download((tmp_path / "place").as_uri(), target)
+    assert_nothing_left(target)
+
+
+def test_options_that_say_nothing(model: Path, target: Path) -> None:
+    for source in (str(model), model.as_uri()):
+        with pytest.raises(ParameterError, match="region says nothing to file:///FOLDER"):
+            download(source, target, access=Access(region="EU-RO-1"))
     assert_nothing_left(target)
 
 
@@ -177,7 +270,7 @@ def test_names_that_leave_the_folder(name: str, artifact: Path, serve_folder: Se
     why = r"(lies outside the folder|is not|has characters).*; nothing was kept$"
     with pytest.raises(ModelError, match=f"affineur.json names .*, which {why}"):
         download(f"{server.url}/m", target)
-    assert server.requests == ["GET /m/affineur.json"]
+    assert server.requests == ["GET /m/affineur.files.json", "GET /m/affineur.json"]
     assert_nothing_left(target)
 
 
@@ -205,27 +298,29 @@ def test_pickles_in_a_manifest_or_an_index(artifact: Path, model: Path, target: 
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("ftp://host/model", "ftp is not supported"),
+        ("ftp://me:hush@host/model?k=hush", r"^'ftp://me@host/model' is at no place that is known, expected"),
         ("http://127.0.0.1:9/model", "could not be fetched .*refused"),
         ("http://[bad/model", "is not a URL"),
-        ("file:///no/such/folder", "could not be fetched"),
+        ("file:///no/such/folder", "nothing is there"),
         ("./no-such-folder", "is not there"),
     ],
 )
 def test_sources_that_give_nothing(source: str, message: str, target: Path) -> None:
-    with pytest.raises(AffineurError, match=message):
+    with pytest.raises(AffineurError, match=message) as refused:
         download(source, target)
+    assert "hush" not in str(refused.value)
     assert_nothing_left(target)
 
 
 def test_something_else_answers(model: Path, serve_folder: Serve, target: Path) -> None:
     """A captive portal answers everything with its own page."""
-    (model / "affineur.json").write_text("{}", "utf-8")
     page = serve_folder(model, lambda *_: (200, {}, b"<html>sign in</html>"))
-    with pytest.raises(ModelError, match="is damaged"):
+    for name in ("affineur.json", "affineur.files.json"):
+        (model / name).write_text("{}", "utf-8")
+    with pytest.raises(TransferError, match="is damaged"):
         download(f"{page.url}/m", target)
     broken = serve_folder(model, lambda *_: (500, {}, b""))
-    with pytest.raises(TransferError, match="answered with 500"):
+    with pytest.raises(TransferError, match=r"answered with 500 .* given up after"):
         download(f"{broken.url}/m", target)
     assert_nothing_left(target)
 

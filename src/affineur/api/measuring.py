@@ -14,6 +14,7 @@ from affineur.errors import ParameterError
 from affineur.measure import MARGIN, Bars, Benchmark, Comparison, Evaluation, Gate, parse_bars, read_bars
 from affineur.measure import compare as compare_candidates
 from affineur.measure.benchmark import ROUNDS
+from affineur.transfer.places.core.place import shown
 
 _Models = Sequence["str | os.PathLike[str] | Model"]
 
@@ -86,7 +87,9 @@ def compare(
     candidates = [candidate(reference, device, threads=threads) for reference in references]
     names = [each.name for each in candidates]
     if len(set(names)) < len(names):  # two folders of one name: show them as they were typed
-        candidates = [replace(each, name=name) for each, name in zip(candidates, references, strict=True)]
+        candidates = [
+            replace(each, name=shown(name)) for each, name in zip(candidates, references, strict=True)
+        ]
     by_name = {each.name: reference for each, reference in zip(candidates, references, strict=True)}
 
     def peak(name: str) -> int | None:

@@ -16,6 +16,7 @@ from affineur.measure import Evaluation, evaluate
 from affineur.pipeline.models import Reference, load_any, model_name
 from affineur.runtime import EngineTagger
 from affineur.runtime.aggregation import AggregationStrategy
+from affineur.transfer.places.core.place import shown
 
 
 class Model:
@@ -170,7 +171,7 @@ class Model:
 
     def __repr__(self) -> str:
         """Say what it is, briefly."""
-        return f"Model({self.reference!r})"
+        return f"Model({shown(self.reference)!r})"
 
     def _repr_html_(self) -> str:
         """Show what it is as a table."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from affineur.entities import Scheme
 from affineur.errors import ParameterError
 from affineur.transfer import DataOptions
+from affineur.transfer.places.core.place import shown
 
 
 def add_common(parser: argparse.ArgumentParser, *, device: bool = False, threads: bool = False) -> None:
@@ -124,7 +125,7 @@ def command_line(parser: argparse.ArgumentParser, args: argparse.Namespace, *lea
         args: What it read, ``model`` and ``data`` among it.
         leave_out: Options that decide no figure, beside ``--json``, ``--threads`` and ``--quiet``.
     """
-    words = ["affineur", args.command, args.model, "--data", args.data]
+    words = ["affineur", args.command, shown(args.model), "--data", shown(args.data)]
     told = {"command", "run", "model", "data", "json", "threads", "quiet", "verbose", *leave_out}
     for action in parser._actions:
         value = getattr(args, action.dest, None)
@@ -135,7 +136,7 @@ def command_line(parser: argparse.ArgumentParser, args: argparse.Namespace, *lea
             words.append(spelled if value else spelled.replace("--", "--no-", 1))
         else:
             words.append(f"{spelled}={value}")
-    return shlex.join(words)
+    return shlex.join(map(shown, words))
 
 
 def split_list(text: str | None) -> list[str] | None:

@@ -25,6 +25,7 @@ from affineur.measure import (
 )
 from affineur.measure.benchmark import ROUNDS
 from affineur.transfer import load_corpus
+from affineur.transfer.places.core.place import shown
 
 _ANY = "a folder, a Hub id, 'sample', torch-int8: or guide: and one of these, or spacy: and a pipeline"
 
@@ -141,7 +142,7 @@ def _evaluate(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     )
     show.table(EVALUATION_COLUMNS, evaluation_cells(evaluation))
     figures = evaluation.as_dict() if args.json or folder else {}  # intervals take their time
-    show.to_json({"model": args.model, **figures}, args.json)
+    show.to_json({"model": shown(args.model), **figures}, args.json)
     if folder:
         again = options.command_line(parser, args, "card")
         measured = Measured.of(
@@ -170,17 +171,19 @@ def _folder_of_card(args: argparse.Namespace) -> Path:
     """
     from affineur.pipeline.models import Reference
 
-    model = Reference.parse(args.model)
+    model, typed = Reference.parse(args.model), shown(args.model)
     if model.peer:
         raise ParameterError(
-            f"--card: {args.model} is {model.peer}, not a folder of Affineur's, so it has no card to write;"
+            f"--card: {typed} is {model.peer}, not a folder of Affineur's, so it has no card to write;"
             " leave --card out"
         )
     if model.prefix:
-        command = shlex.join(["affineur", "evaluate", model.rest, "--data", args.data, "--card"])
+        command = shlex.join(
+            ["affineur", "evaluate", shown(model.rest), "--data", shown(args.data), "--card"]
+        )
         raise ParameterError(
-            f"--card: {args.model} runs {model.rest} another way than its folder does, and a card is that"
-            f" folder's; type: {command}"
+            f"--card: {typed} runs {shown(model.rest)} another way than its folder does, and a card is"
+            f" that folder's; type: {command}"
         )
     folder = model.folder()
     if folder.resolve() == sample.teacher().resolve():

@@ -12,6 +12,7 @@ from affineur.cli import options, show
 from affineur.cli.commands import SERVE, Commands
 from affineur.errors import MissingExtraError, ParameterError
 from affineur.progress import report
+from affineur.transfer.places.core.place import shown
 
 _EXTRA = {"fastapi", "fastapi_offline", "starlette", "uvicorn", "httptools", "prometheus_client"}
 
@@ -178,7 +179,7 @@ def _serve(args: argparse.Namespace) -> int:
                 "health_url": health,
                 "pid": os.getpid(),
                 "seconds": round(seconds, 3),
-                "models": plan.references,
+                "models": {name: shown(reference) for name, reference in plan.references.items()},
             }
             write_json(args.json, {name: value for name, value in told.items() if value is not None})
 

@@ -25,6 +25,7 @@ from affineur.measure.conditions import Conditions
 from affineur.measure.gate import judge
 from affineur.pipeline import models, processes
 from affineur.progress import report
+from affineur.transfer.places.core.place import shown
 
 #: Gives the scores of a reference and its loaded model, on these types and in this scheme.
 Scorer = Callable[[str, Tagger, Sequence[str] | None, Scheme], Evaluation]
@@ -147,7 +148,7 @@ def _parent(model: str, bars: Bars, baseline: str | None, parent: str | None) ->
 
 def _named_apart(other: Candidate, reference: str, ours: Candidate) -> Candidate:
     """Show a folder of the same name as it was typed."""
-    return replace(other, name=reference) if other.name == ours.name else other
+    return replace(other, name=shown(reference)) if other.name == ours.name else other
 
 
 def _score(

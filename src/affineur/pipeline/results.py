@@ -56,6 +56,7 @@ from affineur.pipeline.scores import ScoreBook
 from affineur.progress import report
 from affineur.steps.core.context import Context
 from affineur.transfer import DataOptions, Splits
+from affineur.transfer.places.core.place import shown
 
 __version__ = version("affineur")
 
@@ -263,7 +264,7 @@ class _Results:
             found.append(
                 ("the sparsity curve", ["sweep", str(source), *data, *share, *types, *points, *budget])
             )
-        return tuple((what, shlex.join(["affineur", *words, *place])) for what, words in found)
+        return tuple((what, shlex.join(map(shown, ["affineur", *words, *place]))) for what, words in found)
 
 
 def row_reference(row: str, models: Mapping[str, Path]) -> str | None:
@@ -297,7 +298,9 @@ def write_results(
     # A step that had nothing to do made no model of its own.
     skipped = {name for name in made.models if name != TEACHER and name not in made.steps}
     references = {
-        row: row_reference(row, made.models) or row for row in rows if row.rpartition(":")[2] not in skipped
+        shown(row): row_reference(row, made.models) or row
+        for row in rows
+        if row.rpartition(":")[2] not in skipped
     }
     folder = made.folder
     seen = (corpus.digest if corpus else "" for corpus in (splits.train, splits.dev, test))

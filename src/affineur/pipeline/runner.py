@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -30,8 +31,8 @@ from affineur.progress import report
 from affineur.steps.core.context import CALIBRATION, Context
 from affineur.steps.core.step import Shape
 from affineur.transfer import DataOptions, Splits, load_corpus, load_splits
-from affineur.transfer.places.core.place import place_of, shown, unknown_place
-from affineur.transfer.push import push
+from affineur.transfer.places.core.place import shown
+from affineur.transfer.push import place_to_push, push
 
 
 def run(recipe: Recipe, *, runs: Path | str = "runs", context: Context | None = None) -> Run:
@@ -55,7 +56,7 @@ def run(recipe: Recipe, *, runs: Path | str = "runs", context: Context | None = 
     _check(recipe, steps, splits, teacher, context)
     with alone(folder, "give the recipe another name"):
         made = Run(folder, {TEACHER: given})
-        text = yaml.safe_dump(recipe.as_dict(), sort_keys=False, allow_unicode=True)
+        text = yaml.safe_dump(_without_secrets(recipe.as_dict()), sort_keys=False, allow_unicode=True)
         write_text(folder / "recipe.yaml", text)
         scores = ScoreBook(folder / "scores")
         for step in steps:
@@ -64,6 +65,15 @@ def run(recipe: Recipe, *, runs: Path | str = "runs", context: Context | None = 
         if recipe.publish:
             _publish(recipe.publish, made)
     return made
+
+
+def _without_secrets(part: Any) -> Any:
+    """Return what a recipe says without passwords and signatures in addresses: reports show it."""
+    if isinstance(part, dict):
+        return {key: _without_secrets(value) for key, value in part.items()}
+    if isinstance(part, list):
+        return [_without_secrets(value) for value in part]
+    return shown(part) if isinstance(part, str) else part
 
 
 def _publish(section: PublishSection, made: Run) -> None:
@@ -97,8 +107,9 @@ def _check(
     Raises:
         DataError: If a split that a step needs is missing, or a split has types that the teacher does not
             know.
-        ParameterError: If ``types`` names a type that neither teacher nor data know, or a step cannot work on
-            what it is given.
+        ParameterError: If ``types`` names a type that neither teacher nor data know, a step cannot work on
+            what it is given, or ``publish`` names no known place or what says nothing to it.
+        TransferError: If ``publish`` names a place that nothing can be written to.
         RecipeError: If a bar names a type that is not scored, or a row no model of the recipe.
     """
     test = splits.get("test")
@@ -114,10 +125,7 @@ def _check(
         if recipe.plan and recipe.plan.reads_text:
             splits.get("train")
     if recipe.publish:
-        place = place_of(recipe.publish.to)
-        if place is None:
-            raise unknown_place(recipe.publish.to)
-        place.refuse_options(recipe.publish.access, recipe.publish.publication)
+        place_to_push(recipe.publish.to, recipe.publish.access, recipe.publish.publication)
     if recipe.bars:
         recipe.bars.refuse_unknown_types(scored)
     names = [TEACHER, *(step.name for step in steps)]

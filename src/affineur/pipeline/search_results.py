@@ -23,6 +23,7 @@ from affineur.measure.report.words import percent, points
 from affineur.measure.sweep import figures
 from affineur.pipeline.search_recipe import SearchRecipe
 from affineur.pipeline.search_space import Choice
+from affineur.transfer.places.core.place import shown
 
 #: Speeds are compared in steps of so much: what one run of a few seconds tells apart.
 SPEED_STEP = 0.05
@@ -328,7 +329,7 @@ class Found(Shown):
                 lines.append(f"{trial.name}: {said}")
         models = [str(self.out / "models" / trial.name) for trial in self.kept]
         data = self.recipe.data if isinstance(self.recipe.data, str) else self.recipe.data.path
-        again = shlex.join(["affineur", "compare", self.teacher, *models, "--data", data])
+        again = shlex.join(["affineur", "compare", shown(self.teacher), *models, "--data", shown(data)])
         lines.append(f"Each was timed on its own occasion; all side by side: {again}")
         return [*lines, self.pick]
 

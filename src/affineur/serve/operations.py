@@ -29,7 +29,9 @@ class ReloadRequest(BaseModel):
 
     name: str | None = Field(None, description="The name it is served under; the first when not given.")
     model: str | None = Field(
-        None, max_length=1000, description="A folder or Hub id; the same as before when not given."
+        None,
+        max_length=4000,
+        description="A folder, a Hub id, or a folder at a place; the same as before when not given.",
     )
 
 

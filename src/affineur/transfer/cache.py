@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -18,13 +19,14 @@ from affineur.artifact.locking import in_turn
 from affineur.errors import ParameterError, TransferError
 from affineur.progress import report
 from affineur.transfer.index import find_index
-from affineur.transfer.places.core.place import Access, opened, place_of
+from affineur.transfer.places.core.place import Access, opened, place_of, shown, unknown_place
 from affineur.transfer.pull import fetch, only
 
 #: How the names of files end that a reference may name by themselves: corpora and recipes.
 _FILES = (".conll", ".txt", ".bio", ".iob", ".wikiner", ".jsonl", ".json", ".parquet", ".csv", ".tsv")
 _RECIPES = (".yaml", ".yml")
 _DIGITS = 32
+_ADDRESS = re.compile(r"[A-Za-z][\w+.-]*://")
 _DAY = 86_400.0
 
 
@@ -36,9 +38,19 @@ def cache_folder() -> Path:
 
 
 def is_elsewhere(reference: str | os.PathLike[str]) -> bool:
-    """Say whether a reference is at a place other than this disk and the Hub, which has its own cache."""
+    """Say whether a reference is at a place other than this disk and the Hub, which has its own cache.
+
+    Raises:
+        ParameterError: If it is an address of no place that is known.
+    """
     text = os.fspath(reference)
-    return not text.startswith("hub:") and place_of(text) is not None
+    if text.startswith("hub:"):
+        return False
+    if place_of(text) is not None:
+        return True
+    if _ADDRESS.match(text):  # no path, and what is said of paths is said with the passwords in them
+        raise unknown_place(text)
+    return False
 
 
 def fetched(reference: str, access: Access | None = None) -> Path:
@@ -56,7 +68,7 @@ def fetched(reference: str, access: Access | None = None) -> Path:
         ModelError: If it names places outside its folder.
     """
     base, name = _divided(reference)
-    record = _records() / f"{hashlib.sha256(base.encode()).hexdigest()[:_DIGITS]}.json"
+    record = _record(base)
     try:
         with opened(base, access) as remote:
             index, _ = find_index(remote, None if name is None else (name,))
@@ -97,6 +109,12 @@ def _records() -> Path:
 
 def _versions() -> Path:
     return _root() / "versions"
+
+
+def _record(base: str) -> Path:
+    """Return the record of a reference; its name is no means to try passwords, which it leaves out."""
+    told = f"{shown(base)}?{base.partition('?')[2]}"
+    return _records() / f"{hashlib.sha256(told.encode()).hexdigest()[:_DIGITS]}.json"
 
 
 def _remember(record: Path, where: str, folder: Path) -> None:
@@ -154,7 +172,13 @@ def clean(days: float | None = None) -> list[Kept]:
     if days is not None and days < 0:
         raise ParameterError(f"older_than={days:g} is impossible, expected at least 0 days", "older_than")
     gone = [each for each in kept() if days is None or time.time() - each.used > days * _DAY]
+    if days is not None:
+        whole = {each.path for each in gone}
+        gone += [each for each in _old_notes(days) if each.path.parent not in whole]
     for each in gone:
+        if each.path.is_file():
+            each.path.unlink(missing_ok=True)
+            continue
         with in_turn(each.path):
             shutil.rmtree(each.path, ignore_errors=True)
     for record in _records().glob("*.json"):
@@ -164,6 +188,13 @@ def clean(days: float | None = None) -> list[Kept]:
         if days is None or time.time() - arriving.stat().st_mtime > days * _DAY:
             shutil.rmtree(arriving, ignore_errors=True)
     return gone
+
+
+def _old_notes(days: float) -> list[Kept]:
+    """List notes of uploads that nobody ended, each by its own age: their folder is that of all."""
+    notes = [path for path in (cache_folder() / "uploads").glob("*.jsonl") if path.is_file()]
+    found = [Kept("uploads", path, path.stat().st_size, path.stat().st_mtime) for path in notes]
+    return [each for each in found if time.time() - each.used > days * _DAY]
 
 
 def _folders(parent: Path) -> Iterator[Path]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from affineur.entities import Corpus
 from affineur.errors import DataError, ParameterError, did_you_mean
 from affineur.progress import report
+from affineur.transfer.places.core.place import shown
 from affineur.transfer.sources import SPLITS, WHOLE, DataOptions, Open, find_sources
 
 
@@ -69,7 +70,7 @@ def load_splits(reference: str | Path, options: DataOptions = _DEFAULT) -> Split
     sources = find_sources(reference, options)
     if WHOLE in sources:
         sources = {"train": sources[WHOLE]}
-    return _load(str(reference), sources, SPLITS, options)
+    return _load(shown(str(reference)), sources, SPLITS, options)
 
 
 def load_corpus(reference: str | Path, split: str = "test", options: DataOptions = _DEFAULT) -> Corpus:
@@ -90,10 +91,10 @@ def load_corpus(reference: str | Path, split: str = "test", options: DataOptions
     sources = find_sources(reference, options)
     if WHOLE in sources:
         sources, options = {split: sources[WHOLE]}, replace(options, dev_share=0.0)
-    splits = _load(str(reference), sources, (split,), options)
+    splits = _load(shown(str(reference)), sources, (split,), options)
     corpus: Corpus | None = getattr(splits, split)
     if corpus is None:
-        raise _missing(split, sources, str(reference))
+        raise _missing(split, sources, shown(str(reference)))
     return corpus
 
 

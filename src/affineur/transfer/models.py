@@ -31,7 +31,8 @@ def resolve_model(reference: str | Path, revision: str | None = None) -> Path:
 
     Raises:
         ModelError: If it is neither a folder nor a Hub id, or the Hub has its weights only as pickles.
-        TransferError: If the Hub does not give it.
+        TransferError: If the Hub, or another place, does not give it.
+        ParameterError: If it is an address of no place that is known.
     """
     text = os.fspath(reference)
     path = Path(text).expanduser()

@@ -50,19 +50,6 @@ def manifest_files(folder: Path, source: str) -> list[str]:
     return checked_names(manifest.files, source, MANIFEST)
 
 
-def shard_files(folder: Path, source: str) -> list[str]:
-    """List the weight files that a folder's safetensors index names.
-
-    Args:
-        folder: Where the index lies.
-        source: Where it came from, for messages.
-
-    Raises:
-        ModelError: If the index is damaged, or names a pickle or a place outside the folder.
-    """
-    return shards_named((folder / INDEX).read_bytes(), source)
-
-
 def shards_named(index: bytes, source: str) -> list[str]:
     """List the weight files that a safetensors index names.
 

@@ -12,7 +12,7 @@ import os
 import shutil
 import struct
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -89,8 +89,7 @@ def fetch(
     """
     target = destination.resolve()
     arriving = target.parent / f".{target.name}.partial"
-    with disk_errors(target):
-        arriving.mkdir(parents=True, exist_ok=True)
+    with disk_errors(target), _arriving(arriving):
         _forget_others(arriving, index)
         coming = [_Coming.of(entry, arriving, remote) for entry in index.files.values()]
         _reuse(coming, target)
@@ -102,8 +101,27 @@ def fetch(
         for each in coming:
             (building / each.entry.name).parent.mkdir(parents=True, exist_ok=True)
             _link(each.file, building / each.entry.name)
-        _accept(building, remote.where, check)
+        try:
+            _accept(building, remote.where, check)
+        except (
+            ModelError,
+            TransferError,
+        ):  # all of it is here and as it was said to be: to try again is vain
+            shutil.rmtree(arriving, ignore_errors=True)
+            raise
     shutil.rmtree(arriving, ignore_errors=True)
+
+
+@contextmanager
+def _arriving(folder: Path) -> Iterator[None]:
+    """Make the folder for what is on its way; where nothing has come, it does not stay."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # something has come: the next run goes on from there
+            folder.rmdir()
+        raise
 
 
 def _link(file: Path, name: Path) -> None:

@@ -14,11 +14,13 @@ from affineur.transfer.index import INDEX, PUSHING, VERSIONS, Entry, Index, find
 from affineur.transfer.places.core.place import (
     Access,
     Conflict,
+    Place,
     Publication,
     Pushed,
     Remote,
     Small,
     place_of,
+    shown,
     unknown_place,
 )
 from affineur.transfer.places.core.retry import patiently
@@ -54,12 +56,31 @@ def push(
         raise ParameterError(
             f"{folder} is {'a file' if folder.exists() else 'not there'}, expected a folder to push", "folder"
         )
-    place, access, publication = place_of(reference), access or Access(), publication or Publication()
+    access, publication = access or Access(), publication or Publication()
+    place = place_to_push(reference, access, publication)
+    verify(folder)
+    return place.push(folder, reference, access, publication)
+
+
+def place_to_push(reference: str, access: Access, publication: Publication) -> Place:
+    """Find the place of a reference, and refuse what can be refused before the work that leads there.
+
+    Args:
+        reference: As for :func:`push`.
+        access: As for :func:`push`.
+        publication: As for :func:`push`.
+
+    Raises:
+        ParameterError: If there is no such place, or it has no use for an option.
+        TransferError: If nothing can be written there.
+    """
+    place = place_of(reference)
     if place is None:
         raise unknown_place(reference)
     place.refuse_options(access, publication)
-    verify(folder)
-    return place.push(folder, reference, access, publication)
+    if not place.writes:
+        raise TransferError(f"{shown(reference)} is only read from; push to a place that can be written")
+    return place
 
 
 def push_files(folder: Path, remote: Remote) -> Pushed:

@@ -406,6 +406,13 @@ def site_of_runpod(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Si
 
 
 @contextmanager
+def site_of_hugging_face(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """Give a folder of a Storage Bucket, which is read from where the service points to."""
+    with _bucket(folder, monkeypatch, HuggingFace(), "s3://models", "AWS_ENDPOINT_URL") as here:
+        yield here
+
+
+@contextmanager
 def _bucket(
     folder: Path, monkeypatch: pytest.MonkeyPatch, rules: Rules, bucket: str, variable: str
 ) -> Iterator[Site]:
@@ -427,4 +434,5 @@ def _bucket(
             data[len(data) // 2] ^= 1
             client.put_object(Bucket="models", Key=key, Body=bytes(data), Metadata=found["Metadata"])
 
-        yield Site(f"{bucket}/{own}", f"{bucket}/{own}", damage)
+        received = (lambda: proxy.received) if isinstance(rules, HuggingFace) else None
+        yield Site(f"{bucket}/{own}", f"{bucket}/{own}", damage, received=received)

@@ -25,6 +25,8 @@ class Site:
         reference: What is pulled.
         filled: What is pushed to fill it: ``reference`` itself, where the place can be written.
         damage: Changes a byte of a file that was pushed, by its name, behind the place's back.
+        received: Counts the bytes of files that came there, where it keeps nothing that says which file it
+            holds: a push then calls sent what it found there by comparing.
         parts: Whether a part of a file can be read; if not, a pull that is killed begins the file anew.
     """
 
@@ -32,6 +34,7 @@ class Site:
     filled: str
     damage: Callable[[str], None]
     parts: bool = True
+    received: Callable[[], int] | None = None
 
     @property
     def writes(self) -> bool:

@@ -56,8 +56,17 @@ class Reference:
 
     @property
     def name(self) -> str:
-        """A short name: the last part of a path, a Hub id whole, the prefix before it."""
-        return self.prefix + (Path(self.rest).resolve().name if Path(self.rest).is_dir() else self.rest)
+        """A short name: the last part of a path, a Hub id or an address whole, the prefix before it."""
+        if Path(self.rest).is_dir():
+            return self.prefix + Path(self.rest).resolve().name
+        return self.prefix + self._shown
+
+    @property
+    def _shown(self) -> str:
+        """What was typed after the prefix, without what is secret in an address."""
+        from affineur.transfer.places.core.place import shown
+
+        return shown(self.rest)
 
     @property
     def engine(self) -> Engine:
@@ -72,7 +81,7 @@ class Reference:
         if engine.takes and not engine.peer and (folder := self.open()).kind not in engine.takes:
             what = f"an exported graph ({folder.kind})" if folder.is_graph else f"stored as {folder.kind}"
             raise ModelError(
-                f"{self.prefix}{self.rest}: {folder.path} is {what}, which is run as it is; "
+                f"{self.prefix}{self._shown}: {folder.path} is {what}, which is run as it is; "
                 f"leave {self.prefix} out"
             )
         return engine
@@ -135,7 +144,7 @@ class Reference:
         engine = self.engine
         if engine.on_cpu and device not in ("cpu", "auto"):
             raise ParameterError(
-                f"device={device}: {self.prefix}{self.rest} is a model for {engine.name}, "
+                f"device={device}: {self.prefix}{self._shown} is a model for {engine.name}, "
                 "which runs on the CPU here",
                 "device",
             )
@@ -144,9 +153,9 @@ class Reference:
     def not_a_model(self) -> ModelError:
         """Make the error for what is given where a model of ours is needed, and not a way to run one."""
         what = f"is {self.peer}" if self.peer else "is a way to run a model"
-        instead = "nothing else" if self.peer else f"here give {self.rest}"
+        instead = "nothing else" if self.peer else f"here give {self._shown}"
         return ModelError(
-            f"{self.prefix}{self.rest} {what}: it can be measured (evaluate, compare, benchmark, check), "
+            f"{self.prefix}{self._shown} {what}: it can be measured (evaluate, compare, benchmark, check), "
             f"{instead}"
         )
 

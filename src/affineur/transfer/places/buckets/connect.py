@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from affineur.errors import ParameterError, TransferError, one_line
 from affineur.transfer.hub import need
 from affineur.transfer.places.buckets.faults import Service
-from affineur.transfer.places.core.place import Access
+from affineur.transfer.places.core.place import Access, shown
 
 #: Seconds for a connection and for sending a piece, and without a byte of an answer.
 CONNECT_TIMEOUT, READ_TIMEOUT = 20.0, 120.0
@@ -33,9 +33,11 @@ def parts_of(reference: str, prefix: str, form: str) -> tuple[str, str]:
     bucket, _, folder = reference.removeprefix(prefix).partition("/")
     folder = folder.strip("/")
     if not bucket or any(sign in bucket for sign in "@:?#\\ "):
-        raise TransferError(f"'{reference}' is not complete, expected {form}")
+        raise TransferError(f"'{shown(reference)}' is not complete, expected {form}")
     if folder and ({"", ".", ".."} & set(folder.split("/")) or set(folder) & set("\\\0")):
-        raise TransferError(f"'{reference}' has no usable folder, expected {form}, without '..' and '//'")
+        raise TransferError(
+            f"'{shown(reference)}' has no usable folder, expected {form}, without '..' and '//'"
+        )
     return bucket, folder
 
 

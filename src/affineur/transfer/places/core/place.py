@@ -17,6 +17,9 @@ from affineur.registry import Registry
 Moved = Callable[[int], None]
 
 
+_BEGINS = re.compile(r"[A-Za-z][\w+.-]*://|\brunpod:")
+
+
 class Passing(TransferError):
     """A failure that may pass: a connection that broke, a server that is busy. What failed is tried again."""
 
@@ -300,14 +303,28 @@ def opened(reference: str, access: Access | None = None) -> Remote:
 
 
 def shown(reference: str) -> str:
-    """Return a reference as it may be shown: without password and query, which may be a signature."""
-    bare = reference.partition("?")[0]
-    if bare.lower().startswith(("http://", "https://")):  # a name there may be a token
-        return re.sub(r"^(\w+://).*@", r"\1", bare)
-    return re.sub(r"^(\w+://[^/@:]*):.*@", r"\1@", bare)
+    """Return a reference as it may be shown: without password and query, which may be a signature.
+
+    Where what should be a port is none, a password had a ``/``, ``?`` or ``#`` in it, and nothing is shown.
+    """
+    begins = _BEGINS.search(reference)
+    if begins is None or begins[0].lower() == "file://":
+        return reference
+    before, scheme, rest = reference[: begins.end()], begins[0].lower(), reference[begins.end() :]
+    signs = "?#" if scheme in ("http://", "https://") else "?"
+    host = re.split("[/?#]", rest, maxsplit=1)[0]
+    path = re.split(f"[{signs}]", rest[len(host) :], maxsplit=1)[0]
+    user, at, host = host.rpartition("@")
+    if re.search(r":(?!\d*$)", re.sub(r"^\[[^]]*\]", "", host)):
+        return f"{before}…"
+    # a name may be a token, or half of a pair of keys, but for those of people on a machine
+    name = f"{user.partition(':')[0]}@" if at and scheme == "sftp://" else ""
+    return f"{before}{name}{host}{path}"
 
 
 def unknown_place(reference: str) -> ParameterError:
     """Make the error for a reference that no place has."""
     known = ", ".join(each.form for each in PLACES.all().values())
-    return ParameterError(f"'{reference}' is at no place that is known, expected one of {known}", "reference")
+    return ParameterError(
+        f"'{shown(reference)}' is at no place that is known, expected one of {known}", "reference"
+    )
