@@ -135,7 +135,8 @@ def _cache(args: argparse.Namespace) -> int:
     if args.older_than is not None and not args.clean:
         raise ParameterError("--older-than says what --clean removes; add --clean, or leave it out")
     found = clean(args.older_than) if args.clean else kept()
-    show.table(("What", "Size", "Used last", "Where"), [_row(each) for each in found], numbers=False)
+    if found:
+        show.table(("What", "Size", "Used last", "Where"), [_row(each) for each in found], numbers=False)
     total = sum(each.size_bytes for each in found)
     show.lines([f"{megabytes(total)} {'removed' if args.clean else 'in all'}"])
     show.to_json({"entries": [_said(each) for each in found], "size_bytes": total}, args.json)
