@@ -238,6 +238,50 @@ def test_what_passes_is_tried_again(artifact: Path, tmp_path: Path, fails: int) 
     assert any("trying again" in line for line in said)
 
 
+class Unlucky(Faulty):
+    """Each first question about a file, and each first listing, fails."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.asked: set[str] = set()
+
+    def _once(self, what: str) -> None:
+        if what not in self.asked:
+            self.asked.add(what)
+            raise Passing(f"{self.where}: 503")
+
+    def stat(self, name: str) -> Stat | None:
+        self._once(f"stat {name}")
+        return super().stat(name)
+
+    def get(self, name: str) -> Small | None:
+        self._once(f"get {name}")
+        return super().get(name)
+
+    def names(self) -> Iterator[str]:
+        self._once("names")
+        return super().names()
+
+
+def test_every_question_is_asked_again(artifact: Path, tmp_path: Path) -> None:
+    place = Unlucky(tmp_path / "place")
+    push_files(artifact, place)
+    place.asked.clear()
+    assert set(find_index(place)[0].files) == set(local_index(artifact).files)
+    plain = Unlucky(tmp_path / "plain")
+    for number in range(3 * retry.ATTEMPTS):
+        (tmp_path / "plain").mkdir(exist_ok=True)
+        (tmp_path / "plain" / f"{number}.txt").write_text("a")
+    assert len(find_index(plain)[0].files) == 3 * retry.ATTEMPTS
+
+
+def test_a_listing_that_breaks_off_is_not_an_empty_folder(artifact: Path, tmp_path: Path) -> None:
+    (tmp_path / "place").mkdir()
+    (tmp_path / "place" / "holiday.jpg").write_bytes(b"a")
+    with pytest.raises(TransferError, match=r"something else already \(holiday.jpg\)"):
+        push_files(artifact, Unlucky(tmp_path / "place"))
+
+
 def test_what_does_not_pass_is_given_up(artifact: Path, tmp_path: Path) -> None:
     with pytest.raises(TransferError, match=f"given up after {retry.ATTEMPTS} attempts"):
         push_files(artifact, Faulty(tmp_path / "place", fails=10_000))

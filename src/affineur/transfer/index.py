@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -154,24 +155,24 @@ def find_index(remote: Remote, names: Collection[str] | None = None) -> tuple[In
         TransferError: If nothing is there.
         ModelError: If what is there names places outside the folder, or pickles.
     """
-    seen = remote.get(INDEX)
+    seen = _get(remote, INDEX)
     if seen is not None:
         return read_index(seen.data, remote.where), seen
-    if (manifest := remote.get(MANIFEST)) is not None:
+    if (manifest := _get(remote, MANIFEST)) is not None:
         said = digests_named(manifest.data, remote.where)
         known = {name: Entry(name, name, digest) for name, digest in said.items() if name != CARD}
         # People edit a card, or take it away; what is made of a finished artifact is not in its manifest.
         for name in (*([CARD] if CARD in said else []), *COMPANIONS):
-            if stat := remote.stat(name):
+            if stat := _stat(remote, name):
                 known[name] = _plain(name, stat)
         whole = hashlib.sha256(manifest.data).hexdigest()
         return Index(known | {MANIFEST: Entry(MANIFEST, MANIFEST, whole, len(manifest.data))}), None
-    if remote.stat(PUSHING) is not None:
+    if _stat(remote, PUSHING) is not None:
         raise TransferError(
             f"{remote.where} is not there yet: its first push has not ended; wait, or push it again"
         )
     if names is not None:
-        found = {name: _plain(name, stat) for name in names if (stat := remote.stat(name))}
+        found = {name: _plain(name, stat) for name in names if (stat := _stat(remote, name))}
     else:
         found = _listed(remote) if remote.lists else _guessed(remote)
     if not found:
@@ -184,28 +185,36 @@ def _listed(remote: Remote) -> dict[str, Entry]:
     listed = patiently(lambda: list(remote.names()), f"listing {remote.where}")
     names = [name for name in listed if not any(part.startswith(".") for part in name.split("/"))]
     readable = checked_names(names, remote.where, "the listing", skip_pickles=True)
-    return {name: _plain(name, stat) for name in readable if (stat := remote.stat(name))}
+    return {name: _plain(name, stat) for name in readable if (stat := _stat(remote, name))}
 
 
 def _guessed(remote: Remote) -> dict[str, Entry]:
     """Ask for the files that a model folder may have, by their names: the place cannot list."""
-    found = {name: _plain(name, stat) for name in (CONFIG, *OPTIONAL) if (stat := remote.stat(name))}
+    found = {name: _plain(name, stat) for name in (CONFIG, *OPTIONAL) if (stat := _stat(remote, name))}
     if not found:
         return {}
-    weights = [next((name for name in (WEIGHTS, SHARDS) if remote.stat(name)), "")]
+    weights = [next((name for name in (WEIGHTS, SHARDS) if _stat(remote, name)), "")]
     if weights == [""]:
         raise ModelError(
             f"{remote.where} has neither {WEIGHTS} nor {SHARDS} (pickles are refused); expected a folder "
             "written by save_pretrained"
         )
-    if weights == [SHARDS] and (index := remote.get(SHARDS)):
+    if weights == [SHARDS] and (index := _get(remote, SHARDS)):
         weights += shards_named(index.data, remote.where)
     for name in weights:
-        stat = remote.stat(name)
+        stat = _stat(remote, name)
         if stat is None:
             raise TransferError(f"{remote.where}: {name} is not there, though {SHARDS} names it")
         found[name] = _plain(name, stat)
     return found
+
+
+def _stat(remote: Remote, name: str) -> Stat | None:
+    return patiently(partial(remote.stat, name), name)
+
+
+def _get(remote: Remote, name: str) -> Small | None:
+    return patiently(partial(remote.get, name), name)
 
 
 def _plain(name: str, stat: Stat) -> Entry:

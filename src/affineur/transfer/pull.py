@@ -69,7 +69,7 @@ def pull(
     names = None if names is None else set(names)
     refuse_to_lose(destination)
     with opened(reference, access) as remote, alone(destination, "name another folder"):
-        index, _ = patiently(partial(find_index, remote, names), remote.where)
+        index, _ = find_index(remote, names)
         if names is not None:
             index = only(index, names, remote.where)
         fetch(remote, index, destination, check)

@@ -129,12 +129,17 @@ def push_files(folder: Path, remote: Remote) -> Pushed:
 
 def _theirs(remote: Remote, seen: Small | None) -> Index | None:
     """Find out what lies there: a version, or nothing but what a first push left that has not ended."""
-    if seen is not None or (remote.stat(MANIFEST) is not None and remote.stat(PUSHING) is None):
-        return patiently(partial(find_index, remote), remote.where)[0]
-    if remote.stat(PUSHING) is not None or not remote.lists:
+    if seen is not None:
+        return find_index(remote)[0]
+    begun = patiently(partial(remote.stat, PUSHING), PUSHING) is not None
+    if not begun and patiently(partial(remote.stat, MANIFEST), MANIFEST) is not None:
+        return find_index(remote)[0]
+    if begun or not remote.lists:
         return None
-    listing = partial(next, (name for name in remote.names() if name != PUSHING), None)
-    other = patiently(listing, f"listing {remote.where}")
+    # the list anew each time: one that broke off gives nothing more, as if nothing were there
+    other = patiently(
+        lambda: next((name for name in remote.names() if name != PUSHING), None), f"listing {remote.where}"
+    )
     if other is not None:
         raise TransferError(
             f"{remote.where} holds something else already ({other}), and no {INDEX} or {MANIFEST}; nothing "

@@ -164,6 +164,7 @@ class Proxy:
         received: Bytes that came in PutObject and UploadPart, parts cut short included.
         bad_gateways: How many of the next requests are answered by 502.
         failing: Share of requests that fail: by 502, 503, or a connection that is closed.
+        failed: How many did.
         slowly: Seconds for each 64 KiB that comes.
         lost: Operations whose next answer is not sent; the service has done it all the same.
         cut: How many of the next GetObject are cut in the middle.
@@ -174,7 +175,7 @@ class Proxy:
     def __init__(self, upstream: str, rules: Rules, tls: ssl.SSLContext | None = None) -> None:
         self._upstream, self.rules = urlsplit(upstream), rules
         self.asked: list[str] = []
-        self.received = self.bad_gateways = self.cut = self.damaged = 0
+        self.received = self.bad_gateways = self.cut = self.damaged = self.failed = 0
         self.failing = self.slowly = 0.0
         self.lost: list[str] = []
         self.answers: dict[str, Answer] = {}
@@ -232,6 +233,7 @@ class Proxy:
                 self.bad_gateways -= 1
                 answer: Answer | None = Answer(502, b"<html>Bad Gateway</html>")
             elif self._random.random() < self.failing:
+                self.failed += 1
                 answer = self._random.choice((Answer(502, b"<html/>"), refusal(503, "SlowDown"), Answer(0)))
             else:
                 answer = self.answers.get(operation)
