@@ -20,7 +20,7 @@ from affineur.pipeline.entries import Entry, read_entry
 from affineur.pipeline.points import Plan
 from affineur.steps.core.step import STEPS
 from affineur.transfer.cache import fetched, is_elsewhere
-from affineur.transfer.places.core.place import Access, Publication
+from affineur.transfer.places.core.place import Access, Publication, refuse_unknown
 
 T = TypeVar("T")
 _Share = Annotated[float, Field(ge=0, le=1)]
@@ -227,11 +227,13 @@ def read_yaml(
 
     Raises:
         RecipeError: If it is not there, not YAML, something else, or nothing can be made of it.
+        ParameterError: If it is at a place that is not known.
     """
     path = fetched(str(path)) if is_elsewhere(path) else Path(path)
     try:
         raw = yaml.safe_load(path.read_text("utf-8"))
     except OSError as error:
+        refuse_unknown(str(path))
         raise RecipeError(f"{path} cannot be read ({error.strerror}), expected a recipe in YAML") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path} is not YAML ({one_line(error)})") from None

@@ -15,6 +15,7 @@ from affineur.errors import ModelError
 from affineur.transfer.cache import fetched, is_elsewhere
 from affineur.transfer.hub import Snapshot, repository, snapshot
 from affineur.transfer.names import MODEL_PATTERNS, graph_files, manifest_files
+from affineur.transfer.places.core.place import home_of, refuse_unknown
 
 
 def resolve_model(reference: str | Path, revision: str | None = None) -> Path:
@@ -32,9 +33,10 @@ def resolve_model(reference: str | Path, revision: str | None = None) -> Path:
     Raises:
         ModelError: If it is neither a folder nor a Hub id, or the Hub has its weights only as pickles.
         TransferError: If the Hub does not give it.
+        ParameterError: If it is at a place that is not known.
     """
     text = os.fspath(reference)
-    path = Path(text).expanduser()
+    path = home_of(text)
     if path.is_dir():
         return path
     if text == "sample":
@@ -43,6 +45,7 @@ def resolve_model(reference: str | Path, revision: str | None = None) -> Path:
         return fetched(text)
     if path.exists():
         raise ModelError(f"{path} is a file, expected a model folder or a Hub id")
+    refuse_unknown(text)
     name, revision = repository(text, revision)
     if not is_id(name):
         raise ModelError(f"{path} is not there, expected a model folder or a Hub id such as owner/name")

@@ -12,7 +12,7 @@ import os
 import shutil
 import struct
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -89,15 +89,21 @@ def fetch(
     """
     target = destination.resolve()
     arriving = target.parent / f".{target.name}.partial"
+    coming: list[_Coming] = []
     with disk_errors(target):
         arriving.mkdir(parents=True, exist_ok=True)
-        _forget_others(arriving, index)
-        coming = [_Coming.of(entry, arriving, remote) for entry in index.files.values()]
-        _reuse(coming, target)
-        _require_space(coming, target)
-        _receive(remote, coming)
-        for each in coming:
-            each.verify(remote.where)
+        try:
+            _forget_others(arriving, index)
+            for entry in index.files.values():
+                coming.append(_Coming.of(entry, arriving, remote))
+            _reuse(coming, target)
+            _require_space(coming, target)
+            _receive(remote, coming)
+            for each in coming:
+                each.verify(remote.where)
+        except BaseException:
+            _drop_useless(coming, arriving)
+            raise
     with new_folder(target) as building:
         for each in coming:
             (building / each.entry.name).parent.mkdir(parents=True, exist_ok=True)
@@ -149,6 +155,16 @@ def _forget_others(arriving: Path, index: Index) -> None:
             path.unlink()
 
 
+def _drop_useless(coming: list[_Coming], arriving: Path) -> None:
+    """Remove what the next run could not go on with: it would only fill the disk."""
+    for each in coming:
+        if not each.stat.ranges and not each.complete:
+            each.file.unlink(missing_ok=True)
+            Path(f"{each.file}{_STATE}").unlink(missing_ok=True)
+    with suppress(OSError):  # there is more
+        arriving.rmdir()
+
+
 def _part_name(entry: Entry) -> str:
     """Name a file on its way after its content, as far as that is known."""
     told = entry.sha256 or f"{entry.name} {entry.mark} {entry.size}"
@@ -178,6 +194,9 @@ class _Coming:
             raise TransferError(
                 f"{remote.where}: {entry.name} has {stat.size:,} bytes, expected {size:,}; push it again"
             )
+        _require_room(
+            size or 0, entry.name, folder
+        )  # before its parts are counted, of which it may say billions
         divided = size is not None and stat.ranges
         count = max(1, -(-(size or 0) // PART)) if divided else 1
         done = [0] * count
@@ -191,6 +210,10 @@ class _Coming:
     @property
     def size(self) -> int | None:
         return self.stat.size
+
+    @property
+    def complete(self) -> bool:
+        return self.size is not None and self.left <= 0
 
     @property
     def left(self) -> int:
@@ -230,6 +253,15 @@ def _all_bounds(each: _Coming) -> Iterator[tuple[int, int]]:
     for part in range(len(each.done)):
         start, stop = each.bounds(part)
         yield start, stop or 0
+
+
+def _require_room(size: int, name: str, folder: Path) -> None:
+    """Refuse a file that is larger than the disk."""
+    if size > (total := shutil.disk_usage(folder).total):
+        raise AffineurError(
+            f"{name} would have {size / 1e6:,.1f} MB, and the whole disk of {folder.parent} has "
+            f"{total / 1e6:,.1f} MB; name a folder on a larger disk, if that is what it should have"
+        )
 
 
 def _require_space(coming: list[_Coming], target: Path) -> None:
@@ -287,7 +319,7 @@ class _Receiver:
                     f"{self._remote.where}: {coming.entry.name} goes on after {stop:,} bytes; it is another "
                     "file than was listed"
                 )
-            os.pwrite(self._file, chunk, at)
+            _write_all(self._file, chunk, at)
             at += len(chunk)
             self._count(part, at - start)
         if stop is not None and at < stop:
@@ -300,6 +332,14 @@ class _Receiver:
         before, self._coming.done[part] = self._coming.done[part], done
         os.pwrite(self._state, _COUNT.pack(done), part * _COUNT.size)
         self._meter.moved(done - before)
+
+
+def _write_all(file: int, data: bytes, at: int) -> None:
+    """Write all of it: a disk that is nearly full takes a part of it, and says no error."""
+    view = memoryview(data)
+    while view:
+        count = os.pwrite(file, view, at)
+        view, at = view[count:], at + count
 
 
 @contextmanager

@@ -15,6 +15,8 @@ from affineur.registry import Registry
 
 #: Told how many more bytes have been sent or received; negative where some are sent again.
 Moved = Callable[[int], None]
+#: Most bytes of a file that is read whole, which is more than any index has.
+SMALL = 32 << 20
 
 
 class Passing(TransferError):
@@ -72,6 +74,26 @@ class Small:
 
     data: bytes
     version: str = ""
+
+
+def whole(chunks: Iterable[bytes], where: str) -> bytes:
+    """Put a small file together.
+
+    Args:
+        chunks: Its content.
+        where: What it is called in messages.
+
+    Raises:
+        TransferError: If it has more than :data:`SMALL` bytes.
+    """
+    data = bytearray()
+    for chunk in chunks:
+        data += chunk
+        if len(data) > SMALL:
+            raise TransferError(
+                f"{where} has more than {SMALL} bytes, expected a small file; check the address"
+            )
+    return bytes(data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +174,7 @@ class Remote(ABC):
         """Read a small file whole; ``None`` where it is not there."""
         if self.stat(name) is None:
             return None
-        return Small(b"".join(self.read(name, 0, None)))
+        return Small(whole(self.read(name, 0, None), f"{self.where}/{name}"))
 
     def put(self, name: str, data: bytes, seen: Small | None) -> None:
         """Write a small file in one step: a reader sees the old content or the new, never a part.
@@ -302,12 +324,37 @@ def opened(reference: str, access: Access | None = None) -> Remote:
 def shown(reference: str) -> str:
     """Return a reference as it may be shown: without password and query, which may be a signature."""
     bare = reference.partition("?")[0]
-    if bare.lower().startswith(("http://", "https://")):  # a name there may be a token
-        return re.sub(r"^(\w+://).*@", r"\1", bare)
-    return re.sub(r"^(\w+://[^/@:]*):.*@", r"\1@", bare)
+    if re.search("https?:/", bare, re.IGNORECASE):  # a name there may be a token
+        return re.sub(r"(\w+:/+).*@", r"\1", bare)
+    return re.sub(r"(\w+:/+[^/@:]*):.*@", r"\1@", bare)
+
+
+def refuse_unknown(reference: str) -> None:
+    """Refuse what looks like a reference to a place and is none: ``S3://…``, ``ftp://…``, ``https:/…``.
+
+    It is no path either, and must not be shown as one: there may be a password in it.
+
+    Raises:
+        ParameterError: If it is one.
+    """
+    if re.match(r"[\s'\"]*\w[\w+-]+:/", reference):
+        raise unknown_place(reference)
+
+
+def home_of(text: str) -> Path:
+    """Return a path that was typed, with ``~`` as the shell reads it.
+
+    A name after ``~`` that is no user's stays as it is, as it does in a shell.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
 
 
 def unknown_place(reference: str) -> ParameterError:
     """Make the error for a reference that no place has."""
     known = ", ".join(each.form for each in PLACES.all().values())
-    return ParameterError(f"'{reference}' is at no place that is known, expected one of {known}", "reference")
+    return ParameterError(
+        f"'{shown(reference)}' is at no place that is known, expected one of {known}", "reference"
+    )
