@@ -288,6 +288,22 @@ def test_a_disk_that_takes_a_part_of_a_chunk_loses_none(
     assert (got / "model.safetensors").read_bytes() == (artifact / "model.safetensors").read_bytes()
 
 
+def test_there_may_be_more_files_than_a_process_may_open(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    (tmp_path / "many").mkdir()
+    for number in range(400):
+        (tmp_path / "many" / f"{number}").write_text(str(number))
+    push(tmp_path / "many", (tmp_path / "place").as_uri())
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").is_dir() else 64  # noqa: PTH208
+    resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 100, hard))
+    try:
+        got = pull((tmp_path / "place").as_uri(), tmp_path / "got")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert all((got / f"{number}").read_text() == str(number) for number in range(400))
+
+
 def test_a_file_that_would_be_larger_than_the_disk_is_refused_before_it_is_divided(
     artifact: Path, tmp_path: Path
 ) -> None:

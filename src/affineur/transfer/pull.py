@@ -11,8 +11,9 @@ import hashlib
 import os
 import shutil
 import struct
+import threading
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -224,6 +225,11 @@ class _Coming:
             return 0, self.size
         return part * PART, min((part + 1) * PART, self.size)
 
+    def lacks(self, part: int) -> bool:
+        """Say whether bytes of a part are still to come; where the size is not known, they may be."""
+        start, stop = self.bounds(part)
+        return self.size is None or self.done[part] < (stop or 0) - start
+
     def verify(self, where: str) -> None:
         """Compare with the digest; what is wrong is thrown away, so that the next run fetches it again."""
         if self.entry.sha256 is None:
@@ -279,11 +285,13 @@ def _receive(remote: Remote, coming: list[_Coming]) -> None:
     with ExitStack() as stack:
         jobs = []
         for each in {each.file: each for each in coming}.values():  # equal files come once
-            receiver = stack.enter_context(_receiver(remote, each, meter))
-            for part in range(len(each.done)):
-                start, stop = each.bounds(part)
-                if each.size is None or each.done[part] < (stop or 0) - start:
-                    jobs.append(partial(receiver.part, part))
+            wanted = [part for part in range(len(each.done)) if each.lacks(part)]
+            receiver = _Receiver(remote, each, len(wanted), meter)
+            stack.callback(receiver.close)
+            jobs += [partial(receiver.part, part) for part in wanted]
+            if not wanted:
+                receiver.open()
+                receiver.close()
         side_by_side(jobs, remote.streams, meter)
 
 
@@ -293,16 +301,50 @@ def _total(coming: list[_Coming]) -> int | None:
 
 
 class _Receiver:
-    """Writes the parts of one file into place, and keeps count of them on disk."""
+    """Writes the parts of one file into place, and keeps count of them on disk.
 
-    def __init__(self, remote: Remote, coming: _Coming, file: int, state: int, meter: Meter) -> None:
-        self._remote, self._coming, self._file, self._state = remote, coming, file, state
-        self._meter = meter
+    It is open only while parts of it are on their way: a folder may have more files than a process may open.
+    """
+
+    def __init__(self, remote: Remote, coming: _Coming, parts: int, meter: Meter) -> None:
+        self._remote, self._coming, self._left, self._meter = remote, coming, parts, meter
+        self._file = self._state = -1
+        self._lock = threading.Lock()
+
+    def open(self) -> None:
+        """Open the file at its full length, and the count of its parts."""
+        with self._lock:
+            if self._state >= 0:
+                return
+            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
+            coming = self._coming
+            self._file = os.open(coming.file, flags, 0o644)
+            try:
+                self._state = os.open(f"{coming.file}{_STATE}", flags, 0o644)
+            except OSError:
+                os.close(self._file)
+                raise
+            _write_all(self._state, b"".join(_COUNT.pack(done) for done in coming.done), 0)
+            os.ftruncate(self._state, len(coming.done) * _COUNT.size)
+            os.ftruncate(self._file, coming.size or 0)
+
+    def close(self) -> None:
+        """Close what is open."""
+        with self._lock:
+            if self._state >= 0:
+                os.close(self._state)
+                os.close(self._file)
+                self._file = self._state = -1
 
     def part(self, part: int) -> None:
         """Bring the rest of a part."""
         name = self._coming.entry.name
+        self.open()
         patiently(partial(self._once, part), name, lambda: self._coming.done[part])
+        with self._lock:
+            self._left -= 1
+        if not self._left:  # the last that was on its way
+            self.close()
 
     def _once(self, part: int) -> None:
         coming = self._coming
@@ -340,20 +382,3 @@ def _write_all(file: int, data: bytes, at: int) -> None:
     while view:
         count = os.pwrite(file, view, at)
         view, at = view[count:], at + count
-
-
-@contextmanager
-def _receiver(remote: Remote, coming: _Coming, meter: Meter) -> Iterator[_Receiver]:
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
-    file = os.open(coming.file, flags, 0o644)
-    try:
-        state = os.open(f"{coming.file}{_STATE}", flags, 0o644)
-        try:
-            os.pwrite(state, b"".join(_COUNT.pack(done) for done in coming.done), 0)
-            os.ftruncate(state, len(coming.done) * _COUNT.size)
-            os.ftruncate(file, coming.size or 0)
-            yield _Receiver(remote, coming, file, state, meter)
-        finally:
-            os.close(state)
-    finally:
-        os.close(file)
