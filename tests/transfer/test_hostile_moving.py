@@ -18,6 +18,7 @@ from affineur.pipeline.recipe import read_recipe
 from affineur.progress import listening
 from affineur.transfer import index as indexing
 from affineur.transfer import pull as pulling
+from affineur.transfer import signing
 from affineur.transfer.index import INDEX, PUSHING, Index, local_index, read_index
 from affineur.transfer.models import resolve_model
 from affineur.transfer.places.core import place as places
@@ -374,3 +375,14 @@ def test_a_page_to_log_in_is_called_one(tmp_path: Path, missing: str) -> None:
 def test_what_a_server_says_does_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     show.error("answered 418 \x1b[31mred\x07 é")
     assert capsys.readouterr().err == "affineur: answered 418 \\x1b[31mred\\x07 é\n"
+
+
+@pytest.mark.parametrize("content", [b'{"a":' * 100_000, b" " * 2000], ids=["deep", "huge"])
+def test_a_hostile_signature_is_no_signature(
+    artifact: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    if content.startswith(b" "):
+        monkeypatch.setattr(signing, "_LONGEST", 1000)
+    (artifact / "model.sig").write_bytes(content)
+    with pytest.raises(ModelError, match=r"model\.sig is not a signature .*(recursion|more than 1000 bytes)"):
+        signing.read_signature(artifact)
