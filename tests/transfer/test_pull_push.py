@@ -391,7 +391,7 @@ def test_too_little_room_is_said_before_anything_is_fetched(
     artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     push(artifact, (tmp_path / "place").as_uri())
-    monkeypatch.setattr(pulling.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 10, 0))
+    monkeypatch.setattr(pulling.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 0))
     with pytest.raises(AffineurError, match=r"needs .* MB more, but .* has 0.0 MB free"):
         pull((tmp_path / "place").as_uri(), tmp_path / "got")
 

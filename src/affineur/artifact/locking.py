@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from affineur.artifact.writing import resolved
 from affineur.errors import ParameterError
 
 _GRACE = 0.1  # seconds: a lock that its holder is just giving up is not refused
@@ -48,7 +49,7 @@ def in_turn(target: Path) -> Iterator[None]:
 def _locked(target: Path, seconds: float, otherwise: str) -> Iterator[None]:
     from filelock import FileLock, Timeout  # here: most of what imports this room locks nothing
 
-    target = target.resolve()
+    target = resolved(target)
     path = target.parent / f".{target.name}.lock"
     lock = FileLock(path, timeout=seconds, poll_interval=0.02)
     try:

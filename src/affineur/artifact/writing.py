@@ -50,7 +50,7 @@ def new_folder(target: Path) -> Iterator[Path]:
         ParameterError: If ``target`` holds something that Affineur did not write.
         AffineurError: If the disk is full or not writable; ``target`` is then as it was.
     """
-    target = target.resolve()  # what a symbolic link points to is replaced, not the link
+    target = resolved(target)  # what a symbolic link points to is replaced, not the link
     refuse_to_lose(target)
     building = target.parent / f".{target.name}.tmp-{os.getpid()}"
     with disk_errors(target):
@@ -124,10 +124,12 @@ def refuse_to_lose(target: Path) -> None:
     """Refuse to write over anything that is not an untouched artifact of ours.
 
     Raises:
-        ParameterError: If ``target`` is a file, or a folder with files that no manifest names.
+        ParameterError: If ``target`` is a file, the current folder, or one with files that no manifest names.
     """
-    if not target.exists():
+    if not resolved(target).exists():
         return
+    if Path.cwd().is_relative_to(resolved(target)):  # it would be replaced under the feet of whoever is in it
+        raise ParameterError(f"{target} is the current folder, or holds it; name another, or leave it", "out")
     if not target.is_dir():
         raise ParameterError(f"{target} is a file, expected a folder to write to; name another", "out")
     found = {str(p.relative_to(target)) for p in target.rglob("*") if p.is_symlink() or not p.is_dir()}
@@ -139,6 +141,20 @@ def refuse_to_lose(target: Path) -> None:
             "move them away or name another folder",
             "out",
         )
+
+
+def resolved(target: Path) -> Path:
+    """Follow the links of a path.
+
+    Raises:
+        ParameterError: If they lead in a circle, or it is no path.
+    """
+    try:
+        return target.resolve()
+    except (OSError, RuntimeError, ValueError):  # which of them depends on the version of Python
+        raise ParameterError(
+            f"{str(target)!r} is a link in a circle, or no name of a folder; name another", "out"
+        ) from None
 
 
 def _written_by_us(folder: Path) -> set[str]:

@@ -79,7 +79,10 @@ def lines(texts: Sequence[str]) -> None:
 
 def error(message: str) -> None:
     """Print an error as one line, on standard error."""
-    print(f"affineur: {' '.join(message.split())}", file=sys.stderr)
+    line = " ".join(message.split())
+    # what a server says of itself must not steer the terminal
+    line = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in line)
+    print(f"affineur: {line}", file=sys.stderr)
 
 
 def to_json(value: Any, target: Path | None) -> None:

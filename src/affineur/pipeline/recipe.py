@@ -227,6 +227,7 @@ def read_yaml(
 
     Raises:
         RecipeError: If it is not there, not YAML, something else, or nothing can be made of it.
+        ParameterError: If it is at a place that is not known.
     """
     path = fetched(str(path)) if is_elsewhere(path) else Path(path)
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -19,14 +18,13 @@ from affineur.artifact.locking import in_turn
 from affineur.errors import ParameterError, TransferError
 from affineur.progress import report
 from affineur.transfer.index import find_index
-from affineur.transfer.places.core.place import Access, opened, place_of, shown, unknown_place
+from affineur.transfer.places.core.place import Access, opened, place_of, refuse_unknown, shown
 from affineur.transfer.pull import fetch, only
 
 #: How the names of files end that a reference may name by themselves: corpora and recipes.
 _FILES = (".conll", ".txt", ".bio", ".iob", ".wikiner", ".jsonl", ".json", ".parquet", ".csv", ".tsv")
 _RECIPES = (".yaml", ".yml")
 _DIGITS = 32
-_ADDRESS = re.compile(r"[A-Za-z][\w+.-]*://")
 _DAY = 86_400.0
 
 
@@ -48,8 +46,7 @@ def is_elsewhere(reference: str | os.PathLike[str]) -> bool:
         return False
     if place_of(text) is not None:
         return True
-    if _ADDRESS.match(text):  # no path, and what is said of paths is said with the passwords in them
-        raise unknown_place(text)
+    refuse_unknown(text)
     return False
 
 

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from affineur.artifact import CARD, COMPANIONS, MANIFEST, file_digest, to_json
+from affineur.artifact.paths import inside
 from affineur.artifact.tensors import INDEX as SHARDS
 from affineur.artifact.tensors import WEIGHTS
 from affineur.errors import ModelError, TransferError
-from affineur.transfer.names import CONFIG, OPTIONAL, checked_names, digests_named, shards_named
+from affineur.transfer.names import CONFIG, OPTIONAL, checked_names, digests_named, refuse_page, shards_named
 from affineur.transfer.places.core.place import Remote, Small, Stat
 from affineur.transfer.places.core.retry import patiently
 
@@ -93,6 +94,7 @@ def read_index(data: bytes, where: str) -> Index:
         TransferError: If it is damaged or of a newer format.
         ModelError: If it names a place outside the folder, or a pickle.
     """
+    refuse_page(data, where, INDEX)
     try:
         raw = json.loads(data)
         newer = raw["format"] > FORMAT
@@ -107,7 +109,10 @@ def read_index(data: bytes, where: str) -> Index:
             f"{where}: {INDEX} has format {raw['format']}, this Affineur reads up to {FORMAT}; upgrade it: "
             "pip install -U affineur"
         )
+    if not files:
+        raise TransferError(f"{where}: {INDEX} names no file; push the artifact again from where it was made")
     checked_names(files, where, INDEX)
+    checked_names(previous, where, INDEX)  # the next push removes them
     checked_names((entry.at for entry in files.values()), where, INDEX)
     found = Index(files, previous)
     if raw.get("version") != found.version:
@@ -128,13 +133,26 @@ def local_index(folder: Path) -> Index:
     """Index a folder on this disk; hidden files are left out.
 
     Raises:
-        TransferError: If there is nothing in it.
+        TransferError: If there is nothing in it, or something that cannot be sent: a link to elsewhere, a
+            pipe, a file that may not be read.
     """
     files = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.is_file() and not any(part.startswith(".") for part in Path(name).parts):
-            files[name] = Entry(name, name, file_digest(path), path.stat().st_size)
+        if any(part.startswith(".") for part in Path(name).parts):
+            continue
+        if path.is_symlink() and not (path.is_file() and inside(folder, name)):
+            raise TransferError(
+                f"{path} is a link that leads to no file of the folder; put there what it stands for, or "
+                "remove it"
+            )
+        if path.is_file():
+            try:
+                files[name] = Entry(name, name, file_digest(path), path.stat().st_size)
+            except OSError as error:
+                raise TransferError(f"{path} cannot be read ({error.strerror})") from None
+        elif not path.is_dir():
+            raise TransferError(f"{path} is no regular file, expected files and folders; remove it")
     if not files:
         raise TransferError(f"{folder} has no file to send, expected a model folder, or one with data")
     return Index(files)

@@ -15,6 +15,7 @@ from affineur.errors import ModelError
 from affineur.transfer.cache import fetched, is_elsewhere
 from affineur.transfer.hub import Snapshot, repository, snapshot
 from affineur.transfer.names import MODEL_PATTERNS, graph_files, manifest_files
+from affineur.transfer.places.core.place import home_of, refuse_unknown
 
 
 def resolve_model(reference: str | Path, revision: str | None = None) -> Path:
@@ -35,7 +36,7 @@ def resolve_model(reference: str | Path, revision: str | None = None) -> Path:
         ParameterError: If it is an address of no place that is known.
     """
     text = os.fspath(reference)
-    path = Path(text).expanduser()
+    path = home_of(text)
     if path.is_dir():
         return path
     if text == "sample":
@@ -44,6 +45,7 @@ def resolve_model(reference: str | Path, revision: str | None = None) -> Path:
         return fetched(text)
     if path.exists():
         raise ModelError(f"{path} is a file, expected a model folder or a Hub id")
+    refuse_unknown(text)
     name, revision = repository(text, revision)
     if not is_id(name):
         raise ModelError(f"{path} is not there, expected a model folder or a Hub id such as owner/name")

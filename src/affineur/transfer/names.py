@@ -10,7 +10,7 @@ from affineur.artifact import CARD, MANIFEST, PRUNING_INFO, TOKENIZER_FILES, rea
 from affineur.artifact.formats.onnx import FORMAT
 from affineur.artifact.published import GRAPH, find_name
 from affineur.artifact.tensors import INDEX, WEIGHTS, is_pickle
-from affineur.errors import ModelError
+from affineur.errors import ModelError, TransferError
 
 CONFIG = "config.json"
 
@@ -75,14 +75,29 @@ def digests_named(manifest: bytes, source: str) -> dict[str, str]:
         source: Where it came from, for messages.
 
     Raises:
+        TransferError: If a web page was given in its place.
         ModelError: If it is damaged, or names a pickle or a place outside the folder.
     """
+    refuse_page(manifest, source, MANIFEST)
     try:
         files = dict(json.loads(manifest)["files"])
     except (ValueError, KeyError, TypeError, RecursionError):
         raise ModelError(f"{source}: {MANIFEST} is damaged; make or push the artifact again") from None
     checked_names(files, source, MANIFEST)
     return files
+
+
+def refuse_page(data: bytes, source: str, name: str) -> None:
+    """Refuse a web page where a small JSON file should be: many servers show one to whoever must log in.
+
+    Raises:
+        TransferError: If it is one.
+    """
+    if data[:1024].lstrip().startswith(b"<"):
+        raise TransferError(
+            f"{source}: a web page was given for {name}, to log in perhaps; check the address, and "
+            "whether it can be read without a browser"
+        )
 
 
 def checked_names(

@@ -11,8 +11,9 @@ import hashlib
 import os
 import shutil
 import struct
+import threading
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -89,14 +90,21 @@ def fetch(
     """
     target = destination.resolve()
     arriving = target.parent / f".{target.name}.partial"
-    with disk_errors(target), _arriving(arriving):
-        _forget_others(arriving, index)
-        coming = [_Coming.of(entry, arriving, remote) for entry in index.files.values()]
-        _reuse(coming, target)
-        _require_space(coming, target)
-        _receive(remote, coming)
-        for each in coming:
-            each.verify(remote.where)
+    coming: list[_Coming] = []
+    with disk_errors(target):
+        arriving.mkdir(parents=True, exist_ok=True)
+        try:
+            _forget_others(arriving, index)
+            for entry in index.files.values():
+                coming.append(_Coming.of(entry, arriving, remote))
+            _reuse(coming, target)
+            _require_space(coming, target)
+            _receive(remote, coming)
+            for each in coming:
+                each.verify(remote.where)
+        except BaseException:
+            _drop_useless(coming, arriving)
+            raise
     with new_folder(target) as building:
         for each in coming:
             (building / each.entry.name).parent.mkdir(parents=True, exist_ok=True)
@@ -110,18 +118,6 @@ def fetch(
             shutil.rmtree(arriving, ignore_errors=True)
             raise
     shutil.rmtree(arriving, ignore_errors=True)
-
-
-@contextmanager
-def _arriving(folder: Path) -> Iterator[None]:
-    """Make the folder for what is on its way; where nothing has come, it does not stay."""
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        yield
-    except BaseException:
-        with suppress(OSError):  # something has come: the next run goes on from there
-            folder.rmdir()
-        raise
 
 
 def _link(file: Path, name: Path) -> None:
@@ -167,6 +163,16 @@ def _forget_others(arriving: Path, index: Index) -> None:
             path.unlink()
 
 
+def _drop_useless(coming: list[_Coming], arriving: Path) -> None:
+    """Remove what the next run could not go on with: it would only fill the disk."""
+    for each in coming:
+        if not each.stat.ranges and not each.complete:
+            each.file.unlink(missing_ok=True)
+            Path(f"{each.file}{_STATE}").unlink(missing_ok=True)
+    with suppress(OSError):  # there is more
+        arriving.rmdir()
+
+
 def _part_name(entry: Entry) -> str:
     """Name a file on its way after its content, as far as that is known."""
     told = entry.sha256 or f"{entry.name} {entry.mark} {entry.size}"
@@ -196,6 +202,9 @@ class _Coming:
             raise TransferError(
                 f"{remote.where}: {entry.name} has {stat.size:,} bytes, expected {size:,}; push it again"
             )
+        _require_room(
+            size or 0, entry.name, folder
+        )  # before its parts are counted, of which it may say billions
         divided = size is not None and stat.ranges
         count = max(1, -(-(size or 0) // PART)) if divided else 1
         done = [0] * count
@@ -211,6 +220,10 @@ class _Coming:
         return self.stat.size
 
     @property
+    def complete(self) -> bool:
+        return self.size is not None and self.left <= 0
+
+    @property
     def left(self) -> int:
         return (self.size or 0) - sum(self.done)
 
@@ -218,6 +231,11 @@ class _Coming:
         if not self.stat.ranges or self.size is None:
             return 0, self.size
         return part * PART, min((part + 1) * PART, self.size)
+
+    def lacks(self, part: int) -> bool:
+        """Say whether bytes of a part are still to come; where the size is not known, they may be."""
+        start, stop = self.bounds(part)
+        return self.size is None or self.done[part] < (stop or 0) - start
 
     def verify(self, where: str) -> None:
         """Compare with the digest; what is wrong is thrown away, so that the next run fetches it again."""
@@ -250,6 +268,15 @@ def _all_bounds(each: _Coming) -> Iterator[tuple[int, int]]:
         yield start, stop or 0
 
 
+def _require_room(size: int, name: str, folder: Path) -> None:
+    """Refuse a file that is larger than the disk."""
+    if size > (total := shutil.disk_usage(folder).total):
+        raise AffineurError(
+            f"{name} would have {size / 1e6:,.1f} MB, and the whole disk of {folder.parent} has "
+            f"{total / 1e6:,.1f} MB; name a folder on a larger disk, if that is what it should have"
+        )
+
+
 def _require_space(coming: list[_Coming], target: Path) -> None:
     needed = sum(max(0, each.left) for each in coming)
     free = shutil.disk_usage(target.parent).free
@@ -265,11 +292,13 @@ def _receive(remote: Remote, coming: list[_Coming]) -> None:
     with ExitStack() as stack:
         jobs = []
         for each in {each.file: each for each in coming}.values():  # equal files come once
-            receiver = stack.enter_context(_receiver(remote, each, meter))
-            for part in range(len(each.done)):
-                start, stop = each.bounds(part)
-                if each.size is None or each.done[part] < (stop or 0) - start:
-                    jobs.append(partial(receiver.part, part))
+            wanted = [part for part in range(len(each.done)) if each.lacks(part)]
+            receiver = _Receiver(remote, each, len(wanted), meter)
+            stack.callback(receiver.close)
+            jobs += [partial(receiver.part, part) for part in wanted]
+            if not wanted:
+                receiver.open()
+                receiver.close()
         side_by_side(jobs, remote.streams, meter)
 
 
@@ -279,16 +308,50 @@ def _total(coming: list[_Coming]) -> int | None:
 
 
 class _Receiver:
-    """Writes the parts of one file into place, and keeps count of them on disk."""
+    """Writes the parts of one file into place, and keeps count of them on disk.
 
-    def __init__(self, remote: Remote, coming: _Coming, file: int, state: int, meter: Meter) -> None:
-        self._remote, self._coming, self._file, self._state = remote, coming, file, state
-        self._meter = meter
+    It is open only while parts of it are on their way: a folder may have more files than a process may open.
+    """
+
+    def __init__(self, remote: Remote, coming: _Coming, parts: int, meter: Meter) -> None:
+        self._remote, self._coming, self._left, self._meter = remote, coming, parts, meter
+        self._file = self._state = -1
+        self._lock = threading.Lock()
+
+    def open(self) -> None:
+        """Open the file at its full length, and the count of its parts."""
+        with self._lock:
+            if self._state >= 0:
+                return
+            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
+            coming = self._coming
+            self._file = os.open(coming.file, flags, 0o644)
+            try:
+                self._state = os.open(f"{coming.file}{_STATE}", flags, 0o644)
+            except OSError:
+                os.close(self._file)
+                raise
+            _write_all(self._state, b"".join(_COUNT.pack(done) for done in coming.done), 0)
+            os.ftruncate(self._state, len(coming.done) * _COUNT.size)
+            os.ftruncate(self._file, coming.size or 0)
+
+    def close(self) -> None:
+        """Close what is open."""
+        with self._lock:
+            if self._state >= 0:
+                os.close(self._state)
+                os.close(self._file)
+                self._file = self._state = -1
 
     def part(self, part: int) -> None:
         """Bring the rest of a part."""
         name = self._coming.entry.name
+        self.open()
         patiently(partial(self._once, part), name, lambda: self._coming.done[part])
+        with self._lock:
+            self._left -= 1
+        if not self._left:  # the last that was on its way
+            self.close()
 
     def _once(self, part: int) -> None:
         coming = self._coming
@@ -305,7 +368,7 @@ class _Receiver:
                     f"{self._remote.where}: {coming.entry.name} goes on after {stop:,} bytes; it is another "
                     "file than was listed"
                 )
-            os.pwrite(self._file, chunk, at)
+            _write_all(self._file, chunk, at)
             at += len(chunk)
             self._count(part, at - start)
         if stop is not None and at < stop:
@@ -320,18 +383,9 @@ class _Receiver:
         self._meter.moved(done - before)
 
 
-@contextmanager
-def _receiver(remote: Remote, coming: _Coming, meter: Meter) -> Iterator[_Receiver]:
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
-    file = os.open(coming.file, flags, 0o644)
-    try:
-        state = os.open(f"{coming.file}{_STATE}", flags, 0o644)
-        try:
-            os.pwrite(state, b"".join(_COUNT.pack(done) for done in coming.done), 0)
-            os.ftruncate(state, len(coming.done) * _COUNT.size)
-            os.ftruncate(file, coming.size or 0)
-            yield _Receiver(remote, coming, file, state, meter)
-        finally:
-            os.close(state)
-    finally:
-        os.close(file)
+def _write_all(file: int, data: bytes, at: int) -> None:
+    """Write all of it: a disk that is nearly full takes a part of it, and says no error."""
+    view = memoryview(data)
+    while view:
+        count = os.pwrite(file, view, at)
+        view, at = view[count:], at + count

@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from affineur.artifact import MANIFEST, verify
+from affineur.artifact.paths import safe_names
+from affineur.artifact.tensors import is_pickle
 from affineur.errors import ParameterError, TransferError
 from affineur.progress import report
 from affineur.transfer.index import INDEX, PUSHING, VERSIONS, Entry, Index, find_index, local_index
@@ -92,12 +94,17 @@ def push_files(folder: Path, remote: Remote) -> Pushed:
 
     Raises:
         TransferError: If it cannot be written, something else lies there, or somebody else pushed meanwhile.
+        ModelError: If it has names that cannot be pulled everywhere.
     """
-    ours = local_index(folder)
+    ours = _sendable(folder)
     seen = patiently(partial(remote.get, INDEX), INDEX)
     theirs = _theirs(remote, seen)
+    plain = theirs is None and _begin(remote, ours)
     new = Index(
-        {name: _placed(entry, theirs, ours.version) for name, entry in ours.files.items()},
+        {
+            name: entry if plain else _placed(entry, theirs, ours.version)
+            for name, entry in ours.files.items()
+        },
         tuple(sorted(theirs.objects)) if theirs else (),
     )
     new = replace(new, previous=tuple(sorted(set(new.previous) - new.objects)))
@@ -107,8 +114,6 @@ def push_files(folder: Path, remote: Remote) -> Pushed:
     kept = tuple(entry.name for entry in entries if entry not in changed)
     if theirs and seen and not changed and theirs.version == new.version:
         return Pushed(remote.where, (), kept, 0)
-    if theirs is None:
-        _begin(remote, new)
     meter = Meter(f"sending to {remote.where}", sum(entry.size or 0 for entry in changed))
     for entry in changed:
         sending = partial(_send, remote, folder, entry, meter)
@@ -125,6 +130,30 @@ def push_files(folder: Path, remote: Remote) -> Pushed:
     _tidy(remote, new, theirs)
     sent = tuple(entry.name for entry in changed)
     return Pushed(remote.where, sent, kept, sum(entry.size or 0 for entry in changed))
+
+
+def _sendable(folder: Path) -> Index:
+    """Index a folder, and refuse what nobody could pull.
+
+    Raises:
+        TransferError: If it was pushed to itself.
+        ModelError: If it has names that mean something else, or nothing, on other systems.
+    """
+    for name in (INDEX, PUSHING):
+        if (folder / name).exists():
+            raise TransferError(
+                f"{folder} has {name}: it is where something was pushed to, or a copy of it; pull "
+                f"{folder.absolute().as_uri()} to another folder, and push that"
+            )
+    found = local_index(folder)
+    pickles = [name for name in found.files if is_pickle(name)]
+    for name in pickles:
+        report(f"warning: {name} is a pickle, which can run code when it is read; it is not sent")
+    files = {name: entry for name, entry in found.files.items() if name not in pickles}
+    if not files:
+        raise TransferError(f"{folder} has nothing but pickles, expected a model folder, or one with data")
+    safe_names(files, str(folder), (INDEX, PUSHING))
+    return Index(files)
 
 
 def _theirs(remote: Remote, seen: Small | None) -> Index | None:
@@ -150,9 +179,7 @@ def _theirs(remote: Remote, seen: Small | None) -> Index | None:
 
 def _placed(entry: Entry, theirs: Index | None, version: str) -> Entry:
     """Choose the object of a file: the one that holds it already, or one that no reader is at."""
-    if theirs is None:
-        return entry
-    same = theirs.files.get(entry.name)
+    same = theirs.files.get(entry.name) if theirs else None
     if same is not None and same.sha256 == entry.sha256:
         return replace(entry, at=same.at)
     return replace(entry, at=f"{VERSIONS}{version[:_ID]}/{entry.name}")
@@ -164,12 +191,22 @@ def _there(remote: Remote, entry: Entry) -> bool:
     return patiently(partial(remote.holds, entry.at, entry.size, entry.sha256), entry.name)
 
 
-def _begin(remote: Remote, new: Index) -> None:
-    """Mark a first push, so that the next run of the command knows what it finds for its own."""
+def _begin(remote: Remote, ours: Index) -> bool:
+    """Mark a first push, so that the next run of the command knows what it finds for its own.
+
+    Returns:
+        Whether the files may have their own names: not where the first push of another version has begun,
+        which may still be under way, and have put its index in place before ours.
+    """
     marked = patiently(partial(remote.get, PUSHING), PUSHING)
-    data = (json.dumps({"version": new.version}) + "\n").encode()
-    if marked is None or marked.data != data:
-        patiently(partial(remote.put, PUSHING, data, marked), PUSHING)
+    data = (json.dumps({"version": ours.version}) + "\n").encode()
+    if marked is None:
+        try:
+            patiently(partial(remote.put, PUSHING, data, None), PUSHING)
+            return True
+        except Conflict:
+            marked = patiently(partial(remote.get, PUSHING), PUSHING)
+    return marked is not None and marked.data == data
 
 
 class _Attempts:

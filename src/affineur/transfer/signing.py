@@ -48,6 +48,7 @@ _ASIDE = (CARD, SIGNATURE, ".cache", ".eval_results")
 _CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 _EXPECTED = f"expected an elliptic curve key ({', '.join(_CURVES.values())})"
 _SHOWN = 16  # digits of a digest
+_LONGEST = 32 << 20  # bytes of a signature, which names each file once
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +213,8 @@ def read_signature(folder: Path) -> Signature | None:
     if not path.is_file():
         return None
     try:
+        if path.stat().st_size > _LONGEST:
+            raise ValueError(f"it has more than {_LONGEST} bytes")
         bundle = json.loads(path.read_text("utf-8"))
         material = bundle["verificationMaterial"]
         statement = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"], validate=True))
@@ -227,7 +230,16 @@ def read_signature(folder: Path) -> Signature | None:
             raw = base64.b64decode(line["certificates"][0]["rawBytes"], validate=True)
             return Signature("certificate", _holder(raw), files, names, taken)
         return Signature("sigstore", "sigstore", files, names, taken)
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, binascii.Error, OSError) as error:
+    except (
+        ValueError,
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        binascii.Error,
+        OSError,
+    ) as error:
         raise ModelError(
             f"{path} is not a signature of OpenSSF model signing ({one_line(error)}); sign the model again"
         ) from None

@@ -16,7 +16,7 @@ from affineur.entities import Corpus, Scheme, open_corpus
 from affineur.errors import DataError, ParameterError, one_line
 from affineur.transfer.cache import fetched, is_elsewhere
 from affineur.transfer.hub import need, repository, snapshot
-from affineur.transfer.places.core.place import shown
+from affineur.transfer.places.core.place import home_of, refuse_unknown, shown
 from affineur.transfer.tables import SUFFIXES, WHAT, open_table, saved_table, to_corpus
 
 #: The splits, and what others call them.
@@ -69,13 +69,14 @@ def find_sources(reference: str | Path, options: DataOptions) -> dict[str, Open]
     Raises:
         DataError: If nothing like labeled text is there.
         TransferError: If it is a Hub id and the Hub does not give it.
+        ParameterError: If it is at a place that is not known.
         MissingExtraError: If finding it takes a package that is not installed.
     """
     text = os.fspath(reference)
     if is_elsewhere(text):
         sources = find_sources(fetched(text), options)
         return {split: partial(_named, opened, shown(text), split) for split, opened in sources.items()}
-    path = Path(text).expanduser()
+    path = home_of(text)
     if path.is_file():
         return {WHOLE: partial(_open_file, path, options)}
     if text == "sample" and not path.is_dir():
@@ -85,6 +86,7 @@ def find_sources(reference: str | Path, options: DataOptions) -> dict[str, Open]
         }
     if path.is_dir():
         return _folder(path, text, options)
+    refuse_unknown(text)
     name, revision = repository(text)
     # data/test.conll has the form of an id, but is a file that is not there
     if not is_id(name) or path.suffix.lower() in (*_CONLL_SUFFIXES, *SUFFIXES, ".csv", ".tsv"):

@@ -18,11 +18,10 @@ from urllib.request import getproxies, proxy_bypass
 
 from affineur.errors import TransferError, one_line
 from affineur.progress import report
-from affineur.transfer.places.core.place import Access, Passing, Place, Remote, Small, Stat
+from affineur.transfer.places.core.place import Access, Passing, Place, Remote, Small, Stat, whole
 
 _TIMEOUT = 20.0  # seconds without a byte
 _CHUNK = 1 << 18
-_SMALL = 64 << 20  # more than any index; a page that never ends is none
 _DRAINED = 1 << 16  # what is left of an answer is read to here, beyond it the connection is given up
 _REDIRECTS = 10
 _PORTS = {"http": 80, "https": 443}
@@ -124,14 +123,7 @@ class HttpRemote(Remote):
                 return None
             self._check(answer, url, 200)
             _plain(answer, url)
-            data = bytearray()
-            for chunk in _body(answer, url, answer.length):
-                data += chunk
-                if len(data) > _SMALL:
-                    raise TransferError(
-                        f"{url} has more than {_SMALL} bytes, expected a small file; check the address"
-                    )
-            return Small(bytes(data), answer.headers.get("ETag", ""))
+            return Small(whole(_body(answer, url, answer.length), url), answer.headers.get("ETag", ""))
 
     def close(self) -> None:
         """Close the connections that are kept; one that is being read from is closed by its reader."""

@@ -36,7 +36,17 @@ from typing import IO
 from urllib.parse import unquote
 
 from affineur.errors import TransferError
-from affineur.transfer.places.core.place import Access, Conflict, Moved, Passing, Place, Remote, Small, Stat
+from affineur.transfer.places.core.place import (
+    Access,
+    Conflict,
+    Moved,
+    Passing,
+    Place,
+    Remote,
+    Small,
+    Stat,
+    whole,
+)
 from affineur.transfer.places.core.ssh import (
     NO_SUCH_FILE,
     PERMISSION_DENIED,
@@ -299,7 +309,7 @@ class SftpFolder(Remote):
             if error.code == NO_SUCH_FILE:
                 return None
             raise
-        data = b"".join(session.read(handle, 0, session.fstat(handle).size))
+        data = whole(session.read(handle, 0, session.fstat(handle).size), f"{self.where}/{name}")
         session.close(handle)
         return data
 

@@ -33,7 +33,7 @@ from affineur.transfer.places.buckets.digests import (
 from affineur.transfer.places.buckets.faults import Refused, Service
 from affineur.transfer.places.buckets.upload import Upload
 from affineur.transfer.places.buckets.workers import Workers
-from affineur.transfer.places.core.place import Conflict, Moved, Passing, Remote, Small, Stat
+from affineur.transfer.places.core.place import Conflict, Moved, Passing, Remote, Small, Stat, whole
 
 _CHUNK = 1 << 20
 #: Where RunPod keeps parts of unfinished uploads.
@@ -133,7 +133,7 @@ class Bucket(Remote):
             return None
         # The version is asked for first: if another is written before we read, putting it back is a conflict
         try:
-            return Small(b"".join(self.read(name, 0, None)), head.etag)
+            return Small(whole(self.read(name, 0, None), f"{self.where}/{name}"), head.etag)
         except Refused as refused:
             if refused.status == 404:  # removed since
                 return None

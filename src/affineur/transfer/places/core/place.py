@@ -15,9 +15,11 @@ from affineur.registry import Registry
 
 #: Told how many more bytes have been sent or received; negative where some are sent again.
 Moved = Callable[[int], None]
+#: Most bytes of a file that is read whole, which is more than any index has.
+SMALL = 32 << 20
 
 
-_BEGINS = re.compile(r"[A-Za-z][\w+.-]*://|\brunpod:")
+_BEGINS = re.compile(r"[A-Za-z][\w+.-]*:/+|\brunpod:")
 
 
 class Passing(TransferError):
@@ -75,6 +77,26 @@ class Small:
 
     data: bytes
     version: str = ""
+
+
+def whole(chunks: Iterable[bytes], where: str) -> bytes:
+    """Put a small file together.
+
+    Args:
+        chunks: Its content.
+        where: What it is called in messages.
+
+    Raises:
+        TransferError: If it has more than :data:`SMALL` bytes.
+    """
+    data = bytearray()
+    for chunk in chunks:
+        data += chunk
+        if len(data) > SMALL:
+            raise TransferError(
+                f"{where} has more than {SMALL} bytes, expected a small file; check the address"
+            )
+    return bytes(data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +177,7 @@ class Remote(ABC):
         """Read a small file whole; ``None`` where it is not there."""
         if self.stat(name) is None:
             return None
-        return Small(b"".join(self.read(name, 0, None)))
+        return Small(whole(self.read(name, 0, None), f"{self.where}/{name}"))
 
     def put(self, name: str, data: bytes, seen: Small | None) -> None:
         """Write a small file in one step: a reader sees the old content or the new, never a part.
@@ -308,18 +330,41 @@ def shown(reference: str) -> str:
     Where what should be a port is none, a password had a ``/``, ``?`` or ``#`` in it, and nothing is shown.
     """
     begins = _BEGINS.search(reference)
-    if begins is None or begins[0].lower() == "file://":
+    if begins is None or begins[0].lower().startswith("file:"):
         return reference
     before, scheme, rest = reference[: begins.end()], begins[0].lower(), reference[begins.end() :]
-    signs = "?#" if scheme in ("http://", "https://") else "?"
+    signs = "?#" if scheme.startswith("http") else "?"
     host = re.split("[/?#]", rest, maxsplit=1)[0]
     path = re.split(f"[{signs}]", rest[len(host) :], maxsplit=1)[0]
     user, at, host = host.rpartition("@")
     if re.search(r":(?!\d*$)", re.sub(r"^\[[^]]*\]", "", host)):
         return f"{before}…"
     # a name may be a token, or half of a pair of keys, but for those of people on a machine
-    name = f"{user.partition(':')[0]}@" if at and scheme == "sftp://" else ""
+    name = f"{user.partition(':')[0]}@" if at and scheme.startswith("sftp:") else ""
     return f"{before}{name}{host}{path}"
+
+
+def refuse_unknown(reference: str) -> None:
+    """Refuse what looks like a reference to a place and is none: ``S3://…``, ``ftp://…``, ``https:/…``.
+
+    It is no path either, and must not be shown as one: there may be a password in it.
+
+    Raises:
+        ParameterError: If it is one.
+    """
+    if re.match(r"[\s'\"]*\w[\w+-]+:/", reference):
+        raise unknown_place(reference)
+
+
+def home_of(text: str) -> Path:
+    """Return a path that was typed, with ``~`` as the shell reads it.
+
+    A name after ``~`` that is no user's stays as it is, as it does in a shell.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
 
 
 def unknown_place(reference: str) -> ParameterError:
