@@ -16,8 +16,8 @@ setup: .venv/ready
 demo: setup
 	$(BIN)/affineur demo
 
-# Two processes: each test computes on one thread.
-PYTEST := $(BIN)/pytest -n 2 --dist loadfile
+# Each test computes on one thread; three processes keep two cores busy, since many wait for servers.
+PYTEST := $(BIN)/pytest -n 3 --dist loadfile
 
 test: setup
 	$(PYTEST)

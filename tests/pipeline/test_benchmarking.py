@@ -61,6 +61,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return Unreal.log
 
 
+@pytest.mark.slow
 def test_two_real_models(shared_model, shared_corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[subprocess.Popen[str]] = []
 

@@ -330,6 +330,7 @@ def test_scores_come_from_the_caller_who_has_them(loaded: list[str]) -> None:
     assert asked == [("wide", None, Scheme.IO), ("good", ["LOC", "PER"], Scheme.IO)]
 
 
+@pytest.mark.slow
 def test_a_real_model_against_itself(tiny_model, corpus: Path) -> None:
     model = str(tiny_model("camembert"))
     data = load_corpus(str(corpus), "test")

@@ -100,7 +100,14 @@ def theirs(folder: Path, tagger: EngineTagger) -> Callable[..., dict[str, list[d
     return run
 
 
-@pytest.fixture(scope="module", params=KINDS)
+#: One of each kind of tokenizer; the families alike are left to ``make test-slow``.
+QUICK = ("sample", "camembert", "bert", "roberta")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(kind, marks=() if kind in QUICK else pytest.mark.slow) for kind in KINDS],
+)
 def both(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, shared_model
 ) -> tuple[EngineTagger, Any]:

@@ -305,11 +305,20 @@ def python(code: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
     [
         "import affineur\nfrom transformers import AutoModel, AutoModelForTokenClassification",
         "from transformers import AutoModelForTokenClassification\nimport affineur",
-        "import transformers.quantizers.auto, affineur\n"
-        "from transformers import AutoModelForTokenClassification",
-        "import transformers\nimport affineur\nfrom transformers import AutoModelForTokenClassification",
-        "import affineur, importlib\nimportlib.reload(affineur)\n"
-        "from transformers import AutoModelForTokenClassification",
+        pytest.param(
+            "import transformers.quantizers.auto, affineur\n"
+            "from transformers import AutoModelForTokenClassification",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "import transformers\nimport affineur\nfrom transformers import AutoModelForTokenClassification",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "import affineur, importlib\nimportlib.reload(affineur)\n"
+            "from transformers import AutoModelForTokenClassification",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_loads_in_a_fresh_process_whichever_is_imported_first(

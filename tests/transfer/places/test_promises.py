@@ -36,7 +36,7 @@ SITES = {
     "hub": "hub_server.site",
 }
 #: What takes long is tried at one place of a kind; at these it is left to ``make test-slow``.
-ALIKE = ("s3", "hf buckets", "http without parts")
+ALIKE = ("s3", "hf buckets", "http without parts", "sftp")
 LONG = [pytest.param(each, marks=pytest.mark.slow if each in ALIKE else ()) for each in SITES]
 long = pytest.mark.parametrize("site", LONG, indirect=True)
 PART = pulling.PART
