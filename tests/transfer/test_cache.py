@@ -16,6 +16,7 @@ from affineur.pipeline import read_recipe
 from affineur.progress import listening
 from affineur.transfer import cache_folder, load_corpus, load_splits, resolve_model
 from affineur.transfer.cache import clean, fetched, kept
+from affineur.transfer.places.core.place import Unreachable
 from affineur.transfer.push import push
 
 from .conftest import build_model
@@ -77,15 +78,28 @@ def test_a_new_version_is_fetched_and_the_old_one_kept(place: str, tmp_path: Pat
     assert (new / "README.md").read_text() == "---\n---\n# mine\n"
 
 
-def test_where_the_place_is_gone_the_last_version_is_used_and_said(place: str, tmp_path: Path) -> None:
+def test_where_the_place_is_away_the_last_version_is_used_and_said(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     known = resolve_model(f"{place}/model")
-    shutil.rmtree(tmp_path / "place")
+
+    def away(*_: object) -> None:
+        raise Unreachable("no network")
+
+    monkeypatch.setattr("affineur.transfer.cache.find_index", away)
     said: list[str] = []
     with listening(lambda what, *_: said.append(what)):
         assert resolve_model(f"{place}/model") == known
-    assert any(line.endswith("is used") and "nothing is there" in line for line in said)
-    with pytest.raises(TransferError, match="nothing is there"):
+    assert any(line.endswith("is used") and "no network" in line for line in said)
+    with pytest.raises(Unreachable):
         resolve_model(f"{place}/data")
+
+
+def test_what_is_gone_or_damaged_is_not_passed_over(place: str, tmp_path: Path) -> None:
+    resolve_model(f"{place}/model")
+    shutil.rmtree(tmp_path / "place")
+    with pytest.raises(TransferError, match="nothing is there"):
+        resolve_model(f"{place}/model")
 
 
 def test_data_by_folder_and_by_file_goes_by_its_reference(place: str) -> None:

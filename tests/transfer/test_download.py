@@ -317,7 +317,7 @@ def test_something_else_answers(model: Path, serve_folder: Serve, target: Path) 
     page = serve_folder(model, lambda *_: (200, {}, b"<html>sign in</html>"))
     for name in ("affineur.json", "affineur.files.json"):
         (model / name).write_text("{}", "utf-8")
-    with pytest.raises(TransferError, match="is damaged"):
+    with pytest.raises(TransferError, match="a web page was given"):
         download(f"{page.url}/m", target)
     broken = serve_folder(model, lambda *_: (500, {}, b""))
     with pytest.raises(TransferError, match=r"answered with 500 .* given up after"):

@@ -446,3 +446,63 @@ def test_every_place_says_what_it_is() -> None:
         assert isinstance(place, Place)
         assert place.summary
         assert all(place.form.startswith(prefix) for prefix in place.prefixes[:1])
+
+
+def test_who_pushes_while_the_one_before_tidies_loses_nothing(artifact: Path, tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    push_files(artifact, FolderRemote(place))
+    ours, theirs = changed(artifact, tmp_path / "ours", 3), changed(artifact, tmp_path / "theirs", 4)
+
+    class Meanwhile(Faulty):
+        def remove(self, names) -> None:
+            push_files(theirs, FolderRemote(place))
+            super().remove(names)
+
+        def put(self, name: str, data: bytes, seen: Small | None) -> None:
+            super().put(name, data, seen)
+            push_files(theirs, FolderRemote(place))
+
+    push_files(ours, Meanwhile(place))
+    assert read(FolderRemote(place), tmp_path / "got") == content(theirs)
+
+
+def test_a_file_that_changes_while_it_is_sent_is_sent_anew(artifact: Path, tmp_path: Path) -> None:
+    (artifact / "note.txt").write_text("one")
+    sealed(artifact)
+
+    class Changing(Faulty):
+        def send(self, name: str, file: Path, sha256: str, moved: Moved) -> None:
+            if file.name == "note.txt":
+                self.inner.send(name, file, sha256, moved)
+                file.write_text("two")
+            else:
+                super().send(name, file, sha256, moved)
+
+    with pytest.raises(TransferError, match=r"note.txt was changed while it was sent"):
+        push_files(artifact, Changing(tmp_path / "place"))
+    sealed(artifact)
+    push_files(artifact, FolderRemote(tmp_path / "place"))
+    assert read(FolderRemote(tmp_path / "place"), tmp_path / "got") == content(artifact)
+
+
+def test_cuts_of_any_length_are_given_up_in_the_end() -> None:
+    cuts = iter([5, 6] * 500)
+    moved = [0]
+
+    def cut() -> None:
+        moved[0] = next(cuts)
+        raise Passing("cut")
+
+    with pytest.raises(TransferError, match="given up"):
+        retry.patiently(cut, "x", lambda: moved[0])
+
+
+def test_equal_files_come_once_and_are_two(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("a.conll", "b.conll"):
+        (data / name).write_text("Marie\tI-PER\n\n")
+    push(data, (tmp_path / "place").as_uri())
+    got = pull((tmp_path / "place").as_uri(), tmp_path / "got")
+    (got / "a.conll").write_text("x")
+    assert (got / "b.conll").read_text() == "Marie\tI-PER\n\n"

@@ -15,10 +15,10 @@ from pathlib import Path, PurePosixPath
 
 from affineur.artifact import write_json
 from affineur.artifact.locking import in_turn
-from affineur.errors import ParameterError, TransferError
+from affineur.errors import ParameterError
 from affineur.progress import report
 from affineur.transfer.index import find_index
-from affineur.transfer.places.core.place import Access, opened, place_of, refuse_unknown, shown
+from affineur.transfer.places.core.place import Access, Unreachable, opened, place_of, refuse_unknown, shown
 from affineur.transfer.pull import fetch, only
 
 #: How the names of files end that a reference may name by themselves: corpora and recipes.
@@ -76,7 +76,7 @@ def fetched(reference: str, access: Access | None = None) -> Path:
                 if not folder.is_dir():
                     fetch(remote, index, folder)
             _remember(record, remote.where, folder)
-    except TransferError as error:
+    except Unreachable as error:
         known = _remembered(record)
         if known is None or (name is not None and not (known / name).is_file()):
             raise

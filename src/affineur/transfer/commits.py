@@ -9,17 +9,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from affineur.artifact import CARD, COMPANIONS, MANIFEST, file_digest, read_card, read_manifest
+from affineur.artifact import CARD, COMPANIONS, MANIFEST, file_digest, read_card, read_manifest, safe_names
 from affineur.artifact.card import carried_by, is_written_by_us, licensed_card
 from affineur.artifact.card.names import listed
 from affineur.artifact.published import is_quantized, published_name
-from affineur.artifact.tensors import is_pickle
 from affineur.errors import ParameterError, TransferError
 from affineur.progress import report
 from affineur.transfer.hub import reason_of, status_of
 from affineur.transfer.places.core.place import Conflict, Publication, Pushed
 from affineur.transfer.places.core.retry import patiently
 from affineur.transfer.places.hub import File, HubRepository, translated
+from affineur.transfer.push import sendable
 
 #: Files that a repository may have before anything is published there.
 _EMPTY = re.compile(r"\.git[a-z]+|README\.md|LICENSE(\.[a-z]+)?", re.IGNORECASE)
@@ -212,17 +212,9 @@ class _Publishing:
 
 def _contents(folder: Path, license: str | None) -> dict[str, Content]:
     """Lay a folder out as a repository; hidden files and pickles are left out."""
-    quantized, found = is_quantized(folder), dict[str, Content]()
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder)
-        if not path.is_file() or any(part.startswith(".") for part in name.parts):
-            continue
-        if is_pickle(name.as_posix()):
-            report(f"{name} is a pickle, which can run code when it is read; it is not sent")
-            continue
-        found[published_name(name.as_posix(), quantized)] = path
-    if not found:
-        raise TransferError(f"{folder} has no file to send, expected a model folder")
+    quantized, names = is_quantized(folder), sendable(folder).files
+    found: dict[str, Content] = {published_name(name, quantized): folder / name for name in names}
+    safe_names([published_name(name, quantized) for name in names], str(folder))
     if license:  # a card may differ from its digest in the manifest, which a signature may hold to
         found[CARD] = licensed_card(folder, license).encode()
     return found

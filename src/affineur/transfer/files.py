@@ -15,7 +15,6 @@ from affineur.transfer.index import Index, find_index
 from affineur.transfer.models import resolve_model
 from affineur.transfer.names import CONFIG
 from affineur.transfer.places.core.place import Access, Publication, Remote, opened, place_of
-from affineur.transfer.places.core.retry import patiently
 from affineur.transfer.places.folder import PLACE as FOLDERS
 from affineur.transfer.places.folder import FolderRemote
 from affineur.transfer.pull import fetch
@@ -52,7 +51,7 @@ def download(
     refuse_to_lose(destination)
     with _opened(source, access) as remote, alone(destination, "name another folder"):
         remote.lists = False  # a folder that says nothing is asked for a model's files alone, by their names
-        index, _ = patiently(partial(find_index, remote), remote.where)
+        index, _ = find_index(remote)
         if CONFIG not in index.files:
             raise ModelError(
                 f"{remote.where} has no {CONFIG}, expected a folder with a model; other folders are fetched "

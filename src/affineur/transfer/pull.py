@@ -101,14 +101,19 @@ def fetch(
             _require_space(coming, target)
             _receive(remote, coming)
             for each in coming:
-                each.verify(remote.where)
+                each.verify(remote)
         except BaseException:
             _drop_useless(coming, arriving)
             raise
     with new_folder(target) as building:
+        linked: set[Path] = set()
         for each in coming:
             (building / each.entry.name).parent.mkdir(parents=True, exist_ok=True)
-            _link(each.file, building / each.entry.name)
+            if each.file in linked:  # equal files are two, though they came once
+                shutil.copyfile(each.file, building / each.entry.name)
+            else:
+                _link(each.file, building / each.entry.name)
+            linked.add(each.file)
         try:
             _accept(building, remote.where, check)
         except (
@@ -197,6 +202,8 @@ class _Coming:
                 f"{remote.where}: {entry.name} is not there, though it is listed; if it is being pushed just "
                 "now, try again"
             )
+        if entry.mark and stat.version != entry.mark:
+            raise _changed(remote, entry)
         size = stat.size if entry.size is None else entry.size
         if stat.size is not None and stat.size != size:
             raise TransferError(
@@ -237,9 +244,17 @@ class _Coming:
         start, stop = self.bounds(part)
         return self.size is None or self.done[part] < (stop or 0) - start
 
-    def verify(self, where: str) -> None:
-        """Compare with the digest; what is wrong is thrown away, so that the next run fetches it again."""
+    def verify(self, remote: Remote) -> None:
+        """Compare with the digest; what is wrong is thrown away, so that the next run fetches it again.
+
+        Where no digest is known, the place is asked once more whether it is still the same file.
+        """
+        where = remote.where
         if self.entry.sha256 is None:
+            now = patiently(partial(remote.stat, self.entry.at), self.entry.name)
+            if now is None or now.version != self.stat.version:
+                self.file.unlink()
+                raise _changed(remote, self.entry)
             return
         if (found := file_digest(self.file)) != self.entry.sha256:
             self.file.unlink()
@@ -247,6 +262,10 @@ class _Coming:
                 f"{where}: {self.entry.name} has the sha256 {found}, expected {self.entry.sha256}; nothing "
                 "was put in place. It was damaged on its way or changed there: try again, else push it again"
             )
+
+
+def _changed(remote: Remote, entry: Entry) -> TransferError:
+    return TransferError(f"{remote.where}: {entry.name} was changed there while it was fetched; try again")
 
 
 def _reuse(coming: list[_Coming], target: Path) -> None:
@@ -371,7 +390,9 @@ class _Receiver:
             _write_all(self._file, chunk, at)
             at += len(chunk)
             self._count(part, at - start)
-        if stop is not None and at < stop:
+        if stop is None:  # an earlier attempt may have been longer
+            os.ftruncate(self._file, at)
+        elif at < stop:
             raise Passing(
                 f"{self._remote.where}: {coming.entry.name} was cut off after {at:,} of {stop:,} bytes"
             )

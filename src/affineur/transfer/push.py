@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,8 @@ from affineur.transfer.places.core.place import (
 from affineur.transfer.places.core.retry import patiently
 from affineur.transfer.streams import Meter, side_by_side
 
+#: Inode, size and time of a file.
+State = tuple[int, int, int]
 _ID = 12  # digits of a version's digest that name its folder
 
 
@@ -96,7 +99,8 @@ def push_files(folder: Path, remote: Remote) -> Pushed:
         TransferError: If it cannot be written, something else lies there, or somebody else pushed meanwhile.
         ModelError: If it has names that cannot be pulled everywhere.
     """
-    ours = _sendable(folder)
+    stamps = _stamps(folder)
+    ours = sendable(folder)
     seen = patiently(partial(remote.get, INDEX), INDEX)
     theirs = _theirs(remote, seen)
     plain = theirs is None and _begin(remote, ours)
@@ -117,22 +121,30 @@ def push_files(folder: Path, remote: Remote) -> Pushed:
     meter = Meter(f"sending to {remote.where}", sum(entry.size or 0 for entry in changed))
     for entry in changed:
         sending = partial(_send, remote, folder, entry, meter)
-        side_by_side([sending], 1, meter)  # its parts go side by side, within send
-    _check_arrived(remote, changed, seen)
+        side_by_side([sending], 1, meter)  # the parts of a large one may go side by side, within send
+    if changing := [entry for entry in changed if _stamp(folder / entry.name) != stamps.get(entry.name)]:
+        remote.remove([entry.at for entry in changing])  # under this digest lies another content
+        raise TransferError(
+            f"{folder / changing[0].name} was changed while it was sent; the version before is still the one "
+            "that is read. Push again"
+        )
+    _check_arrived(remote, entries, seen)
+    old = _old(remote, new, theirs)
     try:
         patiently(partial(remote.put, INDEX, new.as_bytes(), seen), INDEX)
     except Conflict:
-        now = patiently(
-            partial(remote.get, INDEX), INDEX
-        )  # ours, where the answer to an attempt that succeeded was lost
+        now = patiently(partial(remote.get, INDEX), INDEX)
         if now is None or now.data != new.as_bytes():  # else ours: the answer to what succeeded was lost
             raise _overtaken(remote) from None
-    _tidy(remote, new, theirs)
+    for entry in entries:  # whoever pushed before us may have tidied one away that was there already
+        if patiently(partial(remote.stat, entry.at), entry.name) is None:
+            _send(remote, folder, entry, meter)
+    _tidy(remote, new, old)
     sent = tuple(entry.name for entry in changed)
     return Pushed(remote.where, sent, kept, sum(entry.size or 0 for entry in changed))
 
 
-def _sendable(folder: Path) -> Index:
+def sendable(folder: Path) -> Index:
     """Index a folder, and refuse what nobody could pull.
 
     Raises:
@@ -260,17 +272,44 @@ def _overtaken(remote: Remote) -> TransferError:
     )
 
 
-def _tidy(remote: Remote, new: Index, theirs: Index | None) -> None:
-    """Remove what no reader can be at: objects of two versions ago, and leftovers of killed pushes."""
+def _old(remote: Remote, new: Index, theirs: Index | None) -> set[str]:
+    """List what no reader can be at once ours is in place: versions before the last, and killed pushes.
+
+    It is listed before: what comes to be there afterwards belongs to who pushes after us.
+    """
     needed = new.objects | set(new.previous)
-    gone = {PUSHING} | (set(theirs.previous) - needed if theirs else set())
-    try:
-        if theirs is not None and remote.lists:
+    found = {PUSHING} | (set(theirs.previous) - needed if theirs else set())
+    if theirs is not None and remote.lists:
+        try:
             names = patiently(lambda: list(remote.names()), f"listing {remote.where}")
-            gone |= {name for name in names if name.startswith(VERSIONS) and name not in needed}
+        except TransferError as error:  # what is left over only takes room
+            report(f"warning: old files may stay at {remote.where} ({error})")
+            names = []
+        found |= {name for name in names if name.startswith(VERSIONS) and name not in needed}
+    return found
+
+
+def _tidy(remote: Remote, new: Index, old: set[str]) -> None:
+    """Remove old objects, where ours is still the version in place."""
+    try:
+        now = patiently(partial(remote.get, INDEX), INDEX)
+        if now is None or now.data != new.as_bytes():
+            return  # who pushed after us may need them again, and tidies
         # affineur.json first: without the others it would promise what is not there
-        patiently(
-            partial(remote.remove, sorted(gone, key=lambda name: (name != MANIFEST, name))), "tidying up"
-        )
+        ordered = sorted(old, key=lambda name: (name != MANIFEST, name))
+        patiently(partial(remote.remove, ordered), "tidying up")
     except TransferError as error:  # the version is in place; what is left over only takes room
         report(f"warning: old files stay at {remote.where} ({error})")
+
+
+def _stamps(folder: Path) -> dict[str, State | None]:
+    """Take down what the system says of each file before it is read."""
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): _stamp(path) for path in paths}
+
+
+def _stamp(path: Path) -> State | None:
+    with suppress(OSError):
+        found = path.stat()
+        return found.st_ino, found.st_size, found.st_mtime_ns
+    return None

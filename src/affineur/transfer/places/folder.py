@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
@@ -35,6 +36,8 @@ _OURS = re.compile(r"\.[0-9a-f]{12}\.(\w+\.part|lock)")
 class FolderRemote(Remote):
     """A folder that other processes may read meanwhile."""
 
+    lists = True
+
     def __init__(self, folder: Path) -> None:
         self.folder, self.where = folder, folder.as_uri()
 
@@ -44,6 +47,8 @@ class FolderRemote(Remote):
             found = (self.folder / name).stat()
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise TransferError(f"{self.where}/{name} cannot be looked at ({error.strerror})") from None
         return Stat(found.st_size, version=f"{found.st_ino}-{found.st_mtime_ns}")
 
     def read(self, name: str, start: int, stop: int | None) -> Iterator[bytes]:
@@ -131,9 +136,13 @@ class FolderRemote(Remote):
         """Remove files, and folders that are empty then."""
         for name in names:
             path = self.folder / name
-            path.unlink(missing_ok=True)
-            if path.parent != self.folder and path.parent.is_dir() and not any(path.parent.iterdir()):
-                path.parent.rmdir()
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise TransferError(f"{self.where}/{name} cannot be removed ({error.strerror})") from None
+            if path.parent != self.folder:
+                with suppress(OSError):  # there is more in it
+                    path.parent.rmdir()
 
 
 class Folder(Place):

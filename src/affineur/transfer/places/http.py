@@ -18,7 +18,16 @@ from urllib.request import getproxies, proxy_bypass
 
 from affineur.errors import TransferError, one_line
 from affineur.progress import report
-from affineur.transfer.places.core.place import Access, Passing, Place, Remote, Small, Stat, whole
+from affineur.transfer.places.core.place import (
+    Access,
+    Passing,
+    Place,
+    Remote,
+    Small,
+    Stat,
+    Unreachable,
+    whole,
+)
 
 _TIMEOUT = 20.0  # seconds without a byte
 _CHUNK = 1 << 18
@@ -50,8 +59,6 @@ class HttpRemote(Remote):
         base: Address of the folder without a password; its query, such as a signature, is sent for each file.
         authorization: The ``Authorization`` header, for the host of ``base`` alone.
     """
-
-    lists = False
 
     def __init__(self, base: SplitResult, authorization: str | None = None) -> None:
         self.where = _shown(base)
@@ -232,7 +239,7 @@ class HttpRemote(Remote):
         said = f"{_shown(url)} could not be fetched ({one_line(error)})"
         if isinstance(error, _BROKEN) or (self._answered and not isinstance(error, ValueError)):
             return Passing(said)
-        return TransferError(f"{said}; check the address and the network")
+        return Unreachable(f"{said}; check the address and the network")
 
     def _check(self, answer: HTTPResponse, url: str, *expected: int) -> None:
         """Refuse an answer of another status.

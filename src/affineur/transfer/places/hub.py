@@ -66,6 +66,8 @@ class HubRepository(Remote):
         revision: Branch, tag or commit; ``None`` means the default branch.
     """
 
+    lists = True
+
     def __init__(self, name: str, revision: str | None = None) -> None:
         import huggingface_hub  # here: it brings an HTTP library
 

@@ -45,6 +45,7 @@ from affineur.transfer.places.core.place import (
     Remote,
     Small,
     Stat,
+    Unreachable,
     whole,
 )
 from affineur.transfer.places.core.ssh import (
@@ -141,6 +142,8 @@ class SftpFolder(Remote):
         root: Its path there.
     """
 
+    lists = True
+
     def __init__(self, where: str, command: list[str], root: str) -> None:
         self.where, self._command, self._root = where.rstrip("/"), command, root
         self._free: deque[Session] = deque()
@@ -217,14 +220,14 @@ class SftpFolder(Remote):
         if "subsystem request failed" in said:
             return TransferError(f"{where}: the server gives no SFTP; have it enabled there ({_RUNPOD})")
         if re.search(r"Name or service not known|nodename nor servname|No address associated", said):
-            return TransferError(
+            return Unreachable(
                 f"{where}: there is no such host ({_last(said)}); check the name, or give it a HostName in "
                 "~/.ssh/config"
             )
         busy = re.search(r"Temporary failure|kex_exchange|banner exchange|Connection (?:closed|reset)", said)
         if self._reached or busy:
             return Passing(f"{where}: no connection ({_last(said)})")
-        return TransferError(
+        return Unreachable(
             f"{where}: no connection ({_last(said)}); check the address and the port, and type: ssh HOST"
         )
 
@@ -259,7 +262,7 @@ class SftpFolder(Remote):
         """Ask for a file; ``None`` where it is not there, or is none."""
         with self._session(name) as session:
             found = session.stat(self._path(name))
-        return Stat(found.size) if found and found.is_file else None
+        return Stat(found.size, version=str(found.modified)) if found and found.is_file else None
 
     def read(self, name: str, start: int, stop: int | None) -> Iterator[bytes]:
         """Read a part, with requests under way for 4 MiB of it."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from affineur.errors import TransferError, one_line
 from affineur.transfer.hub import need
-from affineur.transfer.places.core.place import Passing
+from affineur.transfer.places.core.place import Passing, Unreachable
 
 
 class Refused(TransferError):
@@ -75,7 +75,7 @@ class Service:
             self.reached = True
             return self._answer(error.response, asked)
         if isinstance(error, faults.EndpointConnectionError) and not self.reached and _no_such_host(error):
-            return TransferError(
+            return Unreachable(
                 f"{self.where}: there is no host of {self.endpoint}; check endpoint (or AWS_ENDPOINT_URL and "
                 "the endpoint_url of the profile) and the network"
             )

@@ -56,6 +56,8 @@ class Bucket(Remote):
 
     part: int = PART
 
+    lists = True
+
     def __init__(self, service: Service, folder: str, connect: Connect) -> None:
         self.where, self.service, self._folder = service.where, service, folder
         self._connect, self._client = connect, connect(READ_TIMEOUT)
@@ -66,7 +68,7 @@ class Bucket(Remote):
     def stat(self, name: str) -> Stat | None:
         """Ask for a file; ``None`` where it is not there, or where nobody may know whether it is."""
         head = self.head(self.key(name))
-        return None if head is None else Stat(head.size)
+        return None if head is None else Stat(head.size, version=head.etag)
 
     def read(self, name: str, start: int, stop: int | None) -> Iterator[bytes]:
         """Read a part of a file."""

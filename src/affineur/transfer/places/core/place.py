@@ -29,6 +29,10 @@ class Passing(TransferError):
     after: float = 0.0
 
 
+class Unreachable(TransferError):
+    """A place that does not answer: no network, no such host, or nothing but failures for a long time."""
+
+
 class Conflict(TransferError):
     """Somebody else wrote a file between our reading it and our writing it."""
 
@@ -152,7 +156,7 @@ class Remote(ABC):
 
     where: str
     streams: int = 4
-    lists: bool = True
+    lists: bool = False
 
     @abstractmethod
     def stat(self, name: str) -> Stat | None:

@@ -7,9 +7,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from affineur.errors import TransferError
 from affineur.progress import report
-from affineur.transfer.places.core.place import Passing
+from affineur.transfer.places.core.place import Passing, Unreachable
 
 T = TypeVar("T")
 #: How often something is tried, the first time included: RunPod answers 502 in bursts, and asks for ten.
@@ -34,11 +33,9 @@ def patiently(call: Callable[[], T], what: str, moving: Callable[[], int] | None
             return call()
         except Passing as error:
             now = moving() if moving else 0
-            failed, before = (1 if now > before else failed + 1), now
+            failed, before = (1 if now > before else failed + 1), max(before, now)
             if failed >= ATTEMPTS:
-                raise TransferError(
-                    f"{error}; given up after {ATTEMPTS} attempts, try again later"
-                ) from error
+                raise Unreachable(f"{error}; given up after {ATTEMPTS} attempts, try again later") from error
             wait = min(_LONGEST, _FIRST * 2 ** (failed - 1)) * random.uniform(0.5, 1.0)
             wait = max(wait, min(_ASKED, error.after))
             report(f"{what}: {error}; trying again")
