@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from affineur.artifact import Manifest, write_manifest
+
 ROOT = Path(__file__).parents[2]
 LABELS = ("O", "I-LOC", "I-PER")
 
@@ -39,6 +41,17 @@ def build_model(folder: Path) -> Path:
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     return build_model(tmp_path / "model")
+
+
+def sealed(folder: Path) -> Path:
+    """Write the manifest of a folder as it is now."""
+    write_manifest(folder, Manifest("transformers", "train"))
+    return folder
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Path:
+    return sealed(build_model(tmp_path / "artifact"))
 
 
 class Server:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from affineur.artifact import Manifest, write_manifest
 from affineur.cli import show
 from affineur.errors import AffineurError, DataError, ModelError, ParameterError, TransferError
 from affineur.pipeline.recipe import read_recipe
@@ -28,18 +27,11 @@ from affineur.transfer.pull import pull
 from affineur.transfer.push import push, push_files
 from affineur.transfer.sources import DataOptions, find_sources
 
-from .conftest import Server, build_model
+from .conftest import Server
 
 
 def listed(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
-
-
-@pytest.fixture
-def artifact(tmp_path: Path) -> Path:
-    folder = build_model(tmp_path / "artifact")
-    write_manifest(folder, Manifest("transformers", "train"))
-    return folder
 
 
 def test_an_index_cannot_have_the_next_push_remove_files_elsewhere(artifact: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from affineur.artifact import Manifest, verify, write_manifest
+from affineur.artifact import verify
 from affineur.errors import AffineurError, ModelError, ParameterError, TransferError
 from affineur.progress import listening
 from affineur.transfer import pull as pulling
@@ -25,7 +25,7 @@ from affineur.transfer.places.folder import FolderRemote
 from affineur.transfer.pull import PART, pull
 from affineur.transfer.push import push, push_files
 
-from .conftest import build_model
+from .conftest import sealed
 
 
 class Killed(BaseException):
@@ -93,16 +93,6 @@ class Faulty(Remote):
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "_FIRST", 0.0)
-
-
-@pytest.fixture
-def artifact(tmp_path: Path) -> Path:
-    return sealed(build_model(tmp_path / "artifact"))
-
-
-def sealed(folder: Path) -> Path:
-    write_manifest(folder, Manifest("transformers", "train"))
-    return folder
 
 
 def changed(folder: Path, to: Path, factor: float = 2.0) -> Path:

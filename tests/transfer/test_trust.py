@@ -7,19 +7,9 @@ from pathlib import Path
 import pytest
 
 import affineur
-from affineur.artifact import Manifest, write_manifest
 from affineur.cli.main import main
 from affineur.errors import AffineurError, ParameterError
 from keys import write_certificate, write_key
-
-from .conftest import build_model
-
-
-@pytest.fixture
-def artifact(tmp_path: Path) -> Path:
-    folder = build_model(tmp_path / "artifact")
-    write_manifest(folder, Manifest("transformers", "train"))
-    return folder
 
 
 def test_signed_on_its_way_out_and_checked_on_its_way_in(artifact: Path, tmp_path: Path) -> None:

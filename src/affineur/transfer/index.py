@@ -173,24 +173,24 @@ def find_index(remote: Remote, names: Collection[str] | None = None) -> tuple[In
         TransferError: If nothing is there.
         ModelError: If what is there names places outside the folder, or pickles.
     """
-    seen = _get(remote, INDEX)
+    seen = read_small(remote, INDEX)
     if seen is not None:
         return read_index(seen.data, remote.where), seen
-    if (manifest := _get(remote, MANIFEST)) is not None:
+    if (manifest := read_small(remote, MANIFEST)) is not None:
         said = digests_named(manifest.data, remote.where)
         known = {name: Entry(name, name, digest) for name, digest in said.items() if name != CARD}
         # People edit a card, or take it away; what is made of a finished artifact is not in its manifest.
         for name in (*([CARD] if CARD in said else []), *COMPANIONS):
-            if stat := _stat(remote, name):
+            if stat := stat_of(remote, name):
                 known[name] = _plain(name, stat)
         whole = hashlib.sha256(manifest.data).hexdigest()
         return Index(known | {MANIFEST: Entry(MANIFEST, MANIFEST, whole, len(manifest.data))}), None
-    if _stat(remote, PUSHING) is not None:
+    if stat_of(remote, PUSHING) is not None:
         raise TransferError(
             f"{remote.where} is not there yet: its first push has not ended; wait, or push it again"
         )
     if names is not None:
-        found = {name: _plain(name, stat) for name in names if (stat := _stat(remote, name))}
+        found = {name: _plain(name, stat) for name in names if (stat := stat_of(remote, name))}
     else:
         found = _listed(remote) if remote.lists else _guessed(remote)
     if not found:
@@ -203,35 +203,37 @@ def _listed(remote: Remote) -> dict[str, Entry]:
     listed = patiently(lambda: list(remote.names()), f"listing {remote.where}")
     names = [name for name in listed if not any(part.startswith(".") for part in name.split("/"))]
     readable = checked_names(names, remote.where, "the listing", skip_pickles=True)
-    return {name: _plain(name, stat) for name in readable if (stat := _stat(remote, name))}
+    return {name: _plain(name, stat) for name in readable if (stat := stat_of(remote, name))}
 
 
 def _guessed(remote: Remote) -> dict[str, Entry]:
     """Ask for the files that a model folder may have, by their names: the place cannot list."""
-    found = {name: _plain(name, stat) for name in (CONFIG, *OPTIONAL) if (stat := _stat(remote, name))}
+    found = {name: _plain(name, stat) for name in (CONFIG, *OPTIONAL) if (stat := stat_of(remote, name))}
     if not found:
         return {}
-    weights = [next((name for name in (WEIGHTS, SHARDS) if _stat(remote, name)), "")]
+    weights = [next((name for name in (WEIGHTS, SHARDS) if stat_of(remote, name)), "")]
     if weights == [""]:
         raise ModelError(
             f"{remote.where} has neither {WEIGHTS} nor {SHARDS} (pickles are refused); expected a folder "
             "written by save_pretrained"
         )
-    if weights == [SHARDS] and (index := _get(remote, SHARDS)):
+    if weights == [SHARDS] and (index := read_small(remote, SHARDS)):
         weights += shards_named(index.data, remote.where)
     for name in weights:
-        stat = _stat(remote, name)
+        stat = stat_of(remote, name)
         if stat is None:
             raise TransferError(f"{remote.where}: {name} is not there, though {SHARDS} names it")
         found[name] = _plain(name, stat)
     return found
 
 
-def _stat(remote: Remote, name: str) -> Stat | None:
+def stat_of(remote: Remote, name: str) -> Stat | None:
+    """Ask for a file with patience; ``None`` where it is not there."""
     return patiently(partial(remote.stat, name), name)
 
 
-def _get(remote: Remote, name: str) -> Small | None:
+def read_small(remote: Remote, name: str) -> Small | None:
+    """Read a small file with patience; ``None`` where it is not there."""
     return patiently(partial(remote.get, name), name)
 
 

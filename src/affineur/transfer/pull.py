@@ -12,7 +12,7 @@ import os
 import shutil
 import struct
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +29,7 @@ from affineur.artifact import (
 from affineur.artifact.locking import alone
 from affineur.artifact.writing import HIDDEN, disk_errors, refuse_to_lose, write_text
 from affineur.errors import AffineurError, ModelError, TransferError
-from affineur.transfer.index import Entry, Index, find_index, local_index
+from affineur.transfer.index import Entry, Index, find_index, local_index, stat_of
 from affineur.transfer.names import CONFIG
 from affineur.transfer.places.core.place import Access, Passing, Remote, Stat, opened
 from affineur.transfer.places.core.retry import patiently
@@ -45,7 +45,6 @@ def pull(
     destination: Path,
     *,
     access: Access | None = None,
-    names: Collection[str] | None = None,
     check: Callable[[Path], None] | None = None,
 ) -> Path:
     """Copy a folder from a place to this disk, all of it or nothing.
@@ -55,7 +54,6 @@ def pull(
         destination: The folder to make; what an earlier pull put there is replaced, and files in it that are
             the same are not fetched again.
         access: How the place is reached, where its usual configuration does not say so.
-        names: The files wanted; ``None`` for all.
         check: Called with the finished folder before it is put in place; it raises to refuse it.
 
     Returns:
@@ -67,12 +65,9 @@ def pull(
         ParameterError: If ``destination`` holds something that Affineur did not write.
         AffineurError: If the disk is full or not writable.
     """
-    names = None if names is None else set(names)
     refuse_to_lose(destination)
     with opened(reference, access) as remote, alone(destination, "name another folder"):
-        index, _ = find_index(remote, names)
-        if names is not None:
-            index = only(index, names, remote.where)
+        index, _ = find_index(remote)
         fetch(remote, index, destination, check)
     return destination
 
@@ -116,10 +111,7 @@ def fetch(
             linked.add(each.file)
         try:
             _accept(building, remote.where, check)
-        except (
-            ModelError,
-            TransferError,
-        ):  # all of it is here and as it was said to be: to try again is vain
+        except (ModelError, TransferError):  # all is here, as it was said to be: to try again is vain
             shutil.rmtree(arriving, ignore_errors=True)
             raise
     shutil.rmtree(arriving, ignore_errors=True)
@@ -196,7 +188,7 @@ class _Coming:
     @classmethod
     def of(cls, entry: Entry, folder: Path, remote: Remote) -> _Coming:
         file = folder / _part_name(entry)
-        stat = patiently(partial(remote.stat, entry.at), entry.name)
+        stat = stat_of(remote, entry.at)
         if stat is None:
             raise TransferError(
                 f"{remote.where}: {entry.name} is not there, though it is listed; if it is being pushed just "
@@ -251,7 +243,7 @@ class _Coming:
         """
         where = remote.where
         if self.entry.sha256 is None:
-            now = patiently(partial(remote.stat, self.entry.at), self.entry.name)
+            now = stat_of(remote, self.entry.at)
             if now is None or now.version != self.stat.version:
                 self.file.unlink()
                 raise _changed(remote, self.entry)

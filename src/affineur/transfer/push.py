@@ -13,7 +13,18 @@ from affineur.artifact.paths import safe_names
 from affineur.artifact.tensors import is_pickle
 from affineur.errors import ParameterError, TransferError
 from affineur.progress import report
-from affineur.transfer.index import INDEX, PUSHING, VERSIONS, Entry, Index, find_index, local_index
+from affineur.transfer.index import (
+    INDEX,
+    PUSHING,
+    VERSIONS,
+    Entry,
+    Index,
+    find_index,
+    local_index,
+    read_index,
+    read_small,
+    stat_of,
+)
 from affineur.transfer.places.core.place import (
     Access,
     Conflict,
@@ -30,7 +41,7 @@ from affineur.transfer.places.core.retry import patiently
 from affineur.transfer.streams import Meter, side_by_side
 
 #: Inode, size and time of a file.
-State = tuple[int, int, int]
+_Stamp = tuple[int, int, int]
 _ID = 12  # digits of a version's digest that name its folder
 
 
@@ -101,17 +112,12 @@ def push_files(folder: Path, remote: Remote) -> Pushed:
     """
     stamps = _stamps(folder)
     ours = sendable(folder)
-    seen = patiently(partial(remote.get, INDEX), INDEX)
+    seen = read_small(remote, INDEX)
     theirs = _theirs(remote, seen)
     plain = theirs is None and _begin(remote, ours)
-    new = Index(
-        {
-            name: entry if plain else _placed(entry, theirs, ours.version)
-            for name, entry in ours.files.items()
-        },
-        tuple(sorted(theirs.objects)) if theirs else (),
-    )
-    new = replace(new, previous=tuple(sorted(set(new.previous) - new.objects)))
+    placed = ours.files if plain else _placed(ours, theirs)
+    before = theirs.objects if theirs else set()
+    new = Index(placed, tuple(sorted(before - Index(placed).objects)))
     # affineur.json last: whoever reads by it alone sees it when the rest is there
     entries = sorted(new.files.values(), key=lambda entry: (entry.name == MANIFEST, entry.name))
     changed = [entry for entry in entries if not _there(remote, entry)]
@@ -133,11 +139,11 @@ def push_files(folder: Path, remote: Remote) -> Pushed:
     try:
         patiently(partial(remote.put, INDEX, new.as_bytes(), seen), INDEX)
     except Conflict:
-        now = patiently(partial(remote.get, INDEX), INDEX)
+        now = read_small(remote, INDEX)
         if now is None or now.data != new.as_bytes():  # else ours: the answer to what succeeded was lost
             raise _overtaken(remote) from None
     for entry in entries:  # whoever pushed before us may have tidied one away that was there already
-        if patiently(partial(remote.stat, entry.at), entry.name) is None:
+        if stat_of(remote, entry.at) is None:
             _send(remote, folder, entry, meter)
     _tidy(remote, new, old)
     sent = tuple(entry.name for entry in changed)
@@ -171,9 +177,9 @@ def sendable(folder: Path) -> Index:
 def _theirs(remote: Remote, seen: Small | None) -> Index | None:
     """Find out what lies there: a version, or nothing but what a first push left that has not ended."""
     if seen is not None:
-        return find_index(remote)[0]
-    begun = patiently(partial(remote.stat, PUSHING), PUSHING) is not None
-    if not begun and patiently(partial(remote.stat, MANIFEST), MANIFEST) is not None:
+        return read_index(seen.data, remote.where)
+    begun = stat_of(remote, PUSHING) is not None
+    if not begun and stat_of(remote, MANIFEST) is not None:
         return find_index(remote)[0]
     if begun or not remote.lists:
         return None
@@ -189,12 +195,15 @@ def _theirs(remote: Remote, seen: Small | None) -> Index | None:
     return None
 
 
-def _placed(entry: Entry, theirs: Index | None, version: str) -> Entry:
-    """Choose the object of a file: the one that holds it already, or one that no reader is at."""
-    same = theirs.files.get(entry.name) if theirs else None
-    if same is not None and same.sha256 == entry.sha256:
-        return replace(entry, at=same.at)
-    return replace(entry, at=f"{VERSIONS}{version[:_ID]}/{entry.name}")
+def _placed(ours: Index, theirs: Index | None) -> dict[str, Entry]:
+    """Choose the object of each file: the one that holds it already, or one that no reader is at."""
+    known, folder = theirs.files if theirs else {}, f"{VERSIONS}{ours.version[:_ID]}"
+    found = {}
+    for name, entry in ours.files.items():
+        same = known.get(name)
+        kept = same is not None and same.sha256 == entry.sha256
+        found[name] = replace(entry, at=same.at if same and kept else f"{folder}/{name}")
+    return found
 
 
 def _there(remote: Remote, entry: Entry) -> bool:
@@ -210,14 +219,14 @@ def _begin(remote: Remote, ours: Index) -> bool:
         Whether the files may have their own names: not where the first push of another version has begun,
         which may still be under way, and have put its index in place before ours.
     """
-    marked = patiently(partial(remote.get, PUSHING), PUSHING)
+    marked = read_small(remote, PUSHING)
     data = (json.dumps({"version": ours.version}) + "\n").encode()
     if marked is None:
         try:
             patiently(partial(remote.put, PUSHING, data, None), PUSHING)
             return True
         except Conflict:
-            marked = patiently(partial(remote.get, PUSHING), PUSHING)
+            marked = read_small(remote, PUSHING)
     return marked is not None and marked.data == data
 
 
@@ -253,10 +262,10 @@ def _send(remote: Remote, folder: Path, entry: Entry, meter: Meter) -> None:
 
 def _check_arrived(remote: Remote, changed: list[Entry], seen: Small | None) -> None:
     for entry in changed:
-        stat = patiently(partial(remote.stat, entry.at), entry.name)
+        stat = stat_of(remote, entry.at)
         found = "nothing" if stat is None else f"{stat.size:,} bytes"
         if stat is None or stat.size != entry.size:
-            now = patiently(partial(remote.get, INDEX), INDEX)
+            now = read_small(remote, INDEX)
             if (now and now.data) != (seen and seen.data):  # theirs tidied ours away
                 raise _overtaken(remote)
             raise TransferError(
@@ -292,7 +301,7 @@ def _old(remote: Remote, new: Index, theirs: Index | None) -> set[str]:
 def _tidy(remote: Remote, new: Index, old: set[str]) -> None:
     """Remove old objects, where ours is still the version in place."""
     try:
-        now = patiently(partial(remote.get, INDEX), INDEX)
+        now = read_small(remote, INDEX)
         if now is None or now.data != new.as_bytes():
             return  # who pushed after us may need them again, and tidies
         # affineur.json first: without the others it would promise what is not there
@@ -302,13 +311,13 @@ def _tidy(remote: Remote, new: Index, old: set[str]) -> None:
         report(f"warning: old files stay at {remote.where} ({error})")
 
 
-def _stamps(folder: Path) -> dict[str, State | None]:
+def _stamps(folder: Path) -> dict[str, _Stamp | None]:
     """Take down what the system says of each file before it is read."""
     paths = (path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): _stamp(path) for path in paths}
 
 
-def _stamp(path: Path) -> State | None:
+def _stamp(path: Path) -> _Stamp | None:
     with suppress(OSError):
         found = path.stat()
         return found.st_ino, found.st_size, found.st_mtime_ns
