@@ -15,15 +15,14 @@ from affineur.cli import show
 from affineur.errors import AffineurError, DataError, ModelError, ParameterError, TransferError
 from affineur.pipeline.recipe import read_recipe
 from affineur.progress import listening
+from affineur.transfer import coming, signing
 from affineur.transfer import index as indexing
-from affineur.transfer import pull as pulling
-from affineur.transfer import signing
-from affineur.transfer.index import INDEX, PUSHING, Index, local_index, read_index
+from affineur.transfer.index import INDEX, PUSHING, Entry, Index, local_index, read_index
 from affineur.transfer.models import resolve_model
 from affineur.transfer.places.core import place as places
 from affineur.transfer.places.core.place import Small, shown, unknown_place
 from affineur.transfer.places.folder import FolderRemote
-from affineur.transfer.pull import pull
+from affineur.transfer.pull import fetch, pull
 from affineur.transfer.push import push, push_files
 from affineur.transfer.sources import DataOptions, find_sources
 
@@ -150,12 +149,14 @@ def test_a_file_that_changes_or_vanishes_while_it_is_pushed_is_named(artifact: P
     def change() -> object:
         return (artifact / "tokenizer.json").write_text("{ }")
 
+    before = (artifact / "tokenizer.json").read_bytes()
     with pytest.raises(TransferError, match=r"tokenizer\.json changed meanwhile"):
-        push_files(artifact, Changing(tmp_path / "first"))
+        push_files(artifact, partial(Changing, tmp_path / "first"))
     assert not (tmp_path / "first" / "tokenizer.json").exists()
+    (artifact / "tokenizer.json").write_bytes(before)
     change = (artifact / "tokenizer.json").unlink  # noqa: F811
     with pytest.raises(TransferError, match=r"artifact/tokenizer\.json cannot be read \(No such file"):
-        push_files(artifact, Changing(tmp_path / "second"))
+        push_files(artifact, partial(Changing, tmp_path / "second"))
     assert not (tmp_path / "second" / INDEX).exists()
 
 
@@ -174,7 +175,7 @@ def test_two_pushes_of_the_same_to_one_folder_do_not_mix(tmp_path: Path) -> None
 
     def send() -> None:
         try:
-            push_files(folder, FolderRemote(place))
+            push_files(folder, partial(FolderRemote, place))
         except TransferError as error:
             if "somebody else pushed" not in str(error):
                 failed.append(error)
@@ -199,11 +200,11 @@ def test_two_first_pushes_of_different_versions_leave_one_that_is_whole(tmp_path
     class Overtaken(FolderRemote):
         def send(self, name, file, sha256, moved):
             if name == "b" and not (place / INDEX).exists():
-                push_files(tmp_path / "second", FolderRemote(place))
+                push_files(tmp_path / "second", partial(FolderRemote, place))
             super().send(name, file, sha256, moved)
 
     with pytest.raises(TransferError, match="somebody else pushed there meanwhile"):
-        push_files(tmp_path / "first", Overtaken(place))
+        push_files(tmp_path / "first", partial(Overtaken, place))
     got = pull(place.as_uri(), tmp_path / "got")
     assert [(got / file).read_text() for file in "ab"] == ["seconda", "secondb"]
 
@@ -276,7 +277,7 @@ def test_a_disk_that_takes_a_part_of_a_chunk_loses_none(
 ) -> None:
     push(artifact, (tmp_path / "place").as_uri())
     write = os.pwrite
-    monkeypatch.setattr(pulling.os, "pwrite", lambda file, data, at: write(file, bytes(data)[:50], at))
+    monkeypatch.setattr(coming.os, "pwrite", lambda file, data, at: write(file, bytes(data)[:50], at))
     got = pull((tmp_path / "place").as_uri(), tmp_path / "got")
     assert (got / "model.safetensors").read_bytes() == (artifact / "model.safetensors").read_bytes()
 
@@ -301,7 +302,7 @@ def test_a_file_that_would_be_larger_than_the_disk_is_refused_before_it_is_divid
     artifact: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(AffineurError, match="the whole disk of"):
-        pulling.fetch(_Lying(artifact), _Lying.index(artifact), tmp_path / "got")
+        fetch(_Lying(artifact), _Lying.index(artifact), tmp_path / "got")
     assert listed(tmp_path) == ["artifact"]
 
 
@@ -309,9 +310,7 @@ class _Lying(FolderRemote):
     @staticmethod
     def index(folder: Path) -> Index:
         found = local_index(folder).files
-        return Index(
-            {"config.json": pulling.Entry("config.json", "config.json", found["config.json"].sha256)}
-        )
+        return Index({"config.json": Entry("config.json", "config.json", found["config.json"].sha256)})
 
     def stat(self, name):
         return places.Stat(1 << 62)
@@ -336,9 +335,9 @@ def test_what_cannot_be_gone_on_with_does_not_stay_on_a_full_disk(
             raise OSError(28, "No space left on device")
         return write(file, data, at)
 
-    monkeypatch.setattr(pulling.os, "pwrite", full)
+    monkeypatch.setattr(coming.os, "pwrite", full)
     with pytest.raises(AffineurError, match="no space left"):
-        pulling.fetch(Endless(artifact), _Lying.index(artifact), tmp_path / "got")
+        fetch(Endless(artifact), _Lying.index(artifact), tmp_path / "got")
     assert listed(tmp_path) == ["artifact"]
 
 

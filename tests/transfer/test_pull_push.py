@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,12 +18,13 @@ from affineur.artifact import verify
 from affineur.errors import AffineurError, ModelError, ParameterError, TransferError
 from affineur.progress import listening
 from affineur.transfer import pull as pulling
+from affineur.transfer.coming import PART
 from affineur.transfer.index import PUSHING, Index, find_index, local_index, read_index
 from affineur.transfer.places.core import place as places
 from affineur.transfer.places.core import retry
 from affineur.transfer.places.core.place import Access, Moved, Passing, Place, Remote, Small, Stat
 from affineur.transfer.places.folder import FolderRemote
-from affineur.transfer.pull import PART, pull
+from affineur.transfer.pull import pull
 from affineur.transfer.push import push, push_files
 
 from .conftest import sealed
@@ -129,12 +131,12 @@ def test_what_is_pushed_is_what_is_pulled(artifact: Path, tmp_path: Path) -> Non
 
 def test_only_what_changed_is_sent_and_fetched(artifact: Path, tmp_path: Path) -> None:
     place = Faulty(tmp_path / "place")
-    push_files(artifact, place)
-    again = push_files(artifact, place)
+    push_files(artifact, lambda: place)
+    again = push_files(artifact, lambda: place)
     assert not again.sent
     assert read(place, tmp_path / "got") == content(artifact)
     second = changed(artifact, tmp_path / "second")
-    done = push_files(second, place)
+    done = push_files(second, lambda: place)
     assert set(done.sent) == {"model.safetensors", "affineur.json"}
     place.bytes_read = 0
     assert read(place, tmp_path / "got") == content(second)
@@ -144,39 +146,39 @@ def test_only_what_changed_is_sent_and_fetched(artifact: Path, tmp_path: Path) -
 def test_a_push_killed_at_any_moment_leaves_one_whole_version(artifact: Path, tmp_path: Path) -> None:
     second = changed(artifact, tmp_path / "second")
     whole = Faulty(tmp_path / "count")
-    push_files(artifact, whole)
+    push_files(artifact, lambda: whole)
     whole.changes = 0
-    push_files(second, whole)
+    push_files(second, lambda: whole)
     moments = whole.changes
     assert moments >= 6
     seen = set()
     for moment in range(moments):
         place = tmp_path / f"place_{moment}"
-        push_files(artifact, Faulty(place))
+        push_files(artifact, partial(Faulty, place))
         with pytest.raises(Killed):
-            push_files(second, Faulty(place, dies_at=moment))
+            push_files(second, partial(Faulty, place, dies_at=moment))
         found = read(FolderRemote(place), tmp_path / f"got_{moment}")
         assert found in (content(artifact), content(second)), moment
         seen.add(found == content(second))
-        push_files(second, Faulty(place))  # the same command again
+        push_files(second, partial(Faulty, place))  # the same command again
         assert read(FolderRemote(place), tmp_path / f"then_{moment}") == content(second)
     assert seen == {False, True}
 
 
 def test_a_first_push_killed_at_any_moment_shows_nothing_or_all_of_it(artifact: Path, tmp_path: Path) -> None:
     whole = Faulty(tmp_path / "count")
-    push_files(artifact, whole)
+    push_files(artifact, lambda: whole)
     for moment in range(whole.changes):
         place = tmp_path / f"place_{moment}"
         with pytest.raises(Killed):
-            push_files(artifact, Faulty(place, dies_at=moment))
+            push_files(artifact, partial(Faulty, place, dies_at=moment))
         try:
             found = read(FolderRemote(place), tmp_path / f"got_{moment}")
         except TransferError as error:
             assert "is not there yet" in str(error) or "nothing is there" in str(error)  # noqa: PT017
         else:
             assert found == content(artifact)
-        push_files(artifact, Faulty(place))
+        push_files(artifact, partial(Faulty, place))
         assert read(FolderRemote(place), tmp_path / f"then_{moment}") == content(artifact)
 
 
@@ -185,7 +187,7 @@ def test_old_versions_go_when_no_reader_can_be_at_them(artifact: Path, tmp_path:
     versions = [artifact, *(changed(artifact, tmp_path / f"v{i}", i + 2.0) for i in range(3))]
     indexes = []
     for version in versions:
-        push_files(version, FolderRemote(place))
+        push_files(version, partial(FolderRemote, place))
         indexes.append(find_index(FolderRemote(place))[0])
     for name in indexes[-1].objects | indexes[-2].objects:
         assert (place / name).is_file()
@@ -195,17 +197,17 @@ def test_old_versions_go_when_no_reader_can_be_at_them(artifact: Path, tmp_path:
 
 def test_somebody_elses_push_is_not_overwritten(artifact: Path, tmp_path: Path) -> None:
     place = tmp_path / "place"
-    push_files(artifact, FolderRemote(place))
+    push_files(artifact, partial(FolderRemote, place))
     theirs, ours = changed(artifact, tmp_path / "theirs", 3), changed(artifact, tmp_path / "ours", 4)
 
     class Meanwhile(Faulty):
         def send(self, name: str, file: Path, sha256: str, moved: Moved) -> None:
             super().send(name, file, sha256, moved)
             if name.endswith("affineur.json"):
-                push_files(theirs, FolderRemote(place))
+                push_files(theirs, partial(FolderRemote, place))
 
     with pytest.raises(TransferError, match="somebody else pushed there meanwhile"):
-        push_files(ours, Meanwhile(place))
+        push_files(ours, partial(Meanwhile, place))
     assert read(FolderRemote(place), tmp_path / "got") == content(theirs)
 
 
@@ -222,7 +224,7 @@ def test_what_passes_is_tried_again(artifact: Path, tmp_path: Path, fails: int) 
     place = Faulty(tmp_path / "place", fails=fails)
     said: list[str] = []
     with listening(lambda what, *_: said.append(what)):
-        push_files(artifact, place)
+        push_files(artifact, lambda: place)
         place.fails = fails
         assert read(place, tmp_path / "got") == content(artifact)
     assert any("trying again" in line for line in said)
@@ -255,7 +257,7 @@ class Unlucky(Faulty):
 
 def test_every_question_is_asked_again(artifact: Path, tmp_path: Path) -> None:
     place = Unlucky(tmp_path / "place")
-    push_files(artifact, place)
+    push_files(artifact, lambda: place)
     place.asked.clear()
     assert set(find_index(place)[0].files) == set(local_index(artifact).files)
     plain = Unlucky(tmp_path / "plain")
@@ -269,12 +271,12 @@ def test_a_listing_that_breaks_off_is_not_an_empty_folder(artifact: Path, tmp_pa
     (tmp_path / "place").mkdir()
     (tmp_path / "place" / "holiday.jpg").write_bytes(b"a")
     with pytest.raises(TransferError, match=r"something else already \(holiday.jpg\)"):
-        push_files(artifact, Unlucky(tmp_path / "place"))
+        push_files(artifact, partial(Unlucky, tmp_path / "place"))
 
 
 def test_what_does_not_pass_is_given_up(artifact: Path, tmp_path: Path) -> None:
     with pytest.raises(TransferError, match=f"given up after {retry.ATTEMPTS} attempts"):
-        push_files(artifact, Faulty(tmp_path / "place", fails=10_000))
+        push_files(artifact, partial(Faulty, tmp_path / "place", fails=10_000))
 
 
 def test_a_flipped_byte_a_swapped_file_and_a_wrong_length_are_named(artifact: Path, tmp_path: Path) -> None:
@@ -440,19 +442,19 @@ def test_every_place_says_what_it_is() -> None:
 
 def test_who_pushes_while_the_one_before_tidies_loses_nothing(artifact: Path, tmp_path: Path) -> None:
     place = tmp_path / "place"
-    push_files(artifact, FolderRemote(place))
+    push_files(artifact, partial(FolderRemote, place))
     ours, theirs = changed(artifact, tmp_path / "ours", 3), changed(artifact, tmp_path / "theirs", 4)
 
     class Meanwhile(Faulty):
         def remove(self, names) -> None:
-            push_files(theirs, FolderRemote(place))
+            push_files(theirs, partial(FolderRemote, place))
             super().remove(names)
 
         def put(self, name: str, data: bytes, seen: Small | None) -> None:
             super().put(name, data, seen)
-            push_files(theirs, FolderRemote(place))
+            push_files(theirs, partial(FolderRemote, place))
 
-    push_files(ours, Meanwhile(place))
+    push_files(ours, partial(Meanwhile, place))
     assert read(FolderRemote(place), tmp_path / "got") == content(theirs)
 
 
@@ -469,9 +471,9 @@ def test_a_file_that_changes_while_it_is_sent_is_sent_anew(artifact: Path, tmp_p
                 super().send(name, file, sha256, moved)
 
     with pytest.raises(TransferError, match=r"note.txt was changed while it was sent"):
-        push_files(artifact, Changing(tmp_path / "place"))
+        push_files(artifact, partial(Changing, tmp_path / "place"))
     sealed(artifact)
-    push_files(artifact, FolderRemote(tmp_path / "place"))
+    push_files(artifact, partial(FolderRemote, tmp_path / "place"))
     assert read(FolderRemote(tmp_path / "place"), tmp_path / "got") == content(artifact)
 
 

@@ -2,7 +2,14 @@
 
 from affineur.artifact.card import SCORES, Carried, Measured, card_text, read_card, write_card
 from affineur.artifact.environment import describe_machine, environment
-from affineur.artifact.folder import PRUNING_INFO, TOKENIZER_FILES, ModelFolder, file_digest, open_folder
+from affineur.artifact.folder import (
+    PRUNING_INFO,
+    TOKENIZER_FILES,
+    ModelFolder,
+    file_digest,
+    open_folder,
+    remember_digest,
+)
 from affineur.artifact.info import ModelInfo, describe
 from affineur.artifact.locking import alone, in_turn
 from affineur.artifact.manifest import (
@@ -71,6 +78,7 @@ __all__ = [
     "read_card",
     "read_manifest",
     "refuse_to_lose",
+    "remember_digest",
     "safe_name",
     "safe_names",
     "to_json",

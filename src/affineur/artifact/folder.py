@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -35,6 +36,13 @@ TOKENIZER_FILES = (
     "special_tokens_map.json",
     "added_tokens.json",
 )
+
+
+#: A path, and what tells the file there from what it was.
+_Key = tuple[str, tuple[int, ...]]
+_DIGESTS: dict[_Key, str] = {}
+_REMEMBERED = 16_384
+_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,11 +231,31 @@ def labels_of(config: dict[str, Any], path: Path) -> tuple[str, ...]:
 
 def file_digest(file: Path) -> str:
     """Return the sha256 of a file, remembered as long as it is the same file, unchanged."""
-    return _digest(os.fspath(file.absolute()), file_state(file.stat()))
+    known = _key(file)
+    digest = _DIGESTS.get(known)
+    if digest is None:
+        with file.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        _remember(known, digest)
+    return digest
 
 
-@lru_cache(maxsize=256)
-def _digest(path: str, _state: tuple[int, ...]) -> str:
-    """Digest a file; ``_state`` makes the cache forget it when it changes."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def remember_digest(file: Path, digest: str) -> None:
+    """Let :func:`file_digest` know the sha256 of a file, from whoever has just digested all its bytes.
+
+    Args:
+        file: The file; it has all its bytes.
+        digest: Its sha256, in hexadecimal digits.
+    """
+    _remember(_key(file), digest)
+
+
+def _key(file: Path) -> _Key:
+    return os.fspath(file.absolute()), file_state(file.stat())
+
+
+def _remember(known: _Key, digest: str) -> None:
+    with _LOCK:
+        _DIGESTS[known] = digest
+        while len(_DIGESTS) > _REMEMBERED:
+            del _DIGESTS[next(iter(_DIGESTS))]

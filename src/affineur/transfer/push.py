@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +16,7 @@ from affineur.artifact.paths import safe_names
 from affineur.artifact.tensors import is_pickle
 from affineur.errors import ParameterError, TransferError
 from affineur.progress import report
+from affineur.transfer.coming import PART
 from affineur.transfer.index import (
     INDEX,
     PUSHING,
@@ -33,12 +37,14 @@ from affineur.transfer.places.core.place import (
     Pushed,
     Remote,
     Small,
+    Stat,
     place_of,
     shown,
     unknown_place,
 )
 from affineur.transfer.places.core.retry import patiently
-from affineur.transfer.streams import Meter, side_by_side
+from affineur.transfer.streams import Meter, at_once, side_by_side
+from affineur.transfer.workers import Workers
 
 #: Inode, size and time of a file.
 _Stamp = tuple[int, int, int]
@@ -74,7 +80,6 @@ def push(
         )
     access, publication = access or Access(), publication or Publication()
     place = place_to_push(reference, access, publication)
-    verify(folder)
     return place.push(folder, reference, access, publication)
 
 
@@ -99,35 +104,46 @@ def place_to_push(reference: str, access: Access, publication: Publication) -> P
     return place
 
 
-def push_files(folder: Path, remote: Remote) -> Pushed:
+def push_files(folder: Path, reach: Callable[[], Remote]) -> Pushed:
     """Send what changed of a folder, then its index, in one step that readers see as a whole.
+
+    The folder is digested while the place is reached and asked what it has.
 
     Args:
         folder: The folder.
-        remote: Where it goes.
+        reach: Opens where it goes.
 
     Raises:
         TransferError: If it cannot be written, something else lies there, or somebody else pushed meanwhile.
-        ModelError: If it has names that cannot be pulled everywhere.
+        ModelError: If a file is not the one its manifest names, or has a name that cannot be pulled
+            everywhere.
     """
     stamps = _stamps(folder)
-    ours = sendable(folder)
+    side = Workers(1)
+    digested = side.submit(copy_context().run, sendable, folder)
+    side.close()
+    with reach() as remote:
+        return _push(folder, stamps, digested, remote)
+
+
+def _push(
+    folder: Path, stamps: Mapping[str, _Stamp | None], digested: Future[Index], remote: Remote
+) -> Pushed:
     seen = read_small(remote, INDEX)
-    theirs = _theirs(remote, seen)
-    plain = theirs is None and _begin(remote, ours)
+    theirs, begun = _theirs(remote, seen)
+    ours = digested.result()  # nothing was changed so far
+    plain = theirs is None and _begin(remote, ours, begun)
     placed = ours.files if plain else _placed(ours, theirs)
     before = theirs.objects if theirs else set()
     new = Index(placed, tuple(sorted(before - Index(placed).objects)))
     # affineur.json last: whoever reads by it alone sees it when the rest is there
     entries = sorted(new.files.values(), key=lambda entry: (entry.name == MANIFEST, entry.name))
-    changed = [entry for entry in entries if not _there(remote, entry)]
+    changed = _lacking(remote, entries)
     kept = tuple(entry.name for entry in entries if entry not in changed)
     if theirs and seen and not changed and theirs.version == new.version:
         return Pushed(remote.where, (), kept, 0)
     meter = Meter(f"sending to {remote.where}", sum(entry.size or 0 for entry in changed))
-    for entry in changed:
-        sending = partial(_send, remote, folder, entry, meter)
-        side_by_side([sending], 1, meter)  # the parts of a large one may go side by side, within send
+    _send_all(remote, folder, changed, meter)
     if changing := [entry for entry in changed if _stamp(folder / entry.name) != stamps.get(entry.name)]:
         remote.remove([entry.at for entry in changing])  # under this digest lies another content
         raise TransferError(
@@ -142,21 +158,37 @@ def push_files(folder: Path, remote: Remote) -> Pushed:
         now = read_small(remote, INDEX)
         if now is None or now.data != new.as_bytes():  # else ours: the answer to what succeeded was lost
             raise _overtaken(remote) from None
-    for entry in entries:  # whoever pushed before us may have tidied one away that was there already
-        if stat_of(remote, entry.at) is None:
-            _send(remote, folder, entry, meter)
+    # whoever pushed before us may have tidied one away that was there already
+    gone = [entry for entry, stat in _asked(remote, entries) if stat is None]
+    _send_all(remote, folder, gone, meter)
     _tidy(remote, new, old)
     sent = tuple(entry.name for entry in changed)
     return Pushed(remote.where, sent, kept, sum(entry.size or 0 for entry in changed))
 
 
+def _asked(remote: Remote, entries: Sequence[Entry]) -> Iterator[tuple[Entry, Stat | None]]:
+    asked = [partial(stat_of, remote, entry.at) for entry in entries]
+    return zip(entries, at_once(asked, remote.questions), strict=True)
+
+
+def _send_all(remote: Remote, folder: Path, entries: Sequence[Entry], meter: Meter) -> None:
+    """Send files: small ones side by side, each large one alone, since its parts may go side by side."""
+    small = [entry for entry in entries if (entry.size or 0) <= PART and entry.name != MANIFEST]
+    jobs = [partial(_send, remote, folder, entry, meter) for entry in entries if entry not in small]
+    side_by_side([partial(_send, remote, folder, entry, meter) for entry in small], remote.questions, meter)
+    for job in jobs:
+        side_by_side([job], 1, meter)
+
+
 def sendable(folder: Path) -> Index:
-    """Index a folder, and refuse what nobody could pull.
+    """Verify a folder, index it, and refuse what nobody could pull.
 
     Raises:
         TransferError: If it was pushed to itself.
-        ModelError: If it has names that mean something else, or nothing, on other systems.
+        ModelError: If a file is not the one its manifest names, or has a name that means something else, or
+            nothing, on other systems.
     """
+    verify(folder)
     for name in (INDEX, PUSHING):
         if (folder / name).exists():
             raise TransferError(
@@ -174,15 +206,19 @@ def sendable(folder: Path) -> Index:
     return Index(files)
 
 
-def _theirs(remote: Remote, seen: Small | None) -> Index | None:
-    """Find out what lies there: a version, or nothing but what a first push left that has not ended."""
+def _theirs(remote: Remote, seen: Small | None) -> tuple[Index | None, bool]:
+    """Find out what lies there: a version, or nothing but what a first push left that has not ended.
+
+    Returns:
+        The version, and whether a first push has begun.
+    """
     if seen is not None:
-        return read_index(seen.data, remote.where)
+        return read_index(seen.data, remote.where), False
     begun = stat_of(remote, PUSHING) is not None
     if not begun and stat_of(remote, MANIFEST) is not None:
-        return find_index(remote)[0]
+        return find_index(remote)[0], False
     if begun or not remote.lists:
-        return None
+        return None, begun
     # the list anew each time: one that broke off gives nothing more, as if nothing were there
     other = patiently(
         lambda: next((name for name in remote.names() if name != PUSHING), None), f"listing {remote.where}"
@@ -192,7 +228,7 @@ def _theirs(remote: Remote, seen: Small | None) -> Index | None:
             f"{remote.where} holds something else already ({other}), and no {INDEX} or {MANIFEST}; nothing "
             "was changed. Name an empty folder, or remove what is there"
         )
-    return None
+    return None, False
 
 
 def _placed(ours: Index, theirs: Index | None) -> dict[str, Entry]:
@@ -206,27 +242,29 @@ def _placed(ours: Index, theirs: Index | None) -> dict[str, Entry]:
     return found
 
 
-def _there(remote: Remote, entry: Entry) -> bool:
-    assert entry.size is not None
-    assert entry.sha256 is not None
-    return patiently(partial(remote.holds, entry.at, entry.size, entry.sha256), entry.name)
+def _lacking(remote: Remote, entries: Sequence[Entry]) -> list[Entry]:
+    def there(entry: Entry) -> bool:
+        assert entry.size is not None
+        assert entry.sha256 is not None
+        return patiently(partial(remote.holds, entry.at, entry.size, entry.sha256), entry.name)
+
+    held = at_once([partial(there, entry) for entry in entries], remote.questions)
+    return [entry for entry, has in zip(entries, held, strict=True) if not has]
 
 
-def _begin(remote: Remote, ours: Index) -> bool:
+def _begin(remote: Remote, ours: Index, begun: bool) -> bool:
     """Mark a first push, so that the next run of the command knows what it finds for its own.
 
     Returns:
         Whether the files may have their own names: not where the first push of another version has begun,
         which may still be under way, and have put its index in place before ours.
     """
-    marked = read_small(remote, PUSHING)
     data = (json.dumps({"version": ours.version}) + "\n").encode()
-    if marked is None:
-        try:
+    if not begun:
+        with suppress(Conflict):
             patiently(partial(remote.put, PUSHING, data, None), PUSHING)
             return True
-        except Conflict:
-            marked = read_small(remote, PUSHING)
+    marked = read_small(remote, PUSHING)
     return marked is not None and marked.data == data
 
 
@@ -260,9 +298,8 @@ def _send(remote: Remote, folder: Path, entry: Entry, meter: Meter) -> None:
     patiently(once, entry.name, lambda: attempts.most)
 
 
-def _check_arrived(remote: Remote, changed: list[Entry], seen: Small | None) -> None:
-    for entry in changed:
-        stat = stat_of(remote, entry.at)
+def _check_arrived(remote: Remote, entries: Sequence[Entry], seen: Small | None) -> None:
+    for entry, stat in _asked(remote, entries):
         found = "nothing" if stat is None else f"{stat.size:,} bytes"
         if stat is None or stat.size != entry.size:
             now = read_small(remote, INDEX)

@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextvars import copy_context
+from typing import TypeVar
 
 from affineur.errors import TransferError
 from affineur.progress import report
 
+T = TypeVar("T")
 _EVERY = 0.2  # seconds between two reports
 _SETTLED = 1.0  # seconds after which a rate means something
 
@@ -84,5 +86,28 @@ def side_by_side(jobs: Sequence[Callable[[], None]], streams: int, meter: Meter)
     except BaseException:
         meter.stop()
         raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def at_once(calls: Sequence[Callable[[], T]], threads: int) -> list[T]:
+    """Ask several things in threads.
+
+    Args:
+        calls: What is asked.
+        threads: How many at once.
+
+    Returns:
+        The answers, in the order of ``calls``.
+
+    Raises:
+        Exception: What the first of them that failed raised; those that have not begun are not asked.
+    """
+    if threads == 1 or len(calls) < 2:
+        return [call() for call in calls]
+    pool = ThreadPoolExecutor(min(threads, len(calls)), thread_name_prefix="affineur-ask")
+    asked = [pool.submit(copy_context().run, call) for call in calls]
+    try:
+        return [each.result() for each in asked]
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -16,11 +16,11 @@ import pytest
 
 from affineur.errors import ParameterError, TransferError
 from affineur.progress import listening
+from affineur.transfer.coming import PART
 from affineur.transfer.places.core import retry
 from affineur.transfer.places.core.place import Access, Passing, Remote, Small, Stat, opened, place_of
 from affineur.transfer.places.core.retry import patiently
 from affineur.transfer.places.http import PLACE
-from affineur.transfer.pull import PART
 from affineur.transfer.push import push
 
 from .http_server import Faults, HttpServer, basic, serving

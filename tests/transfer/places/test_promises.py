@@ -17,6 +17,7 @@ import pytest
 
 from affineur.errors import AffineurError
 from affineur.progress import listening
+from affineur.transfer import coming
 from affineur.transfer import pull as pulling
 from affineur.transfer.places.core.place import Access, Remote
 from affineur.transfer.pull import pull
@@ -39,7 +40,7 @@ SITES = {
 ALIKE = ("s3", "hf buckets", "http without parts", "sftp")
 LONG = [pytest.param(each, marks=pytest.mark.slow if each in ALIKE else ()) for each in SITES]
 long = pytest.mark.parametrize("site", LONG, indirect=True)
-PART = pulling.PART
+PART = coming.PART
 SIZE = 2 * PART + 3_000_000
 ROOT = Path(__file__).parents[3]
 WEIGHTS, NOTE = "weights.dat", "sub/note.txt"
@@ -49,7 +50,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from affineur.errors import AffineurError
-from affineur.transfer import pull as pulling
+from affineur.transfer.pull import pull
 from affineur.transfer.places.core.place import PLACES, Place, Remote
 from affineur.transfer.push import push
 
@@ -90,7 +91,7 @@ for kind in {type(each) for each in PLACES.all().values()}:
     kind.open = lambda self, *given, _open=kind.open: watch(_open(self, *given))
 try:
     if sys.argv[2] == "pull":
-        pulling.pull(sys.argv[3], Path(sys.argv[4]))
+        pull(sys.argv[3], Path(sys.argv[4]))
     else:
         push(Path(sys.argv[4]), sys.argv[3])
 except AffineurError as error:

@@ -144,6 +144,7 @@ class SftpFolder(Remote):
 
     lists = True
     streams = 2  # each is a connection of its own: more of them cost more to open than they bring
+    questions = 1
 
     def __init__(self, where: str, command: list[str], root: str) -> None:
         self.where, self._command, self._root = where.rstrip("/"), command, root

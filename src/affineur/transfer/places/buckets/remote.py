@@ -32,8 +32,8 @@ from affineur.transfer.places.buckets.digests import (
 )
 from affineur.transfer.places.buckets.faults import Refused, Service
 from affineur.transfer.places.buckets.upload import Upload
-from affineur.transfer.places.buckets.workers import Workers
 from affineur.transfer.places.core.place import Conflict, Moved, Passing, Remote, Small, Stat, whole
+from affineur.transfer.workers import Workers
 
 _CHUNK = 1 << 20
 #: Where RunPod keeps parts of unfinished uploads.

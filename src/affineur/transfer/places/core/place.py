@@ -6,6 +6,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar
@@ -150,12 +151,14 @@ class Remote(ABC):
 
     Attributes:
         where: What it is called in messages: the reference, without secrets.
-        streams: How many threads may usefully read or write at once.
+        streams: How many threads may usefully read at once, and write the parts of a large file.
+        questions: How many may usefully ask something, or send small files, at once.
         lists: Whether :meth:`names` can list.
     """
 
     where: str
     streams: int = 4
+    questions: int = 4
     lists: bool = False
 
     @abstractmethod
@@ -282,10 +285,11 @@ class Place(ABC):
                     raise ParameterError(f"{each.name} says nothing to {self.form}; leave it out", each.name)
 
     def push(self, folder: Path, reference: str, access: Access, publication: Publication) -> Pushed:
-        """Send what changed of an artifact, which has been verified; readers see the old version or the new.
+        """Send what changed of an artifact; readers see the old version or the new.
 
         Args:
-            folder: The artifact.
+            folder: The artifact; it is for here to verify it before anything is written there
+                (:func:`affineur.transfer.push.sendable` does).
             reference: What was typed.
             access: How the place is reached; only :attr:`options` are set.
             publication: What is said beside it; only :attr:`publishing` are set.
@@ -295,8 +299,7 @@ class Place(ABC):
         """
         from affineur.transfer.push import push_files
 
-        with self.open(reference, access) as remote:
-            return push_files(folder, remote)
+        return push_files(folder, partial(self.open, reference, access))
 
 
 def _check(given: object) -> None:

@@ -24,6 +24,8 @@ _LARGEST = 1 << 18  # OpenSSH closes on longer packets; nobody else sends longer
 _PLAIN = 32768  # what every server must take
 #: Bytes under way at once, one packet more or less: twice what OpenSSH lets a channel have.
 UNDER_WAY = 1 << 22
+_PIPE = 1 << 20  # bytes, where the system lets pipes be larger: fewer turns between ssh and us
+_SHORT = 1 << 12  # bytes of a request that goes out in one piece
 _HEAD = Struct(">IBI")
 
 
@@ -94,6 +96,7 @@ class Session:
             stdout=subprocess.PIPE,
             stderr=self._said,
             bufsize=0,
+            pipesize=_PIPE,
             start_new_session=True,
             env={**os.environ, "SSH_ASKPASS_REQUIRE": "never"},
         )
@@ -150,7 +153,7 @@ class Session:
         except OSError:
             raise self._loss() from None
 
-    def _exactly(self, size: int) -> bytes:
+    def _exactly(self, size: int) -> bytearray:
         data = bytearray(size)
         view = memoryview(data)
         while view:
@@ -161,7 +164,7 @@ class Session:
             if not count:
                 raise self._loss()
             view = view[count:]
-        return bytes(data)
+        return data
 
     def _loss(self) -> Lost:
         self.lost = True
@@ -175,14 +178,16 @@ class Session:
 
     def _ask(self, kind: int, *parts: bytes) -> int:
         self._number = self._number + 1 & 0xFFFFFFFF
-        body = b"".join(parts)
+        size = sum(map(len, parts))
+        whole = (_HEAD.pack(size + 5, kind, self._number), *parts)
         self.waiting += 1
         self.lost = True  # for as long as half a packet is written: Ctrl-C may come
-        self._write(_HEAD.pack(len(body) + 5, kind, self._number) + body)
+        for each in whole if size > _SHORT else (b"".join(whole),):
+            self._write(each)
         self.lost = False
         return self._number
 
-    def _answer(self) -> tuple[int, int, bytes]:
+    def _answer(self) -> tuple[int, int, bytearray]:
         self.lost = True
         length, kind, number = _HEAD.unpack(self._exactly(9))
         if not 5 <= length <= _LARGEST + 1024:
@@ -192,12 +197,12 @@ class Session:
         self.lost = False
         return kind, number, body
 
-    def _call(self, wanted: int, kind: int, *parts: bytes) -> bytes:
+    def _call(self, wanted: int, kind: int, *parts: bytes) -> bytearray:
         self._ask(kind, *parts)
         found, _, body = self._answer()
         return _body(wanted, found, body)
 
-    def _extended(self, name: str, body: bytes) -> bytes:
+    def _extended(self, name: str, body: bytes) -> bytearray:
         return self._call(_EXTENDED_REPLY, _EXTENDED, _packed(name.encode()), body)
 
     # ------------------------------------------------------------------ requests
@@ -365,12 +370,12 @@ def _path(path: str) -> bytes:
     return _packed(path.encode("utf-8", "surrogateescape"))
 
 
-def _text(body: bytes, at: int) -> tuple[bytes, int]:
+def _text(body: bytearray, at: int) -> tuple[bytes, int]:
     length = unpack_from(">I", body, at)[0]
-    return body[at + 4 : at + 4 + length], at + 4 + length
+    return bytes(memoryview(body)[at + 4 : at + 4 + length]), at + 4 + length
 
 
-def _body(wanted: int, found: int, body: bytes) -> bytes:
+def _body(wanted: int, found: int, body: bytearray) -> bytearray:
     if found == _STATUS:
         code = unpack_from(">I", body)[0]
         if code != _OK or wanted != _STATUS:
@@ -381,7 +386,7 @@ def _body(wanted: int, found: int, body: bytes) -> bytes:
     return body
 
 
-def _attributes(body: bytes, at: int) -> tuple[Attributes, int]:
+def _attributes(body: bytearray, at: int) -> tuple[Attributes, int]:
     flags, at = unpack_from(">I", body, at)[0], at + 4
     size = mode = modified = 0
     if flags & 0x01:
