@@ -65,6 +65,7 @@ way, reference, folder, warm = sys.argv[1:]
 print(memory("VmRSS"), flush=True)
 try:
     if warm == "warm":  # so that the libraries are loaded
+        import filelock
         with opened(reference) as remote:
             remote.stat("none")
     start = time.perf_counter()
