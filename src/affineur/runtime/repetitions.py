@@ -103,6 +103,8 @@ class Repetitions:
             return  # "Dr" or "Le", taken for a name
         name = self._add(found, mention, _is_free(content, person), whole=True)
         name.written.setdefault(self._written(found[0], found[-1]), mention)
+        if any(chunk.form == "&" for chunk in found[1:-1]):  # an address has no such sign
+            self._add([chunk for chunk in found if chunk.form != "&"], mention, name.free, whole=True)
         inner = _without_lead(found, person)
         if 0 < len(inner) < len(found) and (len(content) > 1 or content[0] not in PLAIN):
             self._add(inner, mention, _is_free(content, person), whole=True)
