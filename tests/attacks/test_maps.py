@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import secrets
@@ -127,7 +128,7 @@ def test_of_two_processes_one_is_refused_before_it_gives_a_text_away(tmp_path: P
     assert len((tmp_path / "map.jsonl").read_text("utf-8").splitlines()) == 1
 
 
-@pytest.mark.parametrize("json_file", ["all.json", "-"])
+@pytest.mark.parametrize("json_file", ["all.json", pytest.param("-", marks=pytest.mark.slow)])
 def test_a_reader_that_leaves_costs_neither_map_nor_json(json_file: str, tmp_path: Path) -> None:
     many = 1200
     words = ["--redact=pseudonym", "--redact-map", "map.jsonl", "--json", json_file]
@@ -147,14 +148,14 @@ def test_a_reader_that_leaves_costs_neither_map_nor_json(json_file: str, tmp_pat
 
 
 @pytest.mark.parametrize("end", ["\n", ""])
-def test_the_map_leads_back_to_the_byte(end: str, tmp_path: Path) -> None:
-    text = TEXT.removesuffix("\n") + end
-    given = f"\ufeff{text}".encode()
-    words = ["--document", "--redact=pseudonym", "--redact-map", "map.jsonl"]
-    out = subprocess.run(
-        command(*words), input=given, stdout=subprocess.PIPE, cwd=tmp_path, check=True
-    ).stdout
-    assert b"Morvan" not in out
-    assert b"MORVAN" not in out
-    [row] = map(json.loads, (tmp_path / "map.jsonl").read_text("utf-8").splitlines())
-    assert restore(out.decode(), [tuple(each.values()) for each in row["map"]]).encode() == given
+def test_the_map_leads_back_to_the_byte(
+    end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = f"\ufeff{TEXT.removesuffix(chr(10))}{end}"
+    target = tmp_path / "map.jsonl"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(given.encode()), encoding="ascii"))
+    assert predict("--document", "--redact=pseudonym", "--redact-map", target) == 0
+    out = capsys.readouterr().out
+    assert "morvan" not in out.casefold()
+    [row] = map(json.loads, target.read_text("utf-8").splitlines())
+    assert restore(out, [tuple(each.values()) for each in row["map"]]) == given
