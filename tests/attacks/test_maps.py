@@ -110,9 +110,11 @@ def test_of_two_processes_one_is_refused_before_it_gives_a_text_away(tmp_path: P
     two = [subprocess.Popen(command(*words), **pipes) for _ in range(2)]
     ended = []
     try:
-        while not ended:
+        give_up = time.monotonic() + 30
+        while not ended and time.monotonic() < give_up:
             time.sleep(0.05)
             ended = [each for each in two if each.poll() is not None]  # the other waits for its input
+        assert len(ended) == 1, "both write the same map"
         (first,) = ended
         out, err = first.communicate()
         assert first.returncode == 1
