@@ -241,7 +241,10 @@ def test_latin_1_is_refused_at_its_line(file: Path, line: int) -> None:
     lines[line - 1] = "Orléans\tI-LOC\n".encode("latin-1")
     error = refused(file, b"".join(lines))
     assert error.line == line
-    assert "not UTF-8 (invalid continuation byte); convert it first, e.g. with iconv -t utf-8" in str(error)
+    assert (
+        "not UTF-8 (invalid continuation byte); convert it first, e.g. with iconv -f latin1 -t utf-8"
+        in str(error)
+    )
 
 
 # ---- writing ----

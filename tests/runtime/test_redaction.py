@@ -102,18 +102,9 @@ def original_spans(redacted: Redacted) -> list[tuple[int, int]]:
 
 
 def same_name(word: str) -> str:
-    """A name whatever its case, spaces, apostrophes and hyphens, character by character; punctuation counts
-    inside it only.
-    """
-    seen = "".join(character for character in word if unicodedata.category(character) != "Cf")
-    seen = re.sub(
-        "[\u2018\u2019\u201b\u2032\u02b9\u02bb-\u02bd\u00b4`]",
-        "'",
-        re.sub("[\u2010-\u2015\u2212]", "-", seen),
-    )
-    whole = " ".join(unicodedata.normalize("NFKC", seen).casefold().split())
-    ends = [place for place, character in enumerate(whole) if unicodedata.category(character)[0] not in "PZ"]
-    return whole[ends[0] : ends[-1] + 1] if ends else whole
+    """A name by its letters and digits, whatever their case and accents."""
+    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", word).casefold())
+    return "".join(filter(str.isalnum, plain)) or word
 
 
 @given(documents(), st.sampled_from(STYLES))
@@ -142,21 +133,22 @@ def test_entities_are_where_they_say_and_hold_placeholders(document, style) -> N
 
 
 @given(documents(PLAIN))
-def test_no_found_name_stands_anywhere_else(document) -> None:
+def test_no_found_name_stands_anywhere_else_not_even_in_part(document) -> None:
     text, entities = document
-    spans = original_spans(redact(text, entities))
-    for name in {
-        text[entity.start : entity.end].strip() for entity in entities if (entity.start, entity.end) in spans
-    }:
-        if sum(map(str.isalpha, name)) >= 3:
-            for hit in re.finditer(rf"(?<![^\W_])(?=({re.escape(name)})(?![^\W_]))", text):
-                assert any(start < hit.end(1) and hit.start() < end for start, end in spans), (
-                    name,
-                    hit.start(),
-                )
+    hidden = [False] * len(text)
+    for start, end in original_spans(redact(text, entities)):
+        hidden[start:end] = [True] * (end - start)
+    assert all(all(hidden[entity.start : entity.end]) for entity in entities)
+    for entity in entities:
+        name = re.escape(text[entity.start : entity.end])
+        whole = re.compile(rf"(?<![^\W_])(?=({name})(?![^\W_]))")
+        if sum(map(str.isalpha, name)) >= 3 and whole.match(text, entity.start):
+            for hit in whole.finditer(text):
+                letters = [i for i in range(hit.start(), hit.end(1)) if text[i].isalnum()]
+                assert all(hidden[i] for i in letters), (name, hit.start())
 
 
-@given(documents())
+@given(documents(st.sampled_from(PARTS)))
 def test_pseudonyms_are_one_to_one_and_new(document) -> None:
     text, entities = document
     redacted = redact(text, entities, style="pseudonym")
@@ -203,9 +195,9 @@ def test_every_further_occurrence_goes_too() -> None:
     redacted = redact(text, found, style="pseudonym")
     assert (
         redacted.text
-        == "Avec [PER_1], [PER_2]. Morvans, de-[PER_1]_2.pdf, morvan, d’[PER_2], [PER_2], Petit ; [PER_1]"
+        == "Avec [PER_1], [PER_2]. Morvans, de-[PER_1]_2.pdf, [PER_1], d’[PER_2], [PER_2], [PER_3] ; [PER_1]"
     )
-    assert [e.score for e in redacted.entities] == [0.7, 0.4, 0.7, 0.4, 0.4, 0.7]
+    assert [e.score for e in redacted.entities] == [0.7, 0.4, 0.7, 0.7, 0.4, 0.4, 0.4, 0.7]
     assert restore(redacted.text, redacted.replacements) == text
 
 
@@ -238,14 +230,14 @@ def test_a_repetition_is_the_longest_name_and_the_first_type_and_never_in_a_ment
     )
 
 
-@pytest.mark.parametrize(
-    ("name", "letters"), [("Li", 2), ("A1-2 b", 2), ("E\u0301a", 2), ("𝐋𝐢", 2), ("Léa", 3), ("S.N.C.", 3)]
-)
-def test_names_of_less_than_three_letters_are_not_looked_for(name: str, letters: int) -> None:
-    text = f"{name} et {name}"
-    assert redact(text, [mention(text, name)]).text == (
-        "[PER] et [PER]" if letters == 3 else f"[PER] et {name}"
-    )
+@pytest.mark.parametrize("name", ["X", "1 2", "Le", "Dr", "e\u0301", "\U0001d40b", "…"])
+def test_what_is_too_short_for_a_name_is_not_looked_for(name: str) -> None:
+    assert redact(f"{name} et {name}", [mention(f"{name} et {name}", name)]).text == f"[PER] et {name}"
+
+
+@pytest.mark.parametrize("name", ["Li", "A1-2", "E\u0301a", "\U0001d40b\U0001d422", "Léa", "S.N.C", "日本"])
+def test_two_letters_are_enough(name: str) -> None:
+    assert redact(f"{name} et {name}", [mention(f"{name} et {name}", name)]).text == "[PER] et [PER]"
 
 
 TYPOGRAPHY = (
@@ -267,9 +259,9 @@ TYPOGRAPHY = (
     ("name", "again"), [*TYPOGRAPHY, *((again, name) for name, again in TYPOGRAPHY[:-5])]
 )
 def test_a_repetition_is_found_however_it_is_set(name: str, again: str) -> None:
-    text = f"{name} a vu l\u2019{again} ; {again}. {again}s, x{again}"
-    redacted = redact(text, [mention(text, name)], style="pseudonym")
-    assert redacted.text == f"[PER_1] a vu l\u2019[PER_1] ; [PER_1]. {again}s, x{again}"
+    text = f"{name} a vu l\u2019{again} ; {again}. {again}s, z{again}"
+    redacted = redact(text, [mention(text, name, "LOC")], style="pseudonym")
+    assert redacted.text == f"[LOC_1] a vu l\u2019[LOC_1] ; [LOC_1]. {again}s, z[LOC_1]"
     assert restore(redacted.text, redacted.replacements) == text
 
 
@@ -280,10 +272,10 @@ def test_what_nobody_sees_hides_no_repetition() -> None:
 
 
 def test_a_name_found_in_capitals_keeps_its_own_type() -> None:
-    text = "Orange, ORANGE, ORANGE, Orange, orange"
+    text = "Orange, ORANGE, ORANGE, Orange, une orange"
     assert (
         redact(text, [mention(text, "Orange", "LOC"), mention(text, "ORANGE", "ORG")]).text
-        == "[LOC], [ORG], [ORG], [LOC], orange"
+        == "[LOC], [ORG], [ORG], [LOC], une orange"
     )
 
 
@@ -291,20 +283,23 @@ def test_punctuation_within_a_name_and_marks_at_its_end_count() -> None:
     hindi = "\u0939\u093f\u0928\u094d\u0926\u0940, \u0939\u093f\u0928\u094d\u0926"
     text = f"Jean-Paul, Jean Paul, {hindi}, Canal+, Canal"
     found = [mention(text, word) for word in ("Jean-Paul,", "\u0939\u093f\u0928\u094d\u0926\u0940", "Canal+")]
-    assert redact(text, found).text == "[PER] Jean Paul, [PER], \u0939\u093f\u0928\u094d\u0926, [PER], Canal"
+    assert redact(text, found).text == "[PER] [PER], [PER], \u0939\u093f\u0928\u094d\u0926, [PER], Canal"
 
 
-def test_of_mentions_that_overlap_the_longer_then_the_surer_stays() -> None:
-    text = "abcdefghij"
+def test_mentions_that_overlap_are_one_of_the_longer_then_the_surer_type() -> None:
+    text = "ab cd ef gh ij"
     chain = [
-        Entity("A", "abc", 0, 3, 0.9),
-        Entity("B", "cdef", 2, 6, 0.1),
-        Entity("C", "fghij", 5, 10, 0.5),
+        Entity("A", "ab cd", 0, 5, 0.9),
+        Entity("B", "cd ef gh", 3, 11, 0.1),
+        Entity("C", "gh ij", 9, 14, 0.5),
         Entity("D", "", 4, 4, 1.0),
     ]
-    assert redact(text, chain).text == "[A]de[C]"
-    assert redact(text, [Entity("A", "abc", 0, 3, 0.2), Entity("B", "bcd", 1, 4, 0.3)]).text == "a[B]efghij"
-    assert redact(text, [Entity("A", "abc", 0, 3, 0.2), Entity("B", "abc", 0, 3, 0.3)]).text == "[B]defghij"
+    assert redact(text, chain).text == "[B]"
+    assert redact(text, chain[::2]).text == "[A] ef [C]"
+    assert redact(text, [Entity("A", "ab", 0, 2, 0.2), Entity("B", "b c", 1, 4, 0.3)]).text == "[B] ef gh ij"
+    assert (
+        redact(text, [Entity("A", "ab", 0, 2, 0.2), Entity("B", "ab", 0, 2, 0.3)]).text == "[B] cd ef gh ij"
+    )
 
 
 def test_pseudonyms_that_stand_in_the_text_are_skipped() -> None:

@@ -8,6 +8,7 @@ import glob
 import json
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,26 +67,31 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def new_file(path: Path, mode: int = 0o666) -> Iterator[TextIO]:
+def new_file(path: Path, mode: int = 0o666, *, replace: bool = True) -> Iterator[TextIO]:
     """Write a text file beside ``path`` and put it in place in one step when the block ends well.
+
+    Nobody can tell the name it has until then, and no file or link that is there already is opened.
 
     Args:
         path: Where the file will be.
         mode: Its permissions from the first byte on, less what the process masks.
+        replace: Whether what is there is replaced.
 
     Yields:
         The file to write into, UTF-8.
 
     Raises:
-        AffineurError: If the disk is full or not writable; the old file is then as it was.
+        AffineurError: If the disk is full or not writable; the old file is then as it was. Or if something
+            is there that is not to be replaced: the new file is then kept beside it.
     """
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        building = path.parent / f".{path.name}.tmp-{os.getpid()}"
+        building = path.parent / f".{path.name}.tmp-{secrets.token_hex(8)}"
+        kept = False
         try:
             with open(
                 building,
-                "w",
+                "x",  # O_EXCL: in a folder that others write to, a link could lie there
                 encoding="utf-8",
                 newline="\n",
                 opener=lambda name, flags: os.open(name, flags, mode),
@@ -93,10 +99,31 @@ def new_file(path: Path, mode: int = 0o666) -> Iterator[TextIO]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            building.replace(path)
+            if replace:
+                building.replace(path)
+            else:
+                kept = not _put(building, path)
+                if kept:
+                    raise AffineurError(f"{path} was written by another meanwhile; yours is {building}")
             _sync(path.parent)
         finally:
-            building.unlink(missing_ok=True)
+            if not kept:
+                building.unlink(missing_ok=True)
+
+
+def _put(building: Path, path: Path) -> bool:
+    """Give a file its name, unless something has it; return whether it was free."""
+    try:
+        os.link(building, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links: the name is taken first
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        except FileExistsError:
+            return False
+        building.replace(path)
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

@@ -90,10 +90,10 @@ def guarded(
         verbose: What libraries say is shown, and where an error comes from.
         given: How parameters are spelled as options here, by their names in the library.
     """
-    for stream in (sys.stdin, sys.stdout, sys.stderr):
+    for stream in (sys.stdout, sys.stderr):
         # Text that is not valid in the terminal's encoding is shown escaped, never an error.
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace" if stream is sys.stdin else "backslashreplace")
+            stream.reconfigure(errors="backslashreplace")
     if verbose:
         logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stderr)
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "info")

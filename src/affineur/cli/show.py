@@ -71,10 +71,10 @@ def result(found: Shown) -> None:
         lines(one.notes)
 
 
-def lines(texts: Sequence[str]) -> None:
+def lines(texts: Sequence[str], end: str = "\n") -> None:
     """Print plain lines."""
     for text in texts:
-        print(text, file=_people())
+        print(text, file=_people(), end=end)
 
 
 def error(message: str) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import tee
 from pathlib import Path
 from typing import Any
 
-from affineur.cli import options, show
+from affineur.cli import options, show, streams
 from affineur.cli.commands import USE, Commands
 from affineur.errors import ParameterError, counted
 
@@ -130,20 +132,32 @@ def _predict(args: argparse.Namespace) -> int:
             " --document < FILE",
             "document",
         )
-    model = load(args.model, device=args.device, threads=args.threads)
-    if args.document:
-        texts = [sys.stdin.read().removesuffix("\n")]
-    read, kept = tee(iter(texts) if texts else (line.rstrip("\r\n") for line in sys.stdin))
-    # Who types waits for each answer; a file is faster sorted by length, a thousand lines at a time.
-    ahead = {"read_ahead": 1} if not texts and sys.stdin.isatty() else {}
-    found = model.stream(
-        read, strategy=args.strategy, threshold=args.threshold, batch_size=args.batch_size, **ahead
-    )
-    results = zip(kept, found, strict=True)
-    with _json_file(args.json) as write, _map_file(args.redact_map) as write_map:
-        shown = _redacted(results, args.redact, write_map) if args.redact is not None else _shown(results)
-        for piece in as_json(shown):
-            write(piece)
+    texts = streams.arguments(texts)
+    with _map_alone(args.redact_map):
+        model = load(args.model, device=args.device, threads=args.threads)
+        end = "\n"
+        if args.document:
+            whole = streams.whole()
+            texts, end = [whole.removesuffix("\n")], "\n" if whole.endswith("\n") else ""
+        # What is redacted comes back to the byte, the line ends of others too.
+        read, kept = tee(iter(texts) if texts else streams.lines("\n" if args.redact else "\r\n"))
+        # Who types waits for each answer; a file is faster sorted by length, a thousand lines at a time.
+        ahead = {"read_ahead": 1} if not texts and streams.is_typed() else {}
+        found = model.stream(
+            read, strategy=args.strategy, threshold=args.threshold, batch_size=args.batch_size, **ahead
+        )
+        results = zip(kept, found, strict=True)
+        files = [path for path in (args.redact_map, args.json) if path is not None and str(path) != "-"]
+        output = streams.Output(files)
+        with _json_file(args.json, output) as write, _map_file(args.redact_map) as write_map:
+            if args.redact is None:
+                shown = _shown(results, output)
+            else:
+                streams.carry_utf8()
+                shown = _redacted(results, args.redact, write_map, output, end)
+            for piece in as_json(shown):
+                write(piece)
+        output.finish()
     return 0
 
 
@@ -171,7 +185,7 @@ def _check_map_file(target: Path | None, json_file: Path | None) -> None:
         raise ParameterError(
             f"--redact-map {target} is a folder, expected a file to write, such as {target / 'map.jsonl'}"
         )
-    if target.exists():  # the only way back from a text that was redacted earlier
+    if os.path.lexists(target):  # the only way back from a text that was redacted earlier
         raise ParameterError(
             f"--redact-map {target} is there already and would be lost; move it away or name another file"
         )
@@ -197,21 +211,36 @@ def _annotate(args: argparse.Namespace) -> int:
     return 0
 
 
-def _shown(results: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+def _shown(results: Iterator[tuple[str, Any]], output: streams.Output) -> Iterator[tuple[str, Any]]:
     for text, found in results:
-        show.entities(text, found)
+        output.show(partial(show.entities, text, found))
         yield text, found
 
 
-def _redacted(results: Iterator[tuple[str, Any]], style: Any, write_map: Any) -> Iterator[tuple[str, Any]]:
+def _redacted(
+    results: Iterator[tuple[str, Any]], style: Any, write_map: Any, output: streams.Output, end: str
+) -> Iterator[tuple[str, Any]]:
     from affineur.runtime.annotation import json_line
     from affineur.runtime.redaction import redact
 
     for text, found in results:
         redacted = redact(text, found, style=style)
-        show.lines([redacted.text])
         write_map(json_line({"map": [replacement._asdict() for replacement in redacted.replacements]}) + "\n")
+        output.show(partial(show.lines, [redacted.text], end=end))
         yield redacted.text, redacted.entities
+
+
+@contextlib.contextmanager
+def _map_alone(target: Path | None) -> Iterator[None]:
+    """Keep a second process from writing the same map, before it has given a text away."""
+    from affineur.artifact.locking import alone
+
+    if target is None:
+        yield
+    else:
+        with alone(target, "name another file"):
+            _check_map_file(target, None)  # another process may have written it meanwhile
+            yield
 
 
 @contextlib.contextmanager
@@ -225,19 +254,20 @@ def _map_file(target: Path | None) -> Iterator[Any]:
     if target is None:
         yield lambda _: None
     else:
-        with new_file(target, mode=0o600) as file:
+        with new_file(target, mode=0o600, replace=False) as file:
             yield file.write
 
 
 @contextlib.contextmanager
-def _json_file(target: Path | None) -> Iterator[Any]:
+def _json_file(target: Path | None, output: streams.Output) -> Iterator[Any]:
     """Give what takes a piece of JSON: a file that appears when it is whole, standard output, or nothing."""
     from affineur.artifact import new_file
 
     if target is None:
         yield lambda _: None
     elif str(target) == "-":
-        yield sys.stdout.write
+        streams.carry_utf8()
+        yield lambda piece: output.show(partial(sys.stdout.write, piece))
     else:
         with new_file(target) as file:
             yield file.write

@@ -1,6 +1,6 @@
 """Words, tags, mentions, schemes, corpora and offsets. Standard library only."""
 
-from affineur.entities.conll import numbered_lines, open_corpus, read_lines, write_conll
+from affineur.entities.conll import decoded, numbered_lines, open_corpus, read_lines, write_conll
 from affineur.entities.corpus import Corpus, chunks
 from affineur.entities.mentions import Mention, Sentence, Tagger
 from affineur.entities.offsets import Entity, LabeledPiece, encodable, to_entities
@@ -32,6 +32,7 @@ __all__ = [
     "Tagger",
     "chunks",
     "coarser",
+    "decoded",
     "detect",
     "encodable",
     "merged_by_io",

@@ -83,18 +83,33 @@ def write_conll(sentences: Iterable[tuple[Iterable[str], Iterable[str]]], path: 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield line numbers from 1 and lines. Only a line feed ends a line: U+2028 may stand inside a word."""
-    number = 0
     try:
         with path.open("rb") as file:
             # Decoded line by line: a text file decodes ahead, and could not tell which line is wrong.
             for number, line in enumerate(file, start=1):
-                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"not UTF-8 ({error.reason}); convert it first, e.g. with iconv -t utf-8", path, number
-        ) from None
+                yield number, decoded(line, path, number).removeprefix("\ufeff" if number == 1 else "")
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})", path) from None
+
+
+def decoded(data: bytes, path: Path | str, line: int = 1) -> str:
+    """Read bytes as UTF-8, whatever the locale says.
+
+    Args:
+        data: One line or several.
+        path: Where they come from.
+        line: The number of their first line.
+
+    Raises:
+        DataError: If they are not UTF-8, with their line.
+    """
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line += data.count(b"\n", 0, error.start)
+        raise DataError(
+            f"not UTF-8 ({error.reason}); convert it first, e.g. with iconv -f latin1 -t utf-8", path, line
+        ) from None
 
 
 def _columns(line: str, word_column: int, tag_column: int, path: Path, number: int) -> tuple[str, str]:

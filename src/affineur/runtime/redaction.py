@@ -3,41 +3,21 @@
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 from affineur.entities import Entity, LabeledPiece
 from affineur.errors import ParameterError, did_you_mean
+from affineur.runtime.folding import word_spans
+from affineur.runtime.repetitions import Repetitions
 
 RedactionStyle = Literal["type", "pseudonym"]
 
 #: ``type`` writes ``[PER]``, ``pseudonym`` writes ``[PER_1]``.
 STYLES: tuple[str, ...] = get_args(RedactionStyle)
-
-_FEWEST_LETTERS = 3
-_MOST_TOKENS = 100  # of a name that is looked for again: bounds the time that a text made to be slow can take
-# What is written in more than one way and not folded by NFKC: apostrophes (with accents and letters used as
-# such), hyphens and dashes.
-_ALIKE = str.maketrans(
-    dict.fromkeys("\u2019\u2018\u201b\u2032\u02b9\u02bb\u02bc\u02bd\u00b4`", "'")
-    | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-")
-)
-# What nobody sees, such as soft hyphens: Unicode's category Cf (DerivedGeneralCategory.txt, version 16).
-_UNSEEN = (
-    r"\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064"
-    r"\u2066-\u206f\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
-    r"\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
-)
-_UNSEEN_RUN = re.compile(f"[{_UNSEEN}]+")
-# A letter or digit takes the combining marks after it along, everything what nobody sees; ``_`` ends a word,
-# as file names have it, and so does an apostrophe that is a letter to Unicode.
-_TOKEN = re.compile(
-    rf"(?:[^\W_\u02b9\u02bb-\u02bd][\u0300-\u036f{_UNSEEN}]*+)++|(?:\s[{_UNSEEN}]*+)++|.[{_UNSEEN}]*+",
-    re.DOTALL,
-)
 
 
 class Replacement(NamedTuple):
@@ -75,21 +55,21 @@ class Redacted:
 def redact(text: str, entities: Sequence[Entity], *, style: RedactionStyle = "type") -> Redacted:
     """Replace each mention in a text by its type or by a pseudonym.
 
-    A name that was found once is replaced wherever it stands in the text: the same words in the same case or
-    all in capitals, between word boundaries, with at least three letters; such a repetition takes type and
-    score of the first mention of the name. Words are compared in NFKC, whatever apostrophes and hyphens they
-    are written with and whatever invisible characters (Unicode's Cf) stand in them, with and without the
-    punctuation around a name; one of more than 100 words, spaces and punctuation marks is not looked for
-    again. Of mentions that overlap the longer one is replaced, of two as long the surer one; one without
-    characters is dropped.
+    A mention is widened to whole words. A name that was found once is replaced wherever it stands in the
+    text, whatever its case and accents, whatever signs stand between its words and whatever is not seen in
+    them, broken at a line's end or not; of a person's name each word that is a name by itself goes, too.
+    Such a repetition takes type and score of the first mention of the name. A name that is a common word as
+    well (``Rose``) is looked for with a capital, in addresses, and where no word in lower case precedes it;
+    one of less than two or more than 200 letters and digits, or of more than 40 words, is not looked for.
+    What overlaps is replaced as one, under the type of the longest mention in it, of two as long the surer
+    one's; a mention without characters is dropped.
 
     Args:
         text: The text of one document.
         entities: Its mentions, from any strategy but ``none``.
         style: ``type`` gives ``[PER]``. ``pseudonym`` gives ``[PER_1]``, the same number for the same name:
-            the same type and the same words so compared, whatever their case, the spaces between them and the
-            punctuation around them; numbers follow first appearance, and those that stand in the text already
-            (it holds ``[PER_1]``) are skipped.
+            the same type and the same letters and digits, whatever their case and accents; numbers follow
+            first appearance, and those that stand in the text already (it holds ``[PER_1]``) are skipped.
 
     Raises:
         ParameterError: If there is no such style, an entity lies outside the text, or pieces are given.
@@ -97,12 +77,16 @@ def redact(text: str, entities: Sequence[Entity], *, style: RedactionStyle = "ty
     check_style(style)
     if entities and isinstance(entities[0], LabeledPiece):
         raise ParameterError("entities are pieces (strategy none), expected whole entities", "entities")
-    mentions = _mentions(text, entities)
+    given = [_inside(text, entity) for entity in entities]
+    widened = _widened(text, [entity for entity in given if entity.start < entity.end])
+    repetitions = Repetitions(text, widened)
+    mentions = _merged([*widened, *repetitions])
+    placeholders = _placeholders(text, mentions, style, repetitions)
     kept: list[str] = []
     found: list[Entity] = []
     replacements: list[Replacement] = []
     last = length = 0
-    for mention, placeholder in zip(mentions, _placeholders(text, mentions, style), strict=True):
+    for mention, placeholder in zip(mentions, placeholders, strict=True):
         start = length + mention.start - last
         length = start + len(placeholder)
         kept += text[last : mention.start], placeholder
@@ -158,101 +142,62 @@ def without_overlap(text: str, entities: Sequence[Entity]) -> list[Entity]:
     covered = bytearray(len(text))
     kept: list[Entity] = []
     for entity in sorted(entities, key=lambda e: (e.start - e.end, -e.score, e.start)):
-        if not 0 <= entity.start <= entity.end <= len(text):
-            raise ParameterError(
-                f"an entity at {entity.start}-{entity.end} lies outside its text of {len(text)} characters",
-                "entities",
-            )
+        _inside(text, entity)
         if entity.start < entity.end and covered.find(1, entity.start, entity.end) < 0:
             covered[entity.start : entity.end] = b"\1" * (entity.end - entity.start)
             kept.append(entity)
     return sorted(kept, key=lambda e: e.start)
 
 
-def _mentions(text: str, entities: Sequence[Entity]) -> list[Entity]:
-    """Return what is replaced, by position: entities without overlap, and repetitions of their words."""
-    mentions = without_overlap(text, entities)
-    covered = bytearray(len(text))
-    for mention in mentions:
-        covered[mention.start : mention.end] = b"\1" * (mention.end - mention.start)
-    return sorted([*mentions, *_repetitions(text, mentions, covered)], key=lambda e: e.start)
+def _inside(text: str, entity: Entity) -> Entity:
+    if not 0 <= entity.start <= entity.end <= len(text):
+        raise ParameterError(
+            f"an entity at {entity.start}-{entity.end} lies outside its text of {len(text)} characters",
+            "entities",
+        )
+    return entity
 
 
-def _repetitions(text: str, mentions: Sequence[Entity], covered: bytearray) -> Iterator[Entity]:
-    """Yield where the words of a mention stand again, the longest from the left.
+def _widened(text: str, entities: Sequence[Entity]) -> list[Entity]:
+    """Return entities by position, none of which ends inside a word.
 
-    Walks a trie, so many names cost no more than few.
+    Hugging Face's strategy ``simple`` gives pieces of words, and a model may read only what lies before an
+    invisible character.
     """
-    # A trie of tokens; under None lies the first mention whose words end there.
-    names: dict[str | None, Any] = {}
-    forms = [(form, mention) for mention in mentions for form in _forms(text[mention.start : mention.end])]
-    capitals = [([_folded(token.upper()) for token in form], mention) for form, mention in forms]
-    for form, mention in [*forms, *capitals]:  # what was found in capitals itself comes first
-        node = names
-        for token in form:
-            node = node.setdefault(token, {})
-        node.setdefault(None, mention)
-    if not names:
-        return
-    tokens = list(_tokens(text))
-    # A token that a mention touches equals no other.
-    free = ["" if covered.find(1, start, end) >= 0 else token for token, start, end in tokens]
-    place = 0
-    while place < len(free):
-        node, after, best = names, place, None
-        while after < len(free) and free[after] in node:
-            node = node[free[after]]
-            after += 1
-            if None in node:
-                best = after, node[None]
-        if best is None:
-            place += 1
+    words = word_spans(text) if entities else []
+    starts, ends = [start for start, _ in words], [end for _, end in words]
+    whole = []
+    for entity in entities:
+        first, last = bisect_right(ends, entity.start), bisect_left(starts, entity.end) - 1
+        start, end = entity.start, entity.end
+        if first <= last:
+            start, end = min(start, starts[first]), max(end, ends[last])
+        if (start, end) != (entity.start, entity.end):
+            entity = replace(entity, start=start, end=end)
+        whole.append(entity)
+    return sorted(whole, key=lambda e: e.start)
+
+
+def _merged(mentions: Sequence[Entity]) -> list[Entity]:
+    """Return mentions by position, those that overlap as one: all of each is covered."""
+    merged: list[Entity] = []
+    best: tuple[int, float] = (0, 0.0)
+    for mention in sorted(mentions, key=lambda e: e.start):
+        worth = mention.end - mention.start, mention.score
+        if not merged or mention.start >= merged[-1].end:
+            merged.append(mention)
+            best = worth
             continue
-        after, mention = best
-        yield replace(mention, start=tokens[place][1], end=tokens[after - 1][2])
-        place = after
+        last = merged[-1]
+        kind = mention if worth > best else last
+        best = max(best, worth)
+        merged[-1] = replace(kind, start=last.start, end=max(last.end, mention.end))
+    return merged
 
 
-def _forms(name: str) -> Iterator[list[str]]:
-    """Yield the tokens of a name to look for, without the spaces, then the punctuation around it, too."""
-    tokens = [token for token, _, _ in _tokens(name)]
-    for is_edge in (_is_space, _is_punctuation):
-        form = _trimmed(tokens, is_edge)
-        if len(form) <= _MOST_TOKENS and sum(map(str.isalpha, "".join(form))) >= _FEWEST_LETTERS:
-            yield form
-
-
-def _trimmed(tokens: list[str], is_edge: Callable[[str], bool]) -> list[str]:
-    inside = [place for place, token in enumerate(tokens) if not is_edge(token)]
-    return tokens[inside[0] : inside[-1] + 1] if inside else []
-
-
-def _is_space(token: str) -> bool:
-    return token in ("", " ")
-
-
-def _is_punctuation(token: str) -> bool:
-    return all(unicodedata.category(character)[0] in "PZ" for character in token)
-
-
-def _tokens(text: str) -> Iterator[tuple[str, int, int]]:
-    """Yield words, spaces and single other characters in the form they are compared in, with their places."""
-    for match in _TOKEN.finditer(text):
-        token = _folded(match[0])
-        yield " " if token.isspace() else token, *match.span()
-
-
-def _folded(text: str) -> str:
-    """Return the form in which words are compared: NFKC, one apostrophe, one hyphen, nothing invisible."""
-    return unicodedata.normalize("NFKC", _UNSEEN_RUN.sub("", text).translate(_ALIKE))
-
-
-def _identity(name: str) -> str:
-    tokens = [token for token, _, _ in _tokens(name)]
-    return " ".join("".join(_trimmed(tokens, _is_punctuation) or tokens).casefold().split())
-
-
-def _placeholders(text: str, mentions: Sequence[Entity], style: RedactionStyle) -> Iterator[str]:
+def _placeholders(
+    text: str, mentions: Sequence[Entity], style: RedactionStyle, repetitions: Repetitions
+) -> Iterator[str]:
     free: dict[str, Iterator[str]] = {}
     known: dict[tuple[str, str], str] = {}
     for mention in mentions:
@@ -260,7 +205,8 @@ def _placeholders(text: str, mentions: Sequence[Entity], style: RedactionStyle) 
         if style == "type":
             yield f"[{kind}]"
             continue
-        identity = kind, _identity(text[mention.start : mention.end])
+        name = repetitions.identity(mention.start, mention.end)
+        identity = kind, name or text[mention.start : mention.end]
         if kind not in free:
             free[kind] = _free_pseudonyms(kind, text)
         if identity not in known:

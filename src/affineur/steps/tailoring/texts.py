@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from affineur.entities import Corpus, Sentence
+from affineur.entities import Corpus, Sentence, numbered_lines
 from affineur.errors import DataError
 from affineur.runtime import split_words
 from affineur.transfer import Splits, load_splits
@@ -60,14 +60,8 @@ def read_text(path: str | Path) -> Corpus:
         raise DataError("no such file", path)
 
     def sentences() -> Iterator[Sentence]:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                if words := tuple(line[start:end] for start, end in split_words(line)):
-                    yield Sentence(words, ("O",) * len(words), line=number)
+        for number, line in numbered_lines(path):
+            if words := tuple(line[start:end] for start, end in split_words(line)):
+                yield Sentence(words, ("O",) * len(words), line=number)
 
-    try:
-        return Corpus.scan(str(path), sentences)
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"not UTF-8 ({error.reason} at byte {error.start}); convert it: iconv -f latin1 -t utf-8", path
-        ) from None
+    return Corpus.scan(str(path), sentences)

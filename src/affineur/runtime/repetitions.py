@@ -1,0 +1,251 @@
+"""Where names that were found once stand again, however they are written."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Any
+
+from affineur.entities import Entity
+from affineur.runtime.common_words import GENERIC, PARTICLES, PLAIN, TITLES
+from affineur.runtime.folding import Chunk, chunks, is_line_end, seen, signs
+
+# Of a name that is looked for again: bounds the time that a text made to be slow can take.
+_MOST_LETTERS, _MOST_CHUNKS = 200, 40
+_FEWEST_LETTERS = 2
+_MOST_PARTS = 6  # words of a person's name; what is longer was no name
+_SURELY_A_NAME = 4  # letters of a word that is a name in lower case, too
+_JOINED = 8  # letters of words that are a name in lower case where nothing stands between them, too
+_MOST_SIGNS = 3  # between words of a name
+_PARTING = frozenset(",;:!?")  # that part names from each other
+_PERSONS = frozenset(
+    ("per", "pers", "person", "persons", "personne", "name", "nom", "prenom", "patient", "medecin", "doctor")
+)
+# Keys of a node of the trie that are no letters.
+_ENTRY, _BREAK = "entry", "break"
+_BEFORE_ADDRESS = re.compile(r"[@_#]\Z|\w\.\Z|[0-9]\Z")
+_AFTER_ADDRESS = re.compile(r"[@_0-9]|\.\w")
+_IN_SENTENCE = re.compile(r"[ \t\xa0\u202f]+|\s?['\u2019]")
+
+
+@dataclass(slots=True)
+class _Name:
+    """What is looked for.
+
+    Args:
+        mention: The first mention it comes from.
+        free: Whether it is this name in lower case, too, wherever it stands.
+        whole: Whether a mention is all of it.
+        breaks: After how many letters a word of it ends.
+        written: The mentions as they were written: the same writing is the same name.
+    """
+
+    mention: Entity
+    free: bool
+    whole: bool
+    breaks: set[int]
+    written: dict[str, Entity] = field(default_factory=dict)
+
+
+class Repetitions:
+    """Names, and a text in which they are looked for.
+
+    A name is a sequence of letters and digits: what stands between its words does not count, as long as it is
+    short, nor does a line's end inside a word. All names are walked together in a trie, so many cost no more
+    than few.
+
+    Args:
+        text: The text.
+        mentions: What was found in it, by position, widened to whole words.
+    """
+
+    def __init__(self, text: str, mentions: Sequence[Entity]) -> None:
+        self._text = text
+        self._chunks = list(chunks(text)) if mentions else []
+        self._starts = [chunk.start for chunk in self._chunks]
+        self._trie: dict[str, Any] = {}
+        names = [(mention, found) for mention in mentions if (found := self._inside(mention))]
+        for mention, found in names:
+            self._add_whole(mention, found)
+        for mention, found in names:  # after all whole names: a part takes nothing from them
+            self._add_parts(mention, found)
+
+    def __iter__(self) -> Iterator[Entity]:
+        """Yield the longest name that begins at each chunk; they may overlap."""
+        if not self._trie:
+            return
+        for place, chunk in enumerate(self._chunks):
+            if chunk.form[0] in self._trie and (found := self._longest(place)):
+                yield found
+
+    def identity(self, start: int, end: int) -> str:
+        """Return what makes words the same name: their letters and digits."""
+        return "".join(chunk.form for chunk in self._between(start, end))
+
+    def _inside(self, mention: Entity) -> list[Chunk]:
+        found = self._between(mention.start, mention.end)
+        letters = "".join(chunk.form for chunk in found)
+        enough = sum(map(str.isalnum, letters)) >= _FEWEST_LETTERS and any(map(str.isalpha, letters))
+        short = len(letters) <= _MOST_LETTERS and len(found) <= _MOST_CHUNKS
+        return found if enough and short else []
+
+    def _between(self, start: int, end: int) -> list[Chunk]:
+        return self._chunks[bisect_left(self._starts, start) : bisect_left(self._starts, end)]
+
+    def _add_whole(self, mention: Entity, found: Sequence[Chunk]) -> None:
+        person = _is_person(mention.type)
+        content = [chunk.form for chunk in found if not _leads(chunk, person)]
+        letters = "".join(chunk.form for chunk in found)
+        if len(letters) < 3 and any(letters in words for words in (PARTICLES, TITLES, PLAIN)):
+            return  # "Dr" or "Le", taken for a name
+        name = self._add(found, mention, _is_free(content, person), whole=True)
+        name.written.setdefault(self._written(found[0], found[-1]), mention)
+        if any(chunk.form == "&" for chunk in found[1:-1]):  # an address has no such sign
+            self._add([chunk for chunk in found if chunk.form != "&"], mention, name.free, whole=True)
+        inner = _without_lead(found, person)
+        if 0 < len(inner) < len(found) and (len(content) > 1 or content[0] not in PLAIN):
+            self._add(inner, mention, _is_free(content, person), whole=True)
+
+    def _add_parts(self, mention: Entity, found: Sequence[Chunk]) -> None:
+        words = self._words(found) if _is_person(mention.type) else []
+        if not 1 < len(words) <= _MOST_PARTS:
+            return
+        lower = self._written(found[0], found[-1]).islower()
+        for word in words:
+            form = "".join(chunk.form for chunk in word)
+            told = form in PARTICLES or form in TITLES or form in GENERIC
+            if len(form) >= 3 and form.isalpha() and not told and (lower or self._is_capital(word[0])):
+                self._add(word, mention, len(form) >= _SURELY_A_NAME and form not in PLAIN, whole=False)
+        given, family = ("".join(chunk.form for chunk in word) for word in (words[0], words[-1]))
+        if len(family) >= 3:
+            for login in (given[0] + family, family + given[0]):
+                self._add([Chunk(login, 0, 0)], mention, False, whole=False)
+
+    def _words(self, found: Sequence[Chunk]) -> list[list[Chunk]]:
+        words: list[list[Chunk]] = []
+        for chunk in found:
+            if words and (
+                words[-1][-1].end == chunk.start or is_line_end(self._text[words[-1][-1].end : chunk.start])
+            ):
+                words[-1].append(chunk)
+            else:
+                words.append([chunk])
+        return words
+
+    def _add(self, found: Sequence[Chunk], mention: Entity, free: bool, *, whole: bool) -> _Name:
+        node, letters, breaks = self._trie, 0, set()
+        for place, chunk in enumerate(found):
+            if place and chunk.start > found[place - 1].end:
+                node.setdefault(_BREAK, set()).add(signs(self._text[found[place - 1].end : chunk.start]))
+                breaks.add(letters)
+            letters += len(chunk.form)
+            for letter in chunk.form:
+                node = node.setdefault(letter, {})
+        name: _Name = node.setdefault(_ENTRY, _Name(mention, free, whole, breaks))
+        name.free |= free
+        return name
+
+    def _longest(self, place: int) -> Entity | None:
+        """Return the longest name that begins at a chunk."""
+        node: dict[str, Any] | None = self._trie
+        ends: list[tuple[int, _Name]] = []
+        after = place
+        while node and after < len(self._chunks):
+            for letter in self._chunks[after].form:
+                if (node := node.get(letter)) is None:
+                    break
+            else:
+                if _ENTRY in node:
+                    ends.append((after, node[_ENTRY]))
+                after += 1
+                if not self._goes_on(after, node.get(_BREAK)):
+                    break
+        found = (self._accepted(name, place, last) for last, name in reversed(ends))
+        return next(filter(None, found), None)
+
+    def _goes_on(self, after: int, breaks: set[str] | None) -> bool:
+        """Say whether a name may go on at a chunk after what lies before it.
+
+        Args:
+            after: The place of the chunk.
+            breaks: What stood between words of the name here, if a word of it ends here.
+        """
+        if after == len(self._chunks):
+            return False
+        last, chunk = self._chunks[after - 1], self._chunks[after]
+        between = self._text[last.end : chunk.start]
+        if not between or (between == " " and breaks) or is_line_end(between):
+            return True
+        found = signs(between)
+        if breaks is not None and (found in breaks or len(found) <= _MOST_SIGNS):
+            return found in breaks or _PARTING.isdisjoint(found)
+        if len(found) > 1:
+            return False
+        spaced = len(last.form) == len(chunk.form) == 1  # M O R V A N
+        return spaced or (self._is_capital(last) and self._is_capital(chunk))  # De La Tour for Delatour
+
+    def _accepted(self, name: _Name, place: int, after: int) -> Entity | None:
+        """Return a mention of a name from one chunk to another, or nothing where these are common words."""
+        found = self._chunks[place : after + 1]
+        start, end = found[0].start, found[-1].end
+        written = self._written(found[0], found[-1])
+        mention = name.written.get(written)
+        if mention is None:
+            if not (
+                (name.free and not self._is_joined(name, found))
+                or any(chunk.form not in PARTICLES and self._is_capital(chunk) for chunk in found)
+                or self._is_address(start, end)
+                or (name.whole and written.islower() and not self._is_in_sentence(place))
+            ):
+                return None
+            mention = name.mention
+        return Entity(mention.type, written, start, end, mention.score)
+
+    def _is_joined(self, name: _Name, found: Sequence[Chunk]) -> bool:
+        """Say whether the words of a short name stand without anything between them."""
+        ends = set(accumulate(len(chunk.form) for chunk in found))
+        return not name.breaks <= ends and max(ends) < _JOINED
+
+    def _written(self, first: Chunk, last: Chunk) -> str:
+        return seen(self._text[first.start : last.end])
+
+    def _is_capital(self, chunk: Chunk) -> bool:
+        first = self._text[chunk.start]
+        return first.isupper() or (first.isalpha() and not first.islower())
+
+    def _is_address(self, start: int, end: int) -> bool:
+        """Say whether a place is in a mail address or the name of a file: there case says nothing."""
+        before, after = self._text[max(start - 2, 0) : start], self._text[end : end + 2]
+        return bool(_BEFORE_ADDRESS.search(before) or _AFTER_ADDRESS.match(after))
+
+    def _is_in_sentence(self, place: int) -> bool:
+        """Say whether a chunk follows a word in lower case, as common words do."""
+        if place == 0:
+            return False
+        before, chunk = self._chunks[place - 1 : place + 1]
+        between = self._text[before.end : chunk.start]
+        return self._text[before.start].islower() and _IN_SENTENCE.fullmatch(between) is not None
+
+
+def _is_person(kind: str) -> bool:
+    return re.split(r"[^a-zA-Z]", kind, maxsplit=1)[0].lower() in _PERSONS
+
+
+def _leads(chunk: Chunk, person: bool) -> bool:
+    return chunk.form in PARTICLES or (person and chunk.form in TITLES)
+
+
+def _without_lead(found: Sequence[Chunk], person: bool) -> Sequence[Chunk]:
+    """Leave out articles before a name, and how a person is addressed."""
+    first = next((place for place, chunk in enumerate(found) if not _leads(chunk, person)), len(found))
+    return found[first:]
+
+
+def _is_free(content: Sequence[str], person: bool) -> bool:
+    """Say whether words are a name in lower case, too, so that ``le monde`` is no newspaper."""
+    if len(content) == 1:
+        return len(content[0]) >= _SURELY_A_NAME and content[0] not in PLAIN
+    return len(content) > 1 and (person or not PLAIN.issuperset(content))
