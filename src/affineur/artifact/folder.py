@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,8 +11,9 @@ from typing import Any
 
 from affineur.artifact.formats.core.format import FORMATS, Format, format_in
 from affineur.artifact.published import ONNX
+from affineur.artifact.reading import WRONG, read_json
 from affineur.artifact.tensors import Tensor, without_weights
-from affineur.errors import ModelError
+from affineur.errors import ModelError, one_line
 
 _HEAD = "ForTokenClassification"
 #: What was pruned, beside a pruned model: a model without it was not pruned by us.
@@ -192,9 +192,9 @@ def read_config(path: Path) -> dict[str, Any]:
     if not file.is_file():
         raise ModelError(f"{path} has no config.json, expected a model folder written by save_pretrained")
     try:
-        config = json.loads(file.read_text("utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{file} is not valid JSON ({error})") from None
+        config = read_json(file)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{file} is not valid JSON ({one_line(error)})") from None
     if not isinstance(config, dict):
         raise ModelError(f"{file} is not a JSON object")
     return config
@@ -215,7 +215,7 @@ def labels_of(config: dict[str, Any], path: Path) -> tuple[str, ...]:
     try:
         named = {int(k): str(v) for k, v in config["id2label"].items()}
         return tuple(named[i] for i in range(len(named)))
-    except (KeyError, ValueError, AttributeError):
+    except WRONG:
         raise ModelError(
             f"{path}/config.json has no usable id2label, expected one label per output, numbered from 0"
         ) from None
