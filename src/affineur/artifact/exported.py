@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from affineur.artifact.reading import WRONG, read_json
+from affineur.artifact.reading import WRONG, check_types, read_json
 from affineur.artifact.scope import Matrix
 from affineur.artifact.writing import write_json
 from affineur.errors import ModelError, one_line
@@ -103,6 +103,7 @@ def read_export_info(folder: Path) -> ExportInfo | None:
                 "by_token": tuple(raw.get("by_token", ())),
             }
         )
+        check_types(info)
         info.scope()
     except (OSError, *WRONG) as error:
         raise ModelError(f"{path} is damaged ({one_line(error)}); fetch or make the artifact again") from None

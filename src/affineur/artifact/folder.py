@@ -13,7 +13,7 @@ from affineur.artifact.formats.core.format import FORMATS, Format, format_in
 from affineur.artifact.published import ONNX
 from affineur.artifact.reading import WRONG, read_json
 from affineur.artifact.tensors import Tensor, without_weights
-from affineur.errors import ModelError, one_line
+from affineur.errors import ModelError, brief, one_line
 
 _HEAD = "ForTokenClassification"
 #: What was pruned, beside a pruned model: a model without it was not pruned by us.
@@ -27,13 +27,21 @@ _VOCABULARIES = (
     "vocab.json",
     "spiece.model",
 )
-#: … and these belong to it where they are there.
-TOKENIZER_FILES = (
-    *_VOCABULARIES,
-    "merges.txt",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
+#: … these say how it is used …
+_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+#: … and all of them belong to it where they are there.
+TOKENIZER_FILES = (*_VOCABULARIES, "merges.txt", *_SETTINGS)
+
+#: Numbers in ``config.json`` that are computed with here.
+_SIZES = (
+    "hidden_size",
+    "intermediate_size",
+    "max_position_embeddings",
+    "n_layers",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "pad_token_id",
+    "vocab_size",
 )
 
 
@@ -138,6 +146,7 @@ def _opened(path: Path, _state: State) -> ModelFolder:
             f"{path} has no token-classification head (architecture: {found}, expected …{_HEAD}); "
             "train one with: affineur train"
         )
+    _check_sizes(config, path)
     labels = labels_of(config, path)
     if "O" not in labels:
         raise ModelError(
@@ -176,10 +185,13 @@ def require_tokenizer(path: Path) -> None:
     """Check that a folder has a tokenizer; without one transformers would make one up.
 
     Raises:
-        ModelError: If it has none.
+        ModelError: If it has none, or its settings are damaged.
     """
     if not any((path / name).is_file() for name in _VOCABULARIES):
         raise ModelError(f"{path} has no tokenizer (expected tokenizer.json)")
+    for name in _SETTINGS:
+        if (path / name).is_file():
+            _read_object(path / name)
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -191,13 +203,27 @@ def read_config(path: Path) -> dict[str, Any]:
     file = path / "config.json"
     if not file.is_file():
         raise ModelError(f"{path} has no config.json, expected a model folder written by save_pretrained")
+    return _read_object(file)
+
+
+def _read_object(file: Path) -> dict[str, Any]:
     try:
-        config = read_json(file)
+        found = read_json(file)
     except (OSError, ValueError) as error:
         raise ModelError(f"{file} is not valid JSON ({one_line(error)})") from None
-    if not isinstance(config, dict):
+    if not isinstance(found, dict):
         raise ModelError(f"{file} is not a JSON object")
-    return config
+    return found
+
+
+def _check_sizes(config: dict[str, Any], path: Path) -> None:
+    """Refuse sizes that are none, before whoever computes with them fails in its own way."""
+    if not isinstance(kind := config.get("model_type", ""), str):
+        raise ModelError(f"{path}/config.json has model_type={brief(kind)}, expected a word")
+    for name in _SIZES:
+        value = config.get(name)
+        if value is not None and not (type(value) is int and -1 <= value < 1 << 31):
+            raise ModelError(f"{path}/config.json has {name}={brief(value)}, expected a whole number")
 
 
 def is_token_classifier(config: dict[str, Any]) -> bool:

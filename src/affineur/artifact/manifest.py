@@ -12,7 +12,7 @@ from affineur.artifact.environment import environment
 from affineur.artifact.folder import file_digest
 from affineur.artifact.paths import inside, present, safe_names
 from affineur.artifact.published import lies_at
-from affineur.artifact.reading import WRONG, read_json
+from affineur.artifact.reading import WRONG, check_types, read_json
 from affineur.artifact.writing import COMPANIONS, MANIFEST, SIGNATURE, to_json, write_json, write_text
 from affineur.errors import ModelError, one_line
 from affineur.progress import report
@@ -119,6 +119,8 @@ def read_manifest(folder: Path) -> Manifest | None:
                 "upgrade it: pip install -U affineur"
             )
         manifest = Manifest(**{**raw, "parents": [Parent(**p) for p in raw["parents"]]})
+        for each in (manifest, *manifest.parents):
+            check_types(each)
         if not all(isinstance(value, str) for value in manifest.files.values()):
             raise TypeError("its files are not a table of digests")
         return manifest

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import yaml
 from yaml.constructor import ConstructorError
@@ -56,6 +57,19 @@ def parse_json(text: str | bytes) -> Any:
         raise _too_deep() from None
     _refuse_depth(value)
     return value
+
+
+def check_types(made: Any) -> None:
+    """Check that each field of a dataclass is of the type it is declared with; what is inside one is not.
+
+    Raises:
+        TypeError: If one is not, naming it.
+    """
+    for name, declared in get_type_hints(type(made)).items():
+        kinds = get_args(declared) if isinstance(declared, UnionType) else (declared,)
+        value = getattr(made, name)
+        if not isinstance(value, tuple(get_origin(kind) or kind for kind in kinds)):
+            raise TypeError(f"'{name}' is {brief(value)}")
 
 
 def parse_yaml(text: str, *, unique_keys: bool = True) -> Any:
