@@ -22,7 +22,9 @@ DEEP = "[" * 100_000 + "]" * 100_000
     "name", ["config.json", "affineur.json", "tokenizer_config.json", "added_tokens.json"]
 )
 @pytest.mark.parametrize("text", [DEEP, '{"a": ' + "9" * 5000 + "}", "[1]"])
-def test_damaged_json_is_one_line(shared_model: Callable[[], Path], tmp_path: Path, name: str, text: str) -> None:
+def test_damaged_json_is_one_line(
+    shared_model: Callable[[], Path], tmp_path: Path, name: str, text: str
+) -> None:
     folder = shutil.copytree(shared_model(), tmp_path / "m")
     (folder / name).write_text(text)
     with pytest.raises(ModelError, match=name):

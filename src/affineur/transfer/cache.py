@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 
-from affineur.artifact import write_json
+from affineur.artifact import disk_errors, write_json
 from affineur.artifact.locking import in_turn
 from affineur.artifact.reading import WRONG, read_json
 from affineur.errors import ParameterError
@@ -72,7 +72,8 @@ def fetched(reference: str, access: Access | None = None) -> Path:
             if name is not None:
                 index = only(index, {name}, remote.where)
             folder = _versions() / index.version[:_DIGITS]
-            with in_turn(folder):
+            # said here: whoever writes a result would take a full disk for that of the result
+            with disk_errors(folder), in_turn(folder):
                 if not folder.is_dir():
                     fetch(remote, index, folder)
             _remember(record, remote.where, folder)
