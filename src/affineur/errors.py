@@ -18,10 +18,14 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from pathlib import Path
+from reprlib import Repr
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+_BRIEF = Repr()
+_BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 80
 
 
 class AffineurError(Exception):
@@ -107,7 +111,21 @@ def counted(number: float, noun: str) -> str:
     return f"{shown} {noun}{'' if shown == '1' else 's'}"
 
 
-def one_line(error: BaseException, limit: int = 300) -> str:
+def brief(value: object, limit: int = 80) -> str:
+    """Write a value that somebody else gave, as Python does, in at most ``limit`` characters and soon.
+
+    Args:
+        value: Anything: of a long list or text only the beginning is written.
+        limit: Most characters.
+    """
+    try:
+        text = _BRIEF.repr(value)
+    except ValueError:  # an integer of more digits than Python writes
+        text = f"a {type(value).__name__} that is too long to be shown"
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def one_line(error: BaseException | str, limit: int = 300) -> str:
     """Fold another library's message into one line of at most ``limit`` characters."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= limit else text[: limit - 1] + "…"

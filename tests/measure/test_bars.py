@@ -102,7 +102,10 @@ def test_the_examples_in_the_guides_bars_are_valid_and_complete() -> None:
         ("[" * 5000, "is not YAML"),
         (b"min_f1: \xe9", "is not YAML"),
         (b"\x00", "is not YAML"),
-        ("min_f1: 0.84\nmax_drop: 0.1\nmin_f1: 0.1\n", "bars.yaml:3: the bar 'min_f1' is there twice"),
+        (
+            "min_f1: 0.84\nmax_drop: 0.1\nmin_f1: 0.1\n",
+            "bars.yaml is not YAML (line 3, column 1: the key 'min_f1' is there twice)",
+        ),
         (
             "min_f: 0.84",
             "unknown bar 'min_f'; did you mean 'min_f1'? (known: min_f1, min_f1_TYPE, min_f1_low",
@@ -133,7 +136,7 @@ def test_the_examples_in_the_guides_bars_are_valid_and_complete() -> None:
         ("max_drop: -0.01", "'max_drop' is -0.01"),
         ("max_size_bytes: 200 MB", "'max_size_bytes' is '200 MB', expected a number of bytes, 0 or more"),
         ("max_size_bytes: -1", "'max_size_bytes' is -1"),
-        (f"max_size_bytes: {10**400}", "'max_size_bytes' is beyond any bar"),
+        (f"max_size_bytes: {10**300}", "'max_size_bytes' is beyond any bar"),
         (f"max_size_bytes: {'9' * 5000}", "is not YAML"),
         ("min_agreement: 1.01", "'min_agreement' is 1.01"),
         (
@@ -167,7 +170,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 def test_aliases_that_would_grow_without_end_are_no_bar(tmp_path: Path) -> None:
     text = "a0: &a0 [1]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 30))
-    with pytest.raises(RecipeError, match="unknown bar 'a0'"):
+    with pytest.raises(RecipeError, match="its aliases stand for more than"):
         read_bars(write(tmp_path, text))
 
 

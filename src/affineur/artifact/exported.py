@@ -5,12 +5,12 @@ No library of the base install could read out of it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from affineur.artifact.reading import WRONG, check_types, read_json
 from affineur.artifact.scope import Matrix
 from affineur.artifact.writing import write_json
 from affineur.errors import ModelError, one_line
@@ -90,7 +90,7 @@ def read_export_info(folder: Path) -> ExportInfo | None:
     if not path.is_file():
         return None
     try:
-        raw = json.loads(path.read_text("utf-8"))
+        raw = read_json(path)
         parts = {str(part): int(size) for part, size in raw["parts"].items()}
         counts = {name: int(raw[name]) for name in ("opset", "parameters", "nonzero")}
         info = ExportInfo(
@@ -103,7 +103,8 @@ def read_export_info(folder: Path) -> ExportInfo | None:
                 "by_token": tuple(raw.get("by_token", ())),
             }
         )
+        check_types(info)
         info.scope()
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, *WRONG) as error:
         raise ModelError(f"{path} is damaged ({one_line(error)}); fetch or make the artifact again") from None
     return info

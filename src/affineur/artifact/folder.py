@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import threading
 from dataclasses import dataclass
@@ -13,8 +12,9 @@ from typing import Any
 
 from affineur.artifact.formats.core.format import FORMATS, Format, format_in
 from affineur.artifact.published import ONNX
+from affineur.artifact.reading import WRONG, read_json
 from affineur.artifact.tensors import Tensor, without_weights
-from affineur.errors import ModelError
+from affineur.errors import ModelError, brief, one_line
 
 _HEAD = "ForTokenClassification"
 #: What was pruned, beside a pruned model: a model without it was not pruned by us.
@@ -28,13 +28,21 @@ _VOCABULARIES = (
     "vocab.json",
     "spiece.model",
 )
-#: … and these belong to it where they are there.
-TOKENIZER_FILES = (
-    *_VOCABULARIES,
-    "merges.txt",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
+#: … these say how it is used …
+_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+#: … and all of them belong to it where they are there.
+TOKENIZER_FILES = (*_VOCABULARIES, "merges.txt", *_SETTINGS)
+
+#: Numbers in ``config.json`` that are computed with here.
+_SIZES = (
+    "hidden_size",
+    "intermediate_size",
+    "max_position_embeddings",
+    "n_layers",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "pad_token_id",
+    "vocab_size",
 )
 
 
@@ -147,6 +155,7 @@ def _opened(path: Path, _state: State) -> ModelFolder:
             f"{path} has no token-classification head (architecture: {found}, expected …{_HEAD}); "
             "train one with: affineur train"
         )
+    _check_sizes(config, path)
     labels = labels_of(config, path)
     if "O" not in labels:
         raise ModelError(
@@ -185,10 +194,13 @@ def require_tokenizer(path: Path) -> None:
     """Check that a folder has a tokenizer; without one transformers would make one up.
 
     Raises:
-        ModelError: If it has none.
+        ModelError: If it has none, or its settings are damaged.
     """
     if not any((path / name).is_file() for name in _VOCABULARIES):
         raise ModelError(f"{path} has no tokenizer (expected tokenizer.json)")
+    for name in _SETTINGS:
+        if (path / name).is_file():
+            _read_object(path / name)
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -200,13 +212,27 @@ def read_config(path: Path) -> dict[str, Any]:
     file = path / "config.json"
     if not file.is_file():
         raise ModelError(f"{path} has no config.json, expected a model folder written by save_pretrained")
+    return _read_object(file)
+
+
+def _read_object(file: Path) -> dict[str, Any]:
     try:
-        config = json.loads(file.read_text("utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{file} is not valid JSON ({error})") from None
-    if not isinstance(config, dict):
+        found = read_json(file)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{file} is not valid JSON ({one_line(error)})") from None
+    if not isinstance(found, dict):
         raise ModelError(f"{file} is not a JSON object")
-    return config
+    return found
+
+
+def _check_sizes(config: dict[str, Any], path: Path) -> None:
+    """Refuse sizes that are none, before whoever computes with them fails in its own way."""
+    if not isinstance(kind := config.get("model_type", ""), str):
+        raise ModelError(f"{path}/config.json has model_type={brief(kind)}, expected a word")
+    for name in _SIZES:
+        value = config.get(name)
+        if value is not None and not (type(value) is int and -1 <= value < 1 << 31):
+            raise ModelError(f"{path}/config.json has {name}={brief(value)}, expected a whole number")
 
 
 def is_token_classifier(config: dict[str, Any]) -> bool:
@@ -224,7 +250,7 @@ def labels_of(config: dict[str, Any], path: Path) -> tuple[str, ...]:
     try:
         named = {int(k): str(v) for k, v in config["id2label"].items()}
         return tuple(named[i] for i in range(len(named)))
-    except (KeyError, ValueError, AttributeError):
+    except WRONG:
         raise ModelError(
             f"{path}/config.json has no usable id2label, expected one label per output, numbered from 0"
         ) from None

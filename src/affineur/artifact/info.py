@@ -103,7 +103,7 @@ class ModelInfo(Shown):
             "digest": self.folder.digest(),
             "stage": manifest.stage if manifest else None,
             "format": manifest.format if manifest else None,
-            "version": manifest.environment.get("libraries", {}).get("affineur") if manifest else None,
+            "version": _version_of(manifest) if manifest else None,
             "lineage": [{"stage": p.stage, "name": p.name, "digest": p.digest} for p in manifest.parents]
             if manifest
             else [],
@@ -131,7 +131,7 @@ class ModelInfo(Shown):
             [
                 "Hidden size",
                 f"{facts['hidden_size']}, {facts['attention_heads']} attention heads per layer, vocabulary "
-                f"{config.get('vocab_size', 0):,}",
+                f"{config.get('vocab_size') or 0:,}",
             ],
             ["Parameters", f"{self.parameters:,} ({self.nonzero:,} not zero)"],
             ["Labels", f"{len(labels)}: {', '.join(labels)}"],
@@ -212,6 +212,11 @@ def _describe_exported(folder: ModelFolder, manifest: Manifest | None) -> ModelI
         dict(found.parts),
         found.precision,
     )
+
+
+def _version_of(manifest: Manifest) -> str | None:
+    libraries = manifest.environment.get("libraries")
+    return libraries.get("affineur") if isinstance(libraries, dict) else None
 
 
 def _sparsity(matrices: list[MatrixInfo]) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -13,8 +12,9 @@ from affineur.artifact.environment import environment
 from affineur.artifact.folder import file_digest
 from affineur.artifact.paths import inside, present, safe_names
 from affineur.artifact.published import lies_at
+from affineur.artifact.reading import WRONG, check_types, read_json
 from affineur.artifact.writing import COMPANIONS, MANIFEST, SIGNATURE, to_json, write_json, write_text
-from affineur.errors import ModelError
+from affineur.errors import ModelError, one_line
 from affineur.progress import report
 
 FORMAT = 1
@@ -112,19 +112,21 @@ def read_manifest(folder: Path) -> Manifest | None:
     if not path.is_file():
         return None
     try:
-        raw = json.loads(path.read_text("utf-8"))
+        raw = read_json(path)
         if raw["format"] > FORMAT:
             raise ModelError(
                 f"{path} has format {raw['format']}, this Affineur reads up to {FORMAT}; "
                 "upgrade it: pip install -U affineur"
             )
         manifest = Manifest(**{**raw, "parents": [Parent(**p) for p in raw["parents"]]})
+        for each in (manifest, *manifest.parents):
+            check_types(each)
         if not all(isinstance(value, str) for value in manifest.files.values()):
             raise TypeError("its files are not a table of digests")
         return manifest
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, *WRONG) as error:
         raise ModelError(
-            f"{path} is damaged ({error}); delete it to use the folder as a plain model"
+            f"{path} is damaged ({one_line(error)}); delete it to use the folder as a plain model"
         ) from None
 
 

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from affineur.errors import ModelError
+from affineur.errors import ModelError, brief
 
 #: Bytes that a part of a name may have on every disk.
 _LONGEST = 255
@@ -26,7 +26,7 @@ def safe_name(name: object, where: str = "a manifest") -> str:
         ModelError: If it is not a name, lies outside the folder, or is read otherwise by another system.
     """
     if problem := _problem(name):
-        raise ModelError(f"{where} names {_shown(name)}, which {problem}")
+        raise ModelError(f"{where} names {brief(name)}, which {problem}")
     assert isinstance(name, str)
     return name
 
@@ -49,21 +49,17 @@ def safe_names(names: Iterable[object], where: str, taken: Iterable[str] = ()) -
     for name in checked:
         alike = folded(name)
         if alike in kept:
-            raise ModelError(f"{where} names {_shown(name)}, which is the place of {kept[alike]} itself")
+            raise ModelError(f"{where} names {brief(name)}, which is the place of {kept[alike]} itself")
         if (other := files.get(alike)) is not None:
             how = (
-                "is listed twice"
-                if other == name
-                else f"differs from {_shown(other)} only by case or accents"
+                "is listed twice" if other == name else f"differs from {brief(other)} only by case or accents"
             )
-            raise ModelError(f"{where} names {_shown(name)}, which {how}")
+            raise ModelError(f"{where} names {brief(name)}, which {how}")
         files[alike] = name
     for name in checked:
         for parent in list(PurePosixPath(folded(name)).parents)[:-1]:
             if (other := files.get(str(parent))) is not None:
-                raise ModelError(
-                    f"{where} names {_shown(name)}, which needs a folder where {other} is a file"
-                )
+                raise ModelError(f"{where} names {brief(name)}, which needs a folder where {other} is a file")
     return checked
 
 
@@ -118,8 +114,3 @@ def _problem(name: object) -> str | None:
     if any(len(part.encode()) > _LONGEST for part in parts):
         return f"is too long (at most {_LONGEST} bytes between two /)"
     return None
-
-
-def _shown(name: object) -> str:
-    text = repr(name)
-    return text if len(text) <= 80 else f"{text[:79]}…"

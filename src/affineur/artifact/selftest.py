@@ -17,6 +17,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from affineur.artifact.reading import WRONG, parse_json
 from affineur.errors import ModelError, one_line
 
 #: File of the self-test in an artifact; the name is older than the word.
@@ -127,11 +128,11 @@ def read_self_test(folder: Path) -> SelfTest | None:
             raise ValueError(f"shapes {ids.shape}, {mask.shape} and {logits.shape} do not fit")
         if not mask.any() or not np.isfinite(logits).all():
             raise ValueError("it holds no piece, or logits that are not numbers")
-        made = json.loads(about["made"])
+        made = parse_json(about["made"])
         agreed, labels = (
             Agreement(float(made["same_tags"]), float(made["error"])),
-            tuple(map(str, json.loads(about.get("labels", "[]")))),
+            tuple(map(str, parse_json(about.get("labels", "[]")))),
         )
         return SelfTest(ids, mask, logits, agreed, about["scheme"], about["target"], labels)
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, OSError, *WRONG) as error:
         raise ModelError(f"{path} is damaged ({one_line(error)}); fetch or make the artifact again") from None

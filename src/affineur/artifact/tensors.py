@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -13,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from affineur.artifact.formats.core.format import FORMATS
 from affineur.artifact.packed import Layout, check_mask, is_packed, read_layout
+from affineur.artifact.reading import WRONG, parse_json, read_json
 from affineur.errors import ModelError, one_line
 
 WEIGHTS = "model.safetensors"
@@ -83,9 +83,9 @@ def safetensors_files(folder: Path) -> list[Path]:
     if not index.is_file():
         return []
     try:
-        names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+        names = sorted(set(read_json(index)["weight_map"].values()))
         files = [folder / name for name in names]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, *WRONG) as error:
         raise ModelError(f"{index} is not a safetensors index ({one_line(error)})") from None
     if not files:
         raise ModelError(f"{index} names no weights; the model is incomplete")
@@ -145,7 +145,7 @@ def read_header(file: Path) -> tuple[list[Tensor], dict[str, str] | None]:
             pass
         with file.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
-            header = json.loads(stream.read(length))
+            header = parse_json(stream.read(length))
     except (SafetensorError, OSError, ValueError) as error:
         raise ModelError(
             f"{file} is not a readable safetensors file ({one_line(error)}); fetch or write it again"

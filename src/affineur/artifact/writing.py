@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from affineur.artifact.reading import WRONG, read_json
 from affineur.errors import AffineurError, ParameterError
 
 MANIFEST = "affineur.json"
@@ -187,8 +188,8 @@ def resolved(target: Path) -> Path:
 def _written_by_us(folder: Path) -> set[str]:
     for listing in (MANIFEST, HIDDEN):
         try:
-            return {listing, *COMPANIONS, *json.loads((folder / listing).read_text("utf-8"))["files"]}
-        except (OSError, ValueError, KeyError, TypeError):
+            return {listing, *COMPANIONS, *read_json(folder / listing)["files"]}
+        except (OSError, *WRONG):
             continue
     return set()
 

@@ -37,6 +37,11 @@ from affineur.errors import AffineurError, MissingExtraError
 from affineur.progress import listening
 
 _HEAVY = {"torch", "transformers", "accelerate"}
+#: What keeps finished parts, so that the same command goes on.
+_RESUMED = {
+    f"affineur {each}"
+    for each in ("demo", "run", "sweep", "search", "train", "distill", "recover", "pull", "push")
+}
 #: Set by a shell that asks what may come next.
 _COMPLETING = "_ARGCOMPLETE"
 
@@ -120,7 +125,8 @@ def guarded(
             " command again"
         )
     except KeyboardInterrupt:
-        print("affineur: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        goes_on = "; the same command goes on where it stopped" if name in _RESUMED else ""
+        print(f"affineur: interrupted{goes_on}", file=sys.stderr)
         return 130
 
 

@@ -8,10 +8,16 @@ import shlex
 import tempfile
 from pathlib import Path
 
+from affineur.artifact import MANIFEST, PRUNING_INFO, TOKENIZER_FILES
+from affineur.artifact.reading import read_json
 from affineur.entities import Scheme
 from affineur.errors import ParameterError
 from affineur.transfer import DataOptions
 from affineur.transfer.places.core.place import shown
+
+#: JSON files of a model folder, and keys that mark what is none of our results.
+_OF_MODELS = {"config.json", MANIFEST, PRUNING_INFO, *TOKENIZER_FILES}
+_MARKS = {"architectures", "model_type", "added_tokens_decoder", "weight_map", "tokens"}
 
 
 def add_common(parser: argparse.ArgumentParser, *, device: bool = False, threads: bool = False) -> None:
@@ -182,6 +188,8 @@ def try_outputs(args: argparse.Namespace) -> None:
                     f"--{option} {given} cannot be written: it is a folder, expected a file, such as"
                     f" {path / option}"
                 )
+            if option == "json":
+                _refuse_to_lose(path, given)
             if option == "summary" and path.exists():  # it is added to; the others are replaced
                 path.open("a").close()
             else:
@@ -190,6 +198,24 @@ def try_outputs(args: argparse.Namespace) -> None:
             raise ParameterError(
                 f"--{option} {given} cannot be written ({error.strerror}); name another file"
             ) from None
+
+
+def _refuse_to_lose(path: Path, given: object) -> None:
+    """Refuse to write a result over what no command wrote: a file that is no JSON, or a part of a model."""
+    if not path.exists() or (path.is_file() and not path.stat().st_size) or path.is_char_device():
+        return
+    try:
+        found = read_json(path)
+    except ValueError:
+        found = None
+    ours = isinstance(found, dict) or (
+        isinstance(found, list) and all(isinstance(each, dict) and "entities" in each for each in found)
+    )
+    if not ours or path.name in _OF_MODELS or (isinstance(found, dict) and _MARKS & set(found)):
+        raise ParameterError(
+            f"--json {given} is there already and holds no result of Affineur, which would be lost; move it"
+            " away or name another file"
+        )
 
 
 def add_signers(parser: argparse.ArgumentParser) -> None:

@@ -25,7 +25,7 @@ from affineur.measure import (
 )
 from affineur.measure.benchmark import ROUNDS
 from affineur.transfer import load_corpus
-from affineur.transfer.places.core.place import shown
+from affineur.transfer.places.core.place import home_of, shown
 
 _ANY = "a folder, a Hub id, 'sample', torch-int8: or guide: and one of these, or spacy: and a pipeline"
 
@@ -211,7 +211,7 @@ def _scored(evaluation: Evaluation) -> str:
 
 def _split(data: str) -> str:
     """Name the part of the data that is scored: a file is all of itself, of anything else it is test."""
-    return "all" if Path(data).expanduser().is_file() else "test"
+    return "all" if home_of(data).is_file() else "test"
 
 
 def _compare(args: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from affineur.artifact import write_json
-from affineur.cli import options, show
+from affineur.cli import options
 from affineur.cli.commands import SERVE, Commands
 from affineur.errors import MissingExtraError, ParameterError
 from affineur.progress import report
@@ -190,8 +190,7 @@ def _serve(args: argparse.Namespace) -> int:
 def _key(args: argparse.Namespace) -> int:
     from affineur.serve.keys import add_key
 
-    key = add_key(args.file, args.name, args.admin)
-    show.lines([key])
+    add_key(args.file, args.name, args.admin, lambda key: print(key, flush=True))
     report(f"the key is shown this once; {args.file} keeps its digest. Send it as: Authorization: Bearer KEY")
     return 0
 

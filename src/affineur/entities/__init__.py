@@ -1,8 +1,15 @@
 """Words, tags, mentions, schemes, corpora and offsets. Standard library only."""
 
-from affineur.entities.conll import decoded, numbered_lines, open_corpus, read_lines, write_conll
+from affineur.entities.conll import (
+    decoded,
+    numbered_lines,
+    open_corpus,
+    read_lines,
+    refuse_too_long,
+    write_conll,
+)
 from affineur.entities.corpus import Corpus, chunks
-from affineur.entities.mentions import Mention, Sentence, Tagger
+from affineur.entities.mentions import MOST_WORDS, Mention, Sentence, Tagger
 from affineur.entities.offsets import Entity, LabeledPiece, encodable, to_entities
 from affineur.entities.overlap import shared_sentences
 from affineur.entities.schemes import (
@@ -22,6 +29,7 @@ from affineur.entities.schemes import (
 )
 
 __all__ = [
+    "MOST_WORDS",
     "Corpus",
     "Entity",
     "LabeledPiece",
@@ -40,6 +48,7 @@ __all__ = [
     "open_corpus",
     "project",
     "read_lines",
+    "refuse_too_long",
     "repair",
     "repaired_mentions",
     "shared_sentences",

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from affineur.entities.corpus import Corpus
-from affineur.entities.mentions import Sentence
+from affineur.entities.mentions import MOST_WORDS, Sentence
 from affineur.entities.schemes import Scheme, split_tag
 from affineur.errors import DataError
 
+#: Bytes of a line that is read: all words of the longest sentence, with their tags, in JSON.
+LONGEST_LINE = 1 << 23
 _BLANK = " \t\r\n"
 _COLUMNS = re.compile(r"[ \t]+")
 
@@ -67,6 +70,7 @@ def read_lines(path: Path, word_column: int = 0, tag_column: int = -1) -> Iterat
         word, tag = _columns(line, word_column, tag_column, path, number)
         if not words:
             first_line = number
+        refuse_too_long(len(words) + 1, path, first_line)
         words.append(word)
         tags.append(tag)
     if words:
@@ -86,7 +90,14 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
         with path.open("rb") as file:
             # Decoded line by line: a text file decodes ahead, and could not tell which line is wrong.
-            for number, line in enumerate(file, start=1):
+            for number, line in enumerate(iter(partial(file.readline, LONGEST_LINE + 1), b""), start=1):
+                if len(line) > LONGEST_LINE:
+                    raise DataError(
+                        f"the line has more than {LONGEST_LINE:,} bytes; expected one text or sentence in"
+                        " each line, or one word with its tag",
+                        path,
+                        number,
+                    )
                 yield number, decoded(line, path, number).removeprefix("\ufeff" if number == 1 else "")
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})", path) from None
@@ -110,6 +121,25 @@ def decoded(data: bytes, path: Path | str, line: int = 1) -> str:
         raise DataError(
             f"not UTF-8 ({error.reason}); convert it first, e.g. with iconv -f latin1 -t utf-8", path, line
         ) from None
+
+
+def refuse_too_long(words: int, path: Path, line: int) -> None:
+    """Refuse a sentence of more words than any has.
+
+    Args:
+        words: How many it has.
+        path: The file it stands in.
+        line: The line it begins on, or its row.
+
+    Raises:
+        DataError: If they are more than :data:`~affineur.entities.mentions.MOST_WORDS`.
+    """
+    if words > MOST_WORDS:
+        raise DataError(
+            f"a sentence of more than {MOST_WORDS:,} words begins here; divide it, in CoNLL by blank lines",
+            path,
+            line,
+        )
 
 
 def _columns(line: str, word_column: int, tag_column: int, path: Path, number: int) -> tuple[str, str]:
@@ -151,6 +181,7 @@ def _read_wikiner(path: Path) -> Iterator[Sentence]:
         if not (text := line.strip(_BLANK)):
             continue
         cells = [cell.rsplit("|", 2) for cell in text.split(" ") if cell]
+        refuse_too_long(len(cells), path, number)
         for cell in cells:
             try:
                 if len(cell) != 3:

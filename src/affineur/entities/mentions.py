@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+#: Words of one sentence: a novel has as many. What reads files stops there, for memory's sake.
+MOST_WORDS = 100_000
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Mention:

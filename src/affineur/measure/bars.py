@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
+from affineur.artifact.reading import parse_yaml
 from affineur.errors import RecipeError, did_you_mean, one_line
 from affineur.measure.bar_table import ENDPOINT, MODEL, Bar, Need, Unit, find_bar, spellings
 
@@ -144,32 +143,13 @@ def read_endpoint_bars(path: Path | str) -> dict[str, float]:
 
 def _read_yaml(path: Path | str, example: str) -> object:
     try:
-        text = Path(path).read_text("utf-8")
+        return parse_yaml(Path(path).read_text("utf-8"))
     except OSError as error:
         raise RecipeError(
             f"{path} cannot be read ({error.strerror}), expected bars in YAML, such as {example}"
         ) from None
     except ValueError as error:
         raise RecipeError(f"{path} is not YAML ({one_line(error)})") from None
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        raw = yaml.safe_load(text)
-    except (
-        yaml.YAMLError,
-        ValueError,
-        OverflowError,
-        RecursionError,
-    ) as error:  # also an impossible date, a number without end, deep nesting
-        raise RecipeError(f"{path} is not YAML ({one_line(error)})") from None
-    # The loader keeps the last of two equal keys in silence, and a bar would be gone.
-    seen: set[str] = set()
-    for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
-        if isinstance(key, yaml.ScalarNode) and key.value in seen:
-            raise RecipeError(
-                f"{path}:{key.start_mark.line + 1}: the bar '{_short(key.value)}' is there twice"
-            )
-        seen.add(str(key.value))
-    return raw
 
 
 def parse_bars(raw: object, where: str) -> Bars:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from affineur.errors import ParameterError, RecipeError, did_you_mean
+from affineur.errors import ParameterError, RecipeError, brief, did_you_mean
 from affineur.steps.core.step import STEPS, Shape, Step
 
 #: The row of the model that a recipe starts from.
@@ -71,7 +71,7 @@ def read_entry(item: object, number: int, seed: int) -> Entry:
     if isinstance(item, str):
         item = {item: None}
     if not isinstance(item, Mapping) or len(item) != 1:
-        raise RecipeError(f"{where} is {item!r}, expected one step, as in '- prune: {{sparsity: 0.15}}'")
+        raise RecipeError(f"{where} is {brief(item)}, expected one step, as in '- prune: {{sparsity: 0.15}}'")
     ((name, raw),) = item.items()
     if name not in STEPS:
         raise RecipeError(
@@ -79,13 +79,15 @@ def read_entry(item: object, number: int, seed: int) -> Entry:
         )
     kind = STEPS.get(str(name))
     if not isinstance(raw, Mapping | None):
-        raise RecipeError(f"{where} ({name}) is {raw!r}, expected its parameters, as in '- {name}: {{}}'")
+        raise RecipeError(
+            f"{where} ({name}) is {brief(raw)}, expected its parameters, as in '- {name}: {{}}'"
+        )
     values = dict(raw or {})
     called = values.pop("name", None)
     inputs = {each.name: values.pop(each.name) for each in kind.inputs if each.name in values}
     for key, value in [("name", called), *inputs.items()]:
         if value is not None and not isinstance(value, str):
-            raise RecipeError(f"{where} ({name}): '{key}' is {value!r}, expected a name")
+            raise RecipeError(f"{where} ({name}): '{key}' is {brief(value)}, expected a name")
     if called is not None and (not called or called.startswith(".") or set(called) & set("/\\:\0")):
         raise RecipeError(
             f"{where} ({name}): '{called}' cannot be the name of a folder; use letters, digits, - and _"

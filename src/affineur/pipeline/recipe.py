@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from affineur.errors import ParameterError, RecipeError, did_you_mean, one_line
+from affineur.artifact.reading import parse_yaml
+from affineur.errors import ParameterError, RecipeError, brief, did_you_mean, one_line
 from affineur.measure import MARGIN, Bars, Budget, parse_bars
 from affineur.pipeline.entries import Entry, read_entry
 from affineur.pipeline.points import Plan
@@ -231,10 +231,10 @@ def read_yaml(
     """
     path = fetched(str(path)) if is_elsewhere(path) else Path(path)
     try:
-        raw = yaml.safe_load(path.read_text("utf-8"))
+        raw = parse_yaml(path.read_text("utf-8"))
     except OSError as error:
         raise RecipeError(f"{path} cannot be read ({error.strerror}), expected a recipe in YAML") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise RecipeError(f"{path} is not YAML ({one_line(error)})") from None
     if not isinstance(raw, dict):
         raise RecipeError(f"{path} is not {expected}")
@@ -268,7 +268,7 @@ def explain(error: ValidationError, root: type[BaseModel]) -> str:
     said = first["msg"].removeprefix("Value error, ").replace("Input should be", "it should be", 1)
     if first["type"] == "string_pattern_mismatch":
         said = "it should be letters, digits, '.', '-' and '_', as the name of a folder"
-    return f"'{where}' is {first['input']!r}, but {said}"
+    return f"'{where}' is {brief(first['input'])}, but {said}"
 
 
 def _section_at(root: type[BaseModel], steps: list[str]) -> type[BaseModel]:

@@ -14,7 +14,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -25,6 +24,7 @@ from typing import Any
 import yaml
 
 from affineur.artifact import SCORES, Measured, describe, open_folder, write_card, write_json, write_text
+from affineur.artifact.reading import read_json
 from affineur.entities import Corpus, Scheme
 from affineur.measure import (
     COLUMNS,
@@ -441,7 +441,7 @@ def _data_options(section: DataSection) -> list[str]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text("utf-8"))
+        value = read_json(path)
         return value if isinstance(value, dict) else {}
     except (OSError, ValueError):
         return {}

@@ -18,7 +18,6 @@ of the point against the teacher as it was given (in torch), both in this proces
 
 from __future__ import annotations
 
-import json
 import shutil
 import statistics
 import time
@@ -30,6 +29,7 @@ from pathlib import Path
 import yaml
 
 from affineur.artifact import ModelFolder, alone, open_folder, refuse_to_lose, verify, write_json, write_text
+from affineur.artifact.reading import WRONG, read_json
 from affineur.artifact.writing import MANIFEST
 from affineur.engines.core.references import model_folder
 from affineur.entities import Corpus, shared_sentences, types_of, with_prefix
@@ -162,10 +162,10 @@ def _read(out: Path, key: str) -> list[Trial]:
             raise ParameterError(f"{out} holds what no search wrote; name another folder")
         return []
     try:
-        kept = json.loads(file.read_text("utf-8"))
+        kept = read_json(file)
         if kept["key"] == key:
             return [Trial.of(trial) for trial in kept["trials"]]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, *WRONG):
         raise ParameterError(f"{file} is damaged; delete {out}, or name another folder") from None
     raise ParameterError(
         f"{out} holds a search with another teacher, data, ranges or training; name another folder, or "

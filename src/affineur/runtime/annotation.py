@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from affineur.artifact import new_file
-from affineur.entities import detect, numbered_lines, repair, with_prefix
-from affineur.errors import DataError, ParameterError
+from affineur.artifact.reading import parse_json
+from affineur.entities import detect, numbered_lines, refuse_too_long, repair, with_prefix
+from affineur.errors import DataError, ParameterError, one_line
 from affineur.progress import report
 from affineur.runtime.aggregation import AggregationStrategy
 from affineur.runtime.tagger import EngineTagger
@@ -145,10 +146,10 @@ def _rows(source: Path) -> Iterator[dict[str, Any]]:
 
 def _row(line: str, source: Path, number: int) -> dict[str, Any]:
     try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        row = parse_json(line)
+    except ValueError as error:
         raise DataError(
-            f"not JSON ({error}), expected one object with a text per line", source, number
+            f"not JSON ({one_line(error)}), expected one object with a text per line", source, number
         ) from None
     if not isinstance(row, dict) or not isinstance(row.get("text"), str):
         raise DataError(
@@ -178,6 +179,7 @@ def _sentences(source: Path) -> Iterator[tuple[str, list[str]]]:
         starts_document = line.startswith("-DOCSTART-")
         if not starts_document and line.strip(_BLANK):
             words.append(_word(line, source, number))
+            refuse_too_long(len(words), source, number)
             continue
         if words:
             yield heading, words

@@ -12,6 +12,7 @@ from typing import Any
 
 from tokenizers import Encoding, Tokenizer
 
+from affineur.artifact.reading import WRONG, read_json
 from affineur.entities import encodable
 from affineur.errors import ModelError, ParameterError, one_line
 from affineur.runtime.texts import LONGEST_RUN, TextEncoder
@@ -193,9 +194,9 @@ def max_positions(config: dict[str, Any]) -> int:
 def _unknown_piece(folder: Path) -> str | None:
     """Return what ``tokenizer_config.json`` names: transformers goes by it, not by the tokenizer's model."""
     try:
-        named = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))["unk_token"]
+        named = read_json(folder / "tokenizer_config.json")["unk_token"]
         return str(named["content"] if isinstance(named, dict) else named)
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, *WRONG):
         return None
 
 

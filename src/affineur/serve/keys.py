@@ -7,6 +7,7 @@ import hmac
 import os
 import re
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,8 +91,14 @@ def _parse(path: Path, text: str) -> list[Key]:
     return keys
 
 
-def add_key(path: Path, name: str, admin: bool = False) -> str:
+def add_key(path: Path, name: str, admin: bool = False, show: Callable[[str], None] | None = None) -> str:
     """Make a key, add its digest to a file that only its owner reads, and return the key, kept nowhere else.
+
+    Args:
+        path: The file.
+        name: Whose key it is.
+        admin: Whether it may reload models.
+        show: Shows the key before its digest is stored; where that fails, nothing is.
 
     Raises:
         ParameterError: If the name is taken or not a name, or the file cannot be written or is no file of
@@ -114,10 +121,24 @@ def add_key(path: Path, name: str, admin: bool = False) -> str:
         with os.fdopen(
             os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a", encoding="utf-8"
         ) as file:
+            if show is not None:
+                _show(show, key, path)
             file.write(line)
     except OSError as error:
         raise ParameterError(f"{path} cannot be written ({error.strerror}); name another file") from None
     return key
+
+
+def _show(show: Callable[[str], None], key: str, path: Path) -> None:
+    try:
+        show(key)
+    except OSError as error:
+        if path.is_file() and not path.stat().st_size:  # made for this key
+            path.unlink()
+        raise ParameterError(
+            f"the key could not be shown ({error.strerror}), so {path} has no digest of it; type it again,"
+            " where standard output can be read"
+        ) from None
 
 
 def digest(key: str) -> str:

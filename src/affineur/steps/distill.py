@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from affineur.artifact import ModelFolder, write_json
+from affineur.artifact.reading import read_json
 from affineur.errors import ParameterError
 from affineur.steps.core.context import Context
 from affineur.steps.core.step import Shape
@@ -128,7 +128,7 @@ class Distill(Learning):
         if not file.exists():
             kept, trials = choose_layers(teacher, self.layers, self.keep, score)
             write_json(file, {"kept": kept, "trials": trials})
-        made = json.loads(file.read_text("utf-8"))
+        made = read_json(file)
         return made["kept"], made["trials"]
 
 

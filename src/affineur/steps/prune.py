@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -10,6 +9,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from affineur.artifact import PRUNING_INFO, ModelFolder, ModelInfo
+from affineur.artifact.reading import read_json
 from affineur.errors import ParameterError
 from affineur.steps.core.context import CALIBRATION_SENTENCES, Context
 from affineur.steps.core.step import CALIBRATION, Shape, Step
@@ -121,7 +121,7 @@ class Prune(Step):
 
     def result(self, info: ModelInfo, source: ModelFolder) -> dict[str, Any]:
         """Return the content of ``pruning_info.json``."""
-        found: dict[str, Any] = json.loads((info.folder.path / PRUNING_INFO).read_text("utf-8"))
+        found: dict[str, Any] = read_json(info.folder.path / PRUNING_INFO)
         return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import time
@@ -13,8 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 
-from affineur.artifact import write_json
+from affineur.artifact import disk_errors, write_json
 from affineur.artifact.locking import in_turn
+from affineur.artifact.reading import WRONG, read_json
 from affineur.errors import ParameterError
 from affineur.progress import report
 from affineur.transfer.index import find_index
@@ -72,7 +72,8 @@ def fetched(reference: str, access: Access | None = None) -> Path:
             if name is not None:
                 index = only(index, {name}, remote.where)
             folder = _versions() / index.version[:_DIGITS]
-            with in_turn(folder):
+            # said here: whoever writes a result would take a full disk for that of the result
+            with disk_errors(folder), in_turn(folder):
                 if not folder.is_dir():
                     fetch(remote, index, folder)
             _remember(record, remote.where, folder)
@@ -119,8 +120,8 @@ def _remember(record: Path, where: str, folder: Path) -> None:
 
 
 def _remembered(record: Path) -> Path | None:
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        folder = _versions() / str(json.loads(record.read_text("utf-8"))["version"])
+    with suppress(OSError, *WRONG):
+        folder = _versions() / str(read_json(record)["version"])
         return folder if folder.is_dir() else None
     return None
 
@@ -146,8 +147,8 @@ def kept() -> list[Kept]:
     """List what is in the cache: versions of what was fetched, then what was computed, by kind."""
     names: dict[str, list[str]] = {}
     for record in sorted(_records().glob("*.json")):
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            said = json.loads(record.read_text("utf-8"))
+        with suppress(OSError, *WRONG):
+            said = read_json(record)
             names.setdefault(said["version"], []).append(str(said["reference"]))
     found = [
         _kept(", ".join(names.get(folder.name, ["no reference leads here any more"])), folder)

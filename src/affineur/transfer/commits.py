@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from affineur.artifact import CARD, COMPANIONS, MANIFEST, file_digest, read_card
 from affineur.artifact.card import carried_by, is_written_by_us, licensed_card
 from affineur.artifact.card.names import listed
 from affineur.artifact.published import is_quantized, published_name
+from affineur.artifact.reading import WRONG, parse_json
 from affineur.errors import ParameterError, TransferError
 from affineur.progress import report
 from affineur.transfer.hub import reason_of, status_of
@@ -238,8 +238,8 @@ def _size(content: Content) -> int:
 def _ours(there: HubRepository) -> set[str]:
     """List the files of the artifact that a repository holds now; of a damaged one none is known."""
     try:
-        names = [*map(str, json.loads(b"".join(there.read(MANIFEST, 0, None)))["files"])]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        names = [*map(str, parse_json(b"".join(there.read(MANIFEST, 0, None)))["files"])]
+    except WRONG:
         names = []
     return {at for name in (*names, *COMPANIONS) if (at := there.at(name))}
 

@@ -8,7 +8,6 @@ under ``versions/ID/``; then the index is replaced in one step. So a reader sees
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +16,7 @@ from typing import Any
 
 from affineur.artifact import CARD, COMPANIONS, MANIFEST, file_digest, to_json
 from affineur.artifact.paths import inside
+from affineur.artifact.reading import WRONG, parse_json
 from affineur.artifact.tensors import INDEX as SHARDS
 from affineur.artifact.tensors import WEIGHTS
 from affineur.errors import ModelError, TransferError
@@ -96,11 +96,11 @@ def read_index(data: bytes, where: str) -> Index:
     """
     refuse_page(data, where, INDEX)
     try:
-        raw = json.loads(data)
+        raw = parse_json(data)
         newer = raw["format"] > FORMAT
         files = {} if newer else {name: _entry(name, said) for name, said in raw["files"].items()}
         previous = () if newer else tuple(map(str, raw.get("previous", ())))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except WRONG:
         raise TransferError(
             f"{where}: {INDEX} is damaged; push the artifact again from where it was made"
         ) from None

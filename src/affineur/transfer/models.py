@@ -9,6 +9,8 @@ from pathlib import Path
 from affineur import sample
 from affineur.artifact import CARD, MANIFEST
 from affineur.artifact.card.names import is_id
+from affineur.artifact.formats.core.external import external_files
+from affineur.artifact.formats.onnx import FORMAT
 from affineur.artifact.published import lies_at, places_of
 from affineur.artifact.tensors import INDEX, WEIGHTS, is_pickle
 from affineur.errors import ModelError
@@ -60,6 +62,10 @@ def resolve_model(reference: str | Path, revision: str | None = None) -> Path:
         wanted += [file for file in graph_files(found.names) if not (found.folder / file).is_file()]
     if wanted:  # the folder's name is its commit: the rest must not come from a later one
         snapshot(name, "model", map(escape, wanted), found.folder.name)
+    if (graph := FORMAT.graph(found.folder)).is_file():  # only now it can say where it keeps its weights
+        beside = [f.relative_to(found.folder).as_posix() for f in external_files(graph) if not f.is_file()]
+        if beside := [file for file in beside if file in found.names]:
+            snapshot(name, "model", map(escape, beside), found.folder.name)
     return found.folder
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Container, Iterable
 from pathlib import Path
 
 from affineur.artifact import CARD, MANIFEST, PRUNING_INFO, TOKENIZER_FILES, read_manifest, safe_names
 from affineur.artifact.formats.onnx import FORMAT
 from affineur.artifact.published import GRAPH, find_name
+from affineur.artifact.reading import WRONG, parse_json
 from affineur.artifact.tensors import INDEX, WEIGHTS, is_pickle
 from affineur.errors import ModelError, TransferError
 
@@ -61,8 +61,8 @@ def shards_named(index: bytes, source: str) -> list[str]:
         ModelError: If the index is damaged, or names a pickle or a place outside the folder.
     """
     try:
-        shards = set(json.loads(index)["weight_map"].values())
-    except (ValueError, KeyError, TypeError, AttributeError):
+        shards = set(parse_json(index)["weight_map"].values())
+    except WRONG:
         raise ModelError(f"{source}: {INDEX} is not a safetensors index") from None
     return checked_names(sorted(shards, key=str), source, INDEX)
 
@@ -80,8 +80,8 @@ def digests_named(manifest: bytes, source: str) -> dict[str, str]:
     """
     refuse_page(manifest, source, MANIFEST)
     try:
-        files = dict(json.loads(manifest)["files"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+        files = dict(parse_json(manifest)["files"])
+    except WRONG:
         raise ModelError(f"{source}: {MANIFEST} is damaged; make or push the artifact again") from None
     checked_names(files, source, MANIFEST)
     return files

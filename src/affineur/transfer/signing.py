@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import json
 import os
 import tempfile
 import warnings
@@ -36,6 +35,7 @@ from affineur.artifact import (
     verify,
     write_text,
 )
+from affineur.artifact.reading import parse_json, read_json
 from affineur.errors import AffineurError, ModelError, ParameterError, one_line
 from affineur.transfer.hub import need
 
@@ -215,9 +215,9 @@ def read_signature(folder: Path) -> Signature | None:
     try:
         if path.stat().st_size > _LONGEST:
             raise ValueError(f"it has more than {_LONGEST} bytes")
-        bundle = json.loads(path.read_text("utf-8"))
+        bundle = read_json(path)
         material = bundle["verificationMaterial"]
-        statement = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"], validate=True))
+        statement = parse_json(base64.b64decode(bundle["dsseEnvelope"]["payload"], validate=True))
         predicate = statement["predicate"]
         taken = dict(predicate["serialization"])
         digests = {str(each["name"]): str(each["digest"]) for each in predicate["resources"]}

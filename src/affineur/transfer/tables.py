@@ -7,21 +7,34 @@ is in.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from affineur.entities import Corpus, Scheme, Sentence, with_prefix
-from affineur.errors import DataError, one_line
+from affineur.artifact.reading import WRONG, parse_json
+from affineur.entities import (
+    MOST_WORDS,
+    Corpus,
+    Scheme,
+    Sentence,
+    numbered_lines,
+    refuse_too_long,
+    with_prefix,
+)
+from affineur.errors import DataError, brief, one_line
 from affineur.transfer.hub import need
 
 TOKENS = "tokens"
 TAGS = ("ner_tags", "tags", "ner", "labels")
 SUFFIXES = (".jsonl", ".json", ".parquet")
-_BATCH = 1024  # rows in memory together
+_BATCH = 1024  # rows in memory together …
+_TOGETHER = 1 << 18  # … and values of them as Python has them
+_MOST_TEXT = 1 << 26  # bytes of the text of these
+# A value of a Parquet file may take no bit at all. Text takes some bits a word, however well it compresses.
+_PER_BYTE, _AT_LEAST = 64, 1 << 20
+_MOST_IN_GROUP = 50_000_000  # values of a row group, which may all stand in one row
 WHAT = "reading data sets"
 
 #: Row number from 1, and the values of the columns asked for; a row of JSON may lack one.
@@ -72,7 +85,7 @@ def saved_table(path: Path, dataset: Any) -> Table:
     def read(names: Sequence[str]) -> Iterator[Row]:
         number = 0
         for batch in dataset.select_columns(list(names)).with_format("arrow").iter(_BATCH):
-            for values in zip(*(batch.column(name).to_pylist() for name in names), strict=True):
+            for values in _values([batch.column(name).combine_chunks() for name in names], path, number):
                 number += 1
                 yield number, values
 
@@ -138,11 +151,12 @@ def _sentence(words: Any, row_tags: Any, names: Sequence[str] | None, path: Path
     if not isinstance(words, list) or not isinstance(row_tags, list):
         kind = type(row_tags if isinstance(words, list) else words).__name__
         raise DataError(f"row {row}: found a {kind}, expected a list of tokens and a list of tags", path, row)
+    refuse_too_long(len(words), path, row)
     if len(words) != len(row_tags):
         raise DataError(f"row {row}: {len(words)} tokens but {len(row_tags)} tags", path, row)
     for word in words:
         if not isinstance(word, str) or not word:
-            raise DataError(f"row {row}: found the token {word!r}, expected text", path, row)
+            raise DataError(f"row {row}: found the token {brief(word)}, expected text", path, row)
     return Sentence(tuple(words), tuple(_tag(tag, names, path, row) for tag in row_tags))
 
 
@@ -150,7 +164,7 @@ def _tag(tag: Any, names: Sequence[str] | None, path: Path, row: int) -> str:
     if isinstance(tag, str):
         return _as_tag(tag, path, row)
     if not isinstance(tag, int) or isinstance(tag, bool):
-        raise DataError(f"row {row}: found the tag {tag!r}, expected a name or a number", path, row)
+        raise DataError(f"row {row}: found the tag {brief(tag)}, expected a name or a number", path, row)
     if names is None:
         raise DataError(
             f"row {row}: the tags are numbers and nothing names them; give tag_names (O,I-PER,… in order)",
@@ -192,32 +206,23 @@ def _class_names(feature: Any) -> tuple[str, ...] | None:
 
 
 def _json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    number = 0
-    try:
-        with path.open(encoding="utf-8-sig", newline="\n") as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    value = json.loads(line)
-                    if not isinstance(value, dict):
-                        found = type(value).__name__
-                        raise DataError(
-                            f"row {number}: found a {found}, expected a JSON object on each line",
-                            path,
-                            number,
-                        )
-                    yield number, value
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"row {number + 1}: not UTF-8 ({error.reason}); convert it first, e.g. with iconv -t utf-8",
-            path,
-            number + 1,
-        ) from None
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f"row {number}: not JSON ({error.msg}); expected a JSON object on each line", path, number
-        ) from None
-    except OSError as error:
-        raise DataError(f"cannot be read ({error.strerror})", path, number or None) from None
+    for number, line in numbered_lines(path):
+        if not line.strip():
+            continue
+        try:
+            value = parse_json(line)
+        except ValueError as error:
+            raise DataError(
+                f"row {number}: not JSON ({one_line(error)}); expected a JSON object on each line",
+                path,
+                number,
+            ) from None
+        if not isinstance(value, dict):
+            found = type(value).__name__
+            raise DataError(
+                f"row {number}: found a {found}, expected a JSON object on each line", path, number
+            )
+        yield number, value
 
 
 def _json_rows(path: Path, names: Sequence[str]) -> Iterator[Row]:
@@ -236,10 +241,11 @@ def _parquet(path: Path, features: Mapping[str, Any]) -> Table:
         number = 0
         try:
             with parquet.ParquetFile(path) as file:
-                for batch in file.iter_batches(_BATCH, columns=list(names)):
-                    for values in zip(*(batch.column(name).to_pylist() for name in names), strict=True):
-                        number += 1
-                        yield number, values
+                for group, rows in _row_groups(path, file.metadata, names):
+                    for batch in file.iter_batches(rows, row_groups=[group], columns=list(names)):
+                        for values in _values([batch.column(name) for name in names], path, number):
+                            number += 1
+                            yield number, values
         except (arrow.ArrowException, OSError, ValueError) as error:  # ValueError: text that is not UTF-8
             raise DataError(
                 f"row {number + 1}: damaged ({one_line(error)}); fetch the file again", path, number + 1
@@ -249,6 +255,79 @@ def _parquet(path: Path, features: Mapping[str, Any]) -> Table:
         schema = parquet.read_schema(path)
     except (arrow.ArrowException, OSError) as error:
         raise DataError(f"not a Parquet file ({one_line(error)})", path) from None
-    with suppress(KeyError, TypeError, ValueError):  # written by something else than datasets
-        features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
+    with suppress(*WRONG):  # written by something else than datasets
+        features = parse_json(schema.metadata[b"huggingface"])["info"]["features"]
     return Table(path, tuple(schema.names), features, read)
+
+
+def _row_groups(path: Path, metadata: Any, names: Sequence[str]) -> list[tuple[int, int]]:
+    """Return each row group of a Parquet file, and how many of its rows may be read together.
+
+    Raises:
+        DataError: If there is more in the file than its bytes could say of text.
+    """
+    found, whole = [], 0
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        columns = (group.column(place) for place in range(group.num_columns))
+        values = max(
+            (each.num_values for each in columns if each.path_in_schema.partition(".")[0] in names), default=0
+        )
+        whole += values
+        if values > min(_MOST_IN_GROUP, group.num_rows * MOST_WORDS):
+            raise DataError(
+                f"{group.num_rows:,} rows hold {values:,} tokens, expected at most {MOST_WORDS:,} in a row"
+                f" and {_MOST_IN_GROUP:,} in a row group; divide them",
+                path,
+            )
+        found.append((number, max(1, min(_BATCH, _TOGETHER * group.num_rows // max(1, values)))))
+    size = path.stat().st_size
+    if whole > _PER_BYTE * size + _AT_LEAST:
+        raise DataError(
+            f"{size:,} bytes hold {whole:,} tokens, as no text does; write the file again from its source",
+            path,
+        )
+    return found
+
+
+def _values(columns: Sequence[Any], path: Path, before: int) -> Iterator[tuple[Any, ...]]:
+    """Turn the columns of some rows into Python, some of the rows at a time.
+
+    Args:
+        columns: Arrow's arrays, one value for each row.
+        path: The file.
+        before: How many rows came before these.
+
+    Raises:
+        DataError: If a row has more tokens than a sentence, or some have more text than so many words.
+    """
+    compute, types = need("pyarrow.compute", WHAT), need("pyarrow.types", WHAT)
+    lengths = [0] * len(columns[0])
+    for column in columns:
+        if types.is_list(column.type) or types.is_large_list(column.type):
+            for row, length in enumerate(compute.list_value_length(column).to_pylist()):
+                refuse_too_long(length or 0, path, before + row + 1)
+                lengths[row] = max(lengths[row], length or 0)
+    start = held = 0
+    for row, length in enumerate([*lengths, _TOGETHER]):
+        if row > start and held + length > _TOGETHER:
+            parts = [column.slice(start, row - start) for column in columns]
+            if sum(map(_text_size, parts)) > _MOST_TEXT:
+                raise DataError(
+                    f"{row - start:,} rows hold more than {_MOST_TEXT:,} bytes of text; divide their tokens",
+                    path,
+                    before + start + 1,
+                )
+            yield from zip(*(part.to_pylist() for part in parts), strict=True)
+            start, held = row, 0
+        held += length
+
+
+def _text_size(column: Any) -> int:
+    """Return the bytes of the text in a column, before any of it is copied."""
+    compute, types = need("pyarrow.compute", WHAT), need("pyarrow.types", WHAT)
+    while types.is_list(column.type) or types.is_large_list(column.type):
+        column = column.flatten()
+    if not (types.is_string(column.type) or types.is_large_string(column.type)):
+        return 0
+    return compute.sum(compute.binary_length(column)).as_py() or 0

@@ -16,6 +16,7 @@ from affineur.artifact.card.text import body_digest, card_text
 from affineur.artifact.folder import file_digest
 from affineur.artifact.info import describe
 from affineur.artifact.manifest import CARD, read_manifest, seal
+from affineur.artifact.reading import parse_yaml
 from affineur.artifact.writing import MANIFEST, write_text
 from affineur.errors import ModelError, ParameterError
 from affineur.progress import report
@@ -61,8 +62,8 @@ def carried_by(text: str, own: bool = False) -> Carried:
     # Each of our own cards has a section on limits: only the mark counts that the seal carries.
     limits = bool(ours[2]) if ours else bool(_LIMITS.search(body))
     try:
-        found = yaml.safe_load(front[1]) if front else {}
-    except Exception:  # YAML written by hand fails in many ways, not all of them a YAMLError
+        found = parse_yaml(front[1], unique_keys=False) if front else {}
+    except ValueError:
         found = {}
     found = found if isinstance(found, dict) else {}
     if found.get("language") is False:  # YAML 1.1 reads Norwegian, no, as a truth value
@@ -155,8 +156,8 @@ def licensed_card(folder: Path, license: str) -> str:
     text = card.read_text("utf-8-sig", errors="replace") if card.is_file() else ""
     front = _FRONT.match(text)
     try:
-        said = yaml.safe_load(front[1]) if front else {}
-    except yaml.YAMLError:
+        said = parse_yaml(front[1], unique_keys=False) if front else {}
+    except ValueError:
         raise ModelError(
             f"the front matter of {card} is not YAML, so the license has no place in it; repair it, or leave "
             "license out"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from affineur.artifact.formats.core.external import external_files
 from affineur.artifact.formats.core.graph import GraphFormat
 from affineur.artifact.published import GRAPH, QUANTIZED, lies_at
+from affineur.errors import ModelError
 
 
 class Onnx(GraphFormat):
-    """``model.onnx``, with the constants beside it where one file cannot hold them.
+    """``model.onnx``, with the constants beside it where one file cannot hold them, by any name.
 
     A folder that came from the Hub may have them in ``onnx/`` (see :mod:`affineur.artifact.published`).
     """
@@ -22,6 +24,17 @@ class Onnx(GraphFormat):
     def file(self, folder: Path, name: str) -> Path:
         """Look for it in ``onnx/`` too."""
         return lies_at(folder, name)
+
+    def weight_files(self, folder: Path) -> list[Path]:
+        """List the graph, what lies beside it under a name of ours, and whatever else it keeps weights in."""
+        known = super().weight_files(folder)
+        others = [file for file in external_files(known[0]) if file not in known] if known else []
+        for file in others:
+            if not file.is_file():
+                raise ModelError(
+                    f"{known[0]} keeps weights in {file.name}, which is not there; the model is incomplete"
+                )
+        return known + others
 
     def named(self, file: Path) -> str:
         """Call a graph by the one name that it has in every artifact."""

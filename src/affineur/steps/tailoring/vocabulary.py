@@ -16,6 +16,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from affineur.artifact import TOKENIZER_FILES, ModelFolder, write_json, write_text
+from affineur.artifact.reading import read_json
 from affineur.engines.support.checkpoints import auto_tokenizer
 from affineur.engines.support.torch_tagger import TorchTagger
 from affineur.entities import Corpus, Sentence, chunks
@@ -176,7 +177,7 @@ def trim_files(target: Path, order: Sequence[int]) -> None:
     write_text(file, json.dumps(trimmed(spec, order), ensure_ascii=False))
     settings_file = target / "tokenizer_config.json"
     if settings_file.is_file():
-        settings = json.loads(settings_file.read_text("utf-8"))
+        settings = read_json(settings_file)
         new = {str(old): str(i) for i, old in enumerate(order)}
         if "added_tokens_decoder" in settings:
             settings["added_tokens_decoder"] = {

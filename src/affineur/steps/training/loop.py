@@ -6,7 +6,6 @@ a pure function of seed and epoch, and the Trainer restores optimizer, schedule 
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import time
@@ -32,6 +31,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from affineur.artifact.reading import read_json
 from affineur.engines.support.checkpoints import quiet
 from affineur.errors import ModelError
 from affineur.progress import report
@@ -343,5 +343,5 @@ def _last_complete(checkpoints: Path) -> Path | None:
 
 def _is_last(checkpoint: Path) -> bool:
     """Say whether training was over when a checkpoint was written: all steps taken, or stopped early."""
-    state = json.loads((checkpoint / "trainer_state.json").read_text("utf-8"))
+    state = read_json(checkpoint / "trainer_state.json")
     return bool(state["stateful_callbacks"]["TrainerControl"]["args"]["should_training_stop"])

@@ -15,7 +15,6 @@ and a commit made in between is a conflict. What was uploaded before a push was 
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from typing import Any, NamedTuple
 from affineur.artifact.card.names import is_id
 from affineur.artifact.exported import EXPORT_INFO
 from affineur.artifact.published import find_name, is_graph
+from affineur.artifact.reading import WRONG, parse_json
 from affineur.artifact.tensors import INDEX, WEIGHTS, is_pickle
 from affineur.errors import AffineurError, TransferError
 from affineur.transfer.hub import PREFIX, TIMEOUT, reason_of, repository, status_of
@@ -111,8 +111,8 @@ class HubRepository(Remote):
         if self._quantized is None:
             info = b"".join(self.read(EXPORT_INFO, 0, None)) if EXPORT_INFO in self.files else b""
             try:
-                self._quantized = json.loads(info)["scheme"] != "fp32"
-            except (ValueError, KeyError, TypeError):  # others made it
+                self._quantized = parse_json(info)["scheme"] != "fp32"
+            except WRONG:  # others made it
                 self._quantized = False
         return find_name(name, self.files, self._quantized)
 

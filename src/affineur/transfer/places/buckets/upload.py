@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from affineur.artifact.reading import parse_json
 from affineur.errors import TransferError
 from affineur.transfer.cache import cache_folder
 from affineur.transfer.places.buckets.digests import (
@@ -224,7 +225,7 @@ class Upload:
         try:
             for line in self._journal.read_text("utf-8").splitlines():
                 try:
-                    note = json.loads(line)
+                    note = parse_json(line)
                 except ValueError:  # cut short by a kill
                     continue
                 if "upload" in note:
