@@ -115,7 +115,7 @@ def test_a_body_that_does_not_come_is_given_up(start: Start) -> None:
     with socket.create_connection(("127.0.0.1", held.port), timeout=30) as client:
         client.sendall(b'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{"inputs"')
         assert client.recv(1000).startswith(b"HTTP/1.1 408 ")
-    assert held.service.unread == 0
+    assert held.service.bodies.total == 0
 
 
 def test_who_waits_too_long_is_refused_and_never_computed(start: Start) -> None:

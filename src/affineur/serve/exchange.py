@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
 from affineur.errors import did_you_mean
+from affineur.serve.framing import body_length
 from affineur.serve.listeners import RequestFacts
 from affineur.serve.parameters import Parameters, check_redaction, check_texts, shown
 from affineur.serve.problems import STATUS, Problem, overloaded
@@ -19,8 +20,6 @@ from affineur.serve.service import Answer, Service
 
 Body = TypeVar("Body", bound=BaseModel)
 
-#: Whole bodies whose bytes may be in memory before they are requests.
-_UNREAD = 16
 #: Kinds of error of every route that takes texts.
 _OF_TEXTS = ("unauthorized", "validation", "backend", "overloaded", "unhealthy")
 
@@ -32,33 +31,61 @@ class Error(BaseModel):
     error_type: str
 
 
+class _Incoming:
+    """A body that is being read.
+
+    Args:
+        seconds: How long that may take.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.parts: list[bytes] = []
+        self.size = 0
+        self.given_up = False
+        self.time = asyncio.timeout(seconds)
+
+    def give_up(self) -> None:
+        """Wait for it no longer: of all bodies that are coming, this one has held most for longest."""
+        self.given_up = True
+        self.parts.clear()
+        if not self.time.expired():
+            self.time.reschedule(0)
+
+
 async def read_body(request: Request, service: Service) -> bytes:
     """Read a body up to the limit, whether its length was told before or not.
 
     Raises:
-        Problem: 408, 413, or 429 where bodies that have not come yet hold too much memory.
+        Problem: 408, 413, or 429 where bodies that have not come yet hold too much memory, and this one most.
     """
     most = service.settings.max_body_bytes
-    told = request.headers.get("content-length", "")
-    if told.isdigit() and int(told) > most:
+    if body_length(request.headers.get("content-length", "")) > most:
         raise _too_large(most)
-    parts, size = [], 0
+    coming = _Incoming(service.settings.body_seconds)
     try:
-        async with asyncio.timeout(service.settings.body_seconds):
+        async with coming.time:
             async for part in request.stream():
-                size += len(part)
-                service.unread += len(part)
-                if size > most:
+                coming.size += len(part)
+                if coming.size > most:
                     raise _too_large(most)
-                if service.unread > _UNREAD * most:
-                    raise overloaded("too many bodies are being read", 1.0)
-                parts.append(part)
+                coming.parts.append(part)
+                service.bodies.hold(coming, coming.size)
+                if coming.given_up:
+                    raise _too_many()
     except TimeoutError:
+        if coming.given_up:
+            raise _too_many() from None
         late = f"the body did not come within {service.settings.body_seconds:g} seconds"
         raise Problem("validation", late, {"Connection": "close"}, status=408) from None
     finally:
-        service.unread -= size
-    return b"".join(parts)
+        service.bodies.release(coming)
+    return b"".join(coming.parts)
+
+
+def _too_many() -> Problem:
+    problem = overloaded("too many bodies are being read, and this one has taken longest", 1.0)
+    problem.headers["Connection"] = "close"
+    return problem
 
 
 def _too_large(most: int) -> Problem:

@@ -76,6 +76,11 @@ class Metrics:
             "Answers that listeners were not told of, since too many waited already",
             registry=registry,
         )
+        self.unlogged = Counter(
+            "ner_log_lines_dropped_total",
+            "Lines of the log that were dropped, since nobody reads standard error",
+            registry=registry,
+        )
         self.model_info = gauge("ner_model_info", "1 for the artifact that answers", "sha256")
 
         self._models: dict[str, ModelMetrics] = {}

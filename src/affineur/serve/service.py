@@ -15,6 +15,7 @@ from affineur.entities import Entity, LabeledPiece
 from affineur.errors import AffineurError, ParameterError
 from affineur.runtime import PredictOptions, Reading
 from affineur.runtime.memory import give_back
+from affineur.serve.holding import Holdings
 from affineur.serve.listeners import Answered, AnswerListener, Listeners, RequestFacts, Scores
 from affineur.serve.metrics import Metrics
 from affineur.serve.problems import Problem, overloaded
@@ -25,6 +26,8 @@ from affineur.serve.settings import Settings
 
 T = TypeVar("T")
 
+#: Whole bodies whose bytes may be in memory before they are requests.
+_UNREAD = 16
 #: Characters from which texts are worked on by another thread.
 _LONG = 4000
 
@@ -81,7 +84,7 @@ class Service:
         self.settings, self.metrics = settings, metrics
         self.models: dict[str, ServedModel] = {}
         self.draining = False
-        self.unread = 0  # bytes of bodies that are not requests yet
+        self.bodies = Holdings(_UNREAD * settings.max_body_bytes)  # those that are not requests yet
         self._loader = loader
         self._listeners = Listeners([Scores(metrics), *listeners], metrics.unheard.inc)
         self._lock = threading.Lock()

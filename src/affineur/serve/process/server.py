@@ -21,15 +21,18 @@ from affineur.serve.listeners import AnswerListener
 from affineur.serve.metrics import Metrics
 from affineur.serve.operations import reload
 from affineur.serve.process import system
-from affineur.serve.process.health import HealthServer
+from affineur.serve.process.health import HEALTH_CONNECTIONS, HealthServer
 from affineur.serve.process.listening import Sockets, address, listen
-from affineur.serve.process.uvicorn_adapter import BACKLOG, Hooks, Server
+from affineur.serve.process.uvicorn_adapter import MOST_CONNECTIONS, Hooks, Server
 from affineur.serve.queue.served import Loader
 from affineur.serve.service import Service
 from affineur.serve.settings import Settings
 
-#: Descriptors of everything but connections of clients, and then some.
-_FILES = 128
+#: Descriptors of everything but connections for texts: those of health checks, models, and then some.
+_FILES = HEALTH_CONNECTIONS + 64
+#: Descriptors of a connection: its own, and that of a file it is sent.
+_EACH = 2
+_LEAST_CONNECTIONS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +76,19 @@ class Endpoint:
     Args:
         plan: What to serve.
         ready: Called once, in the event loop, with the seconds it took, when every model answers.
+        most: Connections for texts that there may be.
 
     Raises:
         ParameterError: If the keys cannot be read.
     """
 
-    def __init__(self, plan: ServePlan, ready: Callable[[float], None]) -> None:
+    def __init__(self, plan: ServePlan, ready: Callable[[float], None], most: int = MOST_CONNECTIONS) -> None:
         self.plan = plan
         self.keys: tuple[Key, ...] = read_keys(plan.key_file) if plan.key_file else ()
         self.service = Service(plan.references, plan.loader, plan.settings, Metrics(), plan.listeners)
+        logs.tell_dropped(self.service.metrics.unlogged.inc)
         self.failure: AffineurError | None = None
+        self._most = most
         self._started = time.perf_counter()
         self._ready = ready
         self._tasks: set[asyncio.Task[None]] = set()
@@ -110,7 +116,7 @@ class Endpoint:
                     signal.SIGHUP: lambda: self.spawn(self.reload_all()),
                 },
             )
-            self._server = Server(app, int(2 * self.plan.settings.timeout) + 5, hooks)
+            self._server = Server(app, int(2 * self.plan.settings.timeout) + 5, hooks, self._most)
             self._server.run([sockets.main])
             self.service.close()
         if self.failure is not None:
@@ -147,6 +153,7 @@ class Endpoint:
             )
         seconds = time.perf_counter() - self._started
         logs.event("ready", seconds=round(seconds, 2))
+        await asyncio.to_thread(logs.flush)  # what is told of readiness stands after it
         try:
             self._ready(seconds)
         except AffineurError as error:  # whoever waits for the file that tells would wait for ever
@@ -203,7 +210,7 @@ def serve(plan: ServePlan, ready: Callable[[str, str | None, float], None]) -> N
     """
     logs.set_up()
     system.limit_arenas()
-    system.raise_descriptors(BACKLOG + plan.settings.max_waiting_inputs + _FILES)
+    descriptors = system.raise_descriptors(_EACH * MOST_CONNECTIONS + _FILES)
     if plan.key_file is not None:
         read_keys(plan.key_file)
         warn_if_open(plan.key_file)
@@ -211,7 +218,14 @@ def serve(plan: ServePlan, ready: Callable[[str, str | None, float], None]) -> N
     url, health = address(sockets.main), None if sockets.health is None else address(sockets.health)
     told = {"url": url} if health is None else {"url": url, "health": health}
     logs.event("listening", **told, pid=os.getpid())
-    Endpoint(plan, lambda seconds: ready(url, health, seconds)).run(sockets)
+    Endpoint(plan, lambda seconds: ready(url, health, seconds), _connections(descriptors)).run(sockets)
+
+
+def _connections(descriptors: int | None) -> int:
+    """Return how many connections for texts there may be, so that there are descriptors for all else."""
+    if descriptors is None:
+        return MOST_CONNECTIONS
+    return min(MOST_CONNECTIONS, max(_LEAST_CONNECTIONS, (descriptors - _FILES) // _EACH))
 
 
 def _shorten_collections() -> None:

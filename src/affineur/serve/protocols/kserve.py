@@ -50,7 +50,7 @@ class InferRequest(BaseModel):
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
-    id: str | None = None
+    id: str | None = Field(None, max_length=200)  # it is sent back
     parameters: dict[str, Any] | None = None
     inputs: list[InferInput] = Field(min_length=1, max_length=1)
     outputs: list[dict[str, Any]] | None = None
