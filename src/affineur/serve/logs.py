@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any, TextIO
 
 _LOGGER = logging.getLogger("affineur.serve")
-#: Lines that may wait to be written.
+#: Lines that may wait to be written; more are dropped.
 MOST_LINES = 10_000
 #: Seconds in which lines gather before they are written: to wake the thread for each costs more than that.
 _GATHER = 0.02
@@ -64,12 +64,11 @@ class _Writer(logging.Handler):
 
     Args:
         descriptor: Where.
-        most: Lines that may wait; more are dropped.
     """
 
-    def __init__(self, descriptor: int, most: int = MOST_LINES) -> None:
+    def __init__(self, descriptor: int) -> None:
         super().__init__()
-        self._descriptor, self._most = descriptor, most
+        self._descriptor = descriptor
         self.dropped: Callable[[], None] = lambda: None
         self._lines: deque[str] = deque()
         self._lost = 0
@@ -79,7 +78,7 @@ class _Writer(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Let a line be written soon, or drop it."""
-        if len(self._lines) >= self._most:
+        if len(self._lines) >= MOST_LINES:
             self._lost += 1
             self.dropped()
             return

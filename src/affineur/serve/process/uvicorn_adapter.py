@@ -14,6 +14,8 @@ import contextlib
 import functools
 import signal
 import socket
+import struct
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -33,7 +35,7 @@ from affineur.serve.problems import Problem
 #: Connections that wait to be accepted.
 BACKLOG = 4096
 #: Connections of a server, where there are descriptors for so many.
-MOST_CONNECTIONS = 4096
+MOST_CONNECTIONS = 2048
 #: Bytes of a head, and of whatever else the parser keeps before it hands it over: trailers, extensions of
 #: chunks.
 _MOST_HEAD = 65536
@@ -51,6 +53,8 @@ _HALF_CLOSED_SECONDS = 2.0
 _MOST_HELD, _LITTLE = 64_000_000, 4096
 #: Seconds that a connection which exists when accepting ends has for its request.
 _SPEAK = 0.5
+#: What ``SO_LINGER`` takes for not at all.
+_AT_ONCE = struct.pack("HH" if sys.platform == "win32" else "ii", 1, 0)
 _CONTINUE = b"HTTP/1.1 100"
 
 
@@ -179,7 +183,7 @@ class _State(ServerState):
         if len(self.connections) > self.most and self.owing:
             longest = next(iter(self.owing))
             del self.owing[longest]
-            longest.transport.abort()
+            longest.give_up()
 
 
 class Connection(HttpToolsProtocol):
@@ -261,7 +265,9 @@ class Connection(HttpToolsProtocol):
         self._tell_held()
 
     def give_up(self) -> None:
-        """Hang up, since this client makes the endpoint hold too much for too long."""
+        """Hang up, and let the kernel forget what it was to send."""
+        with contextlib.suppress(OSError):  # it may be closed already
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
         self.transport.abort()
 
     def on_headers_complete(self) -> None:
@@ -366,7 +372,7 @@ class Connection(HttpToolsProtocol):
         if self.flow.write_paused:  # which is watched already
             self._wait()
         elif self.transport.is_closing() or self.transport.get_write_buffer_size():
-            self.transport.abort()
+            self.give_up()
         else:
             self.transport.close()
 
@@ -382,7 +388,7 @@ class Connection(HttpToolsProtocol):
         """Hang up on who does not read, or by drops."""
         left = self.transport.get_write_buffer_size()
         if left > before - _LEAST_READ:
-            self.transport.abort()
+            self.give_up()
         else:
             self._watch(left)
 
