@@ -36,9 +36,9 @@ from .endpoint import (
 
 TEXT = json.dumps({"inputs": "Marie Duval habite à Paris."}).encode()
 SHORT = """
-import affineur.serve.process.uvicorn_adapter as adapter
-adapter._READ_SECONDS = 1.0
-adapter._MOST_HELD = 20_000_000
+import affineur.serve.process.connection as connection
+connection._READ_SECONDS = 1.0
+connection._MOST_HELD = 20_000_000
 """
 CLOSE = "Connection: close\r\n"
 PING_ONCE = PING.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")

@@ -14,7 +14,7 @@ from affineur.serve.problems import Problem
 #: Fields of a head, and of a trailer: in memory the shortest takes thirty times what it takes on the wire.
 MOST_FIELDS = 100
 #: Bytes that the parser is given at a time.
-_PIECE = 16384
+_PIECE = 8192
 _BLANK_LINE = b"\r\n\r\n"
 
 

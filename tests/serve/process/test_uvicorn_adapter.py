@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 from uvicorn.protocols.http import httptools_impl
 
 import affineur
-from affineur.serve.process import uvicorn_adapter
+from affineur.serve.process import connection
 from affineur.serve.process.health import HealthServer
 from affineur.serve.process.listening import listen
 from affineur.serve.service import Service
@@ -93,7 +93,9 @@ PARAMETERS = {
     "FlowControl.__init__": ["self", "transport"],
     "HttpToolsProtocol.on_response_complete": ["self"],
 }
-SEEK = "; see affineur/serve/process/uvicorn_adapter.py, and the ceiling of uvicorn in pyproject.toml"
+SEEK = (
+    "; see affineur/serve/process (uvicorn_adapter.py, connection.py) and uvicorn's ceiling in pyproject.toml"
+)
 
 
 def test_uvicorn_is_inside_what_it_was() -> None:
@@ -121,14 +123,14 @@ def test_the_version_installed_is_one_that_is_allowed() -> None:
     assert wanted.specifier.contains(uvicorn.__version__)
 
 
-def test_one_module_knows_uvicorn() -> None:
+def test_two_modules_know_uvicorn() -> None:
     source = Path(affineur.__file__).parent
     knowing = {
         path.name
         for path in source.rglob("*.py")
         if re.search(r"^\s*(import|from) uvicorn", path.read_text("utf-8"), re.MULTILINE)
     }
-    assert knowing == {"uvicorn_adapter.py"}
+    assert knowing == {"uvicorn_adapter.py", "connection.py"}
 
 
 # ---- Heads and answers, on both ports ----
@@ -248,15 +250,15 @@ def after_an_answer(client: socket.socket) -> None:
 def test_who_sends_no_head_in_time_is_hung_up_on(
     port: tuple[str, int], monkeypatch: pytest.MonkeyPatch, client_is: Callable[[socket.socket], None]
 ) -> None:
-    assert uvicorn_adapter._HEAD_SECONDS == 10
-    monkeypatch.setattr(uvicorn_adapter, "_HEAD_SECONDS", 0.5)
+    assert connection._HEAD_SECONDS == 10
+    monkeypatch.setattr(connection, "_HEAD_SECONDS", 0.5)
     with connected(port) as client:
         client_is(client)
         assert heard(client) == b""
 
 
 def test_who_is_being_answered_is_not(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uvicorn_adapter, "_HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(connection, "_HEAD_SECONDS", 0.3)
     body = b'{"inputs": "Paris"}'
     with connected(endpoint.address) as client:
         client.sendall(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n" % len(body) + body[:-1])
@@ -281,7 +283,7 @@ class Written:
 
 def test_a_head_leaves_with_the_beginning_of_its_body() -> None:
     transport = Written()
-    answer = uvicorn_adapter._Answer(transport)  # type: ignore[arg-type]
+    answer = connection._Answer(transport)  # type: ignore[arg-type]
     for data in (b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b"one", b"two"):
         answer.write(data)
     assert transport.given == [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\none", b"two"]
@@ -293,7 +295,7 @@ def test_a_head_leaves_with_the_beginning_of_its_body() -> None:
 @pytest.mark.parametrize("end", ["flush", "close"])
 def test_a_head_without_a_body_is_not_forgotten(end: str) -> None:
     transport = Written()
-    answer = uvicorn_adapter._Answer(transport)  # type: ignore[arg-type]
+    answer = connection._Answer(transport)  # type: ignore[arg-type]
     answer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
     assert transport.given == []
     getattr(answer, end)()

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from affineur.errors import ParameterError, one_line
 from affineur.serve.process.uvicorn_adapter import BACKLOG
 
-#: Bytes that the kernel keeps of a connection in each direction, not counting its own needs, which are as much;
-#: by itself it takes up to ten megabytes.
+#: Bytes that the kernel keeps of a connection in each direction, and as many for itself; by default it takes
+#: up to ten megabytes.
 _BUFFER = 131_072
 #: Milliseconds for which the kernel keeps what nobody takes, even of a connection that is closed here.
 _UNTAKEN = 20_000
