@@ -24,10 +24,14 @@ class Holdings:
 
     Args:
         most: Bytes that all of them may hold together.
+
+    Attributes:
+        total: Bytes that they hold.
+        peak: The most that they have held since somebody set it back.
     """
 
     def __init__(self, most: int) -> None:
-        self.most, self.total = most, 0
+        self.most, self.total, self.peak = most, 0, 0
         self._held: dict[Holder, tuple[int, float]] = {}
 
     def hold(self, holder: Holder, size: int) -> None:
@@ -40,6 +44,7 @@ class Holdings:
         before, since = self._held.get(holder, (0, now))
         self._held[holder] = size, since
         self.total += size - before
+        self.peak = max(self.peak, self.total)
         while self.total > self.most:
             worst = max(self._held, key=lambda each: self._held[each][0] * (now - self._held[each][1]))
             self.release(worst)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from affineur.errors import AffineurError, ParameterError
+from affineur.runtime.memory import trim
 from affineur.serve import logs
 from affineur.serve.app import create_app
 from affineur.serve.keys import Key, read_keys, warn_if_open
@@ -33,6 +34,8 @@ _FILES = HEALTH_CONNECTIONS + 64
 #: Descriptors of a connection: its own, and that of a file it is sent.
 _EACH = 2
 _LEAST_CONNECTIONS = 8
+#: Bytes of bodies that are gone again for which it is worth giving memory back, and how often that is done.
+_WORTH_TRIMMING, _TRIM_SECONDS = 16_000_000, 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ class Endpoint:
         self.service = Service(plan.references, plan.loader, plan.settings, Metrics(), plan.listeners)
         logs.tell_dropped(self.service.metrics.unlogged.inc)
         self.failure: AffineurError | None = None
-        self._most = most
+        self._most, self._trim_next = most, 0.0
         self._started = time.perf_counter()
         self._ready = ready
         self._tasks: set[asyncio.Task[None]] = set()
@@ -109,7 +112,7 @@ class Endpoint:
                 health = stack.enter_context(HealthServer(self.service, sockets.apart))
             hooks = Hooks(
                 started=lambda: self.spawn(self.load()),
-                turned=(lambda: None) if health is None else health.turn,
+                turned=lambda: self.turn(health),
                 signals={
                     signal.SIGTERM: lambda: self.stop(self.plan.settings.drain),
                     signal.SIGINT: lambda: self.stop(0.0),
@@ -122,6 +125,17 @@ class Endpoint:
         if self.failure is not None:
             raise self.failure
         logs.event("stopped")
+
+    def turn(self, health: HealthServer | None) -> None:
+        """Tell that the event loop turns, and give back what many bodies took, which glibc keeps."""
+        if health is not None:
+            health.turn()
+        bodies = self.service.bodies
+        if bodies.peak < _WORTH_TRIMMING or 2 * bodies.total > bodies.peak:
+            return
+        if (now := time.monotonic()) >= self._trim_next:
+            self._trim_next, bodies.peak = now + _TRIM_SECONDS, bodies.total
+            self.spawn(asyncio.to_thread(trim))
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine beside the requests."""

@@ -1,5 +1,7 @@
-"""uvicorn, as this endpoint needs it: a server that tells when it listens and that it turns, and hears out who
-has connected before it ends. What a connection is, :mod:`affineur.serve.process.connection` says.
+"""uvicorn, as this endpoint needs it.
+
+A server that tells when it listens and that it turns, and hears out who has connected before it ends. What a
+connection is, :mod:`affineur.serve.process.connection` says.
 
 Some of this is no public interface of uvicorn, which may change with any minor version: hence the ceiling in
 ``pyproject.toml``. ``tests/serve/process/test_uvicorn_adapter.py`` names what is relied on.
