@@ -55,7 +55,7 @@ class Parser:
 
     def parse(self, data: bytes) -> None:
         self.framing.add(data)
-        while self.framing:
+        while self.framing.left:
             self.ended = 0
             piece = self.framing.take(65536)
             assert piece

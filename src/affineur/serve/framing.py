@@ -22,26 +22,24 @@ class Framing:
     """What has come on a connection and was not given to the parser yet.
 
     Attributes:
+        left: Bytes of it.
         body: Bytes that are left of a body whose length was told. Everything else, a head or a body in
             chunks, ends with a blank line.
     """
 
     def __init__(self) -> None:
-        self.body = 0
+        self.left = self.body = 0
         self._data, self._at = b"", 0
         self._before = b""  # the last that was given out: a blank line may begin there
 
-    def __len__(self) -> int:
-        return len(self._data) - self._at
-
     def add(self, data: bytes) -> None:
         """Take what has come."""
-        self._data = self._data[self._at :] + data if len(self) else data
-        self._at = 0
+        self._data = self._data[self._at :] + data if self.left else data
+        self._at, self.left = 0, len(self._data)
 
     def clear(self) -> None:
         """Forget it."""
-        self._data, self._at = b"", 0
+        self._data, self._at, self.left = b"", 0, 0
 
     def take(self, most: int) -> bytes:
         """Give out the next piece, which goes no further than the request it belongs to.
@@ -49,7 +47,7 @@ class Framing:
         Args:
             most: Bytes of it.
         """
-        size = min(len(self), most, _PIECE)
+        size = min(self.left, most, _PIECE)
         if self.body:
             size = min(size, self.body)
             self.body -= size
@@ -57,8 +55,9 @@ class Framing:
             size = self._to_blank_line(size)
         piece = self._data[self._at : self._at + size]
         self._at += size
+        self.left -= size
         self._before = (self._before + piece[-3:])[-3:]
-        if not len(self):
+        if not self.left:
             self.clear()
         return piece
 

@@ -124,7 +124,7 @@ class Connection(HttpToolsProtocol):
     def go_on(self) -> None:
         """Parse until a request is whole, and read no more than that."""
         framing, transport = self._framing, self.transport
-        while framing and not self._must_wait() and not transport.is_closing():
+        while framing.left and not self._must_wait() and not transport.is_closing():
             room = _MOST_HEAD - self._kept
             if not room:
                 self._refuse(Problem("too_large", f"a head of more than {_MOST_HEAD} bytes", status=431))
@@ -137,9 +137,9 @@ class Connection(HttpToolsProtocol):
         if transport.is_closing():
             framing.clear()
         elif self._ended:
-            if not framing and not self._busy:
+            if not framing.left and not self._busy:
                 transport.close()
-        elif framing:
+        elif framing.left:
             self.flow.pause_reading()
         elif self.flow.read_paused and not self._full():
             self.flow.read_on()
@@ -192,7 +192,8 @@ class Connection(HttpToolsProtocol):
         self.server_state.owing.pop(self, None)
         self.server_state.owing[self] = None
         self._wait()
-        self.go_on()
+        if self._framing.left or self._ended or self.flow.read_paused or self._holds:
+            self.go_on()
 
     def pause_writing(self) -> None:
         """Begin to watch whether the client reads."""
@@ -227,7 +228,7 @@ class Connection(HttpToolsProtocol):
 
     def _tell_held(self) -> None:
         unread = self.transport.get_write_buffer_size() if self.flow.write_paused else 0
-        size = len(self._framing) + self._kept + unread
+        size = self._framing.left + self._kept + unread
         if unread or (size > _LITTLE and not self.transport.is_closing()):
             self._holds = True
             self.server_state.holdings.hold(self, size)
