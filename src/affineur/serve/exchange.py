@@ -116,7 +116,12 @@ def explain(error: ValidationError, model: type[BaseModel]) -> Problem:
 
 
 async def answer_request(
-    request: Request, service: Service, model: str | None, texts: Sequence[str], parameters: Parameters
+    request: Request,
+    service: Service,
+    model: str | None,
+    texts: Sequence[str],
+    parameters: Parameters,
+    write: Callable[[Any], Any] = lambda told: told,
 ) -> tuple[list[Any], Answer]:
     """Answer the texts of a request that came by HTTP; see :func:`find`."""
 
@@ -124,7 +129,7 @@ async def answer_request(
         while (await request.receive())["type"] != "http.disconnect":
             pass
 
-    return await find(service, model, texts, parameters, gone, request.scope.get("affineur"))
+    return await find(service, model, texts, parameters, gone, request.scope.get("affineur"), write)
 
 
 async def find(
@@ -134,6 +139,7 @@ async def find(
     parameters: Parameters,
     gone: Callable[[], Coroutine[Any, Any, None]] | None = None,
     facts: RequestFacts | None = None,
+    write: Callable[[Any], Any] = lambda told: told,
 ) -> tuple[list[Any], Answer]:
     """Answer texts: what goes over the wire for each, and how it came about.
 
@@ -144,6 +150,9 @@ async def find(
         parameters: How their entities are wanted.
         gone: Returns what ends when nobody waits for the answer any more.
         facts: What else is known of the request.
+        write: Makes of what is told of a text what is sent. Called for each text at its turn, on another
+            thread where texts are long, so that a large answer neither stops the others nor is in memory
+            twice.
 
     Raises:
         Problem: As :meth:`Service.answer`, and 413 or 422 for texts and parameters that cannot be served.
@@ -151,11 +160,15 @@ async def find(
     """
     check_texts(texts, service.settings)
     check_redaction(parameters)
-    answer = await service.answer(model, texts, parameters.predict_options(), gone, facts)
-    found = await service.aside(
-        texts, lambda: [shown(*each, parameters) for each in zip(texts, answer.entities, strict=True)]
+    answer = await service.answer(
+        model,
+        texts,
+        parameters.predict_options(),
+        gone,
+        facts,
+        lambda text, found: write(shown(text, found, parameters)),
     )
-    return found, answer
+    return answer.found, answer
 
 
 def times(answer: Answer) -> dict[str, str]:

@@ -15,6 +15,8 @@ class Settings:
         max_inputs: Texts in one request.
         max_characters: Characters (code points) in one text; longer ones than a window are cut into
             overlapping windows.
+        max_tokens: Tokens in one request, where windows overlap counted twice; fewer where more could not be
+            computed within :attr:`work_seconds`.
         max_body_bytes: Bytes of a request's body, chunked or not.
         max_waiting_inputs: Texts accepted and not yet answered, of all requests: each takes a permit.
         max_waiting_tokens: Tokens accepted and not yet answered; ``None`` for what ``queue_seconds`` are
@@ -34,6 +36,7 @@ class Settings:
 
     max_inputs: int = 256
     max_characters: int = 100_000
+    max_tokens: int = 200_000
     max_body_bytes: int = 4_000_000
     max_waiting_inputs: int = 1024
     max_waiting_tokens: int | None = None
@@ -44,6 +47,15 @@ class Settings:
     by_length: bool = True
     body_seconds: float = 10.0
     drain: float = 1.0
+
+    @property
+    def work_seconds(self) -> float:
+        """Seconds of computing that one request may ask for, and nobody else does, at most.
+
+        Its windows leave half of the engine to others; what waits already is computed before the last of
+        them. So it is done in time, whatever comes after it.
+        """
+        return max(self.timeout - self.queue_seconds, self.timeout / 2) / 2
 
     def __post_init__(self) -> None:
         for name in _POSITIVE:
@@ -65,6 +77,7 @@ class Settings:
 _POSITIVE = (
     "max_inputs",
     "max_characters",
+    "max_tokens",
     "max_body_bytes",
     "max_waiting_inputs",
     "queue_seconds",

@@ -153,7 +153,7 @@ async def _infer(request: HttpRequest, service: Service, name: str) -> Response:
     service.model(name)
     body = await read_body(request, service)
     sent, texts, parameters = parse(body, request.headers.get(HEADER))
-    found, answer = await answer_request(request, service, name, texts, parameters)
+    found, answer = await answer_request(request, service, name, texts, parameters, _text)
     content, headers = respond(sent, name, str(answer.model.about.version), found)
     return Response(content, headers={**headers, **times(answer)})
 
@@ -199,18 +199,27 @@ def parse(body: bytes, json_bytes: str | None) -> tuple[InferRequest, list[str],
     return request, texts, parameters
 
 
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
 def respond(
-    request: InferRequest, model: str, version: str, found: list[Any]
+    request: InferRequest, model: str, version: str, texts: list[str]
 ) -> tuple[bytes, dict[str, str]]:
     """Return the answer's body and headers.
 
     JSON, or JSON and a binary tensor after it where that was asked for.
+
+    Args:
+        request: What was sent.
+        model: The name of the model that answers.
+        version: Its version.
+        texts: What was found in each text, as JSON.
     """
-    texts = [json.dumps(each, ensure_ascii=False) for each in found]
     parameters: dict[str, Any] = {"content_type": "hg_jsonlist"}
     output: dict[str, Any] = {
         "name": OUTPUT,
-        "shape": [len(found), 1],
+        "shape": [len(texts), 1],
         "datatype": "BYTES",
         "parameters": parameters,
     }
