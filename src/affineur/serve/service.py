@@ -86,7 +86,7 @@ class Service:
         self._loader = loader
         self._listeners = Listeners([Scores(metrics), *listeners], metrics.unheard.inc)
         self._lock = threading.Lock()
-        self._beside = SideThreads()
+        self.beside = SideThreads()
 
     @property
     def ready(self) -> bool:
@@ -202,7 +202,7 @@ class Service:
         async def turn(work: Callable[[], T]) -> T:
             if watch is not None and watch.done():
                 raise Gone
-            return await self._beside.do(work) if long else work()
+            return await self.beside.do(work) if long else work()
 
         portions = Portions(texts, turn)
         try:
@@ -247,13 +247,13 @@ class Service:
             model.admission.leave(permit)
             self._tell(model)
             if long:
-                self._beside.trim_soon()
+                self.beside.trim_soon()
 
     def close(self) -> None:
         """Put every model away."""
         for model in self.models.values():
             model.batcher.close(timeout=5)
-        self._beside.close()
+        self.beside.close()
         self._listeners.close(timeout=5)
 
     async def _read(
