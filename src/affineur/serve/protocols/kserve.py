@@ -278,7 +278,8 @@ def _binary(tensors: bytes, size: Any, most: int | None) -> list[str]:
     """Read BYTES elements: four bytes of length, little endian, then UTF-8."""
     if not isinstance(size, int) or isinstance(size, bool) or size != len(tensors):
         raise _wrong(f"binary_data_size does not fit the {len(tensors)} bytes after the JSON")
-    texts, place = [], 0
+    texts: list[str] = []
+    place = 0
     while place < len(tensors):
         if len(texts) == most:
             raise Problem("too_large", f"more than {most} texts in one request, expected at most {most}")
