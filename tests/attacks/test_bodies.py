@@ -22,7 +22,7 @@ BOUND = 220
 SIZE = 3_990_000
 HONEST = ("Marie Duval habite à Paris depuis deux ans et travaille pour les Eaux Vives. " * 100)[:5200]
 STRATEGIES = [
-    {"aggregation_strategy": "simple", "stride": 200},
+    {"aggregation_strategy": "simple", "stride": 20},
     {"aggregation_strategy": "none", "ignore_labels": []},
     {"aggregation_strategy": "word"},
 ]
@@ -167,6 +167,8 @@ def test_who_comes_second_with_a_long_text_is_refused_unread(shared_onnx: Path) 
 
 def test_what_cannot_be_done_in_time_any_more_is_given_up_at_once(shared_onnx: Path) -> None:
     with on_port(Held(shared_onnx)) as held, ThreadPoolExecutor(1) as pool:
+        while held.entered.acquire(blocking=False):
+            pass
         held.go.clear()
         long = pool.submit(held.post, {"inputs": "Marie Duval habite à Paris. " * 400})
         assert held.entered.acquire(timeout=30)
@@ -230,4 +232,5 @@ def test_twenty_seconds_of_them(endpoint: Running) -> None:
             each.result(60)
     assert memory.growth < 350
     assert len(waits) > 5
+    print(memory.growth, memory.before, memory.now, len(waits), sorted(waits)[-3:])
     until(lambda: memory.now < 1.2 * memory.before + 10)

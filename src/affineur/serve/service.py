@@ -204,8 +204,8 @@ class Service:
                 raise Gone
             return await self.beside.do(work) if long else work()
 
-        portions = Portions(texts, turn)
         try:
+            portions = Portions(texts, turn)
             await self._read(model, portions, permit, options, arrived)
             self._tell(model)
             done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -246,8 +246,6 @@ class Service:
                 model.batcher.cancel(job)
             model.admission.leave(permit)
             self._tell(model)
-            if long:
-                self.beside.trim_soon()
 
     def close(self) -> None:
         """Put every model away."""

@@ -22,7 +22,7 @@ Found = Sequence[Entity] | Sequence[LabeledPiece]
 _PORTION = 16_000
 #: Threads that work on long texts. All of Python's threads share one processor, so more gain nothing.
 _THREADS = 2
-#: Seconds between a long request and the return of its memory.
+#: Seconds between long work and the return of its memory, together with that of others.
 _TRIM_AFTER = 1.0
 
 
@@ -41,12 +41,11 @@ class SideThreads:
         self._trimming = False
 
     async def do(self, work: Callable[[], T]) -> T:
-        """Do work after what waits already."""
+        """Do work after what waits already, and give back its memory soon."""
+        self._trim_soon()
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
-    def trim_soon(self) -> None:
-        """Give back the memory of a long request, a little after it, together with that of others."""
-
+    def _trim_soon(self) -> None:
         def now() -> None:
             self._trimming = False
             with suppress(RuntimeError):  # the endpoint has ended
@@ -127,10 +126,10 @@ class Portions:
 
 def _cut(texts: Sequence[str]) -> list[list[str]]:
     portions: list[list[str]] = []
-    size = _PORTION
+    size = 0
     for text in texts:
         size += len(text)
-        if size > _PORTION:
+        if not portions or size > _PORTION:
             portions.append([])
             size = len(text)
         portions[-1].append(text)
