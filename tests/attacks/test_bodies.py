@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from serve.held import Held, on_port, until
 from serve.running import Running, running
 
@@ -32,7 +33,11 @@ VALUES = {
     "unused options": b'{"inputs":"a","options":{"a":[' + b"[]," * (SIZE // 3) + b"[]]}}",
     "unknown entries": b'{"inputs":"a"' + b"".join(b',"%06x":0' % i for i in range(SIZE // 11)) + b"}",
     "labels": b'{"inputs":"a","parameters":{"ignore_labels":[' + b"1," * (SIZE // 2) + b"1]}}",
-    "after a text that looks like them": b'{"inputs":["\\"[,{","' + b"[" * 99 + b'"' + b",1" * (SIZE // 2) + b"]}",
+    "after a text that looks like them": b'{"inputs":["\\"[,{","'
+    + b"[" * 99
+    + b'"'
+    + b",1" * (SIZE // 2)
+    + b"]}",
 }
 
 
@@ -105,7 +110,7 @@ def test_several_at_once_keep_no_honest_text_waiting_and_leave_no_memory(endpoin
             status, answer = attack.result()
             assert (status, answer["error_type"]) in ((413, "too_large"), (429, "overloaded"))
     assert memory.growth < BOUND
-    until(lambda: memory.now < 1.2 * memory.before + 10)
+    until(lambda: memory.now < memory.before + 80)
 
 
 @pytest.mark.parametrize("path", ["/", "/runsync", "/v2/models/ner/infer"])
@@ -142,9 +147,7 @@ def test_a_large_answer_is_written_in_pieces(shared_int8: Path) -> None:
         parameters = {"aggregation_strategy": "none", "ignore_labels": []}
         status, together, _ = held.post({"inputs": texts, "parameters": parameters})
         assert status == 200
-        alone = {
-            text: held.post({"inputs": [text], "parameters": parameters})[1][0] for text in set(texts)
-        }
+        alone = {text: held.post({"inputs": [text], "parameters": parameters})[1][0] for text in set(texts)}
         assert together == [alone[text] for text in texts]
         job = held.post({"input": {"inputs": texts, "parameters": parameters}, "id": "a"}, "/runsync")[1]
         assert (job["output"], job["status"], job["id"]) == (together, "COMPLETED", "a")
@@ -232,5 +235,4 @@ def test_twenty_seconds_of_them(endpoint: Running) -> None:
             each.result(60)
     assert memory.growth < 350
     assert len(waits) > 5
-    print(memory.growth, memory.before, memory.now, len(waits), sorted(waits)[-3:])
-    until(lambda: memory.now < 1.2 * memory.before + 10)
+    until(lambda: memory.now < memory.before + 80)

@@ -138,3 +138,14 @@ def test_a_long_document_keeps_nobody_out_but_another() -> None:
     for permit in (small, other):
         admission.leave(permit)
     assert (admission.inputs, admission.tokens) == (0, 0)
+
+
+def test_a_longer_text_that_does_not_fit_keeps_no_short_one_out() -> None:
+    admission = Admission(100, 1000)
+    for _ in range(9):
+        admission.charge(admission.enter(1), 100)
+    for _ in range(5):
+        with pytest.raises(Refused, match="tokens"):
+            admission.enter(1, tokens=200)
+    assert admission.refusing is None
+    admission.enter(1, tokens=50)

@@ -11,6 +11,9 @@ LOW = 0.75
 #: The most that one request counts for, as a share of the limit of tokens: a long document must not keep
 #: everybody else out.
 SHARE = LOW / 2
+#: Share of the limit of tokens up to which a request that does not fit makes all others be refused, too: where
+#: a longer one does not, there is room for short ones.
+SMALL = 1 / 16
 
 
 @dataclass(slots=True)
@@ -97,7 +100,7 @@ class Admission:
         if large and self._large and not permit.large:
             raise Refused("long documents")
         if more > 0 and self.tokens > permit.tokens and self.tokens + more > self.most_tokens:
-            if self.tokens > LOW * self.most_tokens:
+            if self.tokens > LOW * self.most_tokens and more <= SMALL * self.most_tokens:
                 self._refusing = self._refusing or "tokens"
             raise Refused("tokens")
         self.tokens += more
