@@ -187,10 +187,12 @@ def test_an_engine_that_hangs_is_told(start: Start) -> None:
 
 def test_a_request_that_could_never_be_done_in_time_is_refused(start: Start) -> None:
     held = start()
-    held.service.models["ner"].batcher.seconds_per_token = 10.0
+    held.service.models["ner"].batcher.seconds_per_token = 4.0
     status, body, _ = held.post({"inputs": TEXT})
     assert (status, body["error_type"]) == (413, "too_large")
-    assert "send at most 3 in a request" in body["error"]
+    assert "send at most 3 in a request" in body["error"], (
+        "half of what remains of 30 s after 4 that may wait"
+    )
     assert held.permits == (0, 0)
 
 

@@ -8,10 +8,13 @@ import shlex
 import tempfile
 from pathlib import Path
 
+from affineur.cli.numbers import COUNT, Number
 from affineur.entities import Scheme
 from affineur.errors import ParameterError
 from affineur.transfer import DataOptions
 from affineur.transfer.places.core.place import shown
+
+_COLUMN = Number(int, -1000, 1000)
 
 
 def add_common(parser: argparse.ArgumentParser, *, device: bool = False, threads: bool = False) -> None:
@@ -27,7 +30,7 @@ def add_common(parser: argparse.ArgumentParser, *, device: bool = False, threads
         group.add_argument("--device", default="cpu", help="cpu, cuda or auto (default: cpu)")
     if threads:
         group.add_argument(
-            "--threads", type=int, metavar="N", help="threads of the engine (default: one per core)"
+            "--threads", type=COUNT, metavar="N", help="threads of the engine (default: one per core)"
         )
     told = group.add_mutually_exclusive_group()
     told.add_argument("-q", "--quiet", action="store_true", help="no progress")
@@ -58,7 +61,7 @@ def add_threshold(parser: argparse.ArgumentParser) -> None:
     """Add ``--threshold``."""
     parser.add_argument(
         "--threshold",
-        type=float,
+        type=Number(float, 0, 1),
         default=0.0,
         metavar="X",
         help="leave out entities with a lower score (default: 0)",
@@ -78,10 +81,10 @@ def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
         ),
     )
     group.add_argument(
-        "--word-column", type=int, default=0, metavar="N", help="column of the word, from 0 (default: 0)"
+        "--word-column", type=_COLUMN, default=0, metavar="N", help="column of the word, from 0 (default: 0)"
     )
     group.add_argument(
-        "--tag-column", type=int, default=-1, metavar="N", help="column of the tag (default: the last)"
+        "--tag-column", type=_COLUMN, default=-1, metavar="N", help="column of the tag (default: the last)"
     )
     group.add_argument(
         "--scheme", choices=[str(s) for s in Scheme], help="tagging scheme of the data (default: recognized)"

@@ -95,6 +95,8 @@ class Endpoint:
         self._started = time.perf_counter()
         self._ready = ready
         self._tasks: set[asyncio.Task[None]] = set()
+        self._loading: asyncio.Task[None] | None = None
+        self._reload_asked = self._reloads = False
 
     def run(self, sockets: Sockets) -> None:
         """Serve until a signal says to stop, and every accepted request is answered.
@@ -111,12 +113,12 @@ class Endpoint:
             if sockets.apart is not None:
                 health = stack.enter_context(HealthServer(self.service, sockets.apart))
             hooks = Hooks(
-                started=lambda: self.spawn(self.load()),
+                started=self._start_loading,
                 turned=lambda: self.turn(health),
                 signals={
                     signal.SIGTERM: lambda: self.stop(self.plan.settings.drain),
                     signal.SIGINT: lambda: self.stop(0.0),
-                    signal.SIGHUP: lambda: self.spawn(self.reload_all()),
+                    signal.SIGHUP: self.hang_up,
                 },
             )
             self._server = Server(app, int(2 * self.plan.settings.timeout) + 5, hooks, self._most)
@@ -137,11 +139,15 @@ class Endpoint:
             self._trim_next, bodies.peak = now + _TRIM_SECONDS, bodies.total
             self.spawn(asyncio.to_thread(trim))
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a coroutine beside the requests."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _start_loading(self) -> None:
+        self._loading = self.spawn(self.load())
 
     async def load(self) -> None:
         """Load every model, unless that is done, while health checks are already answered."""
@@ -157,6 +163,9 @@ class Endpoint:
             self.failure = AffineurError(f"the model cannot be loaded ({type(error).__name__})")
             self._server.end()
             return
+        if self.service.draining:  # it has taken longer than anybody waits
+            return
+        self.read_keys()  # who took one back meanwhile has said so, or not
         for model in self.service.models.values():
             logs.event(
                 "serving",
@@ -174,12 +183,27 @@ class Endpoint:
             self.failure = error
             self._server.end()
 
+    def hang_up(self) -> None:
+        """Read the keys again at once, and every artifact after what is being loaded already."""
+        self.read_keys()
+        self._reload_asked = True
+        if not self._reloads:
+            self._reloads = True
+            self.spawn(self._reload_as_asked())
+
+    async def _reload_as_asked(self) -> None:
+        if self._loading is not None:
+            await asyncio.wait({self._loading})
+        while self._reload_asked and not self.service.draining:
+            self._reload_asked = False
+            await self.reload_all()
+        self._reloads = False
+
     async def reload_all(self) -> None:
-        """Load every artifact, and the keys, again from where they were.
+        """Load every artifact again from where it was.
 
         What cannot be used leaves the old in place.
         """
-        self.read_keys()
         for name, reference in self.service.references.items():
             try:
                 about = await reload(self.service, name, reference)
