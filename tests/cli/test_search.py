@@ -81,7 +81,7 @@ def test_a_model_and_data_are_enough(
         ([words[1]], "needs --data"),
         ([*words[1:4], "--teacher", "sample"], "--teacher is for a recipe"),
         ([*words[1:4], "--minutes", "0"], "--minutes 0 is impossible"),
-        ([*words[1:4], "--max-drop", "3"], "--max-drop 3 is outside [0, 1)"),
+        ([*words[1:4], "--max-drop", "3"], "--max-drop 3 is impossible, expected 0 to 1"),
         (["some.yaml", "--max-drop", "0.1"], "--max-drop is for a search without a recipe"),
     ):
         assert main(["search", *more, "--front", "front", "-o", "other", "-q"]) == 1
@@ -100,7 +100,7 @@ def test_refused(
         assert len(said) == 1
         return said[0]
 
-    assert "'minutes' is -1.0, but it should be greater than 0" in line(str(recipe), "--minutes", "-1")
+    assert "--minutes -1 is impossible, expected 0 to 1000000" in line(str(recipe), "--minutes", "-1")
     assert "cannot be read" in line(str(tmp_path / "none.yaml"))
     assert "is not there" in line(str(recipe), "--teacher", "./nowhere")
     monkeypatch.setitem(sys.modules, "optuna", None)

@@ -26,9 +26,9 @@ from affineur.cli.main import main
             "--max-inputs 20 texts in a request, but only --max-waiting 10 may wait",
         ),
         (["--timeout", "nan"], "--timeout nan is impossible"),
-        (["--drain", "-1"], "--drain -1.0 is impossible"),
+        (["--drain", "-1"], "--drain -1 is impossible, expected 0 to 86400"),
         (["--threads", "0"], "--threads 0 is impossible"),
-        (["--batch-wait", "-1"], "--batch-wait -1 is impossible, expected 0 or more milliseconds"),
+        (["--batch-wait", "-1"], "--batch-wait -1 is impossible, expected 0 to 60000"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(

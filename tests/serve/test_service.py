@@ -115,7 +115,7 @@ def test_a_body_that_does_not_come_is_given_up(start: Start) -> None:
     with socket.create_connection(("127.0.0.1", held.port), timeout=30) as client:
         client.sendall(b'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{"inputs"')
         assert client.recv(1000).startswith(b"HTTP/1.1 408 ")
-    assert held.service.unread == 0
+    assert held.service.bodies.total == 0
 
 
 def test_who_waits_too_long_is_refused_and_never_computed(start: Start) -> None:
@@ -187,10 +187,12 @@ def test_an_engine_that_hangs_is_told(start: Start) -> None:
 
 def test_a_request_that_could_never_be_done_in_time_is_refused(start: Start) -> None:
     held = start()
-    held.service.models["ner"].batcher.seconds_per_token = 10.0
+    held.service.models["ner"].batcher.seconds_per_token = 4.0
     status, body, _ = held.post({"inputs": TEXT})
     assert (status, body["error_type"]) == (413, "too_large")
-    assert "send at most 3 in a request" in body["error"]
+    assert "send at most 3 in a request" in body["error"], (
+        "half of what remains of 30 s after 4 that may wait"
+    )
     assert held.permits == (0, 0)
 
 

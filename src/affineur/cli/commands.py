@@ -56,9 +56,13 @@ class Commands:
 
     def spellings(self, command: str) -> dict[str, str]:
         """Return how a command spells each parameter of the library that it has an option for."""
-        actions = self._parsers[command]._actions
+        actions = self.actions(command)
         # The first is what help lists first, of a switch the positive; of the output, what everybody types.
         return {a.dest: a.option_strings[0] for a in actions if a.option_strings} | {"out": "-o"}
+
+    def actions(self, command: str) -> list[argparse.Action]:
+        """Return the arguments and options of a command."""
+        return self._parsers[command]._actions
 
     def __contains__(self, name: str) -> bool:
         """Say whether there is a command of a name."""

@@ -32,6 +32,7 @@ from affineur.cli import (
     verify,
 )
 from affineur.cli.commands import Commands
+from affineur.cli.numbers import check_numbers
 from affineur.engines.core.threads import check_threads
 from affineur.errors import AffineurError, MissingExtraError
 from affineur.progress import listening
@@ -67,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         args.texts = [*args.texts, *more]
 
     def command() -> int:
+        check_numbers(commands.actions(args.command), args)
         check_threads(getattr(args, "threads", None))
         options.try_outputs(args)
         with show.json_on_stdout(args.json):

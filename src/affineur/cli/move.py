@@ -9,6 +9,7 @@ from pathlib import Path
 from affineur.api.moving import pull, push
 from affineur.cli import options, show
 from affineur.cli.commands import MOVE, Commands
+from affineur.cli.numbers import Number
 from affineur.display import megabytes
 from affineur.errors import ParameterError, counted
 from affineur.transfer.cache import Kept, clean, kept
@@ -89,7 +90,10 @@ def _add_cache(commands: Commands) -> None:
     )
     parser.add_argument("--clean", action="store_true", help="remove it; what is needed again is made again")
     parser.add_argument(
-        "--older-than", type=float, metavar="DAYS", help="only what has not been used for so many days"
+        "--older-than",
+        type=Number(float, 0, 1_000_000),
+        metavar="DAYS",
+        help="only what has not been used for so many days",
     )
     options.add_common(parser)
     parser.set_defaults(run=_cache)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from affineur.artifact import MANIFEST, PRUNING_INFO, TOKENIZER_FILES
 from affineur.artifact.reading import read_json
+from affineur.cli.numbers import COUNT, Number
 from affineur.entities import Scheme
 from affineur.errors import ParameterError
 from affineur.transfer import DataOptions
@@ -18,6 +19,7 @@ from affineur.transfer.places.core.place import shown
 #: JSON files of a model folder, and keys that mark what is none of our results.
 _OF_MODELS = {"config.json", MANIFEST, PRUNING_INFO, *TOKENIZER_FILES}
 _MARKS = {"architectures", "model_type", "added_tokens_decoder", "weight_map", "tokens"}
+_COLUMN = Number(int, -1000, 1000)
 
 
 def add_common(parser: argparse.ArgumentParser, *, device: bool = False, threads: bool = False) -> None:
@@ -33,7 +35,7 @@ def add_common(parser: argparse.ArgumentParser, *, device: bool = False, threads
         group.add_argument("--device", default="cpu", help="cpu, cuda or auto (default: cpu)")
     if threads:
         group.add_argument(
-            "--threads", type=int, metavar="N", help="threads of the engine (default: one per core)"
+            "--threads", type=COUNT, metavar="N", help="threads of the engine (default: one per core)"
         )
     told = group.add_mutually_exclusive_group()
     told.add_argument("-q", "--quiet", action="store_true", help="no progress")
@@ -64,7 +66,7 @@ def add_threshold(parser: argparse.ArgumentParser) -> None:
     """Add ``--threshold``."""
     parser.add_argument(
         "--threshold",
-        type=float,
+        type=Number(float, 0, 1),
         default=0.0,
         metavar="X",
         help="leave out entities with a lower score (default: 0)",
@@ -84,10 +86,10 @@ def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
         ),
     )
     group.add_argument(
-        "--word-column", type=int, default=0, metavar="N", help="column of the word, from 0 (default: 0)"
+        "--word-column", type=_COLUMN, default=0, metavar="N", help="column of the word, from 0 (default: 0)"
     )
     group.add_argument(
-        "--tag-column", type=int, default=-1, metavar="N", help="column of the tag (default: the last)"
+        "--tag-column", type=_COLUMN, default=-1, metavar="N", help="column of the tag (default: the last)"
     )
     group.add_argument(
         "--scheme", choices=[str(s) for s in Scheme], help="tagging scheme of the data (default: recognized)"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from affineur.cli import options, show
 from affineur.cli.commands import SERVE, Commands
+from affineur.cli.numbers import SECONDS, Number
 from affineur.errors import AffineurError, ParameterError, TransferError, counted
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def add_parsers(commands: Commands) -> None:
     parser.add_argument(
         "--requests",
         metavar="N",
-        type=int,
+        type=Number(int, 1, 10_000_000),
         default=200,
         help="requests at each concurrency, at least 4 per connection (default: 200)",
     )
@@ -56,7 +57,7 @@ def add_parsers(commands: Commands) -> None:
         help="API key, sent as a bearer token (default: the environment's AFFINEUR_KEY)",
     )
     parser.add_argument(
-        "--timeout", metavar="S", type=float, default=30.0, help="seconds a request may take (default: 30)"
+        "--timeout", metavar="S", type=SECONDS, default=30.0, help="seconds a request may take (default: 30)"
     )
     parser.add_argument(
         "--agree-with",

@@ -9,6 +9,7 @@ from typing import Any
 from affineur import sample
 from affineur.cli import options, show
 from affineur.cli.commands import MAKE, Commands
+from affineur.cli.numbers import SEED
 from affineur.measure import COLUMNS
 
 
@@ -45,7 +46,7 @@ def _finish(parser: argparse.ArgumentParser) -> None:
         help="folder that holds the runs (default: runs)",
     )
     parser.add_argument(
-        "--seed", type=int, metavar="N", help="seed of everything random (default: the recipe's)"
+        "--seed", type=SEED, metavar="N", help="seed of everything random (default: the recipe's)"
     )
     options.add_common(parser, device=True, threads=True)
     parser.set_defaults(run=_run)

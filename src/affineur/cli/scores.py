@@ -13,6 +13,7 @@ from affineur.api.model import load
 from affineur.artifact import CARD, MANIFEST, SCORES, Measured, read_manifest, write_card, write_text
 from affineur.cli import options, show
 from affineur.cli.commands import MEASURE, Commands
+from affineur.cli.numbers import Number
 from affineur.entities import Corpus
 from affineur.errors import ParameterError, counted
 from affineur.measure import (
@@ -67,7 +68,7 @@ def _add_compare(commands: Commands) -> None:
     parser.add_argument("--html", metavar="FILE", help="write the table as one self-contained page")
     parser.add_argument(
         "--rounds",
-        type=int,
+        type=Number(int, 1, 100_000),
         default=9,
         metavar="N",
         help="timing rounds, interleaved; 8 are the fewest that give an interval (default: 9)",
@@ -77,7 +78,7 @@ def _add_compare(commands: Commands) -> None:
     )
     parser.add_argument(
         "--margin",
-        type=float,
+        type=Number(float, 0, 1),
         default=MARGIN,
         metavar="X",
         help=f"F1 you are ready to lose, for the verdicts (default: {MARGIN:g})",
@@ -99,7 +100,7 @@ def _add_benchmark(commands: Commands) -> None:
     parser.add_argument("--markdown", metavar="FILE", help="write the tables as Markdown")
     parser.add_argument(
         "--rounds",
-        type=int,
+        type=Number(int, 1, 100_000),
         default=ROUNDS,
         metavar="N",
         help=f"timing rounds; 8 are the fewest that can name a winner (default: {ROUNDS})",

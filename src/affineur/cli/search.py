@@ -7,6 +7,7 @@ from pathlib import Path
 
 from affineur.cli import options, show
 from affineur.cli.commands import MAKE, Commands
+from affineur.cli.numbers import SEED, Number
 from affineur.errors import ParameterError
 
 _RECIPES = (".yaml", ".yml")
@@ -42,7 +43,7 @@ def add_parsers(commands: Commands) -> None:
     )
     parser.add_argument(
         "--minutes",
-        type=float,
+        type=Number(float, 0, 1_000_000),
         metavar="M",
         help=(
             "time for all points together, what an earlier run spent included (default: the recipe's,"
@@ -51,12 +52,12 @@ def add_parsers(commands: Commands) -> None:
     )
     parser.add_argument(
         "--max-drop",
-        type=float,
+        type=Number(float, 0, 1),
         metavar="X",
         help="without a recipe: F1 that may be lost (default: 0.01, a point)",
     )
     parser.add_argument(
-        "--seed", type=int, metavar="N", help="seed of everything random (default: the recipe's, else 13)"
+        "--seed", type=SEED, metavar="N", help="seed of everything random (default: the recipe's, else 13)"
     )
     parser.add_argument(
         "--keep-all", action="store_true", help="keep the models of all points, not those of the front alone"

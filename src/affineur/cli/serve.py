@@ -10,11 +10,18 @@ from pathlib import Path
 from affineur.artifact import write_json
 from affineur.cli import options
 from affineur.cli.commands import SERVE, Commands
+from affineur.cli.numbers import Number
 from affineur.errors import MissingExtraError, ParameterError
 from affineur.progress import report
+from affineur.serve.settings import LIMITS
 from affineur.transfer.places.core.place import shown
 
 _EXTRA = {"fastapi", "fastapi_offline", "starlette", "uvicorn", "httptools", "prometheus_client"}
+_PORT = Number(int, 0, 65535)
+
+
+def _limit(name: str) -> Number:
+    return Number(float if name in ("queue_seconds", "timeout", "drain") else int, *LIMITS[name])
 
 
 def add_parsers(commands: Commands) -> None:
@@ -37,11 +44,11 @@ def add_parsers(commands: Commands) -> None:
         help="address to listen on (default: 127.0.0.1, this machine alone)",
     )
     parser.add_argument(
-        "--port", type=int, metavar="N", help="port; 0 takes any that is free (default: $PORT, or 8000)"
+        "--port", type=_PORT, metavar="N", help="port; 0 takes any that is free (default: $PORT, or 8000)"
     )
     parser.add_argument(
         "--health-port",
-        type=int,
+        type=_PORT,
         metavar="N",
         help="a port for health checks alone, quick under any load; 0 takes any (default: $PORT_HEALTH)",
     )
@@ -63,20 +70,31 @@ def add_parsers(commands: Commands) -> None:
     )
     limits = parser.add_argument_group("limits")
     limits.add_argument(
-        "--max-inputs", type=int, default=256, metavar="N", help="texts in one request (default: 256)"
+        "--max-inputs",
+        type=_limit("max_inputs"),
+        default=256,
+        metavar="N",
+        help="texts in one request (default: 256)",
     )
     limits.add_argument(
         "--max-characters",
-        type=int,
+        type=_limit("max_characters"),
         default=100_000,
         metavar="N",
         help="characters in one text (default: 100000)",
     )
     limits.add_argument(
+        "--max-tokens",
+        type=_limit("max_tokens"),
+        default=200_000,
+        metavar="N",
+        help="tokens in one request; fewer where those would take too long (default: 200000)",
+    )
+    limits.add_argument(
         "--max-body",
         "--max-body-bytes",
         dest="max_body_bytes",
-        type=int,
+        type=_limit("max_body_bytes"),
         default=4_000_000,
         metavar="BYTES",
         help="bytes of a request's body (default: 4000000)",
@@ -85,35 +103,35 @@ def add_parsers(commands: Commands) -> None:
         "--max-waiting",
         "--max-waiting-inputs",
         dest="max_waiting_inputs",
-        type=int,
+        type=_limit("max_waiting_inputs"),
         default=1024,
         metavar="TEXTS",
         help="texts accepted and not yet answered (default: 1024)",
     )
     limits.add_argument(
         "--queue-seconds",
-        type=float,
+        type=_limit("queue_seconds"),
         default=4.0,
         metavar="S",
         help="work that may wait before 429 (default: 4)",
     )
     limits.add_argument(
         "--timeout",
-        type=float,
+        type=_limit("timeout"),
         default=30.0,
         metavar="S",
         help="a request that waits longer is dropped with 429 (default: 30)",
     )
     limits.add_argument(
         "--batch-wait",
-        type=float,
+        type=Number(float, 0, 1000 * LIMITS["batch_wait"][1]),
         default=1.0,
         metavar="MS",
         help="how long an idle engine waits for a batch to fill (default: 1)",
     )
     limits.add_argument(
         "--drain",
-        type=float,
+        type=_limit("drain"),
         default=1.0,
         metavar="S",
         help="accept for this long after SIGTERM, not ready (default: 1)",
@@ -144,13 +162,10 @@ def _serve(args: argparse.Namespace) -> int:
         if (error.name or "").partition(".")[0] not in _EXTRA:
             raise
         raise MissingExtraError("affineur serve", "serve") from None
-    if not args.batch_wait >= 0:
-        raise ParameterError(
-            f"batch_wait={args.batch_wait:g} is impossible, expected 0 or more milliseconds", "batch_wait"
-        )
     settings = Settings(
         max_inputs=args.max_inputs,
         max_characters=args.max_characters,
+        max_tokens=args.max_tokens,
         max_body_bytes=args.max_body_bytes,
         max_waiting_inputs=args.max_waiting_inputs,
         queue_seconds=args.queue_seconds,

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from affineur.api.verbs import context_of, take
 from affineur.cli import options, show
 from affineur.cli.commands import MAKE, Commands
+from affineur.cli.numbers import AMOUNT, COUNT
 from affineur.errors import one_line
 from affineur.progress import report
 from affineur.steps.core.command import option
@@ -71,7 +72,7 @@ def add_field(group: Any, name: str, field: FieldInfo) -> None:
         return
     if not isinstance(values, tuple) and values not in _METAVARS:
         raise TypeError(f"'{name}' is {field.annotation}, expected a bool, int, float, str or Literal")
-    shown, reads = values if isinstance(values, tuple) else (_METAVARS[values], values)
+    shown, reads = values if isinstance(values, tuple) else (_METAVARS[values], _TYPES[values])
     group.add_argument(
         spelled,
         dest=name,
@@ -84,6 +85,7 @@ def add_field(group: Any, name: str, field: FieldInfo) -> None:
 
 
 _METAVARS: dict[Any, str] = {int: "N", float: "X", str: "NAME"}
+_TYPES: dict[Any, Any] = {int: COUNT, float: AMOUNT, str: str}
 
 
 def _values(annotation: Any) -> Any:

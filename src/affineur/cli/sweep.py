@@ -10,6 +10,7 @@ from pathlib import Path
 from affineur.artifact import SCORES, write_text
 from affineur.cli import options, show
 from affineur.cli.commands import MAKE, Commands
+from affineur.cli.numbers import Number
 from affineur.cli.steps import add_field
 from affineur.errors import ParameterError
 from affineur.steps.core.step import STEPS
@@ -45,19 +46,19 @@ def add_parsers(commands: Commands) -> None:
     group = parser.add_argument_group("budget")
     group.add_argument(
         "--min-f1",
-        type=float,
+        type=Number(float, 0, 1),
         metavar="X",
         help="F1 to keep, as a fraction: the lower end of its interval must reach it",
     )
     group.add_argument(
         "--max-drop",
-        type=float,
+        type=Number(float, 0, 1),
         metavar="X",
         help="F1 that may be lost, 0.01 is a point: the upper end of the paired interval must not exceed it",
     )
     group.add_argument(
         "--confidence",
-        type=float,
+        type=Number(float, 0, 1),
         default=0.95,
         metavar="X",
         help="mass inside the intervals (default: 0.95)",
@@ -82,7 +83,7 @@ def add_parsers(commands: Commands) -> None:
     )
     group.add_argument(
         "--tolerance",
-        type=float,
+        type=Number(float, 0, 1),
         default=0.01,
         metavar="X",
         help="bisection stops at steps of this size (default: 0.01)",
@@ -105,7 +106,7 @@ def add_parsers(commands: Commands) -> None:
     share = DataOptions().dev_share
     parser.add_argument(
         "--dev-share",
-        type=float,
+        type=Number(float, 0, 1),
         default=share,
         metavar="S",
         help=f"share of train held out where there is no dev (default: {share:g})",

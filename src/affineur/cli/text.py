@@ -14,6 +14,7 @@ from typing import Any
 
 from affineur.cli import options, show, streams
 from affineur.cli.commands import USE, Commands
+from affineur.cli.numbers import Number
 from affineur.errors import ParameterError, counted
 
 _STRATEGY_HELP = (
@@ -54,7 +55,11 @@ def add_parsers(commands: Commands) -> None:
     )
     options.add_threshold(parser)
     parser.add_argument(
-        "--batch-size", type=int, default=32, metavar="N", help="most texts in a batch (default: 32)"
+        "--batch-size",
+        type=Number(int, 1, 1_000_000),
+        default=32,
+        metavar="N",
+        help="most texts in a batch (default: 32)",
     )
     parser.add_argument(
         "--redact",

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from affineur.artifact import open_folder
+from affineur.artifact.folder import folder_state
 from affineur.engines.core.engine import Batched
 from affineur.engines.core.facts import Facts
 from affineur.engines.core.references import Reference
+from affineur.errors import ModelError
 from affineur.measure import Candidate
 from affineur.runtime import EngineTagger
 
@@ -50,16 +53,24 @@ def load(
 def load_to_serve(reference: str, *, threads: int | None = None) -> tuple[EngineTagger, Path]:
     """Load a model to serve, and say where its folder is: the very one that was loaded.
 
+    A symbolic link is followed once, before anything is read: it may be switched meanwhile.
+
     Args:
         reference: What :func:`load` takes.
         threads: Threads of the engine; ``None`` for one per usable processor.
 
     Raises:
-        ModelError: As :func:`load`.
+        ModelError: As :func:`load`, and if the folder changes while it is loaded.
         TransferError: As :func:`load`.
     """
-    parsed = Reference.parse(reference)
-    return _load(parsed, "cpu", threads), parsed.open().path
+    typed = Reference.parse(reference)
+    path = typed.folder().resolve()
+    before = folder_state(path)
+    tagger = _load(Reference(typed.prefix, str(path)), "cpu", threads)
+    open_folder(path).digest()  # what is told of it later is what was read now
+    if folder_state(path) != before:
+        raise ModelError(f"{path} has changed while it was loaded; load it again")
+    return tagger, path
 
 
 def _load(parsed: Reference, device: str, threads: int | None) -> EngineTagger:

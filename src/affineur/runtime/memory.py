@@ -11,8 +11,13 @@ from typing import Any
 def give_back() -> None:
     """Give memory that is not used any more back to the operating system, where the libc is glibc."""
     gc.collect()
-    if (trim := glibc("malloc_trim")) is not None:
-        trim(0)
+    trim()
+
+
+def trim() -> None:
+    """Give back what is free already, without looking for what has become so."""
+    if (malloc_trim := glibc("malloc_trim")) is not None:
+        malloc_trim(0)
 
 
 def glibc(name: str) -> Any:

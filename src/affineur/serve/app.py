@@ -49,6 +49,7 @@ def create_app(service: Service, keys: Callable[[], tuple[Key, ...]] = tuple) ->
         redoc_url=None,
         docs_url=_DOCS,
         openapi_url=_OPENAPI,
+        redirect_slashes=False,  # to whatever Host and scheme came, with the text in clear
     )
     short: dict[str, ASGIApp] = {}
     for name, protocol in PROTOCOLS.all().items():

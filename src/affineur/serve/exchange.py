@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Coroutine, Sequence
+from itertools import islice
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -12,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
 from affineur.errors import did_you_mean
+from affineur.serve.framing import body_length
 from affineur.serve.listeners import RequestFacts
 from affineur.serve.parameters import Parameters, check_redaction, check_texts, shown
 from affineur.serve.problems import STATUS, Problem, overloaded
@@ -19,8 +22,11 @@ from affineur.serve.service import Answer, Service
 
 Body = TypeVar("Body", bound=BaseModel)
 
-#: Whole bodies whose bytes may be in memory before they are requests.
-_UNREAD = 16
+#: A string of JSON, or what begins a value that another one is before or around.
+_STRING_OR_VALUE = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[{,]', re.DOTALL)
+_QUOTE = ord('"')
+#: Values in a body, beside the texts that it may hold.
+_MOST_VALUES = 1000
 #: Kinds of error of every route that takes texts.
 _OF_TEXTS = ("unauthorized", "validation", "backend", "overloaded", "unhealthy")
 
@@ -32,33 +38,92 @@ class Error(BaseModel):
     error_type: str
 
 
-async def read_body(request: Request, service: Service) -> bytes:
+class _Incoming:
+    """A body that is being read.
+
+    Args:
+        seconds: How long that may take.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.parts: list[bytes] = []
+        self.size = 0
+        self.given_up = False
+        self.time = asyncio.timeout(seconds)
+
+    def give_up(self) -> None:
+        """Wait for it no longer: of all bodies that are coming, this one has held most for longest."""
+        self.given_up = True
+        self.parts.clear()
+        if not self.time.expired():
+            self.time.reschedule(0)
+
+
+async def read_body(request: Request, service: Service, json: bool = True) -> bytes:
     """Read a body up to the limit, whether its length was told before or not.
 
+    Args:
+        request: Whose body it is.
+        service: Has the limits.
+        json: Whether all of it is JSON; where a part is, that is the caller's to check
+            (:func:`check_values`).
+
     Raises:
-        Problem: 408, 413, or 429 where bodies that have not come yet hold too much memory.
+        Problem: 408, 413, or 429 where bodies that have not come yet hold too much memory, and this one most.
     """
     most = service.settings.max_body_bytes
-    told = request.headers.get("content-length", "")
-    if told.isdigit() and int(told) > most:
+    if body_length(request.headers.get("content-length", "")) > most:
         raise _too_large(most)
-    parts, size = [], 0
+    coming = _Incoming(service.settings.body_seconds)
     try:
-        async with asyncio.timeout(service.settings.body_seconds):
+        async with coming.time:
             async for part in request.stream():
-                size += len(part)
-                service.unread += len(part)
-                if size > most:
+                coming.size += len(part)
+                if coming.size > most:
                     raise _too_large(most)
-                if service.unread > _UNREAD * most:
-                    raise overloaded("too many bodies are being read", 1.0)
-                parts.append(part)
+                coming.parts.append(part)
+                service.bodies.hold(coming, coming.size)
+                if coming.given_up:
+                    raise _too_many()
     except TimeoutError:
+        if coming.given_up:
+            raise _too_many() from None
         late = f"the body did not come within {service.settings.body_seconds:g} seconds"
         raise Problem("validation", late, {"Connection": "close"}, status=408) from None
     finally:
-        service.unread -= size
-    return b"".join(parts)
+        service.bodies.release(coming)
+    body = b"".join(coming.parts)
+    coming.parts.clear()
+    if json:
+        await check_values(body, service)
+    return body
+
+
+def _too_many() -> Problem:
+    problem = overloaded("too many bodies are being read, and this one has taken longest", 1.0)
+    problem.headers["Connection"] = "close"
+    return problem
+
+
+async def check_values(body: bytes, service: Service) -> None:
+    """Refuse JSON that holds more values than any request has, before it is parsed.
+
+    Each would become an object, or an error of its own: 4 MB of them took 1.8 GB and 8 seconds.
+
+    Raises:
+        Problem: 413.
+    """
+    most = _MOST_VALUES + 2 * service.settings.max_inputs  # a text may come in a list of its own
+    if sum(map(body.count, (b",", b"[", b"{"))) > most:  # most of them in texts, as a rule
+        await service.beside.do(lambda: _count_values(body, most, service.settings.max_inputs))
+
+
+def _count_values(body: bytes, most: int, texts: int) -> None:
+    values = (found for found in _STRING_OR_VALUE.finditer(body) if body[found.start()] != _QUOTE)
+    if next(islice(values, most, None), None) is not None:
+        raise Problem(
+            "too_large", f"the body holds more than {most} values; send at most {texts} texts in a request"
+        )
 
 
 def _too_large(most: int) -> Problem:
@@ -116,7 +181,12 @@ def explain(error: ValidationError, model: type[BaseModel]) -> Problem:
 
 
 async def answer_request(
-    request: Request, service: Service, model: str | None, texts: Sequence[str], parameters: Parameters
+    request: Request,
+    service: Service,
+    model: str | None,
+    texts: Sequence[str],
+    parameters: Parameters,
+    write: Callable[[Any], Any] = lambda told: told,
 ) -> tuple[list[Any], Answer]:
     """Answer the texts of a request that came by HTTP; see :func:`find`."""
 
@@ -124,7 +194,7 @@ async def answer_request(
         while (await request.receive())["type"] != "http.disconnect":
             pass
 
-    return await find(service, model, texts, parameters, gone, request.scope.get("affineur"))
+    return await find(service, model, texts, parameters, gone, request.scope.get("affineur"), write)
 
 
 async def find(
@@ -134,6 +204,7 @@ async def find(
     parameters: Parameters,
     gone: Callable[[], Coroutine[Any, Any, None]] | None = None,
     facts: RequestFacts | None = None,
+    write: Callable[[Any], Any] = lambda told: told,
 ) -> tuple[list[Any], Answer]:
     """Answer texts: what goes over the wire for each, and how it came about.
 
@@ -144,6 +215,9 @@ async def find(
         parameters: How their entities are wanted.
         gone: Returns what ends when nobody waits for the answer any more.
         facts: What else is known of the request.
+        write: Makes of what is told of a text what is sent. Called for each text at its turn, on another
+            thread where texts are long, so that a large answer neither stops the others nor is in memory
+            twice.
 
     Raises:
         Problem: As :meth:`Service.answer`, and 413 or 422 for texts and parameters that cannot be served.
@@ -151,11 +225,15 @@ async def find(
     """
     check_texts(texts, service.settings)
     check_redaction(parameters)
-    answer = await service.answer(model, texts, parameters.predict_options(), gone, facts)
-    found = await service.aside(
-        texts, lambda: [shown(*each, parameters) for each in zip(texts, answer.entities, strict=True)]
+    answer = await service.answer(
+        model,
+        texts,
+        parameters.predict_options(),
+        gone,
+        facts,
+        lambda text, found: write(shown(text, found, parameters)),
     )
-    return found, answer
+    return answer.found, answer
 
 
 def times(answer: Answer) -> dict[str, str]:

@@ -21,6 +21,8 @@ from affineur.serve.queue.served import About
 
 #: Answers that may wait to be heard, and characters of their texts.
 MOST_ANSWERS, MOST_CHARACTERS = 4096, 20_000_000
+#: Characters that each entity or piece counts for beside: about its bytes.
+_FOUND = 200
 #: Seconds in which answers gather before the thread takes them: waking for each would cost more than that.
 _GATHER = 0.05
 #: Seconds between two lines of the log about listeners that fail.
@@ -107,7 +109,7 @@ class Listeners:
 
     def tell(self, answered: Answered) -> None:
         """Let listeners hear of an answer soon; returns at once."""
-        size = sum(map(len, answered.texts))
+        size = _size(answered)
         with self._lock:
             full = len(self._waiting) >= MOST_ANSWERS or self._characters + size > MOST_CHARACTERS
             if not full:
@@ -137,7 +139,7 @@ class Listeners:
             while self._waiting:
                 with self._lock:
                     answered = self._waiting.popleft()
-                    self._characters -= sum(map(len, answered.texts))
+                    self._characters -= _size(answered)
                 for listener in self._listeners:
                     self._let_hear(listener, answered)
             if last:
@@ -150,6 +152,10 @@ class Listeners:
             if (now := time.monotonic()) >= self._complain_next:
                 self._complain_next = now + _QUIET
                 logs.fault("listener fault", listener=getattr(listener, "__name__", type(listener).__name__))
+
+
+def _size(answered: Answered) -> int:
+    return sum(map(len, answered.texts)) + _FOUND * sum(map(len, answered.results))
 
 
 class Scores:

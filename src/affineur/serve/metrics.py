@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
+# Where this is set, figures lie in files that are mapped into memory, and a full disk ends the process by
+# SIGBUS. This process is the only one that writes them.
+for _name in ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"):
+    os.environ.pop(_name, None)
+
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
@@ -74,6 +81,11 @@ class Metrics:
         self.unheard = Counter(
             "ner_answers_unheard_total",
             "Answers that listeners were not told of, since too many waited already",
+            registry=registry,
+        )
+        self.unlogged = Counter(
+            "ner_log_lines_dropped_total",
+            "Lines of the log that were dropped, since nobody reads standard error",
             registry=registry,
         )
         self.model_info = gauge("ner_model_info", "1 for the artifact that answers", "sha256")

@@ -6,27 +6,31 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from affineur.entities import Entity, LabeledPiece
 from affineur.errors import AffineurError, ParameterError
 from affineur.runtime import PredictOptions, Reading
 from affineur.runtime.memory import give_back
+from affineur.serve.holding import Holdings
 from affineur.serve.listeners import Answered, AnswerListener, Listeners, RequestFacts, Scores
 from affineur.serve.metrics import Metrics
 from affineur.serve.problems import Problem, overloaded
-from affineur.serve.queue.admission import Refused
+from affineur.serve.queue.admission import Permit, Refused
 from affineur.serve.queue.batcher import Expired, Job
+from affineur.serve.queue.portions import Found, Portions, SideThreads
 from affineur.serve.queue.served import Loader, ServedModel, start_model
 from affineur.serve.settings import Settings
 
 T = TypeVar("T")
 
-#: Characters from which texts are worked on by another thread.
+#: Whole bodies whose bytes may be in memory before they are requests.
+_UNREAD = 16
+#: Characters from which texts are worked on by other threads.
 _LONG = 4000
+#: Characters of a token, as far as one can tell before a text is read.
+_CHARACTERS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +38,14 @@ class Answer:
     """What was found in the texts of one request.
 
     Args:
-        entities: A list for each text, in order.
+        found: For each text, in order, what was made of it.
         queue_seconds: Time before the computation began.
         inference_seconds: Time from there to its end, the batches of others between included.
         tokens: Tokens computed.
         model: The model that answered.
     """
 
-    entities: Sequence[Sequence[Entity] | Sequence[LabeledPiece]]
+    found: list[Any]
     queue_seconds: float
     inference_seconds: float
     tokens: int
@@ -81,11 +85,11 @@ class Service:
         self.settings, self.metrics = settings, metrics
         self.models: dict[str, ServedModel] = {}
         self.draining = False
-        self.unread = 0  # bytes of bodies that are not requests yet
+        self.bodies = Holdings(_UNREAD * settings.max_body_bytes)  # those that are not requests yet
         self._loader = loader
         self._listeners = Listeners([Scores(metrics), *listeners], metrics.unheard.inc)
         self._lock = threading.Lock()
-        self._pool = ThreadPoolExecutor(2, thread_name_prefix="affineur-text")
+        self.beside = SideThreads()
 
     @property
     def ready(self) -> bool:
@@ -169,6 +173,7 @@ class Service:
         options: PredictOptions,
         gone: Callable[[], Coroutine[Any, Any, None]] | None = None,
         facts: RequestFacts | None = None,
+        shape: Callable[[str, Found], Any] = lambda _, found: found,
     ) -> Answer:
         """Find the entities of texts.
 
@@ -179,6 +184,7 @@ class Service:
             gone: Returns what ends when nobody waits for the answer any more; what has not begun then is
                 never computed.
             facts: What else is known of the request; the rest is filled in, for the log and for listeners.
+            shape: Makes what is answered of a text and what was found in it.
 
         Raises:
             Problem: 404 no such model, 413 more than can be done in time, 422 options that do not fit the
@@ -187,30 +193,26 @@ class Service:
         """
         model = self.model(name)
         arrived = time.perf_counter()
+        size = sum(map(len, texts))
         try:
-            permit = model.admission.enter(len(texts))
+            permit = model.admission.enter(len(texts), size // _CHARACTERS)
         except Refused as refused:
             raise self._refusal(model, refused.reason) from None
         watch = None if gone is None else asyncio.ensure_future(gone())
+        long = size > _LONG
         job: Job | None = None
+
+        async def turn(work: Callable[[], T]) -> T:
+            if watch is not None and watch.done():
+                raise Gone
+            return await self.beside.do(work) if long else work()
+
         try:
-            try:
-                reading = await self.aside(texts, lambda: self._read(model, texts, options, arrived))
-            except Refused as refused:
-                raise self._refusal(model, refused.reason) from None
-            except Expired as error:
-                raise self._failure(model, error) from None
-            except ParameterError as error:
-                raise Problem("validation", str(error)) from None
-            tokens = sum(map(len, reading.windows))
-            self._check_time(model, tokens)
-            try:
-                model.admission.charge(permit, tokens)
-            except Refused as refused:
-                raise self._refusal(model, refused.reason) from None
+            portions = Portions(texts, turn)
+            await self._read(model, portions, permit, options, arrived)
             self._tell(model)
             done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            job = Job(reading.windows, arrived + self.settings.timeout, _resolver(done))
+            job = Job(portions.windows, arrived + self.settings.timeout, _resolver(done))
             try:
                 model.batcher.submit(job)
             except AffineurError as error:  # the endpoint has ended
@@ -229,16 +231,17 @@ class Service:
             if job.error is not None:
                 raise self._failure(model, job.error)
             rows = [row for row in job.rows if row is not None]
-            found = await self.aside(texts, lambda: reading.results(rows))
+            found, shaped = await portions.results(rows, shape)
             started, finished = job.started or arrived, job.finished or arrived
             queued, computed = started - arrived, finished - started
             if facts is not None:
-                facts.texts, facts.tokens, facts.queue_ms = len(texts), tokens, round(1000 * queued, 1)
+                facts.texts, facts.tokens = len(texts), portions.tokens
+                facts.queue_ms = round(1000 * queued, 1)
             taken = time.perf_counter() - arrived
             self._listeners.tell(
-                Answered(texts, found, options, model.about, taken, queued, computed, tokens, facts)
+                Answered(texts, found, options, model.about, taken, queued, computed, portions.tokens, facts)
             )
-            return Answer(found, queued, computed, tokens, model)
+            return Answer(shaped, queued, computed, portions.tokens, model)
         finally:
             if watch is not None:
                 watch.cancel()
@@ -247,38 +250,60 @@ class Service:
             model.admission.leave(permit)
             self._tell(model)
 
-    async def aside(self, texts: Sequence[str], work: Callable[[], T]) -> T:
-        """Do work on texts, on another thread where they are long: health checks need not wait for it."""
-        if sum(map(len, texts)) <= _LONG:
-            return work()
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
-
     def close(self) -> None:
         """Put every model away."""
         for model in self.models.values():
             model.batcher.close(timeout=5)
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self.beside.close()
         self._listeners.close(timeout=5)
 
-    def _read(
-        self, model: ServedModel, texts: Sequence[str], options: PredictOptions, arrived: float
-    ) -> Reading:
-        """Cut texts, unless they waited for that so long that it would be in vain."""
-        if time.perf_counter() > arrived + self.settings.timeout:
-            raise Expired("the request waited longer than it may")
-        if model.admission.refusing is not None and time.perf_counter() > arrived + 1:
-            raise Refused(model.admission.refusing)
-        return model.tagger.read(texts, options)
+    async def _read(
+        self,
+        model: ServedModel,
+        portions: Portions,
+        permit: Permit,
+        options: PredictOptions,
+        arrived: float,
+    ) -> None:
+        """Cut texts into windows, and let a permit count for them; what is too much is not read to its end.
 
-    def _check_time(self, model: ServedModel, tokens: int) -> None:
-        seconds = tokens * model.batcher.seconds_per_token
-        if seconds > self.settings.timeout:
-            most = int(self.settings.timeout / model.batcher.seconds_per_token)
-            raise Problem(
-                "too_large",
-                f"the texts have {tokens} tokens, more than can be computed in time; "
-                f"send at most {most} in a request",
-            )
+        Raises:
+            Problem: If they are too many for one request, or for now.
+            Gone: If nobody waits any more.
+        """
+        most, why = self._most_tokens(model)
+
+        def read(texts: Sequence[str]) -> Reading:
+            now = time.perf_counter()  # what waited for its turn so long would be read in vain
+            if now > arrived + self.settings.timeout:
+                raise Expired("the request waited longer than it may")
+            if model.admission.refusing is not None and now > arrived + 1:
+                raise Refused(model.admission.refusing)
+            return model.tagger.read(texts, options)
+
+        def counted(tokens: int, left: int) -> None:
+            if tokens > most:
+                raise Problem(
+                    "too_large",
+                    f"the texts have more than {most} tokens, {why}; send at most {most} in a request",
+                )
+            model.admission.charge(permit, tokens + left // _CHARACTERS)
+
+        try:
+            await portions.read(read, counted)
+        except Refused as refused:
+            raise self._refusal(model, refused.reason) from None
+        except Expired as error:
+            raise self._failure(model, error) from None
+        except ParameterError as error:
+            raise Problem("validation", str(error)) from None
+
+    def _most_tokens(self, model: ServedModel) -> tuple[int, str]:
+        """Return the most tokens of a request, and why no more."""
+        most, speed = self.settings.max_tokens, model.batcher.seconds_per_token
+        if speed * most > self.settings.work_seconds:
+            return int(self.settings.work_seconds / speed), "more than can be computed in time"
+        return most, "the limit of a request"
 
     def _refusal(self, model: ServedModel, reason: str) -> Problem:
         self.metrics.shed.labels(reason).inc()

@@ -15,6 +15,8 @@ class Settings:
         max_inputs: Texts in one request.
         max_characters: Characters (code points) in one text; longer ones than a window are cut into
             overlapping windows.
+        max_tokens: Tokens in one request, where windows overlap counted twice; fewer where more could not be
+            computed within :attr:`work_seconds`.
         max_body_bytes: Bytes of a request's body, chunked or not.
         max_waiting_inputs: Texts accepted and not yet answered, of all requests: each takes a permit.
         max_waiting_tokens: Tokens accepted and not yet answered; ``None`` for what ``queue_seconds`` are
@@ -34,6 +36,7 @@ class Settings:
 
     max_inputs: int = 256
     max_characters: int = 100_000
+    max_tokens: int = 200_000
     max_body_bytes: int = 4_000_000
     max_waiting_inputs: int = 1024
     max_waiting_tokens: int | None = None
@@ -45,15 +48,20 @@ class Settings:
     body_seconds: float = 10.0
     drain: float = 1.0
 
+    @property
+    def work_seconds(self) -> float:
+        """Seconds of computing that one request may ask for, and nobody else does, at most.
+
+        Its windows leave half of the engine to others; what waits already is computed before the last of
+        them. So it is done in time, whatever comes after it.
+        """
+        return max(self.timeout - self.queue_seconds, self.timeout / 2) / 2
+
     def __post_init__(self) -> None:
-        for name in _POSITIVE:
-            if not getattr(self, name) > 0:
-                raise _impossible(name, getattr(self, name), "more than 0")
-        for name in _NOT_NEGATIVE:
-            if not getattr(self, name) >= 0:
-                raise _impossible(name, getattr(self, name), "0 or more")
-        if self.max_waiting_tokens is not None and self.max_waiting_tokens < 1:
-            raise _impossible("max_waiting_tokens", self.max_waiting_tokens, "at least 1")
+        for name, (least, most) in LIMITS.items():
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                raise ParameterError(f"{name}={value} is impossible, expected {least:g} to {most}", name)
         if self.max_inputs > self.max_waiting_inputs:
             raise ParameterError(
                 f"max_inputs={self.max_inputs} texts in a request, but only "
@@ -62,17 +70,19 @@ class Settings:
             )
 
 
-_POSITIVE = (
-    "max_inputs",
-    "max_characters",
-    "max_body_bytes",
-    "max_waiting_inputs",
-    "queue_seconds",
-    "timeout",
-    "body_seconds",
-)
-_NOT_NEGATIVE = ("batch_wait", "age", "drain")
-
-
-def _impossible(name: str, value: float, expected: str) -> ParameterError:
-    return ParameterError(f"{name}={value} is impossible, expected {expected}", name)
+_MANY, _DAY = 1 << 40, 86_400
+#: The least and the most that each limit may be.
+LIMITS: dict[str, tuple[float, float]] = {
+    "max_inputs": (1, 1_000_000),
+    "max_characters": (1, 1_000_000_000),
+    "max_tokens": (1, _MANY),
+    "max_body_bytes": (1, 1_000_000_000),
+    "max_waiting_inputs": (1, 10_000_000),
+    "max_waiting_tokens": (1, _MANY),
+    "queue_seconds": (0.001, _DAY),
+    "timeout": (0.001, _DAY),
+    "batch_wait": (0, 60),
+    "age": (0, _DAY),
+    "body_seconds": (0.001, _DAY),
+    "drain": (0, _DAY),
+}

@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 from uvicorn.protocols.http import httptools_impl
 
 import affineur
-from affineur.serve.process import uvicorn_adapter
+from affineur.serve.process import connection
 from affineur.serve.process.health import HealthServer
 from affineur.serve.process.listening import listen
 from affineur.serve.service import Service
@@ -51,14 +51,31 @@ RELIED_ON: dict[str, set[str]] = {
         "data_received",
         "on_headers_complete",
         "on_body",
+        "on_message_complete",
         "on_response_complete",
+        "eof_received",
+        "pause_writing",
+        "resume_writing",
+        "send_400_response",
         "timeout_keep_alive_handler",
         "transport",
         "loop",
-        "pipeline",
+        "flow",
         "cycle",
+        "headers",
+        "parser",
+        "connections",
     },
-    "RequestResponseCycle": {"transport", "on_response", "response_complete"},
+    "RequestResponseCycle": {
+        "transport",
+        "on_response",
+        "response_started",
+        "response_complete",
+        "body",
+        "message_event",
+        "disconnected",
+    },
+    "FlowControl": {"pause_reading", "resume_reading", "read_paused", "write_paused"},
 }
 #: Names of the parameters that are passed, or overridden, by place.
 PARAMETERS = {
@@ -71,9 +88,14 @@ PARAMETERS = {
     "HttpToolsProtocol.data_received": ["self", "data"],
     "HttpToolsProtocol.on_headers_complete": ["self"],
     "HttpToolsProtocol.on_body": ["self", "body"],
+    "HttpToolsProtocol.on_message_complete": ["self"],
+    "HttpToolsProtocol.send_400_response": ["self", "msg"],
+    "FlowControl.__init__": ["self", "transport"],
     "HttpToolsProtocol.on_response_complete": ["self"],
 }
-SEEK = "; see affineur/serve/process/uvicorn_adapter.py, and the ceiling of uvicorn in pyproject.toml"
+SEEK = (
+    "; see affineur/serve/process (uvicorn_adapter.py, connection.py) and uvicorn's ceiling in pyproject.toml"
+)
 
 
 def test_uvicorn_is_inside_what_it_was() -> None:
@@ -101,14 +123,14 @@ def test_the_version_installed_is_one_that_is_allowed() -> None:
     assert wanted.specifier.contains(uvicorn.__version__)
 
 
-def test_one_module_knows_uvicorn() -> None:
+def test_two_modules_know_uvicorn() -> None:
     source = Path(affineur.__file__).parent
     knowing = {
         path.name
         for path in source.rglob("*.py")
         if re.search(r"^\s*(import|from) uvicorn", path.read_text("utf-8"), re.MULTILINE)
     }
-    assert knowing == {"uvicorn_adapter.py"}
+    assert knowing == {"uvicorn_adapter.py", "connection.py"}
 
 
 # ---- Heads and answers, on both ports ----
@@ -144,11 +166,11 @@ def heard(client: socket.socket) -> bytes:
     return got
 
 
-def refused(answer: bytes) -> bool:
+def refused(answer: bytes, limit: str = f"{MOST} bytes") -> bool:
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 431 "), answer[:200]
     assert b"connection: close" in head
-    assert json.loads(body) == {"error": f"a head of more than {MOST} bytes", "error_type": "too_large"}
+    assert json.loads(body) == {"error": f"a head of more than {limit}", "error_type": "too_large"}
     return True
 
 
@@ -172,7 +194,7 @@ def test_a_head_without_end_is_refused_where_the_limit_is(port: tuple[str, int],
                 client.sendall(more)
                 sent += len(more)
         assert sent < 20_000_000  # what the buffers of the kernel hold
-        assert refused(heard(client))
+        assert refused(heard(client), "100 fields" if kind == "headers" else f"{MOST} bytes")
 
 
 def test_the_limit_holds_to_the_byte_and_for_each_request_anew(port: tuple[str, int]) -> None:
@@ -228,15 +250,15 @@ def after_an_answer(client: socket.socket) -> None:
 def test_who_sends_no_head_in_time_is_hung_up_on(
     port: tuple[str, int], monkeypatch: pytest.MonkeyPatch, client_is: Callable[[socket.socket], None]
 ) -> None:
-    assert uvicorn_adapter._HEAD_SECONDS == 10
-    monkeypatch.setattr(uvicorn_adapter, "_HEAD_SECONDS", 0.5)
+    assert connection._HEAD_SECONDS == 10
+    monkeypatch.setattr(connection, "_HEAD_SECONDS", 0.5)
     with connected(port) as client:
         client_is(client)
         assert heard(client) == b""
 
 
 def test_who_is_being_answered_is_not(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uvicorn_adapter, "_HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(connection, "_HEAD_SECONDS", 0.3)
     body = b'{"inputs": "Paris"}'
     with connected(endpoint.address) as client:
         client.sendall(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n" % len(body) + body[:-1])
@@ -261,7 +283,7 @@ class Written:
 
 def test_a_head_leaves_with_the_beginning_of_its_body() -> None:
     transport = Written()
-    answer = uvicorn_adapter._Answer(transport)  # type: ignore[arg-type]
+    answer = connection._Answer(transport)  # type: ignore[arg-type]
     for data in (b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b"one", b"two"):
         answer.write(data)
     assert transport.given == [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\none", b"two"]
@@ -273,7 +295,7 @@ def test_a_head_leaves_with_the_beginning_of_its_body() -> None:
 @pytest.mark.parametrize("end", ["flush", "close"])
 def test_a_head_without_a_body_is_not_forgotten(end: str) -> None:
     transport = Written()
-    answer = uvicorn_adapter._Answer(transport)  # type: ignore[arg-type]
+    answer = connection._Answer(transport)  # type: ignore[arg-type]
     answer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
     assert transport.given == []
     getattr(answer, end)()

@@ -101,14 +101,28 @@ def test_a_big_request_that_does_not_fit_does_not_shut_out_small_ones() -> None:
 
 def test_a_refusal_for_tokens_does_not_end_one_for_inputs() -> None:
     admission = Admission(8, 100)
-    first = admission.enter(8)
+    permits = [admission.enter(2) for _ in range(4)]
     with pytest.raises(Refused):
         admission.enter(1)
-    for _ in range(3):
-        admission.charge(first, 30)
+    for permit in permits[:3]:
+        admission.charge(permit, 30)
     with pytest.raises(Refused, match="tokens"):
-        admission.charge(first, 30)
+        admission.charge(permits[3], 30)
     assert admission.refusing == "inputs"
+
+
+def test_what_one_counts_for_is_corrected_as_it_is_read() -> None:
+    admission = Admission(8, 100)
+    with pytest.raises(Refused, match="long documents"):
+        [admission.enter(1, tokens=50) for _ in range(2)]
+    assert (admission.inputs, admission.tokens) == (1, _MOST)
+    other = admission.enter(1, tokens=20)
+    admission.charge(other, 30)
+    admission.charge(other, 10)  # fewer than it looked like
+    assert admission.tokens == _MOST + 10
+    with pytest.raises(Refused, match="long documents"):
+        admission.charge(other, 50)
+    assert admission.tokens == _MOST + 10
 
 
 def test_a_long_document_keeps_nobody_out_but_another() -> None:
@@ -124,3 +138,14 @@ def test_a_long_document_keeps_nobody_out_but_another() -> None:
     for permit in (small, other):
         admission.leave(permit)
     assert (admission.inputs, admission.tokens) == (0, 0)
+
+
+def test_a_longer_text_that_does_not_fit_keeps_no_short_one_out() -> None:
+    admission = Admission(100, 1000)
+    for _ in range(9):
+        admission.charge(admission.enter(1), 100)
+    for _ in range(5):
+        with pytest.raises(Refused, match="tokens"):
+            admission.enter(1, tokens=200)
+    assert admission.refusing is None
+    admission.enter(1, tokens=50)

@@ -14,6 +14,8 @@ from affineur.serve.process.uvicorn_adapter import Server
 from affineur.serve.service import Service
 
 _GRACE = 1
+#: Connections of the health port: those who ask there are few, and ask at once.
+HEALTH_CONNECTIONS = 64
 
 
 class HealthServer:
@@ -30,7 +32,7 @@ class HealthServer:
     def __init__(self, service: Service, listener: socket.socket) -> None:
         self._service, self._listener = service, listener
         self._turned = time.monotonic()
-        self._server = Server(create_health_app(service, self._still), _GRACE)
+        self._server = Server(create_health_app(service, self._still), _GRACE, most=HEALTH_CONNECTIONS)
         self._thread = threading.Thread(
             target=self._server.run, args=([listener],), name="affineur-health", daemon=True
         )

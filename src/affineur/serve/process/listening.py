@@ -6,8 +6,14 @@ import contextlib
 import socket
 from dataclasses import dataclass
 
-from affineur.errors import ParameterError
+from affineur.errors import ParameterError, one_line
 from affineur.serve.process.uvicorn_adapter import BACKLOG
+
+#: Bytes that the kernel keeps of a connection in each direction, and as many for itself; by default it takes
+#: up to ten megabytes.
+_BUFFER = 131_072
+#: Milliseconds for which the kernel keeps what nobody takes, even of a connection that is closed here.
+_UNTAKEN = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +69,17 @@ def _bind(host: str, port: int, parameter: str) -> socket.socket:
         with contextlib.ExitStack() as stack:
             listener = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            for buffer in (socket.SO_RCVBUF, socket.SO_SNDBUF):  # before listening, for whoever connects
+                listener.setsockopt(socket.SOL_SOCKET, buffer, _BUFFER)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNTAKEN)
             listener.bind((host, port))
             listener.listen(BACKLOG)
             stack.pop_all()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a name that none can be, such as a..b, is a ValueError
+        why = getattr(error, "strerror", None) or one_line(error)
         raise ParameterError(
-            f"{host}:{port} cannot be listened on ({error.strerror or error}); "
+            f"{host}:{port} cannot be listened on ({why}); "
             f"choose another host or {parameter} (0 takes any that is free)",
             parameter,
         ) from None

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from affineur.errors import AffineurError, ParameterError
+from affineur.runtime.memory import trim
 from affineur.serve import logs
 from affineur.serve.app import create_app
 from affineur.serve.keys import Key, read_keys, warn_if_open
@@ -21,15 +22,20 @@ from affineur.serve.listeners import AnswerListener
 from affineur.serve.metrics import Metrics
 from affineur.serve.operations import reload
 from affineur.serve.process import system
-from affineur.serve.process.health import HealthServer
+from affineur.serve.process.health import HEALTH_CONNECTIONS, HealthServer
 from affineur.serve.process.listening import Sockets, address, listen
-from affineur.serve.process.uvicorn_adapter import BACKLOG, Hooks, Server
+from affineur.serve.process.uvicorn_adapter import MOST_CONNECTIONS, Hooks, Server
 from affineur.serve.queue.served import Loader
 from affineur.serve.service import Service
 from affineur.serve.settings import Settings
 
-#: Descriptors of everything but connections of clients, and then some.
-_FILES = 128
+#: Descriptors of everything but connections for texts: those of health checks, models, and then some.
+_FILES = HEALTH_CONNECTIONS + 64
+#: Descriptors of a connection: its own, and that of a file it is sent.
+_EACH = 2
+_LEAST_CONNECTIONS = 8
+#: Bytes of bodies that are gone again for which it is worth giving memory back, and how often that is done.
+_WORTH_TRIMMING, _TRIM_SECONDS = 16_000_000, 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +79,24 @@ class Endpoint:
     Args:
         plan: What to serve.
         ready: Called once, in the event loop, with the seconds it took, when every model answers.
+        most: Connections for texts that there may be.
 
     Raises:
         ParameterError: If the keys cannot be read.
     """
 
-    def __init__(self, plan: ServePlan, ready: Callable[[float], None]) -> None:
+    def __init__(self, plan: ServePlan, ready: Callable[[float], None], most: int = MOST_CONNECTIONS) -> None:
         self.plan = plan
         self.keys: tuple[Key, ...] = read_keys(plan.key_file) if plan.key_file else ()
         self.service = Service(plan.references, plan.loader, plan.settings, Metrics(), plan.listeners)
+        logs.tell_dropped(self.service.metrics.unlogged.inc)
         self.failure: AffineurError | None = None
+        self._most, self._trim_next = most, 0.0
         self._started = time.perf_counter()
         self._ready = ready
         self._tasks: set[asyncio.Task[None]] = set()
+        self._loading: asyncio.Task[None] | None = None
+        self._reload_asked = self._reloads = False
 
     def run(self, sockets: Sockets) -> None:
         """Serve until a signal says to stop, and every accepted request is answered.
@@ -102,26 +113,41 @@ class Endpoint:
             if sockets.apart is not None:
                 health = stack.enter_context(HealthServer(self.service, sockets.apart))
             hooks = Hooks(
-                started=lambda: self.spawn(self.load()),
-                turned=(lambda: None) if health is None else health.turn,
+                started=self._start_loading,
+                turned=lambda: self.turn(health),
                 signals={
                     signal.SIGTERM: lambda: self.stop(self.plan.settings.drain),
                     signal.SIGINT: lambda: self.stop(0.0),
-                    signal.SIGHUP: lambda: self.spawn(self.reload_all()),
+                    signal.SIGHUP: self.hang_up,
                 },
             )
-            self._server = Server(app, int(2 * self.plan.settings.timeout) + 5, hooks)
+            self._server = Server(app, int(2 * self.plan.settings.timeout) + 5, hooks, self._most)
             self._server.run([sockets.main])
             self.service.close()
         if self.failure is not None:
             raise self.failure
         logs.event("stopped")
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def turn(self, health: HealthServer | None) -> None:
+        """Tell that the event loop turns, and give back what many bodies took, which glibc keeps."""
+        if health is not None:
+            health.turn()
+        bodies = self.service.bodies
+        if bodies.peak < _WORTH_TRIMMING or 2 * bodies.total > bodies.peak:
+            return
+        if (now := time.monotonic()) >= self._trim_next:
+            self._trim_next, bodies.peak = now + _TRIM_SECONDS, bodies.total
+            self.spawn(asyncio.to_thread(trim))
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a coroutine beside the requests."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _start_loading(self) -> None:
+        self._loading = self.spawn(self.load())
 
     async def load(self) -> None:
         """Load every model, unless that is done, while health checks are already answered."""
@@ -137,6 +163,9 @@ class Endpoint:
             self.failure = AffineurError(f"the model cannot be loaded ({type(error).__name__})")
             self._server.end()
             return
+        if self.service.draining:  # it has taken longer than anybody waits
+            return
+        self.read_keys()  # who took one back meanwhile has said so, or not
         for model in self.service.models.values():
             logs.event(
                 "serving",
@@ -147,18 +176,34 @@ class Endpoint:
             )
         seconds = time.perf_counter() - self._started
         logs.event("ready", seconds=round(seconds, 2))
+        await asyncio.to_thread(logs.flush)  # what is told of readiness stands after it
         try:
             self._ready(seconds)
         except AffineurError as error:  # whoever waits for the file that tells would wait for ever
             self.failure = error
             self._server.end()
 
+    def hang_up(self) -> None:
+        """Read the keys again at once, and every artifact after what is being loaded already."""
+        self.read_keys()
+        self._reload_asked = True
+        if not self._reloads:
+            self._reloads = True
+            self.spawn(self._reload_as_asked())
+
+    async def _reload_as_asked(self) -> None:
+        if self._loading is not None:
+            await asyncio.wait({self._loading})
+        while self._reload_asked and not self.service.draining:
+            self._reload_asked = False
+            await self.reload_all()
+        self._reloads = False
+
     async def reload_all(self) -> None:
-        """Load every artifact, and the keys, again from where they were.
+        """Load every artifact again from where it was.
 
         What cannot be used leaves the old in place.
         """
-        self.read_keys()
         for name, reference in self.service.references.items():
             try:
                 about = await reload(self.service, name, reference)
@@ -203,7 +248,7 @@ def serve(plan: ServePlan, ready: Callable[[str, str | None, float], None]) -> N
     """
     logs.set_up()
     system.limit_arenas()
-    system.raise_descriptors(BACKLOG + plan.settings.max_waiting_inputs + _FILES)
+    descriptors = system.raise_descriptors(_EACH * MOST_CONNECTIONS + _FILES)
     if plan.key_file is not None:
         read_keys(plan.key_file)
         warn_if_open(plan.key_file)
@@ -211,7 +256,14 @@ def serve(plan: ServePlan, ready: Callable[[str, str | None, float], None]) -> N
     url, health = address(sockets.main), None if sockets.health is None else address(sockets.health)
     told = {"url": url} if health is None else {"url": url, "health": health}
     logs.event("listening", **told, pid=os.getpid())
-    Endpoint(plan, lambda seconds: ready(url, health, seconds)).run(sockets)
+    Endpoint(plan, lambda seconds: ready(url, health, seconds), _connections(descriptors)).run(sockets)
+
+
+def _connections(descriptors: int | None) -> int:
+    """Return how many connections for texts there may be, so that there are descriptors for all else."""
+    if descriptors is None:
+        return MOST_CONNECTIONS
+    return min(MOST_CONNECTIONS, max(_LEAST_CONNECTIONS, (descriptors - _FILES) // _EACH))
 
 
 def _shorten_collections() -> None:

@@ -13,24 +13,30 @@ _M_ARENA_MAX = -8  # glibc's malloc.h
 ARENAS = 2
 
 
-def raise_descriptors(needed: int) -> None:
+def raise_descriptors(needed: int) -> int | None:
     """Allow this process as many descriptors as it may have.
 
     Every connection takes one.
 
     Args:
         needed: How many it may come to need; where it gets fewer, the log says so.
+
+    Returns:
+        How many it may have; ``None`` where there is no limit.
     """
     try:
         import resource
     except ModuleNotFoundError:  # Windows has no such limit
-        return
+        return None
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):  # macOS says there is no limit, and has one
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         soft = hard
-    if soft != resource.RLIM_INFINITY and soft < needed:
+    if soft == resource.RLIM_INFINITY:
+        return None
+    if soft < needed:
         logs.event("few descriptors", descriptors=soft, needed=needed, hint="raise the limit: ulimit -n")
+    return soft
 
 
 def limit_arenas() -> None:

@@ -13,7 +13,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
 
-from affineur.serve.exchange import Error, answer_request, errors, read_body, takes, times
+from affineur.serve.exchange import Error, answer_request, check_values, errors, read_body, takes, times
 from affineur.serve.parameters import Parameters
 from affineur.serve.problems import Problem
 from affineur.serve.protocols import Health, HealthCheck, Protocol
@@ -50,7 +50,7 @@ class InferRequest(BaseModel):
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
-    id: str | None = None
+    id: str | None = Field(None, max_length=200)  # it is sent back
     parameters: dict[str, Any] | None = None
     inputs: list[InferInput] = Field(min_length=1, max_length=1)
     outputs: list[dict[str, Any]] | None = None
@@ -151,22 +151,27 @@ PROTOCOL = KServe()
 
 async def _infer(request: HttpRequest, service: Service, name: str) -> Response:
     service.model(name)
-    body = await read_body(request, service)
-    sent, texts, parameters = parse(body, request.headers.get(HEADER))
-    found, answer = await answer_request(request, service, name, texts, parameters)
+    body = await read_body(request, service, json=False)
+    await check_values(_split(body, request.headers.get(HEADER))[0], service)
+    sent, texts, parameters = parse(body, request.headers.get(HEADER), service.settings.max_inputs)
+    found, answer = await answer_request(request, service, name, texts, parameters, _text)
     content, headers = respond(sent, name, str(answer.model.about.version), found)
     return Response(content, headers={**headers, **times(answer)})
 
 
-def parse(body: bytes, json_bytes: str | None) -> tuple[InferRequest, list[str], Parameters]:
+def parse(
+    body: bytes, json_bytes: str | None, most: int | None = None
+) -> tuple[InferRequest, list[str], Parameters]:
     """Read a request: what was sent, its texts, and how their entities are wanted.
 
     Args:
         body: The body.
         json_bytes: Value of :data:`HEADER`, where it was sent.
+        most: Texts of a binary tensor that are read; one more, and the rest is left.
 
     Raises:
-        Problem: 400, as the protocol has it for everything that is wrong with a request.
+        Problem: 400, as the protocol has it for everything that is wrong with a request; 413 for more texts
+            than are read.
     """
     head, tensors = _split(body, json_bytes)
     try:
@@ -184,7 +189,7 @@ def parse(body: bytes, json_bytes: str | None) -> tuple[InferRequest, list[str],
     tensor = request.inputs[0]
     size = (tensor.parameters or {}).get("binary_data_size")
     if size is not None:
-        texts = _binary(tensors, size)
+        texts = _binary(tensors, size, most)
     elif tensor.data is None:
         raise _wrong(f"input {INPUT} has neither data nor binary_data_size")
     else:
@@ -199,18 +204,27 @@ def parse(body: bytes, json_bytes: str | None) -> tuple[InferRequest, list[str],
     return request, texts, parameters
 
 
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
 def respond(
-    request: InferRequest, model: str, version: str, found: list[Any]
+    request: InferRequest, model: str, version: str, texts: list[str]
 ) -> tuple[bytes, dict[str, str]]:
     """Return the answer's body and headers.
 
     JSON, or JSON and a binary tensor after it where that was asked for.
+
+    Args:
+        request: What was sent.
+        model: The name of the model that answers.
+        version: Its version.
+        texts: What was found in each text, as JSON.
     """
-    texts = [json.dumps(each, ensure_ascii=False) for each in found]
     parameters: dict[str, Any] = {"content_type": "hg_jsonlist"}
     output: dict[str, Any] = {
         "name": OUTPUT,
-        "shape": [len(found), 1],
+        "shape": [len(texts), 1],
         "datatype": "BYTES",
         "parameters": parameters,
     }
@@ -260,12 +274,15 @@ def _split(body: bytes, json_bytes: str | None) -> tuple[bytes, bytes]:
     return body[: int(json_bytes)], body[int(json_bytes) :]
 
 
-def _binary(tensors: bytes, size: Any) -> list[str]:
+def _binary(tensors: bytes, size: Any, most: int | None) -> list[str]:
     """Read BYTES elements: four bytes of length, little endian, then UTF-8."""
     if not isinstance(size, int) or isinstance(size, bool) or size != len(tensors):
         raise _wrong(f"binary_data_size does not fit the {len(tensors)} bytes after the JSON")
-    texts, place = [], 0
+    texts: list[str] = []
+    place = 0
     while place < len(tensors):
+        if len(texts) == most:
+            raise Problem("too_large", f"more than {most} texts in one request, expected at most {most}")
         if place + 4 > len(tensors):
             raise _wrong("a binary element is cut short")
         (length,) = struct.unpack_from("<I", tensors, place)

@@ -11,6 +11,7 @@ from fastapi import APIRouter
 from fastapi import Request as HttpRequest
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import to_json
 
 from affineur.serve import logs
 from affineur.serve.exchange import (
@@ -38,7 +39,9 @@ RUN, PING = "/runsync", "/ping"
 Handler = Callable[[Mapping[str, Any]], Awaitable[Any]]
 
 #: RunPod's queue is who limits what waits.
-_PATIENT = Settings(max_waiting_inputs=1_000_000, max_waiting_tokens=1 << 40, timeout=3600.0)
+_PATIENT = Settings(
+    max_tokens=1 << 40, max_waiting_inputs=1_000_000, max_waiting_tokens=1 << 40, timeout=3600.0
+)
 #: Problems of the endpoint, not of the job: over HTTP they keep their status, so that a client asks again, or
 #: another model.
 _NOT_THE_JOBS = frozenset({"not_found", "overloaded", "unhealthy"})
@@ -107,11 +110,14 @@ class RunPod(Protocol):
             job = parse(await read_body(request, service))
             try:
                 asked = read_input(job.input)
-                found, answer = await answer_request(request, service, model, asked.texts, asked.wanted)
+                found, answer = await answer_request(
+                    request, service, model, asked.texts, asked.wanted, to_json
+                )
             except Problem as problem:
                 return json_response(failed(job.id, problem))
-            shaped = asked.shaped(found)
-            return json_response(completed(job.id, shaped, answer.queue_seconds, answer.inference_seconds))
+            head = to_json(completed(job.id, answer.queue_seconds, answer.inference_seconds))
+            body = b'%s,"output":%s}' % (head.removesuffix(b"}"), asked.joined(found))
+            return Response(body, media_type="application/json")
 
         return router
 
@@ -172,10 +178,10 @@ def read_input(value: object) -> Request:
         raise explain(error, Request) from None
 
 
-def completed(job: str | None, output: Any, delay_seconds: float, execution_seconds: float) -> dict[str, Any]:
-    """Return the answer to a job that was done."""
+def completed(job: str | None, delay_seconds: float, execution_seconds: float) -> dict[str, Any]:
+    """Return the answer to a job that was done, without its output."""
     times = {"delayTime": round(1000 * delay_seconds), "executionTime": round(1000 * execution_seconds)}
-    return {"id": job or new_id(), "status": "COMPLETED", **times, "output": output}
+    return {"id": job or new_id(), "status": "COMPLETED", **times}
 
 
 def failed(job: str | None, problem: Problem) -> dict[str, Any]:

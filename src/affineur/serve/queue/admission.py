@@ -11,6 +11,9 @@ LOW = 0.75
 #: The most that one request counts for, as a share of the limit of tokens: a long document must not keep
 #: everybody else out.
 SHARE = LOW / 2
+#: Share of the limit of tokens up to which a request that does not fit makes all others be refused, too: where
+#: a longer one does not, there is room for short ones.
+SMALL = 1 / 16
 
 
 @dataclass(slots=True)
@@ -60,8 +63,12 @@ class Admission:
         """
         return self._refusing
 
-    def enter(self, inputs: int) -> Permit:
-        """Take a permit for each text of a request.
+    def enter(self, inputs: int, tokens: int = 0) -> Permit:
+        """Take a permit for each text of a request, before anything of it is read.
+
+        Args:
+            inputs: Its texts.
+            tokens: Its tokens, as far as one can tell by its size.
 
         Raises:
             Refused: If they are too many, or were and are not yet few enough.
@@ -73,28 +80,33 @@ class Admission:
                 if self.inputs > LOW * self.most_inputs:
                     self._refusing = "inputs"
                 raise Refused("inputs")
+            permit = Permit(inputs)
+            self._charge(permit, tokens)
             self.inputs += inputs
-            return Permit(inputs)
+            return permit
 
     def charge(self, permit: Permit, tokens: int) -> None:
-        """Add the tokens of a request, once they are counted.
+        """Let a permit count for so many tokens, instead of what it counted for before.
 
         Raises:
             Refused: If they are too many; the permit stays the caller's to give back.
         """
-        share = max(1, int(SHARE * self.most_tokens))
-        counted = min(tokens, share)
         with self._lock:
-            if tokens > share and self._large:
-                raise Refused("long documents")
-            if self.tokens and self.tokens + counted > self.most_tokens:
-                if self.tokens > LOW * self.most_tokens:
-                    self._refusing = self._refusing or "tokens"
-                raise Refused("tokens")
-            self.tokens += counted
-            permit.tokens += counted
-            if tokens > share:
-                self._large = permit.large = True
+            self._charge(permit, tokens)
+
+    def _charge(self, permit: Permit, tokens: int) -> None:
+        share = max(1, int(SHARE * self.most_tokens))
+        large, more = tokens > share, min(tokens, share) - permit.tokens
+        if large and self._large and not permit.large:
+            raise Refused("long documents")
+        if more > 0 and self.tokens > permit.tokens and self.tokens + more > self.most_tokens:
+            if self.tokens > LOW * self.most_tokens and more <= SMALL * self.most_tokens:
+                self._refusing = self._refusing or "tokens"
+            raise Refused("tokens")
+        self.tokens += more
+        permit.tokens += more
+        if large != permit.large:
+            self._large = permit.large = large
 
     def leave(self, permit: Permit) -> None:
         """Give back what a request holds; again is harmless."""

@@ -34,18 +34,23 @@ class Expired(AffineurError):
     """A request whose time was over before it was computed."""
 
 
+def _late() -> Expired:
+    return Expired("the request waited longer than it may")
+
+
 class Job:
     """The windows of one request, and their logits once they are computed.
 
     Args:
         windows: What to compute.
-        deadline: By ``time.perf_counter()``: what has not begun by then is dropped.
+        deadline: By ``time.perf_counter()``: what has not begun by then is dropped, and so is the rest where
+            it becomes clear that it cannot be done by then.
         done: Called once, by a thread of the batcher, when all is computed or one thing failed; never after
             :meth:`Batcher.cancel`.
     """
 
     def __init__(
-        self, windows: Sequence[Window] | Sequence[TextWindow], deadline: float, done: Callable[[Job], None]
+        self, windows: Sequence[Window | TextWindow], deadline: float, done: Callable[[Job], None]
     ) -> None:
         self.windows = windows
         self.lengths: list[int] = [len(window) for window in windows]
@@ -57,6 +62,7 @@ class Job:
         self.finished: float | None = None
         self.over = False
         self.left = len(windows)
+        self.left_tokens = sum(self.lengths)
         self.done = done
 
 
@@ -222,7 +228,7 @@ class Batcher:
                 self._changed.notify()  # another lane
         try:
             for job in expired:
-                self._end(job, Expired("the request waited longer than it may"))
+                self._end(job, _late())
             if batch:
                 self._compute(batch, alone)
         finally:
@@ -317,6 +323,11 @@ class Batcher:
     def _compute_alone(self, waiting: _Waiting) -> None:
         if waiting.job.over:  # another window of it was the cause, or nobody waits any more
             return
+        if waiting.job.deadline <= time.perf_counter():
+            with self._changed:
+                self._forget({waiting.job})
+            self._end(waiting.job, _late())
+            return
         try:
             (row,) = self.tagger.lane_logits([waiting.window])
         except BaseException as error:  # whatever it is, the thread must live and the others be served
@@ -330,13 +341,19 @@ class Batcher:
         self._finish(waiting, row)
 
     def _finish(self, waiting: _Waiting, row: Logits) -> None:
-        job = waiting.job
+        job, now = waiting.job, time.perf_counter()
         job.rows[waiting.place] = row
         with self._changed:  # another lane may finish another window of it
             job.left -= 1
+            job.left_tokens -= waiting.length
             last = not job.left
+            vain = not last and now + job.left_tokens * self.seconds_per_token > job.deadline
+            if vain and not job.over:
+                self._forget({job})
         if last:
             self._end(job)
+        elif vain:
+            self._end(job, Expired("the request cannot be computed in time any more"))
 
     def _end(self, job: Job, error: AffineurError | None = None) -> None:
         """Tell whoever waits for a job that it is over, unless it was before."""

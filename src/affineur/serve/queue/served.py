@@ -20,6 +20,8 @@ Loader = Callable[[str], tuple[EngineTagger, Path]]
 
 _WARM = "Marie Duval habite à Paris depuis deux ans et travaille pour la Compagnie des Eaux Vives. "
 _LEAST_TOKENS = 8192
+#: What may wait however fast the engine is, in the most tokens of a request: each takes memory.
+_REQUESTS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +85,13 @@ def start_model(
     tagger, path = loader(reference)
     if any(label != encodable(label) for label in tagger.labels):
         raise ModelError(f"{path}: a label is not valid Unicode, so no answer could hold it")
-    seconds = _warm(tagger)
     folder = open_folder(path)
     about = About(name, folder.kind, tagger.labels, folder.digest(), folder.size_bytes, path.name, version)
+    seconds = _warm(tagger)
     batcher = Batcher(tagger, observer, settings.batch_wait, settings.age, settings.by_length)
     batcher.seconds_per_token = seconds
-    most_tokens = settings.max_waiting_tokens or max(_LEAST_TOKENS, int(settings.queue_seconds / seconds))
+    in_time = min(int(settings.queue_seconds / seconds), _REQUESTS * settings.max_tokens)
+    most_tokens = settings.max_waiting_tokens or max(_LEAST_TOKENS, in_time)
     return ServedModel(about, reference, batcher, Admission(settings.max_waiting_inputs, most_tokens))
 
 

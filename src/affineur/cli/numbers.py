@@ -1,0 +1,89 @@
+"""Numbers of the command line: finite, and within bounds that somebody has thought about."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Iterable
+
+from affineur.errors import ParameterError
+
+#: Characters of what was typed that an error repeats.
+_SHOWN = 40
+
+
+class Number:
+    """The type of a numeric option; every one of every command has one.
+
+    What is no number is wrong usage. One out of bounds is an error like any other impossible value
+    (:func:`check_numbers`), as is one that the command refuses itself.
+
+    Args:
+        kind: ``int`` or ``float``.
+        least: The least that is possible.
+        most: The most.
+    """
+
+    def __init__(self, kind: type[int] | type[float], least: float, most: float) -> None:
+        self.kind, self.least, self.most = kind, least, most
+
+    def __call__(self, text: str) -> int | float:
+        """Read it.
+
+        Raises:
+            ArgumentTypeError: If it is no number.
+        """
+        try:
+            return self.kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(
+                f"invalid {self.kind.__name__} value: {_clipped(repr(text))}"
+            ) from None
+
+    def check(self, name: str, value: float) -> None:
+        """Refuse a number out of bounds.
+
+        Args:
+            name: Of the parameter.
+            value: What was given for it.
+
+        Raises:
+            ParameterError: With both.
+        """
+        if not self.least <= value <= self.most:  # NaN is not either
+            shown = _clipped(f"{value:g}" if isinstance(value, float) else str(value))
+            bounds = f"{_plain(self.least)} to {_plain(self.most)}"
+            expected = (
+                bounds if isinstance(value, int) or math.isfinite(value) else f"a finite number, {bounds}"
+            )
+            raise ParameterError(f"{name}={shown} is impossible, expected {expected}", name)
+
+
+#: What a step takes, which has bounds of its own for each of its fields.
+COUNT, AMOUNT = Number(int, -(10**12), 10**12), Number(float, -1e12, 1e12)
+SEED = Number(int, 0, 2**32 - 1)
+SECONDS = Number(float, 0, 86_400)
+
+
+def check_numbers(actions: Iterable[argparse.Action], args: argparse.Namespace) -> None:
+    """Check every number of a command.
+
+    Args:
+        actions: Its options.
+        args: What was read.
+
+    Raises:
+        ParameterError: If one is out of bounds.
+    """
+    for action in actions:
+        value = getattr(args, action.dest, None)
+        if isinstance(action.type, Number) and isinstance(value, (int, float)):
+            action.type.check(action.dest, value)
+
+
+def _plain(bound: float) -> str:
+    return str(int(bound)) if math.isfinite(bound) and bound == int(bound) else f"{bound:g}"
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"

@@ -1,0 +1,113 @@
+"""Where a request ends on a connection, and what is wrong with its head beyond HTTP's grammar.
+
+The parser takes all it is given, however many requests that are, and makes objects of each: a hundred times
+the bytes. So it is given no more than the rest of one request at a time. It alone decides what a request is;
+a wrong guess here would only feed it in smaller pieces, or end the connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from affineur.serve.problems import Problem
+
+#: Fields of a head, and of a trailer: in memory the shortest takes thirty times what it takes on the wire.
+MOST_FIELDS = 100
+#: Bytes that the parser is given at a time.
+_PIECE = 8192
+_BLANK_LINE = b"\r\n\r\n"
+
+
+class Framing:
+    """What has come on a connection and was not given to the parser yet.
+
+    Attributes:
+        left: Bytes of it.
+        body: Bytes that are left of a body whose length was told. Everything else, a head or a body in
+            chunks, ends with a blank line.
+    """
+
+    def __init__(self) -> None:
+        self.left = self.body = 0
+        self._data, self._at = b"", 0
+        self._before = b""  # the last that was given out: a blank line may begin there
+
+    def add(self, data: bytes) -> None:
+        """Take what has come."""
+        self._data = self._data[self._at :] + data if self.left else data
+        self._at, self.left = 0, len(self._data)
+
+    def clear(self) -> None:
+        """Forget it."""
+        self._data, self._at, self.left = b"", 0, 0
+
+    def take(self, most: int) -> bytes:
+        """Give out the next piece, which goes no further than the request it belongs to.
+
+        Args:
+            most: Bytes of it.
+        """
+        size = min(self.left, most, _PIECE)
+        if self.body:
+            size = min(size, self.body)
+            self.body -= size
+        else:
+            size = self._to_blank_line(size)
+        piece = self._data[self._at : self._at + size]
+        self._at += size
+        self.left -= size
+        self._before = (self._before + piece[-3:])[-3:]
+        if not self.left:
+            self.clear()
+        return piece
+
+    def _to_blank_line(self, size: int) -> int:
+        """Return how many of so many bytes there are until the first blank line has ended."""
+        border = self._before + self._data[self._at : self._at + min(3, size)]
+        if (found := border.find(_BLANK_LINE)) >= 0:
+            return found + len(_BLANK_LINE) - len(self._before)
+        found = self._data.find(_BLANK_LINE, self._at, self._at + size)
+        return size if found < 0 else found + len(_BLANK_LINE) - self._at
+
+
+def body_length(told: str) -> int:
+    """Return what ``Content-Length`` says, be it with thousands of zeros; 0 for what is no number."""
+    digits = told.strip()
+    return int(digits.lstrip("0")[:20] or "0") if digits.isascii() and digits.isdigit() else 0
+
+
+def check_head(method: str, version: str, fields: Sequence[tuple[bytes, bytes]]) -> int:
+    """Check the head of a request for what servers understand differently.
+
+    Args:
+        method: Its method.
+        version: Of HTTP.
+        fields: Its fields, with names in lower case.
+
+    Returns:
+        The length of its body, as far as it is told.
+
+    Raises:
+        Problem: 400 without one ``Host``, 405 for CONNECT, 431 for too many fields, 501 for codings of a body
+            that nobody undoes here.
+    """
+    hosts, length = 0, 0
+    for name, value in fields:
+        if name == b"host":
+            hosts += 1
+        elif name == b"content-length":
+            length = body_length(value.decode("latin-1"))
+        elif name == b"transfer-encoding" and value.strip().lower() != b"chunked":
+            raise Problem("validation", "Transfer-Encoding is chunked here, and nothing else", status=501)
+    if len(fields) > MOST_FIELDS:
+        raise too_many_fields()
+    if hosts > 1 or (not hosts and version == "1.1"):
+        raise Problem("validation", f"{hosts} Host headers, expected one", status=400)
+    if method == "CONNECT":
+        raise Problem("method_not_allowed", "CONNECT is for proxies, expected GET or POST")
+    return length
+
+
+def too_many_fields() -> Problem:
+    """Return the refusal of a head that holds too many fields."""
+    return Problem("too_large", f"a head of more than {MOST_FIELDS} fields", status=431)
