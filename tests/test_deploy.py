@@ -222,6 +222,19 @@ def test_threads_are_the_processors_of_the_limit() -> None:
     assert CONTAINER["resources"]["limits"]["cpu"] == CONTAINER["resources"]["requests"]["cpu"]
 
 
+def test_memory_is_enough_for_the_worst_that_clients_may_send() -> None:
+    """Beside a full-size model, twice: 2 × 440 MB in eight bits and what Python and libraries take."""
+    limit = Settings()
+    sent = 16 * limit.max_body_bytes + 3 * limit.max_tokens * 400
+    for memory in (SERVICE["mem_limit"], CONTAINER["resources"]["limits"]["memory"]):
+        granted = int(re.match(r"\d+", memory)[0]) * 2**30  # type: ignore[index]
+        assert memory.lower().rstrip("i").endswith("g")
+        assert sent + 2 * 440_000_000 + 300_000_000 < granted
+    for where in ("compose", "kubernetes", "docker"):
+        args = serving(*COMMANDS[where])
+        assert (args.max_body_bytes, args.max_tokens) == (limit.max_body_bytes, limit.max_tokens)
+
+
 def test_nothing_runs_as_root_or_writes() -> None:
     for stage in ("serve", "runpod"):
         user = one(stage, "USER")

@@ -122,6 +122,10 @@ class AccessGate:
             asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
             await self._short.get((scope["method"], scope["path"]), self.app)(asked, receive, answer)
         except Problem as problem:
+            if problem.status in (413, 429) and not refused:
+                # What led here holds the texts; nobody needs them while this waits.
+                problem.__traceback__ = problem.__context__ = None
+                await asyncio.sleep(random.uniform(*_HOLD))
             await respond(problem, answer)
         except (Gone, ClientDisconnect):  # before it got an answer, or before it had sent its request
             status = _GONE

@@ -6,8 +6,8 @@ import os
 
 # Where this is set, figures lie in files that are mapped into memory, and a full disk ends the process by
 # SIGBUS. This process is the only one that writes them.
-for _name in ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"):
-    os.environ.pop(_name, None)
+os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+os.environ.pop("prometheus_multiproc_dir", None)
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,

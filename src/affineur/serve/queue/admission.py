@@ -11,8 +11,8 @@ LOW = 0.75
 #: The most that one request counts for, as a share of the limit of tokens: a long document must not keep
 #: everybody else out.
 SHARE = LOW / 2
-#: Share of the limit of tokens up to which a request that does not fit makes all others be refused, too: where
-#: a longer one does not, there is room for short ones.
+#: Share of the limit of tokens up to which a request that does not fit makes all others be refused, too:
+#: where a longer one does not, there is room for short ones.
 SMALL = 1 / 16
 
 
