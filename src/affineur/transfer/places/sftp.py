@@ -45,7 +45,6 @@ from affineur.transfer.places.core.place import (
     Remote,
     Small,
     Stat,
-    Unreachable,
     whole,
 )
 from affineur.transfer.places.core.ssh import (
@@ -59,6 +58,7 @@ from affineur.transfer.places.core.ssh import (
     Refused,
     Session,
 )
+from affineur.transfer.places.core.ssh_faults import RUNPOD, last_line, refusal, unreachable
 
 #: Names a configuration file for ``ssh`` to use in place of ``~/.ssh/config``.
 CONFIG = "AFFINEUR_SSH_CONFIG"
@@ -82,10 +82,6 @@ _OPTIONS = (
     "RemoteCommand=none",
     "UpdateHostKeys=no",  # several would rewrite known_hosts at once
     "ControlMaster=no",  # one that runs is used, none is left behind
-)
-_RUNPOD = (
-    "RunPod's proxied SSH has neither SFTP nor SCP; that needs a pod with a public IP and TCP port 22 "
-    "exposed (Connect, SSH over exposed TCP), as in sftp://root@IP:PORT/workspace"
 )
 
 
@@ -118,7 +114,7 @@ class Sftp(Place):
                 "in the home)"
             )
         if host.lower() == "ssh.runpod.io":
-            raise TransferError(f"{reference} cannot be read or written: {_RUNPOD}")
+            raise TransferError(f"{reference} cannot be read or written: {RUNPOD}")
         if shutil.which("ssh") is None:
             raise TransferError(
                 f"{reference} needs the program ssh, which is not on the PATH; install OpenSSH's client "
@@ -161,9 +157,9 @@ class SftpFolder(Remote):
             yield session
         except Lost as error:
             self._end_free()  # what broke this one has broken those that nobody uses now, too
-            raise Passing(f"{self.where}: the connection was lost ({_last(str(error))})") from None
+            raise Passing(f"{self.where}: the connection was lost ({last_line(str(error))})") from None
         except Refused as error:
-            raise self._refusal(name, error) from None
+            raise refusal(f"{self.where}/{name}" if name else self.where, error) from None
         finally:
             if session.alive() and not self._closed:
                 self._free.append(session)
@@ -182,66 +178,15 @@ class SftpFolder(Remote):
         try:
             session = Session(self._command)
         except Lost as error:
-            raise self._unreachable(str(error)) from None
+            raise unreachable(self.where, str(error), self._reached) from None
         except (Refused, NotSftp) as error:
             said = " ".join(str(error).split())[:60]
             raise TransferError(
                 f"{self.where} was answered with {said!r} and not with SFTP; take what prints out of the "
-                f"shell's start-up files there, or enable the sftp subsystem ({_RUNPOD})"
+                f"shell's start-up files there, or enable the sftp subsystem ({RUNPOD})"
             ) from None
         self._reached = True
         return session
-
-    def _unreachable(self, said: str) -> TransferError:
-        where = self.where
-        if found := re.search(r"Host key for (\S+) has changed", said):
-            file = re.search(r"Offending .*? key in (\S+?):\d+", said)
-            return TransferError(
-                f"{where}: the host key of {found[1]} has changed since it was written to "
-                f"{file[1] if file else 'known_hosts'}; somebody may be in between, or the machine is new: "
-                f"ask who runs it, then type: ssh-keygen -R '{found[1]}'{f' -f {file[1]}' if file else ''}, "
-                "and ssh to it once"
-            )
-        if found := re.search(r"No (\S+) host key is known for (\S+)", said):
-            host, _, port = found[2].strip("[").partition("]:")
-            return TransferError(
-                f"{where}: the host key of {found[2]} is not in known_hosts, and an unknown one is never "
-                f"accepted; connect once and compare the fingerprint (type: ssh{f' -p {port}' * bool(port)} "
-                f"{host}), or type: ssh-keyscan{f' -p {port}' * bool(port)} {host} >> ~/.ssh/known_hosts"
-            )
-        if "Host key verification failed" in said:
-            return TransferError(
-                f"{where}: a host key on the way could not be verified ({_last(said)}); type: ssh HOST once "
-                "for each jump host, and compare the fingerprint"
-            )
-        if found := re.search(r"Permission denied \(([\w,-]*)\)|Too many authentication failures", said):
-            return TransferError(
-                f"{where}: no key was accepted (looked in the ssh agent, ~/.ssh/config and ~/.ssh/id_*; the "
-                f"server takes {found[1] or 'no more attempts'}); type: ssh-add KEY, or ssh-copy-id HOST"
-            )
-        if "subsystem request failed" in said:
-            return TransferError(f"{where}: the server gives no SFTP; have it enabled there ({_RUNPOD})")
-        if re.search(r"Name or service not known|nodename nor servname|No address associated", said):
-            return Unreachable(
-                f"{where}: there is no such host ({_last(said)}); check the name, or give it a HostName in "
-                "~/.ssh/config"
-            )
-        busy = re.search(r"Temporary failure|kex_exchange|banner exchange|Connection (?:closed|reset)", said)
-        if self._reached or busy:
-            return Passing(f"{where}: no connection ({_last(said)})")
-        return Unreachable(
-            f"{where}: no connection ({_last(said)}); check the address and the port, and type: ssh HOST"
-        )
-
-    def _refusal(self, name: str, error: Refused) -> TransferError:
-        what = f"{self.where}/{name}" if name else self.where
-        if error.code == PERMISSION_DENIED:
-            return TransferError(
-                f"{what}: permission denied; check who owns it and its folder (type there: ls -ld FOLDER)"
-            )
-        if error.code == NO_SUCH_FILE:
-            return TransferError(f"{what}: not there, or a part of its path is no folder")
-        return TransferError(f"{what}: the server refused ({error})")
 
     def close(self) -> None:
         """End the connections; one that a thread still uses ends when it is done."""
@@ -490,7 +435,7 @@ class SftpFolder(Remote):
             with self._session(name) as session:
                 free = session.space(self._root)
         if free is None or free > size:
-            return self._refusal(name, error)
+            return refusal(f"{self.where}/{name}", error)
         return TransferError(
             f"{self.where}/{name}: the disk there is full ({free:,} bytes free, the file has {size:,}); make "
             "room and try again, what was sent is kept"
@@ -547,11 +492,6 @@ def _sent(name: str, sha256: str) -> str:
 
 def _mark(sha256: str, modified: int) -> bytes:
     return f"{sha256} {modified:>12}\n".encode()  # always as long: one that is written over another is whole
-
-
-def _last(said: str) -> str:
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return lines[-1] if lines else "it was closed without a word"
 
 
 PLACE = Sftp()

@@ -74,9 +74,9 @@ class Service:
         if isinstance(error, faults.ClientError):
             self.reached = True
             return self._answer(error.response, asked)
-        if isinstance(error, faults.EndpointConnectionError) and not self.reached and _no_such_host(error):
+        if isinstance(error, faults.EndpointConnectionError) and not self.reached and (why := _absent(error)):
             return Unreachable(
-                f"{self.where}: there is no host of {self.endpoint}; check endpoint (or AWS_ENDPOINT_URL and "
+                f"{self.where}: there is no {why} {self.endpoint}; check endpoint (or AWS_ENDPOINT_URL and "
                 "the endpoint_url of the profile) and the network"
             )
         if isinstance(error, faults.SSLError):
@@ -180,12 +180,14 @@ def _word(code: str, status: int) -> str:
     return str(status) if code == str(status) else f"{status} {code}"
 
 
-def _no_such_host(error: BaseException) -> bool:
-    """Say whether a name was not found, which urllib3 tells by its own error around the system's."""
-    return any(
-        isinstance(each, socket.gaierror) or type(each).__name__ == "NameResolutionError"
-        for each in _causes(error)
-    )
+def _absent(error: BaseException) -> str:
+    """Say what is not there, host or service, as urllib3 tells by its own errors around the system's."""
+    for each in _causes(error):
+        if isinstance(each, socket.gaierror) or type(each).__name__ == "NameResolutionError":
+            return "host of"
+        if isinstance(each, ConnectionRefusedError):
+            return "service at"
+    return ""
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
