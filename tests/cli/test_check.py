@@ -318,7 +318,7 @@ def test_impossible_threads_are_one_line(
     finally:
         os.environ.clear()
         os.environ.update(environment)
-    assert "--threads 9999, but this machine lets us use" in line_of(capsys)
+    assert "--threads 9999 is impossible, expected at most" in line_of(capsys)
 
 
 def test_bars_are_required(model: str, shared_corpus: Path) -> None:

