@@ -5,8 +5,8 @@ fail (SFTP: while connections break), until the last ends it. What went over the
 held against one part per stream for each kill and each failure; memory is that of the process (``VmHWM``)
 above what it had before it opened the place (``VmRSS``); what came is compared to the byte. ``speed``:
 against ``scp``, boto3's own transfer with parts and threads as many, the ``aws`` command where it is
-installed, and ``curl``, in rounds that take turns. Ours checks every digest, which they do not; imports are
-not counted, but for ``aws``, where the time of both is that of the process. ``moments``: pushes of a second
+installed, and ``curl``, in rounds that take turns. Ours checks every digest, which they do not; imports,
+and looking through what they made for garbage, are not counted, but for ``aws``, where the time of both is that of the process. ``moments``: pushes of a second
 version, killed at moments spread evenly over their steps, every other a little later, in the midst of what
 follows; after each a reader pulls, and the same push is ended.
 
@@ -19,6 +19,7 @@ Exit status 1 where a bar is missed.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import random
 import re
@@ -29,7 +30,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -51,7 +53,7 @@ BIG, SMALL = "weights.dat", ("labels.dat", "sub/words.dat", "sub/note.txt")
 
 # Prints what it has in memory, moves, and prints how long that took and the most it had.
 _MOVE = """
-import re, sys, time
+import gc, re, sys, time
 from pathlib import Path
 from affineur.errors import AffineurError
 from affineur.transfer.places.core.place import opened
@@ -68,6 +70,8 @@ try:
         import filelock
         with opened(reference) as remote:
             remote.stat("none")
+        gc.collect()
+        gc.freeze()
     start = time.perf_counter()
     pull(reference, Path(folder)) if way == "pull" else push(Path(folder), reference)
     print(time.perf_counter() - start, memory("VmHWM"), flush=True)
@@ -77,13 +81,15 @@ except AffineurError as error:
 
 # boto3 with parts and threads as ours.
 _BOTO3 = """
-import os, sys, time
+import gc, os, sys, time
 import boto3
 from boto3.s3.transfer import TransferConfig
 
 way, bucket, key, file, part, threads = sys.argv[1:]
 given = dict(multipart_threshold=int(part), multipart_chunksize=int(part), max_concurrency=int(threads))
 client = boto3.client("s3")
+gc.collect()
+gc.freeze()
 start = time.perf_counter()
 if way == "push":
     client.upload_file(file, bucket, key, Config=TransferConfig(**given))
@@ -300,7 +306,9 @@ def speed(args: argparse.Namespace, place: str, folder: Path, size: int) -> list
                 for each in order:
                     there.clear()
                     push(ours, there.filled)
-                    seconds[each] = each()
+                    gc.collect()
+                    with _no_collections():
+                        seconds[each] = each()
                 ratios.append(seconds[race.theirs] / seconds[race.ours])
                 rates.append([size / 1e6 / seconds[each] for each in (race.ours, race.theirs)])
             mine, theirs = (statistics.median(each) for each in zip(*rates, strict=True))
@@ -313,6 +321,16 @@ def speed(args: argparse.Namespace, place: str, folder: Path, size: int) -> list
             if race.bar and middle < SLOWEST:
                 missed.append(f"{race.name}: {middle:.2f} ×, at least {SLOWEST}")
     return missed
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Have Python collect no garbage: the servers are in this process, and stop for as long as it takes."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _races(place: str, there: There, ours: Path, target: Path) -> list[_Race]:
