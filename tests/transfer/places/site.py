@@ -28,6 +28,8 @@ class Site:
         received: Counts the bytes of files that came there, where it keeps nothing that says which file it
             holds: a push then calls sent what it found there by comparing.
         parts: Whether a part of a file can be read; if not, a pull that is killed begins the file anew.
+        seal: Called with the folder whenever it was changed, before it is pushed: makes of it what the place
+            reads back.
     """
 
     reference: str
@@ -35,6 +37,7 @@ class Site:
     damage: Callable[[str], None]
     parts: bool = True
     received: Callable[[], int] | None = None
+    seal: Callable[[Path], None] = lambda folder: None
 
     @property
     def writes(self) -> bool:
