@@ -5,8 +5,10 @@ fail (SFTP: while connections break), until the last ends it. What went over the
 held against one part per stream for each kill and each failure; memory is that of the process (``VmHWM``)
 above what it had before it opened the place (``VmRSS``); what came is compared to the byte. ``speed``:
 against ``scp``, boto3's own transfer with parts and threads as many, the ``aws`` command where it is
-installed, and ``curl``, in rounds that take turns. Ours checks every digest, which they do not; imports are
-not counted, but for ``aws``, where the time of both is that of the process. ``moments``: pushes of a second
+installed, and ``curl``, in rounds that take turns. Ours checks every digest, which they do not. Ours is
+timed warm: what it imports (its libraries, and ``filelock``, which the first transfer would load) is loaded
+before the clock starts, as are the libraries of boto3's run; against ``aws``, where the time of both is that
+of the process, imports are counted. ``moments``: pushes of a second
 version, killed at moments spread evenly over their steps, every other a little later, in the midst of what
 follows; after each a reader pulls, and the same push is ended.
 

@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -110,7 +111,8 @@ class Hub:
         self.requests: list[str] = []
         self.leaked: list[str] = []  # requests to the CDN that carried a token
         self.uploads: list[str] = []
-        self.received = 0  # bytes of large files that were uploaded
+        self.received = 0  # bytes of large files that came, those of uploads that broke off included
+        self.underway = 0  # requests that have begun and not ended
         self.ranges: list[str] = []
         #: Called before each request with ``"METHOD /path"``; a status that it returns is the answer.
         self.before: Callable[[str], int | None] = lambda _: None
@@ -187,6 +189,16 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
+        with self.hub.lock:
+            self.hub.underway += 1
+        try:
+            self.ask()
+        finally:
+            with self.hub.lock:
+                self.hub.underway -= 1
+
+    def ask(self) -> None:
+        """Read a request, and answer it."""
         length = int(self.headers.get("Content-Length") or 0)
         chunked = "chunked" in (self.headers.get("Transfer-Encoding") or "")
         self.data = b"".join(self._chunks()) if chunked else self.rfile.read(length)
@@ -507,8 +519,20 @@ def site(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
             repository = hub.repositories["me/model"]
             flip(repository.paths("main")[name].resolve())
 
+        def received() -> int:
+            while hub.underway:  # what a client that was killed had sent is read to its end
+                time.sleep(0.01)
+            return hub.received
+
         try:
-            yield Site("hub:me/model", "hub:me/model", damage, seal=_seal)
+            yield Site(
+                "hub:me/model",
+                "hub:me/model",
+                damage,
+                received=received,
+                seal=_seal,
+                ours=False,
+            )
         finally:
             huggingface_hub.close_session()
 
