@@ -63,6 +63,39 @@ def test_load_evaluate_and_annotate(
     assert (tmp_path / "found.jsonl").read_text() == (tmp_path / "same.jsonl").read_text()
 
 
+def test_annotate_takes_a_file_that_is_elsewhere(
+    at: Callable[[str], str], shared_onnx: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out, same, told_in = tmp_path / "found", tmp_path / "same", tmp_path / "told.json"
+    texts = tmp_path / "place" / "texts"
+    texts.mkdir()
+    (texts / "words.txt").write_text(f"{TEXT}\n{TEXT}\n")
+    (texts / "broken.jsonl").write_text("{}\n")
+    for name, here, noun in (
+        ("texts/words.txt", texts / "words.txt", "2 texts annotated"),
+        ("data/test.conll", corpus / "test.conll", "sentences annotated"),
+    ):
+        words = ["annotate", str(shared_onnx), at(name), "-o", str(out), "--json", str(told_in)]
+        assert main(words) == 0
+        assert noun in told(capsys)
+        assert json.loads(told_in.read_text())["source"] == shown(at(name))
+        affineur.annotate(shared_onnx, here, out=same)
+        assert out.read_bytes() == same.read_bytes()
+    before = out.read_bytes()
+    for name, expected in (
+        ("texts/broken.jsonl", f"{shown(at('texts/broken.jsonl'))}:1: expected an object whose"),
+        ("texts/none.txt", "no none.txt is there"),
+        ("data", f"{shown(at('data'))}: this is a folder, expected a file"),
+    ):
+        assert main(["annotate", str(shared_onnx), at(name), "-o", str(out)]) == 1
+        assert expected in told(capsys)
+    assert main(["annotate", str(shared_onnx), "hub:owner/corpus", "-o", str(out)]) == 1
+    assert "hub:owner/corpus: a data set of the Hub is no file" in told(capsys)
+    assert main(["annotate", str(shared_onnx), "ftp://there/texts.txt", "-o", str(out)]) == 1
+    assert "at no place that is known" in told(capsys)
+    assert out.read_bytes() == before
+
+
 def test_commands_show_no_secret(
     at: Callable[[str], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,8 +23,8 @@ def annotate(
 
     Args:
         model: A reference, a path or a model.
-        source: ``.txt``: one text per line; ``.jsonl``: one text per line under ``text``; else CoNLL, the
-            word in the first column.
+        source: A file, here or at a place (``s3://…``, ``sftp://…``, ``https://…``). ``.txt``: one text per
+            line; ``.jsonl``: one text per line under ``text``; else CoNLL, the word in the first column.
         out: The file to write: JSON lines with entities, or CoNLL with predicted tags.
         strategy: How pieces become entities.
         threshold: Entities with a lower score are left out.
@@ -38,12 +38,15 @@ def annotate(
         ParameterError: If a value is impossible, or ``out`` is ``source``.
         DataError: If the file cannot be read.
         ModelError: If the model cannot be used.
+        TransferError: If the model or the file cannot be fetched.
     """
     from affineur.runtime.aggregation import check_strategy
     from affineur.runtime.annotation import annotate as write_annotated
     from affineur.runtime.annotation import check_files
+    from affineur.transfer.sources import text_file
 
     check_strategy(strategy)
-    check_files(Path(source), Path(out), strategy=strategy, threshold=threshold)
-    tagger = load(model, device=device, threads=threads)._engine
-    return write_annotated(tagger, Path(source), Path(out), strategy=strategy, threshold=threshold)
+    with text_file(os.fspath(source)) as texts:
+        check_files(texts, Path(out), strategy=strategy, threshold=threshold)
+        tagger = load(model, device=device, threads=threads)._engine
+        return write_annotated(tagger, texts, Path(out), strategy=strategy, threshold=threshold)

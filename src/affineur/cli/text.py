@@ -91,10 +91,9 @@ def add_parsers(commands: Commands) -> None:
     parser.add_argument(
         "source",
         metavar="IN",
-        type=Path,
         help=(
-            '.txt: one text per line; .jsonl: one text per line under "text"; else CoNLL, the word in the'
-            " first column"
+            "a file, or where one is, such as s3://…; .txt: one text per line; .jsonl: one text per line"
+            ' under "text"; else CoNLL, the word in the first column'
         ),
     )
     options.add_output(parser, "the file to write: JSON lines with entities, or CoNLL with predicted tags")
@@ -201,7 +200,9 @@ def _check_map_file(target: Path | None, json_file: Path | None) -> None:
 def _annotate(args: argparse.Namespace) -> int:
     from affineur.api.texts import annotate
     from affineur.runtime.annotation import is_text
+    from affineur.transfer.places.core.place import shown
 
+    source = shown(args.source)
     done = annotate(
         args.model,
         args.source,
@@ -211,8 +212,8 @@ def _annotate(args: argparse.Namespace) -> int:
         device=args.device,
         threads=args.threads,
     )
-    show.lines([f"{counted(done, 'text' if is_text(args.source) else 'sentence')} annotated in {args.out}"])
-    show.to_json({"source": str(args.source), "out": str(args.out), "annotated": done}, args.json)
+    show.lines([f"{counted(done, 'text' if is_text(Path(source)) else 'sentence')} annotated in {args.out}"])
+    show.to_json({"source": source, "out": str(args.out), "annotated": done}, args.json)
     return 0
 
 

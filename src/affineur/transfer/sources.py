@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,9 +14,9 @@ from typing import Any
 from affineur import sample
 from affineur.artifact.card.names import is_id
 from affineur.entities import Corpus, Scheme, open_corpus
-from affineur.errors import DataError, ParameterError, one_line
+from affineur.errors import AffineurError, DataError, ParameterError, one_line
 from affineur.transfer.cache import fetched, is_elsewhere
-from affineur.transfer.hub import need, repository, snapshot
+from affineur.transfer.hub import PREFIX, need, repository, snapshot
 from affineur.transfer.places.core.place import home_of, refuse_unknown, shown
 from affineur.transfer.tables import SUFFIXES, WHAT, open_table, saved_table, to_corpus
 
@@ -93,6 +94,38 @@ def find_sources(reference: str | Path, options: DataOptions) -> dict[str, Open]
         raise DataError("no such file or folder, and not a Hub id such as owner/name", path)
     found = snapshot(name, "dataset", _HUB_PATTERNS, revision)
     return _data_set(found.folder, name, options)
+
+
+@contextmanager
+def text_file(reference: str | Path) -> Iterator[Path]:
+    """Give a file of text on this disk; one at another place is fetched.
+
+    What is said of it in errors names what the user typed, and not where in the cache it lies.
+
+    Args:
+        reference: A path, or a file at a place (``s3://…``, ``sftp://…``, ``https://…``).
+
+    Raises:
+        DataError: If it is a data set of the Hub, which is no file.
+        TransferError: If it cannot be fetched, and has not been before.
+        ParameterError: If it is at a place that is not known.
+    """
+    text = os.fspath(reference)
+    if not is_elsewhere(text):
+        if text.startswith(PREFIX) and not Path(text).exists():
+            raise DataError(
+                "a data set of the Hub is no file, expected one of text: download it, or give the https:// "
+                "address of the file",
+                text,
+            )
+        yield Path(text)
+        return
+    path = fetched(text)
+    try:
+        yield path
+    except AffineurError as error:
+        error.args = (str(error).replace(str(path), shown(text)),)
+        raise
 
 
 def _named(opened: Open, reference: str, split: str) -> Corpus:

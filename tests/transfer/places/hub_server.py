@@ -7,19 +7,28 @@ it is given, has it verified, and names it in the commit. They are read back fro
 from __future__ import annotations
 
 import base64
+import codecs
 import fnmatch
 import hashlib
 import json
+import os
 import re
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
+
+from affineur.artifact import MANIFEST, Manifest, write_manifest
+
+from .site import Site, flip
 
 WRITER, READER = "hf_" + "w" * 34, "hf_" + "r" * 34
 ATTRIBUTES = "*.safetensors filter=lfs diff=lfs merge=lfs -text\n*.onnx filter=lfs diff=lfs merge=lfs -text\n"
@@ -46,21 +55,22 @@ class Repository:
     large: dict[str, set[str]] = field(default_factory=dict)
     messages: list[str] = field(default_factory=list)
 
-    def commit(self, parent: str | None, changes: dict[str, bytes | None], large: set[str], said: str) -> str:
-        """Add a commit; ``None`` takes a file away."""
+    def commit(self, parent: str | None, changes: Mapping[str, bytes | Path | None], said: str) -> str:
+        """Add a commit; ``None`` takes a file away, a path is where LFS keeps it."""
         number = len(list(self.folder.iterdir())) if self.folder.is_dir() else 0
         sha = hashlib.sha1(f"{self.folder} {number}".encode()).hexdigest()
         building = self.folder / sha
         if parent:
-            shutil.copytree(self.folder / parent, building)
+            shutil.copytree(self.folder / parent, building, symlinks=True)
         building.mkdir(parents=True, exist_ok=True)
         for name, data in changes.items():
             (building / name).parent.mkdir(parents=True, exist_ok=True)
             (building / name).unlink(missing_ok=True)
-            if data is not None:
+            if isinstance(data, Path):
+                (building / name).symlink_to(data)
+            elif data is not None:
                 (building / name).write_bytes(data)
-        kept = self.large.get(parent or "", set()) - set(changes)
-        self.large[sha] = kept | large
+        self.large[sha] = {name for name, path in _found(building).items() if path.is_symlink()}
         self.messages.append(said)
         return sha
 
@@ -69,10 +79,17 @@ class Repository:
         known = {**self.tags, **self.refs}
         return known.get(revision) or (revision if revision in self.large else None)
 
+    def paths(self, revision: str) -> dict[str, Path]:
+        """Return where the files of a revision lie; a large one is a link to what its digest names."""
+        return _found(self.folder / (self.find(revision) or "none"))
+
     def files(self, revision: str) -> dict[str, bytes]:
         """Return what a revision holds."""
-        folder = self.folder / (self.find(revision) or "none")
-        return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+        return {name: path.read_bytes() for name, path in self.paths(revision).items()}
+
+
+def _found(folder: Path) -> dict[str, Path]:
+    return {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 class Hub:
@@ -94,6 +111,8 @@ class Hub:
         self.requests: list[str] = []
         self.leaked: list[str] = []  # requests to the CDN that carried a token
         self.uploads: list[str] = []
+        self.received = 0  # bytes of large files that came, those of uploads that broke off included
+        self.underway = 0  # requests that have begun and not ended
         self.ranges: list[str] = []
         #: Called before each request with ``"METHOD /path"``; a status that it returns is the answer.
         self.before: Callable[[str], int | None] = lambda _: None
@@ -102,23 +121,26 @@ class Hub:
     def add(self, name: str, files: dict[str, bytes], **more: Any) -> Repository:
         """Add a repository with one commit."""
         made = self.repositories[name] = Repository(self.root / name, **more)
-        large = {each for each in files if _is_large(ATTRIBUTES, each)}
-        first = made.commit(None, {".gitattributes": ATTRIBUTES.encode(), **files}, large, "initial commit")
-        made.refs["main"] = first
-        for each in large:
-            self.store(files[each])
+        held = {
+            name: self.store(data) if _is_large(ATTRIBUTES, name, b"") else data
+            for name, data in files.items()
+        }
+        made.refs["main"] = made.commit(
+            None, {".gitattributes": ATTRIBUTES.encode(), **held}, "initial commit"
+        )
         return made
 
-    def store(self, data: bytes) -> None:
+    def store(self, data: bytes) -> Path:
         """Keep a large file."""
         place = self.root / "lfs" / hashlib.sha256(data).hexdigest()
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(data)
+        return place
 
-    def stored(self, oid: str) -> bytes | None:
-        """Return a large file."""
+    def stored(self, oid: str) -> Path | None:
+        """Return where a large file lies."""
         place = self.root / "lfs" / oid
-        return place.read_bytes() if place.is_file() else None
+        return place if place.is_file() else None
 
 
 class Answer(Exception):
@@ -134,20 +156,28 @@ class Answer(Exception):
             self.headers |= {"X-Error-Code": code, "X-Error-Message": code}
 
 
-def _is_large(attributes: str, name: str) -> bool:
+def _is_large(attributes: str, name: str, sample: bytes) -> bool:
+    """Say whether LFS keeps a file: one whose name says so, or that does not begin as text."""
     patterns = [line.split()[0] for line in attributes.splitlines() if "filter=lfs" in line]
-    return any(fnmatch.fnmatch(Path(name).name, pattern) for pattern in patterns)
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(sample)  # it may end within a character
+    except UnicodeDecodeError:
+        return True
+    return b"\0" in sample or any(fnmatch.fnmatch(Path(name).name, pattern) for pattern in patterns)
 
 
-def _part(data: bytes, asked: str | None) -> Answer:
-    found = re.fullmatch(r"bytes=(\d+)-(\d*)", asked or "")
+def _part(path: Path, asked: str | None) -> Answer:
+    found, size = re.fullmatch(r"bytes=(\d+)-(\d*)", asked or ""), path.stat().st_size
     if not found:
-        return Answer(200, data, Accept_Ranges="bytes")
-    start, stop = int(found[1]), int(found[2] or len(data) - 1) + 1
-    if start >= len(data):
+        return Answer(200, path.read_bytes(), Accept_Ranges="bytes")
+    start, stop = int(found[1]), int(found[2] or size - 1) + 1
+    if start >= size:
         return Answer(416)
-    stop = min(stop, len(data))
-    return Answer(206, data[start:stop], Content_Range=f"bytes {start}-{stop - 1}/{len(data)}")
+    stop = min(stop, size)
+    with path.open("rb") as file:
+        file.seek(start)
+        data = file.read(stop - start)
+    return Answer(206, data, Content_Range=f"bytes {start}-{stop - 1}/{size}")
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -159,6 +189,16 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
+        with self.hub.lock:
+            self.hub.underway += 1
+        try:
+            self.ask()
+        finally:
+            with self.hub.lock:
+                self.hub.underway -= 1
+
+    def ask(self) -> None:
+        """Read a request, and answer it."""
         length = int(self.headers.get("Content-Length") or 0)
         chunked = "chunked" in (self.headers.get("Transfer-Encoding") or "")
         self.data = b"".join(self._chunks()) if chunked else self.rfile.read(length)
@@ -196,14 +236,15 @@ class _Handler(BaseHTTPRequestHandler):
         oid = path.rpartition("/")[2]
         if self.command == "PUT":
             self.hub.uploads.append(oid)
+            self.hub.received += len(self.data)
             if hashlib.sha256(self.data).hexdigest() != oid:
                 raise Answer(400, b"not that content")
             self.hub.store(self.data)
             raise Answer(200)
-        data = self.hub.stored(oid)
-        if data is not None:
+        kept = self.hub.stored(oid)
+        if kept is not None:
             self.hub.ranges.append(self.headers.get("Range") or "whole")
-            raise _part(data, self.headers.get("Range"))
+            raise _part(kept, self.headers.get("Range"))
 
     # ---- the Hub
 
@@ -255,7 +296,7 @@ class _Handler(BaseHTTPRequestHandler):
     def info(self, name: str, revision: str = "main") -> None:
         repository = self.repository(name)
         commit = self.commit_of(repository, revision)
-        siblings = [{"rfilename": each} for each in repository.files(commit)]
+        siblings = [{"rfilename": each} for each in repository.paths(commit)]
         raise Answer(
             200,
             {"id": name, "sha": commit, "private": repository.private, "siblings": siblings, "tags": []},
@@ -277,15 +318,17 @@ class _Handler(BaseHTTPRequestHandler):
         repository = self.repository(name)
         commit = self.commit_of(repository, revision)
         entries: list[dict[str, Any]] = []
-        for each, data in repository.files(commit).items():
-            large = each in repository.large[commit]
-            entry = {"type": "file", "path": each, "size": len(data), "oid": _blob(data)}
-            if large:
-                sha256 = hashlib.sha256(data).hexdigest()
+        for each, path in repository.paths(commit).items():
+            size = path.stat().st_size
+            entry = {"type": "file", "path": each, "size": size}
+            if each in repository.large[commit]:
+                sha256 = path.readlink().name
                 entry |= {
                     "oid": _blob(sha256.encode()),
-                    "lfs": {"oid": sha256, "size": len(data), "pointerSize": 130},
+                    "lfs": {"oid": sha256, "size": size, "pointerSize": 130},
                 }
+            else:
+                entry["oid"] = _blob(path.read_bytes())
             entries.append(entry)
         entries += [{"type": "directory", "path": "onnx", "oid": "0" * 40}] * any(
             e["path"].startswith("onnx/") for e in entries
@@ -299,12 +342,16 @@ class _Handler(BaseHTTPRequestHandler):
     def preupload(self, name: str, revision: str) -> None:
         pull = "create_pr" in self.query
         repository = self.repository(name, write=not pull)
-        held = repository.files(self.commit_of(repository, revision))
-        attributes = held.get(".gitattributes", b"").decode()
+        held = repository.paths(self.commit_of(repository, revision)).get(".gitattributes")
+        attributes = held.read_text() if held else ""
+
+        def is_large(said: dict[str, Any]) -> bool:
+            return _is_large(attributes, said["path"], base64.b64decode(said["sample"]))
+
         files = [
             {
                 "path": each["path"],
-                "uploadMode": "lfs" if _is_large(attributes, each["path"]) else "regular",
+                "uploadMode": "lfs" if is_large(each) else "regular",
                 "shouldIgnore": False,
                 "oid": None,
             }
@@ -325,8 +372,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def verify(self) -> None:
         said = json.loads(self.data)
-        data = self.hub.stored(said["oid"])
-        raise Answer(200 if data is not None and len(data) == said["size"] else 400, {})
+        kept = self.hub.stored(said["oid"])
+        raise Answer(200 if kept is not None and kept.stat().st_size == said["size"] else 400, {})
 
     def commit(self, name: str, revision: str) -> None:
         pull = "create_pr" in self.query
@@ -337,21 +384,18 @@ class _Handler(BaseHTTPRequestHandler):
         parent = header.get("parentCommit", head)
         if parent != head and not pull:
             raise Answer(412, {"error": "A commit has happened since. Please refresh and try again."})
-        changes: dict[str, bytes | None] = {}
-        large: set[str] = set()
+        changes: dict[str, bytes | Path | None] = {}
         for line in lines[1:]:
             value = line["value"]
             if line["key"] == "file":
                 changes[value["path"]] = base64.b64decode(value["content"])
             elif line["key"] == "lfsFile":
-                data = self.hub.stored(value["oid"])
-                if data is None:
+                changes[value["path"]] = kept = self.hub.stored(value["oid"])
+                if kept is None:
                     raise Answer(400, {"error": "LFS object is missing"})
-                changes[value["path"]] = data
-                large.add(value["path"])
             else:
                 changes[value["path"]] = None
-        commit = repository.commit(parent, changes, large, header["summary"])
+        commit = repository.commit(parent, changes, header["summary"])
         number = 1 + sum(ref.startswith("refs/pr/") for ref in repository.refs)
         repository.refs[f"refs/pr/{number}" if pull else unquote(revision)] = commit
         address = f"{self.hub.url}/{name}"
@@ -383,15 +427,15 @@ class _Handler(BaseHTTPRequestHandler):
     def resolve(self, name: str, revision: str, file: str) -> None:
         repository = self.repository(name)
         commit = self.commit_of(repository, revision)
-        data = repository.files(commit).get(unquote(file))
-        if data is None:
+        path = repository.paths(commit).get(unquote(file))
+        if path is None:
             raise Answer(404, b"", "EntryNotFound")
         if unquote(file) not in repository.large[commit]:
-            found = _part(data, self.headers.get("Range"))
-            found.headers |= {"ETag": f'"{_blob(data)}"', "X-Repo-Commit": commit}
+            found = _part(path, self.headers.get("Range"))
+            found.headers |= {"ETag": f'"{_blob(path.read_bytes())}"', "X-Repo-Commit": commit}
             raise found
-        sha256 = hashlib.sha256(data).hexdigest()
-        linked = {"X-Linked-Etag": f'"{sha256}"', "X-Linked-Size": str(len(data)), "X-Repo-Commit": commit}
+        sha256, size = path.readlink().name, str(path.stat().st_size)
+        linked = {"X-Linked-Etag": f'"{sha256}"', "X-Linked-Size": size, "X-Repo-Commit": commit}
         raise Answer(302, b"", Location=f"{self.hub.cdn}/read/{sha256}", **linked)
 
 
@@ -442,3 +486,58 @@ def hub_server(root: Path) -> Iterator[Hub]:
             server.shutdown()
             thread.join()
             server.server_close()
+
+
+@contextmanager
+def site(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """Give a repository to the tests of what every place promises.
+
+    The official client reads where the Hub is when it is imported: here it is told again.
+    """
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    with hub_server(folder / "served") as hub:
+        said = {
+            "HF_ENDPOINT": hub.url,
+            "HF_HOME": str(folder / "home"),
+            "HF_HUB_DISABLE_XET": "1",  # there is no such storage here: what is large goes by LFS
+            "HF_TOKEN": WRITER,
+        }
+        for name in [name for name in os.environ if name.startswith("HF_")]:
+            monkeypatch.delenv(name)
+        for name, value in said.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+
+        def damage(name: str) -> None:
+            repository = hub.repositories["me/model"]
+            flip(repository.paths("main")[name].resolve())
+
+        def received() -> int:
+            while hub.underway:  # what a client that was killed had sent is read to its end
+                time.sleep(0.01)
+            return hub.received
+
+        try:
+            yield Site(
+                "hub:me/model",
+                "hub:me/model",
+                damage,
+                received=received,
+                seal=_seal,
+                ours=False,
+            )
+        finally:
+            huggingface_hub.close_session()
+
+
+def _seal(folder: Path) -> None:
+    """Make an artifact of a folder: of a repository only files that a manifest names are read."""
+    (folder / MANIFEST).unlink(missing_ok=True)
+    write_manifest(folder, Manifest("files", "export"))

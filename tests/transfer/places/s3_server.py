@@ -436,5 +436,5 @@ def _bucket(
             data[len(data) // 2] ^= 1
             client.put_object(Bucket="models", Key=key, Body=bytes(data), Metadata=found["Metadata"])
 
-        received = (lambda: proxy.received) if isinstance(rules, HuggingFace) else None
-        yield Site(f"{bucket}/{own}", f"{bucket}/{own}", damage, received=received)
+        knows = not isinstance(rules, HuggingFace)
+        yield Site(f"{bucket}/{own}", f"{bucket}/{own}", damage, received=lambda: proxy.received, knows=knows)

@@ -269,7 +269,7 @@ def test_a_commit_in_between_is_a_conflict_and_stays(
     def meddle(request: str) -> None:
         if request == "POST /api/models/me/tiny/preupload/main":
             head = repository.refs["main"]
-            repository.refs["main"] = repository.commit(head, {"notes.md": b"theirs"}, set(), "theirs")
+            repository.refs["main"] = repository.commit(head, {"notes.md": b"theirs"}, "theirs")
 
     hub.before = meddle
     lines = client.do(push(artifact, "push()"))
@@ -367,7 +367,7 @@ def test_the_license_goes_into_the_card_and_nothing_else_changes(
     assert again[1] == "hub:me/tiny has all of it already; no commit was made"
     repository = hub.repositories["me/tiny"]
     edited = repository.files("main")[CARD].replace(b"## Limits", b"## What it cannot do")
-    repository.refs["main"] = repository.commit(repository.refs["main"], {CARD: edited}, set(), "words")
+    repository.refs["main"] = repository.commit(repository.refs["main"], {CARD: edited}, "words")
     again = client.do(push(artifact, "push()", "print(*heard, sep='|')"))
     assert "README.md of hub:me/tiny was edited by hand and is left as it is" in again[1]
     assert repository.files("main")[CARD] == edited
