@@ -85,17 +85,17 @@ async def read_body(request: Request, service: Service, json: bool = True) -> by
                 service.bodies.hold(coming, coming.size)
                 if coming.given_up:
                     raise _too_many()
+            body = b"".join(coming.parts)
+            coming.parts.clear()
+            if json:  # it may have to wait for that, too
+                await check_values(body, service)
     except TimeoutError:
         if coming.given_up:
             raise _too_many() from None
-        late = f"the body did not come within {service.settings.body_seconds:g} seconds"
+        late = f"the body did not come and could not be looked at within {service.settings.body_seconds:g} seconds"
         raise Problem("validation", late, {"Connection": "close"}, status=408) from None
     finally:
         service.bodies.release(coming)
-    body = b"".join(coming.parts)
-    coming.parts.clear()
-    if json:
-        await check_values(body, service)
     return body
 
 
