@@ -52,7 +52,9 @@ ENTRY = "import sys; from affineur_command import main; sys.argv[1:] = ['serve',
 
 
 @pytest.mark.parametrize("number", [2, 3, 5, 50, 200])
-@pytest.mark.parametrize("words", [["-m", "affineur", "serve", "--help"], ["-c", ENTRY]], ids=["-m", "script"])
+@pytest.mark.parametrize(
+    "words", [["-m", "affineur", "serve", "--help"], ["-c", ENTRY]], ids=["-m", "script"]
+)
 def test_ctrl_c_at_any_import(tmp_path: Path, number: int, words: list[str]) -> None:
     (tmp_path / "sitecustomize.py").write_text(INTERRUPTING)
     path = os.pathsep.join([str(tmp_path), *sys.path[1:]])

@@ -32,6 +32,7 @@ from affineur.entities import Entity, LabeledPiece
 #: The first key of every JSON file that --json writes, and how other files begin: marks of what may be replaced.
 WRITTEN_BY, MARK = "written_by", "<!-- written by affineur "
 _LINE_SECONDS = 10.0
+_LONGEST = 4000  # characters of an error
 _for_people: ContextVar[TextIO | None] = ContextVar("affineur_people", default=None)
 
 
@@ -83,6 +84,8 @@ def lines(texts: Sequence[str], end: str = "\n") -> None:
 def error(message: str) -> None:
     """Print an error as one line, on standard error."""
     line = " ".join(message.split())
+    if len(line) > _LONGEST:  # it quotes what it found, and tells the cure last
+        line = f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}"
     # what a server says of itself must not steer the terminal
     line = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in line)
     print(f"affineur: {line}", file=sys.stderr)
