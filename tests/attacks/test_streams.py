@@ -34,7 +34,8 @@ def test_a_key_that_nobody_sees_is_not_stored(tmp_path: Path) -> None:
     assert not (tmp_path / "keys").exists()
 
 
-#: Sends Ctrl-C when the command imports its n-th module (0: the package or the entry itself; 1: -m looks for the package again).
+#: Sends Ctrl-C when the command imports its n-th module; 0 is the package or the entry itself, and 1, after
+#: -m, the package again: Python is still at work by itself then.
 INTERRUPTING = """
 import os, signal, sys
 class Finder:

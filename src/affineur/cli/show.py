@@ -29,7 +29,7 @@ from affineur.artifact import write_json
 from affineur.display import Shown
 from affineur.entities import Entity, LabeledPiece
 
-#: The first key of every JSON file that --json writes, and how other files begin: marks of what may be replaced.
+#: First key of the JSON files of --json, and how other files begin: what has it may be replaced.
 WRITTEN_BY, MARK = "written_by", "<!-- written by affineur "
 _LINE_SECONDS = 10.0
 _LONGEST = 4000  # characters of an error

@@ -119,8 +119,8 @@ def snapshot(name: str, kind: Kind, patterns: Iterable[str], revision: str | Non
         if is_full(problem) or (isinstance(problem, OSError) and problem.filename):
             reason = "no space left on its disk" if is_full(problem) else one_line(problem)
             raise TransferError(
-                f"the cache of the Hub, {hub.constants.HF_HUB_CACHE}, cannot be written ({reason}); make room,"
-                " or set HF_HUB_CACHE to a folder that can"
+                f"the cache of the Hub, {hub.constants.HF_HUB_CACHE}, cannot be written ({reason}); make"
+                " room, or set HF_HUB_CACHE to a folder that can"
             ) from problem
         raise TransferError(
             f"there is no {_WORDS[kind]} '{name}' here, and the Hub at {hub.constants.ENDPOINT} "
