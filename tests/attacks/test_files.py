@@ -41,8 +41,8 @@ def test_sizes_that_are_none(shared_model: Callable[[], Path], tmp_path: Path, v
 
 
 def test_depth_and_digits_are_bounded() -> None:
-    for text in (DEEP, "9" * 5000):
-        with pytest.raises(ValueError, match=r"deep|digits"):
+    for text in (DEEP, "9" * 5000, "[" + "{}," * 2_000_000 + "{}]"):
+        with pytest.raises(ValueError, match=r"deep|digits|more than 2,000,000 lists"):
             parse_json(text)
 
 
