@@ -5,9 +5,16 @@ load their room when they are first used. Every step is a function of its name (
 ``affineur.trim_vocab`` …), those that another package adds included.
 """
 
-from __future__ import annotations
-
 import os
+import sys
+
+if sys.argv[:1] == ["-m"] and "affineur" in sys.orig_argv:
+    # python -m affineur, which imports this before affineur_command can see to Ctrl-C; nobody's library
+    from _signal import SIGINT, default_int_handler, getsignal, signal
+
+    if getsignal(SIGINT) is default_int_handler:
+        signal(SIGINT, lambda *_: os._exit(130))
+
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec

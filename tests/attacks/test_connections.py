@@ -200,6 +200,50 @@ def test_bodies_that_stall_keep_nobody_else_from_being_served(endpoint: Running)
         assert 4 <= len(refused) <= 10
 
 
+def test_bodies_that_wait_to_be_looked_at_are_held_like_those_that_come(endpoint: Running) -> None:
+    """Texts of signs: each body has to be looked at, on a thread beside, before it is known for one."""
+    body = b'{"inputs":[' + b'" ",' * 99_000 + b'" "]}'
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(connect(endpoint.port)) for _ in range(60)]
+        for client in clients:
+            client.sendall(post(body, more=CLOSE))
+        assert statuses(talk(endpoint.port, post(TEXT, more=CLOSE))) == [200]
+        told = [status for client in clients for status in statuses(heard(client))]
+        assert set(told) <= {413, 429}
+        assert told.count(429) > 20  # those of sixteen may be in memory
+
+
+def test_heads_count_until_their_answer(shared_onnx: Path, tmp_path: Path) -> None:
+    few = "import affineur.serve.process.connection as connection\nconnection._MOST_HELD = 1_000_000"
+    fields = b"".join(b"X-%d: %s\r\n" % (number, b"a" * 640) for number in range(90))
+    head = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 10\r\n" + fields + b"\r\n"
+    with attacked(tmp_path, shared_onnx, patch=few) as endpoint, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(connect(endpoint.port)) for _ in range(40)]
+        for client in clients:
+            client.sendall(head)  # and no body
+        assert until(lambda: sum(map(hung_up, clients)) >= 20)
+        assert statuses(talk(endpoint.port, post(TEXT, more=CLOSE))) == [200]
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"POST / HTTP/1.1\r\nHost: a, b\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a b/c@d\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: [::1]:8000\r\n", 200),
+        (b"POST / HTTP/1.1\r\nHost: xn--caf-dma.example:80\r\n", 200),
+        (b"POST / HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Encoding: gzip\r\n", 415),
+        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Encoding: identity\r\n", 200),
+        (b"POST / HTTP/0.9\r\nHost: h\r\n", 400),
+        (b"POST / HTTP/2.0\r\nHost: h\r\n", 400),
+    ],
+)
+def test_heads_that_a_proxy_may_read_otherwise(endpoint: Running, head: bytes, status: int) -> None:
+    rest = f"{CLOSE}Content-Length: {len(TEXT)}\r\n\r\n".encode() + TEXT
+    assert statuses(talk(endpoint.port, head + rest))[:1] == [status]
+
+
 # ---- 9: descriptors ----
 
 

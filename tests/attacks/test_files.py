@@ -41,8 +41,8 @@ def test_sizes_that_are_none(shared_model: Callable[[], Path], tmp_path: Path, v
 
 
 def test_depth_and_digits_are_bounded() -> None:
-    for text in (DEEP, "9" * 5000):
-        with pytest.raises(ValueError, match=r"deep|digits"):
+    for text in (DEEP, "9" * 5000, "[" + "{}," * 2_000_000 + "{}]"):
+        with pytest.raises(ValueError, match=r"deep|digits|more than 2,000,000 lists"):
             parse_json(text)
 
 
@@ -69,17 +69,60 @@ def test_a_small_parquet_file_of_very_many_tokens(tmp_path: Path) -> None:
         to_corpus("a", [open_table(path)], None, ["O"])
 
 
-@pytest.mark.parametrize("text", ["word O\n", '{"architectures": []}', '["a"]'])
-def test_json_results_replace_no_data(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+OTHERS = {
+    "words": "word O\n",
+    "package.json": '{"name": "page", "version": "1.0.0"}',
+    "config.json": '{\n  "architectures": []}',
+    "quoted": '{"name": "\\"written_by\\": \\"affineur 0.1.0\\""}',
+    "gold": '[\n  {"text": "Marie", "entities": [{"type": "PER", "start": 0, "end": 5}]}\n]\n',
+    "page": "<!doctype html><title>written by affineur</title>",
+    "table": "| Model | F1 |\n",
+    "junit": '<testsuites name="pytest tests"></testsuites>',
+    "bytes": "\0\1\2",
+}
+WRITERS = {
+    "--json": ["info", "sample"],
+    "--markdown": ["compare", "sample", "sample", "--data", "sample"],
+    "--html": ["compare", "sample", "sample", "--data", "sample"],
+    "--svg": ["sweep", "sample", "--data", "sample", "-o", "none"],
+    "--junit": ["check", "sample", "--data", "sample", "--bars", "none.yaml"],
+}
+
+
+@pytest.mark.parametrize("option", WRITERS)
+@pytest.mark.parametrize("text", OTHERS.values(), ids=OTHERS)
+def test_results_replace_no_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, text: str
+) -> None:
     (tmp_path / "a").write_text(text)
-    assert main(["info", "sample", "--json", str(tmp_path / "a")]) == 1
-    assert "would be lost" in capsys.readouterr().err
+    assert main([*WRITERS[option], option, str(tmp_path / "a")]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"{option} {tmp_path / 'a'} is there already" in said
+    assert f"rm {tmp_path / 'a'}" in said
     assert (tmp_path / "a").read_text() == text
 
 
-def test_json_results_replace_results(tmp_path: Path) -> None:
-    for _ in range(2):
-        assert main(["info", "sample", "--json", str(tmp_path / "a.json")]) == 0
+def test_results_replace_results_of_their_kind(tmp_path: Path, shared_model: Callable[[], Path]) -> None:
+    model = str(shared_model())
+    copy = str(shutil.copytree(model, tmp_path / "copy"))
+    (tmp_path / "a.conll").write_text("Marie B-PER\nvit O\n\n" * 20)
+    commands = [
+        (["info", "sample"], ["--json"]),
+        (["predict", model, "Marie Duval habite à Paris."], ["--json"]),
+        (["predict", model, ""], ["--json"]),
+        (
+            ["compare", model, copy, "--data", str(tmp_path / "a.conll"), "--rounds", "1"],
+            ["--json", "--markdown", "--html"],
+        ),
+    ]
+    for words, kinds in commands:
+        more = [word for kind in kinds for word in (kind, str(tmp_path / kind))]
+        for kind in kinds:
+            (tmp_path / kind).write_text("")  # as a temporary file is
+        for _ in range(2):
+            assert main([*words, *more, "-q"]) == 0
+        assert all((tmp_path / kind).stat().st_size for kind in kinds)
 
 
 def test_a_recipe_of_aliases_and_of_equal_keys() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,6 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+import affineur
 
 RUN = f"exec {sys.executable} -m affineur"
 
@@ -31,8 +34,41 @@ def test_a_key_that_nobody_sees_is_not_stored(tmp_path: Path) -> None:
     assert not (tmp_path / "keys").exists()
 
 
-@pytest.mark.parametrize("seconds", [0.15, 0.3])
-def test_ctrl_c_while_modules_are_imported(seconds: float) -> None:
+#: Sends Ctrl-C when the command imports its n-th module; 0 is the package or the entry itself, and 1, after
+#: -m, the package again: Python is still at work by itself then.
+INTERRUPTING = """
+import os, signal, sys
+class Finder:
+    left = None
+    def find_spec(self, name, path=None, target=None):
+        if self.left is None and name.startswith("affineur"):
+            self.left = int(os.environ["INTERRUPTED_AT"])
+        elif self.left is not None:
+            self.left -= 1
+            if self.left == 0:
+                os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+"""
+ENTRY = "import sys; from affineur_command import main; sys.argv[1:] = ['serve', '--help']; sys.exit(main())"
+
+
+@pytest.mark.parametrize("number", [2, 3, 5, 50, 200])
+@pytest.mark.parametrize(
+    "words", [["-m", "affineur", "serve", "--help"], ["-c", ENTRY]], ids=["-m", "script"]
+)
+def test_ctrl_c_at_any_import(tmp_path: Path, number: int, words: list[str]) -> None:
+    (tmp_path / "sitecustomize.py").write_text(INTERRUPTING)
+    path = os.pathsep.join([str(tmp_path), *sys.path[1:]])
+    environment = os.environ | {"PYTHONPATH": path, "INTERRUPTED_AT": str(number)}
+    done = subprocess.run(
+        [sys.executable, *words], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (130, ""), done.stderr
+    assert done.stderr in ("", "affineur: interrupted\n")
+
+
+@pytest.mark.parametrize("seconds", [0.03, 0.05, 0.1, 0.2, 0.35, 0.5])
+def test_ctrl_c_at_any_moment(seconds: float) -> None:
     running = subprocess.Popen(
         [sys.executable, "-m", "affineur", "serve", "--help"],
         stdout=subprocess.PIPE,
@@ -42,5 +78,16 @@ def test_ctrl_c_while_modules_are_imported(seconds: float) -> None:
     time.sleep(seconds)
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=60)
-    assert running.returncode in (0, 130)
-    assert len(said.splitlines()) <= 1
+    if "Traceback" in said:  # Python's own start, which nobody can cover
+        assert str(Path(affineur.__file__).parent) not in said
+    else:
+        assert running.returncode in (0, 130)
+        assert len(said.splitlines()) <= 1
+
+
+def test_a_library_leaves_ctrl_c_alone() -> None:
+    told = (
+        "import signal, affineur, affineur_command;"
+        "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
+    )
+    subprocess.run([sys.executable, "-c", told], check=True, timeout=60)

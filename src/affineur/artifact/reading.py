@@ -21,8 +21,9 @@ from affineur.errors import brief, one_line
 #: What a value of another type or size than expected makes of code that takes it to pieces; whoever reads a
 #: file catches all of them together.
 WRONG = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
-#: Bytes of a JSON file: its values may take twenty times as much memory.
-_LONGEST = 1 << 26
+#: Bytes of a JSON file, whose numbers may take ten times as much memory; a list or table takes fifty times
+#: its two bytes, and a vocabulary's merges are a few hundred thousand of them.
+_LONGEST, _MOST_LISTS = 1 << 26, 2_000_000
 #: Characters of YAML, read at some 100 kB a second, and what it may hold once its aliases are written out.
 _LONGEST_YAML, _MOST_YAML = 1 << 18, 1 << 20
 #: Lists and tables inside one another: far below what recursion in Python bears, far above what any file has.
@@ -49,10 +50,14 @@ def parse_json(text: str | bytes) -> Any:
     """Read JSON.
 
     Raises:
-        ValueError: If it is not UTF-8, not JSON, nested too deep, or has a number too long to be one.
+        ValueError: If it is not UTF-8, not JSON, nested too deep, holds too much, or has a number too long
+            to be one.
     """
+    text = text.decode() if isinstance(text, bytes) else text
+    if text.count("[") + text.count("{") > _MOST_LISTS:
+        raise ValueError(f"it holds more than {_MOST_LISTS:,} lists and tables")
     try:
-        value = json.loads(text.decode() if isinstance(text, bytes) else text, parse_int=_integer)
+        value = json.loads(text, parse_int=_integer)
     except RecursionError:
         raise _too_deep() from None
     _refuse_depth(value)

@@ -202,16 +202,23 @@ def disk_errors(target: Path) -> Iterator[None]:
     except (AffineurError, BrokenPipeError):  # a reader that has gone is no fault of the disk
         raise
     except Exception as error:
-        text, number = str(error), getattr(error, "errno", None)
-        if number in _FULL or _SAYS_FULL.search(text):
+        number, named = getattr(error, "errno", None), getattr(error, "filename", None)
+        if isinstance(named, str) and not Path(named).absolute().is_relative_to(target.parent.absolute()):
+            target = Path(named)  # a cache or a temporary folder, which may lie on another disk
+        if is_full(error):
             raise AffineurError(
                 f"no space left on the disk of {target.parent} (or a limit on file size) "
                 f"while writing {target.name}; what was there is unchanged"
             ) from error
         if number is not None:
-            reason = getattr(error, "strerror", None) or text
+            reason = getattr(error, "strerror", None) or str(error)
             raise AffineurError(f"{target} cannot be written ({reason})") from error
         raise
+
+
+def is_full(error: Exception) -> bool:
+    """Say whether an error, of whichever library, means that a disk is full."""
+    return getattr(error, "errno", None) in _FULL or bool(_SAYS_FULL.search(str(error)))
 
 
 def _remove_stale(target: Path) -> None:

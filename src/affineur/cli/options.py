@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 import tempfile
 from pathlib import Path
 
-from affineur.artifact import MANIFEST, PRUNING_INFO, TOKENIZER_FILES
-from affineur.artifact.reading import read_json
 from affineur.cli.numbers import COUNT, Number
+from affineur.cli.show import MARK, WRITTEN_BY
 from affineur.entities import Scheme
 from affineur.errors import ParameterError
 from affineur.transfer import DataOptions
 from affineur.transfer.places.core.place import shown
 
-#: JSON files of a model folder, and keys that mark what is none of our results.
-_OF_MODELS = {"config.json", MANIFEST, PRUNING_INFO, *TOKENIZER_FILES}
-_MARKS = {"architectures", "model_type", "added_tokens_decoder", "weight_map", "tokens"}
+#: How a file begins that a command has written for an option; the others carry a comment (show.marked).
+_OURS = {
+    "json": (
+        rf'\{{\s*"{WRITTEN_BY}": "affineur |\[\]\s*$'
+        r'|\[\n  \{"text": (?s:.*?)"entities": \[(\]|\{[^}]*"score": )'  # as predict writes it
+    ),
+    "junit": r"(<\?xml[^>]*>\s*)?<testsuites name=\"affineur check\"",
+}
+_HEAD = 1 << 20  # bytes: a text and its first entity come first in what predict wrote
 _COLUMN = Number(int, -1000, 1000)
 
 
@@ -177,7 +183,8 @@ def try_outputs(args: argparse.Namespace) -> None:
     """Try every file that a command was asked to write, before its long work; nothing is left behind.
 
     Raises:
-        ParameterError: If one is a folder, or lies where nothing can be written.
+        ParameterError: If one is a folder, lies where nothing can be written, or holds something else than
+            an earlier result of its kind.
     """
     for option in ("json", "markdown", "html", "svg", "junit", "summary"):
         given = getattr(args, option, None)
@@ -190,11 +197,11 @@ def try_outputs(args: argparse.Namespace) -> None:
                     f"--{option} {given} cannot be written: it is a folder, expected a file, such as"
                     f" {path / option}"
                 )
-            if option == "json":
-                _refuse_to_lose(path, given)
             if option == "summary" and path.exists():  # it is added to; the others are replaced
                 path.open("a").close()
             else:
+                if option != "summary":
+                    _refuse_to_lose(option, path, given)
                 tempfile.TemporaryFile(dir=next(folder for folder in path.parents if folder.exists())).close()
         except OSError as error:
             raise ParameterError(
@@ -202,21 +209,16 @@ def try_outputs(args: argparse.Namespace) -> None:
             ) from None
 
 
-def _refuse_to_lose(path: Path, given: object) -> None:
-    """Refuse to write a result over what no command wrote: a file that is no JSON, or a part of a model."""
-    if not path.exists() or (path.is_file() and not path.stat().st_size) or path.is_char_device():
+def _refuse_to_lose(option: str, path: Path, given: object) -> None:
+    """Refuse to write a result over anything but an earlier result of the same kind, or an empty file."""
+    if not path.is_file() or not path.stat().st_size:  # a pipe or a device holds nothing
         return
-    try:
-        found = read_json(path)
-    except ValueError:
-        found = None
-    ours = isinstance(found, dict) or (
-        isinstance(found, list) and all(isinstance(each, dict) and "entities" in each for each in found)
-    )
-    if not ours or path.name in _OF_MODELS or (isinstance(found, dict) and _MARKS & set(found)):
+    with path.open("rb") as file:
+        head = file.read(_HEAD).decode(errors="replace")
+    if not re.match(_OURS.get(option, MARK), head):
         raise ParameterError(
-            f"--json {given} is there already and holds no result of Affineur, which would be lost; move it"
-            " away or name another file"
+            f"--{option} {given} is there already and holds no such result of Affineur, and would be lost;"
+            f" name another file, or remove it first: {shlex.join(['rm', str(given)])}"
         )
 
 

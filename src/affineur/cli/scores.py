@@ -229,11 +229,11 @@ def _compare(args: argparse.Namespace) -> int:
     show.result(found)
     show.to_json(found.as_dict(), args.json)
     if args.markdown:
-        write_text(Path(args.markdown), markdown(found))
+        write_text(Path(args.markdown), show.marked(markdown(found)))
     if args.html:
         from affineur.measure.report import Report, report_html
 
-        write_text(Path(args.html), report_html(Report("compare", found)))
+        write_text(Path(args.html), show.marked(report_html(Report("compare", found))))
     return 0
 
 
@@ -244,5 +244,5 @@ def _benchmark(args: argparse.Namespace) -> int:
     show.result(found)
     show.to_json(found.as_dict(), args.json)
     if args.markdown:
-        write_text(Path(args.markdown), benchmark_markdown(found))
+        write_text(Path(args.markdown), show.marked(benchmark_markdown(found)))
     return 0

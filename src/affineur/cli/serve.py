@@ -7,8 +7,7 @@ import os
 from functools import partial
 from pathlib import Path
 
-from affineur.artifact import write_json
-from affineur.cli import options
+from affineur.cli import options, show
 from affineur.cli.commands import SERVE, Commands
 from affineur.cli.numbers import Number
 from affineur.errors import MissingExtraError, ParameterError
@@ -196,7 +195,7 @@ def _serve(args: argparse.Namespace) -> int:
                 "seconds": round(seconds, 3),
                 "models": {name: shown(reference) for name, reference in plan.references.items()},
             }
-            write_json(args.json, {name: value for name, value in told.items() if value is not None})
+            show.to_json({name: value for name, value in told.items() if value is not None}, args.json)
 
     serve(plan, ready)
     return 0

@@ -23,12 +23,16 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from affineur import __version__
 from affineur.artifact import to_json as json_text
 from affineur.artifact import write_json
 from affineur.display import Shown
 from affineur.entities import Entity, LabeledPiece
 
+#: First key of the JSON files of --json, and how other files begin: what has it may be replaced.
+WRITTEN_BY, MARK = "written_by", "<!-- written by affineur "
 _LINE_SECONDS = 10.0
+_LONGEST = 4000  # characters of an error
 _for_people: ContextVar[TextIO | None] = ContextVar("affineur_people", default=None)
 
 
@@ -80,19 +84,26 @@ def lines(texts: Sequence[str], end: str = "\n") -> None:
 def error(message: str) -> None:
     """Print an error as one line, on standard error."""
     line = " ".join(message.split())
+    if len(line) > _LONGEST:  # it quotes what it found, and tells the cure last
+        line = f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}"
     # what a server says of itself must not steer the terminal
     line = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in line)
     print(f"affineur: {line}", file=sys.stderr)
 
 
-def to_json(value: Any, target: Path | None) -> None:
+def to_json(value: dict[str, Any], target: Path | None) -> None:
     """Write a result for machines where ``--json`` asked for it; ``-`` is standard output."""
     if target is None:
         return
     if str(target) == "-":
         print(json_text(value))
     else:
-        write_json(target, value)
+        write_json(target, {WRITTEN_BY: f"affineur {__version__}", **value})
+
+
+def marked(text: str) -> str:
+    """Begin a page, a table or a picture with a comment that tells a later command whose it is."""
+    return f"{MARK}{__version__} -->\n{text}"
 
 
 def entities(text: str, found: Sequence[Entity | LabeledPiece]) -> None:

@@ -153,7 +153,7 @@ def _sweep(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     if args.svg:
         from affineur.measure.report.picture import picture
 
-        write_text(args.svg, picture(found.curves))
+        write_text(args.svg, show.marked(picture(found.curves)))
     show.to_json(found.as_dict(), args.json)
     return 0 if found.confirmation and found.confirmation.state != "disagrees" else 3
 

@@ -175,14 +175,23 @@ def _describe(app: FastAPI, service: Service) -> None:
         for body in (*(body for each in protocols for body in each.bodies), operations.ReloadRequest)
     ]
 
+    made: dict[int | None, dict[str, Any]] = {}
+
     def openapi() -> dict[str, Any]:
-        schema = copy.deepcopy(plain())  # that one is kept, and the models may change
+        strides = [model.tagger.encoder.most_stride for model in service.models.values()]
+        stride = min(strides, default=None)
+        if stride not in made:  # the models may change, and with them what is possible
+            made.clear()
+            made[stride] = describe(stride)
+        return made[stride]
+
+    def describe(stride: int | None) -> dict[str, Any]:
+        schema = copy.deepcopy(plain())  # that one is kept
         _, definitions = models_json_schema(bodies, ref_template="#/components/schemas/{model}")
         schemas = definitions["$defs"]
         for each in protocols:
             each.limit(schemas, service.settings)
-        strides = [model.tagger.encoder.most_stride for model in service.models.values()]
-        limit_stride(schemas, min(strides, default=None))
+        limit_stride(schemas, stride)
         schema["components"]["schemas"].update(schemas)
         schema["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         schema["security"] = [{}, {"key": []}]

@@ -92,7 +92,7 @@ async def read_body(request: Request, service: Service, json: bool = True) -> by
     except TimeoutError:
         if coming.given_up:
             raise _too_many() from None
-        late = f"the body did not come and could not be looked at within {service.settings.body_seconds:g} seconds"
+        late = f"the body did not come within {service.settings.body_seconds:g} seconds"
         raise Problem("validation", late, {"Connection": "close"}, status=408) from None
     finally:
         service.bodies.release(coming)

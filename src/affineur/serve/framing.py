@@ -7,6 +7,7 @@ a wrong guess here would only feed it in smaller pieces, or end the connection.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from affineur.serve.problems import Problem
@@ -15,6 +16,8 @@ from affineur.serve.problems import Problem
 MOST_FIELDS = 100
 #: Bytes that the parser is given at a time.
 _PIECE = 8192
+#: What a host may be called, with its port: a proxy may read anything else in another way.
+_HOST = re.compile(rb"[\w.~%!$&'()*+;=-]*(\[[0-9A-Fa-f:.]+\])?(:[0-9]*)?", re.ASCII)
 _BLANK_LINE = b"\r\n\r\n"
 
 
@@ -88,21 +91,28 @@ def check_head(method: str, version: str, fields: Sequence[tuple[bytes, bytes]])
         The length of its body, as far as it is told.
 
     Raises:
-        Problem: 400 without one ``Host``, 405 for CONNECT, 431 for too many fields, 501 for codings of a body
-            that nobody undoes here.
+        Problem: 400 without one ``Host`` or with two ``Authorization``, 405 for CONNECT, 415 and 501 for
+            codings of a body that nobody undoes here, 431 for too many fields.
     """
-    hosts, length = 0, 0
+    length = 0
+    hosts = [value for name, value in fields if name == b"host"]
     for name, value in fields:
-        if name == b"host":
-            hosts += 1
-        elif name == b"content-length":
+        if name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
+            raise Problem("validation", "a body is taken as it is, without Content-Encoding", status=415)
+        if name == b"content-length":
             length = body_length(value.decode("latin-1"))
         elif name == b"transfer-encoding" and value.strip().lower() != b"chunked":
             raise Problem("validation", "Transfer-Encoding is chunked here, and nothing else", status=501)
     if len(fields) > MOST_FIELDS:
         raise too_many_fields()
-    if hosts > 1 or (not hosts and version == "1.1"):
-        raise Problem("validation", f"{hosts} Host headers, expected one", status=400)
+    if version not in ("1.0", "1.1"):
+        raise Problem("validation", "this is no request of HTTP/1.1", status=400)
+    if len(hosts) > 1 or (not hosts and version == "1.1"):
+        raise Problem("validation", f"{len(hosts)} Host headers, expected one", status=400)
+    if hosts and not _HOST.fullmatch(hosts[0]):
+        raise Problem("validation", "Host names no host", status=400)
+    if sum(name == b"authorization" for name, _ in fields) > 1:
+        raise Problem("validation", "more than one Authorization header", status=400)
     if method == "CONNECT":
         raise Problem("method_not_allowed", "CONNECT is for proxies, expected GET or POST")
     return length

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
@@ -92,19 +93,36 @@ def operations_router(service: Service) -> APIRouter:
         wanted = parse_as(ReloadRequest, body.strip() or b"{}", "{}")
         name = service.model(wanted.name).about.name
         try:
-            return {"model": asdict(await reload(service, name, wanted.model or service.references[name]))}
+            reference = wanted.model or service.references[name]
+            return {"model": asdict(await reload(service, name, reference, request.is_disconnected))}
         except (AffineurError, OSError, ValueError) as error:  # names that no file can have are among them
             raise Problem("backend", f"{one_line(error)}; the artifact before it still serves") from None
 
     return router
 
 
-async def reload(service: Service, name: str, reference: str) -> About:
-    """Verify and load another artifact under a name, then let it serve.
+async def reload(
+    service: Service, name: str, reference: str, gone: Callable[[], Awaitable[bool]] | None = None
+) -> About:
+    """Verify and load another artifact under a name, then let it serve; one reload at a time.
+
+    Args:
+        service: Whose model it is.
+        name: Its name.
+        reference: The other artifact.
+        gone: Says whether whoever asked has gone away meanwhile: then nothing is loaded.
 
     Raises:
-        AffineurError: If it cannot be used; the one before serves then.
+        AffineurError: If it cannot be used, or nobody waits for it; the one before serves then.
     """
+    async with service.reloading:
+        if service.draining or (gone is not None and await gone()):
+            raise AffineurError("nobody waits for this artifact any more")
+        # what has begun is ended, whoever goes away: else a loaded model would be left to nobody
+        return await asyncio.shield(asyncio.ensure_future(_load(service, name, reference)))
+
+
+async def _load(service: Service, name: str, reference: str) -> About:
     new = await asyncio.get_running_loop().run_in_executor(None, service.prepare, name, reference)
     service.commit(new)
     return new.about

@@ -89,6 +89,7 @@ class Service:
         self._loader = loader
         self._listeners = Listeners([Scores(metrics), *listeners], metrics.unheard.inc)
         self._lock = threading.Lock()
+        self.reloading = asyncio.Lock()
         self.beside = SideThreads()
 
     @property

@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from affineur.artifact.writing import is_full
 from affineur.errors import MissingExtraError, ParameterError, TransferError, one_line
 from affineur.progress import report
 
@@ -115,6 +116,12 @@ def snapshot(name: str, kind: Kind, patterns: Iterable[str], revision: str | Non
     try:
         folder = hub.snapshot_download(**wanted, local_files_only=True)
     except Exception:
+        if is_full(problem) or (isinstance(problem, OSError) and problem.filename):
+            reason = "no space left on its disk" if is_full(problem) else one_line(problem)
+            raise TransferError(
+                f"the cache of the Hub, {hub.constants.HF_HUB_CACHE}, cannot be written ({reason}); make"
+                " room, or set HF_HUB_CACHE to a folder that can"
+            ) from problem
         raise TransferError(
             f"there is no {_WORDS[kind]} '{name}' here, and the Hub at {hub.constants.ENDPOINT} "
             f"did not give it: {reason}; download it where there is a network and give its folder"

@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 from affineur import sample
 from affineur.artifact.card.names import is_id
+from affineur.artifact.writing import is_full
 from affineur.entities import Corpus, Scheme, open_corpus
-from affineur.errors import AffineurError, DataError, ParameterError, one_line
+from affineur.errors import AffineurError, DataError, ParameterError, TransferError, one_line
 from affineur.transfer.cache import fetched, is_elsewhere
 from affineur.transfer.hub import PREFIX, need, repository, snapshot
 from affineur.transfer.places.core.place import home_of, refuse_unknown, shown
@@ -181,6 +182,11 @@ def _data_set(folder: Path, name: str, options: DataOptions) -> dict[str, Open]:
         with TemporaryDirectory() as scratch:
             builder = datasets.load_dataset_builder(str(folder.absolute()), cache_dir=scratch)
     except Exception as error:  # several configurations, no data, a README.md that is not YAML: it says which
+        if is_full(error):
+            raise TransferError(
+                f"no space left on the disk of temporary files, {gettempdir()}, while reading {folder}; make"
+                " room, or set TMPDIR to a folder on another disk"
+            ) from error
         raise DataError(
             f"no data set was recognized in {folder} ({one_line(error)}); expected train, dev and test as "
             ".conll, .jsonl or .parquet: give the folder of one configuration, or a file",

@@ -79,6 +79,7 @@ class Connection(HttpToolsProtocol):
     server_state: State
     flow: _Flow
     _kept = 0  # bytes that the parser has been given since it last handed something over
+    _head = 0  # bytes of the head of the request that is in work
     _busy = False  # a whole request waits for its answer; nothing after it is parsed
     _ended = False  # the client sends no more
     _refused = False  # so nothing more is parsed
@@ -153,7 +154,7 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin a request."""
-        self._kept = 0
+        self._head, self._kept = self._kept, 0
         try:
             version = self.parser.get_http_version()
             self._framing.body = check_head(self.parser.get_method().decode("ascii"), version, self.headers)
@@ -186,6 +187,7 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Begin to wait for the next head, unless that is there already."""
         self.cycle.body.clear()
+        self._head = 0
         self._busy = True  # uvicorn reads on in this call, and sets a timer after that
         super().on_response_complete()
         self._busy = False
@@ -228,7 +230,7 @@ class Connection(HttpToolsProtocol):
 
     def _tell_held(self) -> None:
         unread = self.transport.get_write_buffer_size() if self.flow.write_paused else 0
-        size = self._framing.left + self._kept + unread
+        size = self._framing.left + self._head + self._kept + unread
         if unread or (size > _LITTLE and not self.transport.is_closing()):
             self._holds = True
             self.server_state.holdings.hold(self, size)

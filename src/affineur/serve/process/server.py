@@ -129,14 +129,15 @@ class Endpoint:
         logs.event("stopped")
 
     def turn(self, health: HealthServer | None) -> None:
-        """Tell that the event loop turns, and give back what many bodies took, which glibc keeps."""
+        """Tell that the event loop turns, and give back what bodies and heads took, which glibc keeps."""
         if health is not None:
             health.turn()
-        bodies = self.service.bodies
-        if bodies.peak < _WORTH_TRIMMING or 2 * bodies.total > bodies.peak:
-            return
-        if (now := time.monotonic()) >= self._trim_next:
-            self._trim_next, bodies.peak = now + _TRIM_SECONDS, bodies.total
+        every = (self.service.bodies, self._server.server_state.holdings)
+        over = [each for each in every if each.peak >= max(_WORTH_TRIMMING, 2 * each.total)]
+        if over and (now := time.monotonic()) >= self._trim_next:
+            self._trim_next = now + _TRIM_SECONDS
+            for each in over:
+                each.peak = each.total
             self.spawn(asyncio.to_thread(trim))
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

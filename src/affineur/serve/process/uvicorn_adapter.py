@@ -73,7 +73,7 @@ class Server(uvicorn.Server):
                 ws="none",
             )
         )
-        self.server_state = State(most)
+        self.server_state: State = State(most)
 
     def end(self) -> None:
         """Accept nobody any more, answer what is accepted, and end."""
