@@ -221,7 +221,7 @@ def test_heads_count_until_their_answer(shared_onnx: Path, tmp_path: Path) -> No
         clients = [stack.enter_context(connect(endpoint.port)) for _ in range(40)]
         for client in clients:
             client.sendall(head)  # and no body
-        assert until(lambda: sum(map(hung_up, clients)) >= 20)
+        assert until(lambda: sum(map(hung_up, clients)) >= 20, seconds=5)
         assert statuses(talk(endpoint.port, post(TEXT, more=CLOSE))) == [200]
 
 
