@@ -24,8 +24,10 @@ import yaml
 
 from affineur.cli.main import build_parser
 from affineur.serve.app import create_app
+from affineur.serve.listeners import MOST_CHARACTERS
 from affineur.serve.metrics import Metrics
 from affineur.serve.process import system
+from affineur.serve.process.server import _connections
 from affineur.serve.service import Service
 from affineur.serve.settings import Settings
 
@@ -233,6 +235,19 @@ def test_memory_is_enough_for_the_worst_that_clients_may_send() -> None:
     for where in ("compose", "kubernetes", "docker"):
         args = serving(*COMMANDS[where])
         assert (args.max_body_bytes, args.max_tokens) == (limit.max_body_bytes, limit.max_tokens)
+
+
+def test_memory_and_descriptors_hold_the_table_of_docs_security() -> None:
+    """The worst of every line of the table together, with the small model; what the kernel keeps counts."""
+    limit, granted = Settings(), int(SERVICE["mem_limit"].removesuffix("g")) * 2**30
+    files = SERVICE["ulimits"]["nofile"]
+    assert files["soft"] == files["hard"]
+    connections = _connections(files["hard"])
+    assert connections == 1024
+    texts = 16 * limit.max_body_bytes + 3 * limit.max_tokens * 400
+    fixed = 64_000_000 + 4 * MOST_CHARACTERS + 3_000_000
+    each = 36_000 + 4 * 131_072
+    assert 237_000_000 + texts + fixed + connections * each < granted
 
 
 def test_nothing_runs_as_root_or_writes() -> None:
