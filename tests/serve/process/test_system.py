@@ -18,6 +18,10 @@ from pathlib import Path
 
 import pytest
 
+from affineur.serve.process import system
+from affineur.serve.process.server import _connections
+from affineur.serve.process.uvicorn_adapter import MOST_CONNECTIONS
+
 from ..conftest import loaded
 from ..held import until
 from ..running import running
@@ -141,3 +145,31 @@ def test_a_model_is_gone_before_memory_is_given_back(
         committed.set()
         until(lambda: left)
         assert left == [None]
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "memory", "most"),
+    [
+        (None, None, MOST_CONNECTIONS),
+        (10**6, 10**12, MOST_CONNECTIONS),
+        (1024, 10**12, 448),
+        (None, 2 << 30, 1024),
+        (1024, 1 << 29, 256),
+        (100, 1 << 20, 8),
+    ],
+)
+def test_connections_take_no_more_than_a_share_of_what_there_is(
+    descriptors: int | None, memory: int | None, most: int
+) -> None:
+    assert _connections(descriptors, memory) == most
+
+
+def test_memory_is_that_of_the_container(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    told = tmp_path / "memory.max"
+    monkeypatch.setattr(system, "_CONTAINER", (str(told), str(tmp_path / "none")))
+    machine = system.memory()
+    assert machine is not None
+    told.write_text("max\n")
+    assert system.memory() == machine
+    told.write_text("1048576\n")
+    assert system.memory() == 1 << 20

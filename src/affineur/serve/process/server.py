@@ -34,6 +34,9 @@ _FILES = HEALTH_CONNECTIONS + 64
 #: Descriptors of a connection: its own, and that of a file it is sent.
 _EACH = 2
 _LEAST_CONNECTIONS = 8
+#: Bytes that the kernel keeps of a connection at worst, for which a container pays, and the share of its
+#: memory that all of them may take.
+_BUFFERS, _SHARE = 1 << 19, 0.25
 #: Bytes of bodies that are gone again for which it is worth giving memory back, and how often that is done.
 _WORTH_TRIMMING, _TRIM_SECONDS = 16_000_000, 5.0
 
@@ -257,14 +260,19 @@ def serve(plan: ServePlan, ready: Callable[[str, str | None, float], None]) -> N
     url, health = address(sockets.main), None if sockets.health is None else address(sockets.health)
     told = {"url": url} if health is None else {"url": url, "health": health}
     logs.event("listening", **told, pid=os.getpid())
-    Endpoint(plan, lambda seconds: ready(url, health, seconds), _connections(descriptors)).run(sockets)
+    Endpoint(
+        plan, lambda seconds: ready(url, health, seconds), _connections(descriptors, system.memory())
+    ).run(sockets)
 
 
-def _connections(descriptors: int | None) -> int:
-    """Return how many connections for texts there may be, so that there are descriptors for all else."""
-    if descriptors is None:
-        return MOST_CONNECTIONS
-    return min(MOST_CONNECTIONS, max(_LEAST_CONNECTIONS, (descriptors - _FILES) // _EACH))
+def _connections(descriptors: int | None, memory: int | None) -> int:
+    """Return how many connections for texts there may be, so that enough is left for all else."""
+    most = [MOST_CONNECTIONS]
+    if descriptors is not None:
+        most.append((descriptors - _FILES) // _EACH)
+    if memory is not None:
+        most.append(int(_SHARE * memory) // _BUFFERS)
+    return max(_LEAST_CONNECTIONS, min(most))
 
 
 def _shorten_collections() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from pathlib import Path
 
 from affineur.runtime.memory import glibc
 from affineur.serve import logs
@@ -11,6 +12,8 @@ from affineur.serve import logs
 _M_ARENA_MAX = -8  # glibc's malloc.h
 #: Heaps of all threads together.
 ARENAS = 2
+#: Where Linux tells a container's limit, in the second version of control groups and in the first.
+_CONTAINER = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 def raise_descriptors(needed: int) -> int | None:
@@ -37,6 +40,20 @@ def raise_descriptors(needed: int) -> int | None:
     if soft < needed:
         logs.event("few descriptors", descriptors=soft, needed=needed, hint="raise the limit: ulimit -n")
     return soft
+
+
+def memory() -> int | None:
+    """Return the bytes that this process may have: those of the machine, or of its container.
+
+    ``None`` where the system does not say.
+    """
+    limits = []
+    for file in _CONTAINER:
+        with suppress(OSError, ValueError):  # no container, or one without a limit
+            limits.append(int(Path(file).read_text()))
+    with suppress(AttributeError, ValueError, OSError):
+        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return min(limits, default=None)
 
 
 def limit_arenas() -> None:
