@@ -379,6 +379,7 @@ def _races(place: str, there: There, ours: Path, target: Path) -> list[_Race]:
             "s3 push, boto3",
             pushing,
             plain(*boto3, "push", BUCKET, key, file, str(PART), streams, whole=False),
+            bar=not shutil.which("aws"),  # which is what a user types; this is told beside it
         ),
         _Race(
             "s3 pull, boto3",

@@ -210,7 +210,7 @@ def _receive(remote: Remote, coming: list[Coming]) -> None:
             if not wanted:
                 receiver.open()
                 receiver.close()
-        side_by_side(jobs, remote.streams, meter)
+        side_by_side(jobs, remote.streams, meter, remote.later)
 
 
 def _total(coming: list[Coming]) -> int | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from typing import TypeVar
 
@@ -62,28 +63,44 @@ class Meter:
         report(shown, round(self.count / 1e6), None if self.total is None else round(self.total / 1e6))
 
 
-def side_by_side(jobs: Sequence[Callable[[], None]], streams: int, meter: Meter) -> None:
+def side_by_side(jobs: Sequence[Callable[[], None]], streams: int, meter: Meter, later: float = 0.0) -> None:
     """Do jobs in threads, report meanwhile, and stop all when one fails or the user interrupts.
 
     Args:
-        jobs: What is done.
+        jobs: What is done, in this order.
         streams: How many at once.
         meter: Counts what they move.
+        later: Seconds for which there is one thread alone: others pay only where it takes longer.
 
     Raises:
         Exception: What the first job that failed raised.
     """
     if not jobs:
         return
-    pool = ThreadPoolExecutor(max(1, min(streams, len(jobs))), thread_name_prefix="affineur-move")
-    waiting = {pool.submit(copy_context().run, job) for job in jobs}
+    left = deque(jobs)
+
+    def work() -> None:
+        while True:
+            try:
+                job = left.popleft()
+            except IndexError:
+                return
+            job()
+
+    threads = max(1, min(streams, len(jobs)))
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="affineur-move")
+    begun, waiting = time.monotonic(), {pool.submit(copy_context().run, work)}
     try:
         while waiting:
-            done, waiting = wait(waiting, _EVERY, FIRST_EXCEPTION)
+            if threads > 1 and time.monotonic() - begun >= later:
+                waiting |= {pool.submit(copy_context().run, work) for _ in range(threads - 1)}
+                threads = 1
+            done, waiting = wait(waiting, _EVERY, FIRST_COMPLETED)
             meter.tell()
             for each in done:
                 each.result()
     except BaseException:
+        left.clear()
         meter.stop()
         raise
     finally:

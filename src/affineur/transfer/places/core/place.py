@@ -152,12 +152,14 @@ class Remote(ABC):
     Attributes:
         where: What it is called in messages: the reference, without secrets.
         streams: How many threads may usefully read at once, and write the parts of a large file.
+        later: Seconds for which one thread reads alone, where another one costs much to begin.
         questions: How many may usefully ask something, or send small files, at once.
         lists: Whether :meth:`names` can list.
     """
 
     where: str
     streams: int = 4
+    later: float = 0.0
     questions: int = 4
     lists: bool = False
 
