@@ -322,6 +322,8 @@ def test_controls_and_fillers_hide_no_name(unseen: str) -> None:
         ("Jean-Pierre Morvan", "JEANPIERRE ; jean-pierre ; jeanpierre ; jpmorvan@x ; JP Morvan ; Morvan JP"),
         ("Charles de Gaulle", "cdegaulle@x ; cgaulle@x ; degaullec@x"),
         ("राम शर्मा", "शर्मा ; राम ; शर्\u200dमा"),
+        ("محمد علي", "محمـد ; عـلي"),
+        ("Jean Morvan", "Ꮇorvan ; Mօrvan ; Mоrѵan ; Morvɑn ; ⒨⒪⒭⒱⒜⒩ ; Morvaп"),
         ("Léa", "L E A ; L-E-A ; L.E.A. ; LÉA"),
     ],
 )
@@ -350,3 +352,9 @@ def test_a_line_end_between_common_words_is_no_name() -> None:
     assert is_gone(again("Jean Lebon", "LE\nBON", "Le-\nbon", "le-\nbon", "Leb\non"))
     assert is_gone(again("Rose Petit", "rose\npetit"))
     assert is_gone(again("Jean Morvan", "mor\nvan"))
+
+
+def test_everyday_words_stay_beside_names() -> None:
+    assert again("Luc Rein", "le rein") == "le rein ;"
+    assert again("Luc Traite", "il traite") == "il traite ;"
+    assert again("Luc Normal", "un scanner normal") == "un scanner normal ;"

@@ -29,7 +29,7 @@ _ALONE = (
 )
 # Letters in circles and squares are symbols to Unicode.
 _ENCLOSED = (
-    r"\u24b6-\u24e9\U0001f130-\U0001f149\U0001f150-\U0001f169\U0001f170-\U0001f189\U0001f1e6-\U0001f1ff"
+    r"\u249c-\u24e9\U0001f130-\U0001f149\U0001f150-\U0001f169\U0001f170-\U0001f189\U0001f1e6-\U0001f1ff"
 )
 _ENCLOSED_PLAIN = (
     (0x1F150, 0x1F169),
@@ -42,6 +42,9 @@ _LIKE_LATIN = str.maketrans(
     | dict(zip("авекмнорстухіјѕү", "abekmhopctyxijsy", strict=True))
     | dict(zip("αβεζηικμνορτυχ", "abezhikmnoptyx", strict=True))
     | dict(zip("ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏᴢ", "abcdefghijklmnoprstuvwyz", strict=True))
+    | dict(zip("пѵԁԛԝһӏօսհոɑɡʋɩɱɵȷ", "nvdqwhlouhnagvimoj", strict=True))
+    | dict(zip("ᎠᎡᎢᎪᎬᎳᎷᎻᏀᏃᏙᏢᏒ", "drtaewmhgzvpr", strict=True))
+    | {"\u0640": ""}  # only lengthens a line between Arabic letters
     | {chr(a + i): chr(97 + i) for a, b in _ENCLOSED_PLAIN for i in range(b - a + 1)}
 )
 # Between the halves of a word that a line's end cut; mail repeats a sign of quotation there.

@@ -240,7 +240,7 @@ class Repetitions:
         return gap
 
     def _are_common(self, last: Chunk, chunk: Chunk) -> bool:
-        """Say whether a line ends between common words (``le``, ``bon``) and not inside a name (``Lebon``)."""
+        """Say whether a line ends between common words (``le``, ``bon``), not inside a name (``Lebon``)."""
         begins = _is_common(last.form) and not self._is_capital(last)
         return begins and (self._is_capital(chunk) or _is_common(chunk.form))
 
