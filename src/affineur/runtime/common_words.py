@@ -67,6 +67,9 @@ GENERIC = _words(
 # Names, of families above all, that are words as well.
 _AMBIGUOUS = _words(
     """
+    normal normale anormal anormale rein reins colon foie poumon ventre genou cheville epaule hanche dos cou
+    revient traite prend donne montre reste passe sort vient tient sent pense parle mange dort boit
+    stable aigu aigue chronique present presente absent absente positif negatif
     abricot acier agneau aigle aime aimee allegre allemand amant ami amour ancel ange anglais anis arc
     archer argent argile armoise arnica artiste aube auberge auge aurore avoine azur bail bain baiser
     bal balance balle ballon bambou barbe barbier barque barre basset bataille bateau beau beaux bec

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from enum import Enum
 from functools import cache, lru_cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -28,7 +29,7 @@ _ALONE = (
 )
 # Letters in circles and squares are symbols to Unicode.
 _ENCLOSED = (
-    r"\u24b6-\u24e9\U0001f130-\U0001f149\U0001f150-\U0001f169\U0001f170-\U0001f189\U0001f1e6-\U0001f1ff"
+    r"\u249c-\u24e9\U0001f130-\U0001f149\U0001f150-\U0001f169\U0001f170-\U0001f189\U0001f1e6-\U0001f1ff"
 )
 _ENCLOSED_PLAIN = (
     (0x1F150, 0x1F169),
@@ -41,15 +42,28 @@ _LIKE_LATIN = str.maketrans(
     | dict(zip("авекмнорстухіјѕү", "abekmhopctyxijsy", strict=True))
     | dict(zip("αβεζηικμνορτυχ", "abezhikmnoptyx", strict=True))
     | dict(zip("ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏᴢ", "abcdefghijklmnoprstuvwyz", strict=True))
+    | dict(zip("пѵԁԛԝһӏօսհոɑɡʋɩɱɵȷ", "nvdqwhlouhnagvimoj", strict=True))
+    | dict(zip("ᎠᎡᎢᎪᎬᎳᎷᎻᏀᏃᏙᏢᏒ", "drtaewmhgzvpr", strict=True))
+    | {"\u0640": ""}  # only lengthens a line between Arabic letters
     | {chr(a + i): chr(97 + i) for a, b in _ENCLOSED_PLAIN for i in range(b - a + 1)}
 )
 # Between the halves of a word that a line's end cut; mail repeats a sign of quotation there.
-_LINE_END = re.compile(rf"[ \t\xa0]*[{_DASH}]?[ \t\xa0]*[\n\r\x0b\x0c\x85\u2028\u2029][\s>]*|[{_DASH}]\s+")
+# Possessive: whatever the text, no character is read twice.
+_LINE_END = re.compile(
+    rf"[ \t\xa0]*+([{_DASH}][ \t\xa0]*+)?+[\n\r\x0b\x0c\x85\u2028\u2029][\s>]*+|([{_DASH}])\s++"
+)
 _USUAL = ("", "-", ".", "_")
-# Signs that are part of a name: Canal+, AT&T, C#.
-_SIGNS = "+&#"
+#: Signs that are part of a name: Canal+, AT&T, C#.
+SIGNS = "+&#"
 # By kind of character: capitals before a capitalized word, a word, capitals, digits.
 _PARTS = re.compile(r"(?:Um*)+(?=Um*lm*)|(?:Um*)?(?:lm*)+|(?:Um*)+|(?:dm*)+|m+")
+
+
+class LineEnd(Enum):
+    """How a line ends inside a word."""
+
+    BARE = "bare"
+    HYPHENATED = "hyphenated"
 
 
 class Chunk(NamedTuple):
@@ -75,7 +89,8 @@ def chunks(text: str) -> Iterator[Chunk]:
     for match in _word().finditer(text):
         word, start = match[0], match.start()
         if word.isalpha() and (word.islower() or word.isupper() or word[1:].islower()):
-            yield Chunk(fold(word), start, match.end())
+            if form := fold(word):
+                yield Chunk(form, start, match.end())
             continue
         for part in _PARTS.finditer("".join(map(_kind, word))):
             if form := fold(part_word := word[slice(*part.span())]):
@@ -87,7 +102,7 @@ def word_spans(text: str) -> list[tuple[int, int]]:
     spans: list[tuple[int, int]] = []
     for match in _word().finditer(text):
         start, end = match.span()
-        if spans and match[0][0] not in _SIGNS and _joins(text, spans[-1][1], start):
+        if spans and match[0][0] not in SIGNS and _joins(text, spans[-1][1], start):
             start = spans.pop()[0]
         spans.append((start, end))
     return spans
@@ -95,17 +110,20 @@ def word_spans(text: str) -> list[tuple[int, int]]:
 
 def fold(word: str) -> str:
     """Return the form in which a word is compared."""
-    return word.lower() if word.isascii() else "".join(map(_folded, word))
+    return word.lower() if word.isascii() and word.isprintable() else "".join(map(_folded, word))
 
 
 def seen(text: str) -> str:
     """Return a text without what nobody sees, composed (NFC): what a reader takes for the same writing."""
-    return text if text.isascii() else unicodedata.normalize("NFC", _UNSEEN_RUN.sub("", text))
+    if text.isascii() and text.isprintable():
+        return text
+    return unicodedata.normalize("NFC", _UNSEEN_RUN.sub("", text))
 
 
-def is_line_end(between: str) -> bool:
-    """Say whether what lies between two chunks may be a line's end inside a word, hyphenated or not."""
-    return _LINE_END.fullmatch(_UNSEEN_RUN.sub("", between)) is not None
+def line_end(between: str) -> LineEnd | None:
+    """Return which line's end inside a word may lie between two chunks, or nothing if none may."""
+    found = _LINE_END.fullmatch(_UNSEEN_RUN.sub("", between))
+    return found and (LineEnd.HYPHENATED if found.lastindex else LineEnd.BARE)
 
 
 def signs(between: str) -> str:
@@ -117,7 +135,8 @@ def _joins(text: str, start: int, end: int) -> bool:
     """Say whether a hyphen between two words makes them one: ``Saint-Nazaire``, ``Mor-`` at a line's end."""
     between = text[start : min(end, start + 80)]
     return len(between) == end - start and (
-        between in ("-", "\u2010", "\u2011") or (between[:1] in "-\u2010\u00ac" and is_line_end(between))
+        between in ("-", "\u2010", "\u2011")
+        or (between[:1] in "-\u2010\u00ac" and line_end(between) is not None)
     )
 
 
@@ -125,16 +144,16 @@ def _joins(text: str, start: int, end: int) -> bool:
 def _folded(character: str) -> str:
     form = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", character).casefold())
     return "".join(
-        each for each in form.translate(_LIKE_LATIN) if each.isalnum() or each in _SIGNS or _is_kept(each)
+        each
+        for each in form.translate(_LIKE_LATIN)
+        if (each.isalnum() or each in SIGNS or _is_kept(each)) and not _UNSEEN_RUN.match(each)
     )
 
 
 def _is_kept(mark: str) -> bool:
     """Say whether a mark makes another letter, as the vowel signs of Indian scripts do and accents do not."""
     kind, place = unicodedata.category(mark), unicodedata.combining(mark)
-    return kind in ("Mn", "Mc") and not (
-        place == 1 or 10 <= place <= 36 or place >= 200 or _UNSEEN_RUN.match(mark)
-    )
+    return kind in ("Mn", "Mc") and not (place == 1 or 10 <= place <= 36 or place >= 200)
 
 
 @lru_cache(maxsize=8192)
@@ -153,5 +172,5 @@ def _word() -> re.Pattern[str]:
     marks = [code for code in range(0x300, 0x10000) if unicodedata.category(chr(code))[0] == "M"]
     breaks = [0, *(i for i, (a, b) in enumerate(pairwise(marks), 1) if b != a + 1), len(marks)]
     on_it = "".join(f"{chr(marks[a])}-{chr(marks[b - 1])}" for a, b in pairwise(breaks)) + _UNSEEN
-    letter = rf"(?:[^\W_\u02b9\u02bb-\u02bd{_ALONE}]|[{_ENCLOSED}])"
-    return re.compile(rf"(?:{letter}[{on_it}]*+)++|[{_ALONE}][{on_it}]*+|[{_SIGNS}][{_UNSEEN}]*+")
+    letter = rf"(?:[^\W_\u02b9\u02bb-\u02bd{_ALONE}{_UNSEEN}]|[{_ENCLOSED}])"
+    return re.compile(rf"(?:{letter}[{on_it}]*+)++|[{_ALONE}][{on_it}]*+|[{SIGNS}][{_UNSEEN}]*+")

@@ -166,7 +166,7 @@ def _widened(text: str, entities: Sequence[Entity]) -> list[Entity]:
     """
     words = word_spans(text) if entities else []
     starts, ends = [start for start, _ in words], [end for _, end in words]
-    whole = []
+    whole: dict[tuple[int, int], Entity] = {}  # many pieces of one word are one mention
     for entity in entities:
         first, last = bisect_right(ends, entity.start), bisect_left(starts, entity.end) - 1
         start, end = entity.start, entity.end
@@ -174,8 +174,9 @@ def _widened(text: str, entities: Sequence[Entity]) -> list[Entity]:
             start, end = min(start, starts[first]), max(end, ends[last])
         if (start, end) != (entity.start, entity.end):
             entity = replace(entity, start=start, end=end)
-        whole.append(entity)
-    return sorted(whole, key=lambda e: e.start)
+        if (start, end) not in whole or entity.score > whole[start, end].score:
+            whole[start, end] = entity
+    return sorted(whole.values(), key=lambda e: e.start)
 
 
 def _merged(mentions: Sequence[Entity]) -> list[Entity]:

@@ -7,11 +7,11 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 from affineur.entities import Entity
 from affineur.runtime.common_words import GENERIC, PARTICLES, PLAIN, TITLES
-from affineur.runtime.folding import Chunk, chunks, is_line_end, seen, signs
+from affineur.runtime.folding import SIGNS, Chunk, LineEnd, chunks, line_end, seen, signs
 
 # Of a name that is looked for again: bounds the time that a text made to be slow can take.
 _MOST_LETTERS, _MOST_CHUNKS = 200, 40
@@ -19,7 +19,7 @@ _FEWEST_LETTERS = 2
 _MOST_PARTS = 6  # words of a person's name; what is longer was no name
 _SURELY_A_NAME = 4  # letters of a word that is a name in lower case, too
 _JOINED = 8  # letters of words that are a name in lower case where nothing stands between them, too
-_MOST_SIGNS = 3  # between words of a name
+_MOST_SIGNS = 3  # different ones, between words of a name
 _PARTING = frozenset(",;:!?")  # that part names from each other
 _PERSONS = frozenset(
     ("per", "pers", "person", "persons", "personne", "name", "nom", "prenom", "patient", "medecin", "doctor")
@@ -28,6 +28,8 @@ _PERSONS = frozenset(
 _ENTRY, _BREAK = "entry", "break"
 _BEFORE_ADDRESS = re.compile(r"[@_#]\Z|\w\.\Z|[0-9]\Z")
 _AFTER_ADDRESS = re.compile(r"[@_0-9]|\.\w")
+# Between words that are one: O'Brien, Jean-Pierre.
+_COMPOUND = re.compile(r"['`\u00b4\u2018\u2019\u2032\u02b9\u02bb-\u02bd\-\u2010\u2011]")
 _IN_SENTENCE = re.compile(r"[ \t\xa0\u202f]+|\s?['\u2019]")
 
 
@@ -39,7 +41,7 @@ class _Name:
         mention: The first mention it comes from.
         free: Whether it is this name in lower case, too, wherever it stands.
         whole: Whether a mention is all of it.
-        breaks: After how many letters a word of it ends.
+        breaks: After how many letters a word of it ends, in all its writings.
         written: The mentions as they were written: the same writing is the same name.
     """
 
@@ -48,6 +50,11 @@ class _Name:
     whole: bool
     breaks: set[int]
     written: dict[str, Entity] = field(default_factory=dict)
+
+
+class _Gap(NamedTuple):
+    signs: str
+    end: LineEnd | None
 
 
 class Repetitions:
@@ -66,6 +73,8 @@ class Repetitions:
         self._text = text
         self._chunks = list(chunks(text)) if mentions else []
         self._starts = [chunk.start for chunk in self._chunks]
+        self._letters = [0, *accumulate(len(chunk.form) for chunk in self._chunks)]
+        self._gaps: dict[int, _Gap] = {}
         self._trie: dict[str, Any] = {}
         names = [(mention, found) for mention in mentions if (found := self._inside(mention))]
         for mention, found in names:
@@ -83,17 +92,19 @@ class Repetitions:
 
     def identity(self, start: int, end: int) -> str:
         """Return what makes words the same name: their letters and digits."""
-        return "".join(chunk.form for chunk in self._between(start, end))
+        return "".join(chunk.form for chunk in self._chunks[slice(*self._places(start, end))])
 
     def _inside(self, mention: Entity) -> list[Chunk]:
-        found = self._between(mention.start, mention.end)
+        first, after = self._places(mention.start, mention.end)
+        if after - first > _MOST_CHUNKS or self._letters[after] - self._letters[first] > _MOST_LETTERS:
+            return []
+        found = self._chunks[first:after]
         letters = "".join(chunk.form for chunk in found)
         enough = sum(map(str.isalnum, letters)) >= _FEWEST_LETTERS and any(map(str.isalpha, letters))
-        short = len(letters) <= _MOST_LETTERS and len(found) <= _MOST_CHUNKS
-        return found if enough and short else []
+        return found if enough else []
 
-    def _between(self, start: int, end: int) -> list[Chunk]:
-        return self._chunks[bisect_left(self._starts, start) : bisect_left(self._starts, end)]
+    def _places(self, start: int, end: int) -> tuple[int, int]:
+        return bisect_left(self._starts, start), bisect_left(self._starts, end)
 
     def _add_whole(self, mention: Entity, found: Sequence[Chunk]) -> None:
         person = _is_person(mention.type)
@@ -110,25 +121,49 @@ class Repetitions:
             self._add(inner, mention, _is_free(content, person), whole=True)
 
     def _add_parts(self, mention: Entity, found: Sequence[Chunk]) -> None:
-        words = self._words(found) if _is_person(mention.type) else []
+        person = _is_person(mention.type)
+        is_one = len(self._written(found[0], found[-1]).split()) == 1
+        words = self._words(found) if person or is_one else []
         if not 1 < len(words) <= _MOST_PARTS:
             return
         lower = self._written(found[0], found[-1]).islower()
-        for word in words:
-            form = "".join(chunk.form for chunk in word)
+        for compound in self._compounds(words):
+            if len(compound) > 1 and (lower or any(self._is_capital(word[0]) for word in compound)):
+                self._add_compound(mention, [chunk for word in compound for chunk in word])
+        if not person:
+            return
+        forms = ["".join(chunk.form for chunk in word) for word in words]
+        for word, form in zip(words, forms, strict=True):
             told = form in PARTICLES or form in TITLES or form in GENERIC
-            if len(form) >= 3 and form.isalpha() and not told and (lower or self._is_capital(word[0])):
+            if len(form) >= 3 and _is_word(form) and not told and (lower or self._is_capital(word[0])):
                 self._add(word, mention, len(form) >= _SURELY_A_NAME and form not in PLAIN, whole=False)
-        given, family = ("".join(chunk.form for chunk in word) for word in (words[0], words[-1]))
-        if len(family) >= 3:
-            for login in (given[0] + family, family + given[0]):
-                self._add([Chunk(login, 0, 0)], mention, False, whole=False)
+        for login in _logins(forms):
+            self._add([Chunk(login, 0, 0)], mention, False, whole=False)
+
+    def _add_compound(self, mention: Entity, found: Sequence[Chunk]) -> None:
+        """Add words that a hyphen or an apostrophe makes one, and the same without it: OBRIEN, jeanpierre."""
+        joined = "".join(chunk.form for chunk in found)
+        content = [chunk.form for chunk in found if not _leads(chunk, person=False)]
+        if len(joined) >= 3 and _is_word(joined):
+            free = len(joined) >= _SURELY_A_NAME and joined not in PLAIN and _is_free(content, person=False)
+            self._add([Chunk(joined, 0, 0)], mention, free, whole=False)
+            self._add(found, mention, free, whole=False)
+
+    def _compounds(self, words: Sequence[list[Chunk]]) -> list[list[list[Chunk]]]:
+        compounds: list[list[list[Chunk]]] = []
+        for word in words:
+            before = self._text[compounds[-1][-1][-1].end : word[0].start] if compounds else " "
+            if _COMPOUND.fullmatch(before):
+                compounds[-1].append(word)
+            else:
+                compounds.append([word])
+        return compounds
 
     def _words(self, found: Sequence[Chunk]) -> list[list[Chunk]]:
         words: list[list[Chunk]] = []
         for chunk in found:
             if words and (
-                words[-1][-1].end == chunk.start or is_line_end(self._text[words[-1][-1].end : chunk.start])
+                words[-1][-1].end == chunk.start or line_end(self._text[words[-1][-1].end : chunk.start])
             ):
                 words[-1].append(chunk)
             else:
@@ -136,7 +171,8 @@ class Repetitions:
         return words
 
     def _add(self, found: Sequence[Chunk], mention: Entity, free: bool, *, whole: bool) -> _Name:
-        node, letters, breaks = self._trie, 0, set()
+        node, letters = self._trie, 0
+        breaks: set[int] = set()
         for place, chunk in enumerate(found):
             if place and chunk.start > found[place - 1].end:
                 node.setdefault(_BREAK, set()).add(signs(self._text[found[place - 1].end : chunk.start]))
@@ -146,6 +182,7 @@ class Repetitions:
                 node = node.setdefault(letter, {})
         name: _Name = node.setdefault(_ENTRY, _Name(mention, free, whole, breaks))
         name.free |= free
+        name.breaks &= breaks
         return name
 
     def _longest(self, place: int) -> Entity | None:
@@ -154,6 +191,11 @@ class Repetitions:
         ends: list[tuple[int, _Name]] = []
         after = place
         while node and after < len(self._chunks):
+            if _BREAK in node and self._chunks[after].form in SIGNS and self._chunks[after].form not in node:
+                after += 1  # SAINT+BREVIN
+                if self._goes_on(after, node[_BREAK]):
+                    continue
+                break
             for letter in self._chunks[after].form:
                 if (node := node.get(letter)) is None:
                     break
@@ -176,16 +218,31 @@ class Repetitions:
         if after == len(self._chunks):
             return False
         last, chunk = self._chunks[after - 1], self._chunks[after]
-        between = self._text[last.end : chunk.start]
-        if not between or (between == " " and breaks) or is_line_end(between):
+        if last.end == chunk.start:
             return True
-        found = signs(between)
-        if breaks is not None and (found in breaks or len(found) <= _MOST_SIGNS):
+        found, end = self._gap(after)
+        if end is LineEnd.HYPHENATED:
+            return True
+        if end is LineEnd.BARE:
+            return breaks is not None or not self._are_common(last, chunk)
+        if breaks is not None and (found in breaks or len(set(found)) <= _MOST_SIGNS):
             return found in breaks or _PARTING.isdisjoint(found)
-        if len(found) > 1:
+        if len(found) > 1 or found in _PARTING:
             return False
         spaced = len(last.form) == len(chunk.form) == 1  # M O R V A N
         return spaced or (self._is_capital(last) and self._is_capital(chunk))  # De La Tour for Delatour
+
+    def _gap(self, after: int) -> _Gap:
+        """Return what lies before a chunk: read once, however many names may go on there."""
+        if (gap := self._gaps.get(after)) is None:
+            between = self._text[self._chunks[after - 1].end : self._chunks[after].start]
+            gap = self._gaps[after] = _Gap(signs(between), line_end(between))
+        return gap
+
+    def _are_common(self, last: Chunk, chunk: Chunk) -> bool:
+        """Say whether a line ends between common words (``le``, ``bon``), not inside a name (``Lebon``)."""
+        begins = _is_common(last.form) and not self._is_capital(last)
+        return begins and (self._is_capital(chunk) or _is_common(chunk.form))
 
     def _accepted(self, name: _Name, place: int, after: int) -> Entity | None:
         """Return a mention of a name from one chunk to another, or nothing where these are common words."""
@@ -197,12 +254,17 @@ class Repetitions:
             if not (
                 (name.free and not self._is_joined(name, found))
                 or any(chunk.form not in PARTICLES and self._is_capital(chunk) for chunk in found)
+                or self._is_spaced(found)
                 or self._is_address(start, end)
                 or (name.whole and written.islower() and not self._is_in_sentence(place))
             ):
                 return None
             mention = name.mention
         return Entity(mention.type, written, start, end, mention.score)
+
+    def _is_spaced(self, found: Sequence[Chunk]) -> bool:
+        """Say whether all are capitals by themselves: L E A."""
+        return len(found) >= 3 and all(len(chunk.form) == 1 and self._is_capital(chunk) for chunk in found)
 
     def _is_joined(self, name: _Name, found: Sequence[Chunk]) -> bool:
         """Say whether the words of a short name stand without anything between them."""
@@ -228,6 +290,26 @@ class Repetitions:
         before, chunk = self._chunks[place - 1 : place + 1]
         between = self._text[before.end : chunk.start]
         return self._text[before.start].islower() and _IN_SENTENCE.fullmatch(between) is not None
+
+
+def _is_word(form: str) -> bool:
+    """Say whether a form is letters and the marks on them alone, no digits or signs."""
+    return not any(each.isnumeric() or each in SIGNS for each in form)
+
+
+def _logins(forms: Sequence[str]) -> set[str]:
+    """Return the names in mail addresses that begin or end with initials: jpmorvan, cdegaulle, morvanj."""
+    logins = set()
+    for place in range(1, len(forms)):
+        for family in {forms[place], "".join(forms[place:])}:
+            if len(family) >= 3 and _is_word(family):
+                for initials in (forms[0][0], "".join(form[0] for form in forms[:place])):
+                    logins |= {initials + family, family + initials}
+    return logins
+
+
+def _is_common(form: str) -> bool:
+    return form in PARTICLES or form in PLAIN
 
 
 def _is_person(kind: str) -> bool:
