@@ -41,8 +41,7 @@ from pathlib import Path
 from affineur.artifact import describe_machine, file_digest
 from affineur.cli.main import guarded
 from affineur.errors import AffineurError
-from affineur.transfer.coming import PART
-from affineur.transfer.places.core.place import opened
+from affineur.transfer.places.core.place import PART, opened
 from affineur.transfer.pull import pull
 from affineur.transfer.push import push
 from moving_places import BUCKET, PLACES, There, running

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from affineur.errors import AffineurError
-from affineur.transfer.coming import PART
+from affineur.transfer.places.core.place import PART
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from transfer.places.http_server import Faults, serving

@@ -18,11 +18,10 @@ from affineur.artifact import verify
 from affineur.errors import AffineurError, ModelError, ParameterError, TransferError
 from affineur.progress import listening
 from affineur.transfer import pull as pulling
-from affineur.transfer.coming import PART
 from affineur.transfer.index import PUSHING, Index, find_index, local_index, read_index
 from affineur.transfer.places.core import place as places
 from affineur.transfer.places.core import retry
-from affineur.transfer.places.core.place import Access, Moved, Passing, Place, Remote, Small, Stat
+from affineur.transfer.places.core.place import PART, Access, Moved, Passing, Place, Remote, Small, Stat
 from affineur.transfer.places.folder import FolderRemote
 from affineur.transfer.pull import pull
 from affineur.transfer.push import push, push_files

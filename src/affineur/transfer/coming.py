@@ -19,7 +19,6 @@ from affineur.transfer.places.core.place import Passing, Remote, Stat
 from affineur.transfer.places.core.retry import patiently
 from affineur.transfer.streams import Meter
 
-PART = 8 << 20  # bytes
 STATE = ".parts"  # ends the name of the file that has the count of each part
 _COUNT = struct.Struct("<Q")
 
@@ -37,6 +36,7 @@ class Coming:
     entry: Entry
     file: Path
     stat: Stat
+    part: int
     done: list[int]
 
     @classmethod
@@ -70,14 +70,14 @@ class Coming:
             size or 0, entry.name, folder
         )  # before its parts are counted, of which it may say billions
         divided = size is not None and stat.ranges
-        count = max(1, -(-(size or 0) // PART)) if divided else 1
+        count = max(1, -(-(size or 0) // remote.part)) if divided else 1
         done = [0] * count
         state = Path(f"{file}{STATE}")
         if divided and file.is_file() and state.is_file() and file.stat().st_size == size:
             kept = state.read_bytes()
             if len(kept) == count * _COUNT.size:
                 done = [value for (value,) in _COUNT.iter_unpack(kept)]
-        return cls(entry, file, Stat(size, divided, stat.version), done)
+        return cls(entry, file, Stat(size, divided, stat.version), remote.part, done)
 
     @property
     def size(self) -> int | None:
@@ -98,7 +98,7 @@ class Coming:
         """Return where a part begins and ends; the end is ``None`` where the size is not known."""
         if not self.stat.ranges or self.size is None:
             return 0, self.size
-        return part * PART, min((part + 1) * PART, self.size)
+        return part * self.part, min((part + 1) * self.part, self.size)
 
     def lacks(self, part: int) -> bool:
         """Say whether bytes of a part are still to come; where the size is not known, they may be."""
@@ -112,8 +112,8 @@ class Coming:
 
     def reached(self, at: int) -> int:
         """Return up to where there is every byte from ``at`` on."""
-        for part in range(at // PART, len(self.done)):
-            at = part * PART + self.done[part]
+        for part in range(at // self.part, len(self.done)):
+            at = part * self.part + self.done[part]
             if self.lacks(part):
                 break
         return at

@@ -16,7 +16,6 @@ from affineur.artifact.paths import safe_names
 from affineur.artifact.tensors import is_pickle
 from affineur.errors import ParameterError, TransferError
 from affineur.progress import report
-from affineur.transfer.coming import PART
 from affineur.transfer.index import (
     INDEX,
     PUSHING,
@@ -30,6 +29,7 @@ from affineur.transfer.index import (
     stat_of,
 )
 from affineur.transfer.places.core.place import (
+    PART,
     Access,
     Conflict,
     Place,

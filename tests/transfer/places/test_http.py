@@ -16,9 +16,8 @@ import pytest
 
 from affineur.errors import ParameterError, TransferError
 from affineur.progress import listening
-from affineur.transfer.coming import PART
 from affineur.transfer.places.core import retry
-from affineur.transfer.places.core.place import Access, Passing, Remote, Small, Stat, opened, place_of
+from affineur.transfer.places.core.place import PART, Access, Passing, Remote, Small, Stat, opened, place_of
 from affineur.transfer.places.core.retry import patiently
 from affineur.transfer.places.http import PLACE
 from affineur.transfer.push import push

@@ -20,9 +20,8 @@ from _pytest.mark import ParameterSet
 from affineur.artifact import MANIFEST
 from affineur.errors import AffineurError
 from affineur.progress import listening
-from affineur.transfer import coming
 from affineur.transfer import pull as pulling
-from affineur.transfer.places.core.place import Access, Remote
+from affineur.transfer.places.core.place import PART, Access, Remote
 from affineur.transfer.pull import pull
 from affineur.transfer.push import push
 
@@ -53,7 +52,6 @@ def _sites(*slow: str) -> list[ParameterSet]:
 long = pytest.mark.parametrize("site", _sites(*ALIKE), indirect=True)
 #: Of the Hub, ``test_hub.py`` tries the like by default.
 longer = pytest.mark.parametrize("site", _sites(*ALIKE, "hub"), indirect=True)
-PART = coming.PART
 SIZE = 2 * PART + 3_000_000
 ROOT = Path(__file__).parents[3]
 WEIGHTS, NOTE = "weights.dat", "sub/note.txt"

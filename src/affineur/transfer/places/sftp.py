@@ -37,6 +37,7 @@ from urllib.parse import unquote
 
 from affineur.errors import TransferError
 from affineur.transfer.places.core.place import (
+    PART,
     Access,
     Conflict,
     Moved,
@@ -140,6 +141,7 @@ class SftpFolder(Remote):
 
     lists = True
     streams = 2  # each is a connection of its own: more of them cost more to open than they bring
+    part = 8 * PART  # between two, a connection is idle for as long as it takes to ask
     later = 3.0  # and on a line as fast as the processor even the second does
     questions = 1
 

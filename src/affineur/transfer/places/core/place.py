@@ -20,6 +20,8 @@ Moved = Callable[[int], None]
 SMALL = 32 << 20
 
 
+#: Bytes that are read at a time by one thread, for most places.
+PART = 8 << 20
 _BEGINS = re.compile(r"[A-Za-z][\w+.-]*:/+|\brunpod:")
 
 
@@ -153,6 +155,7 @@ class Remote(ABC):
         where: What it is called in messages: the reference, without secrets.
         streams: How many threads may usefully read at once, and write the parts of a large file.
         later: Seconds for which one thread reads alone, where another one costs much to begin.
+        part: Bytes that a thread reads at a time; a read that was cut off goes on at its last byte.
         questions: How many may usefully ask something, or send small files, at once.
         lists: Whether :meth:`names` can list.
     """
@@ -160,6 +163,7 @@ class Remote(ABC):
     where: str
     streams: int = 4
     later: float = 0.0
+    part: int = PART
     questions: int = 4
     lists: bool = False
 
