@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from affineur.artifact.formats.core.format import FORMATS, Format, format_in
 from affineur.artifact.published import ONNX
 from affineur.artifact.reading import WRONG, read_json
+from affineur.artifact.scope import layer_of
 from affineur.artifact.tensors import Tensor, without_weights
 from affineur.errors import ModelError, brief, one_line
 
@@ -50,6 +52,8 @@ _SIZES = (
 _Key = tuple[str, tuple[int, ...]]
 _DIGESTS: dict[_Key, str] = {}
 _REMEMBERED = 16_384
+#: Layers that a configuration may name beyond those there are, before it is told here and not by torch.
+_DEEPER = 100
 _BLOCK = 1 << 22  # bytes
 _LOCK = threading.Lock()
 
@@ -165,6 +169,7 @@ def _opened(path: Path, _state: State) -> ModelFolder:
     folder = ModelFolder(path, config, labels)
     listed = folder.tensors()
     folder.format.check(folder, listed)
+    _check_depth(folder, listed)
     heads = [t for t in listed if t.name in ("classifier.weight", "classifier.out_proj.weight")]
     if heads and (outputs := sum(heads[0].shape[:1])) != len(labels):
         raise ModelError(
@@ -233,6 +238,16 @@ def _check_sizes(config: dict[str, Any], path: Path) -> None:
         value = config.get(name)
         if value is not None and not (type(value) is int and -1 <= value < 1 << 31):
             raise ModelError(f"{path}/config.json has {name}={brief(value)}, expected a whole number")
+
+
+def _check_depth(folder: ModelFolder, listed: Sequence[Tensor]) -> None:
+    """Refuse a depth far beyond the weights: every layer would be made before its tensors are missed."""
+    there = len({layer_of(tensor.name) for tensor in listed} - {None})
+    if there and folder.layers > there + _DEEPER:
+        raise ModelError(
+            f"{folder.path}/config.json has num_hidden_layers={folder.layers:,}, and the weights have "
+            f"{there} layers; correct it"
+        )
 
 
 def is_token_classifier(config: dict[str, Any]) -> bool:

@@ -7,7 +7,10 @@ of them.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import stat
 from collections.abc import Hashable
 from pathlib import Path
 from types import UnionType
@@ -32,18 +35,47 @@ _DEEPEST = 100
 _DIGITS = 310
 
 
+def read_within(path: Path, most: int) -> bytes:
+    """Read a regular file of bounded size: no pipe that nobody writes to, no device that never ends.
+
+    Args:
+        path: The file.
+        most: Bytes it may have.
+
+    Raises:
+        OSError: If it cannot be read, or is no regular file.
+        ValueError: If it has more.
+    """
+    opened = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(opened, "rb") as file:
+        found = os.fstat(opened)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", os.fspath(path))
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"it has {max(found.st_size, len(data)):,} bytes, expected at most {most:,}")
+    return data
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        OSError: If it cannot be read.
-        ValueError: If it is too large, not UTF-8, not JSON, nested too deep, or has a number too long to be
-            one.
+        OSError: If it cannot be read, or is no regular file.
+        ValueError: If it is too large, not UTF-8, not JSON, nested too deep, holds too much, or has a number
+            too long to be one.
     """
-    size = path.stat().st_size
-    if size > _LONGEST:
-        raise ValueError(f"it has {size:,} bytes, expected at most {_LONGEST:,}")
-    return parse_json(path.read_bytes())
+    return parse_json(read_within(path, _LONGEST))
+
+
+def read_yaml(path: Path, *, unique_keys: bool = True) -> Any:
+    """Read a YAML file; see :func:`parse_yaml`.
+
+    Raises:
+        OSError: If it cannot be read, or is no regular file.
+        ValueError: If it is too large, not UTF-8, or as for :func:`parse_yaml`.
+    """
+    return parse_yaml(read_within(path, 4 * _LONGEST_YAML).decode(), unique_keys=unique_keys)
 
 
 def parse_json(text: str | bytes) -> Any:

@@ -85,6 +85,8 @@ def new_file(path: Path, mode: int = 0o666, *, replace: bool = True) -> Iterator
         AffineurError: If the disk is full or not writable; the old file is then as it was. Or if something
             is there that is not to be replaced: the new file is then kept beside it.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise AffineurError(f"{path} is no regular file, and would be replaced by one; name another file")
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         building = path.parent / f".{path.name}.tmp-{secrets.token_hex(8)}"

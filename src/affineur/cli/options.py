@@ -211,7 +211,12 @@ def try_outputs(args: argparse.Namespace) -> None:
 
 def _refuse_to_lose(option: str, path: Path, given: object) -> None:
     """Refuse to write a result over anything but an earlier result of the same kind, or an empty file."""
-    if not path.is_file() or not path.stat().st_size:  # a pipe or a device holds nothing
+    if path.exists() and not path.is_file():
+        raise ParameterError(
+            f"--{option} {given} is no regular file, and would be replaced by one; name another file"
+            + (", or - for standard output" if option == "json" else "")
+        )
+    if not path.exists() or not path.stat().st_size:
         return
     with path.open("rb") as file:
         head = file.read(_HEAD).decode(errors="replace")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from affineur.artifact.reading import parse_yaml
+from affineur.artifact.reading import read_yaml
 from affineur.errors import RecipeError, did_you_mean, one_line
 from affineur.measure.bar_table import ENDPOINT, MODEL, Bar, Need, Unit, find_bar, spellings
 
@@ -143,7 +143,7 @@ def read_endpoint_bars(path: Path | str) -> dict[str, float]:
 
 def _read_yaml(path: Path | str, example: str) -> object:
     try:
-        return parse_yaml(Path(path).read_text("utf-8"))
+        return read_yaml(Path(path))
     except OSError as error:
         raise RecipeError(
             f"{path} cannot be read ({error.strerror}), expected bars in YAML, such as {example}"

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from affineur.artifact.reading import parse_yaml
+from affineur.artifact.reading import read_yaml as read_yaml_file
 from affineur.errors import ParameterError, RecipeError, brief, did_you_mean, one_line
 from affineur.measure import MARGIN, Bars, Budget, parse_bars
 from affineur.pipeline.entries import Entry, read_entry
@@ -231,7 +231,7 @@ def read_yaml(
     """
     path = fetched(str(path)) if is_elsewhere(path) else Path(path)
     try:
-        raw = parse_yaml(path.read_text("utf-8"))
+        raw = read_yaml_file(path)
     except OSError as error:
         raise RecipeError(f"{path} cannot be read ({error.strerror}), expected a recipe in YAML") from None
     except ValueError as error:

@@ -11,12 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from affineur.artifact.reading import read_within
 from affineur.errors import ParameterError
 from affineur.progress import report
 
 _LINE = re.compile(r"(?P<name>[\w.-]{1,64})\s+sha256:(?P<digest>[0-9a-f]{64})(?P<admin>\s+admin)?")
 
 
+_MOST_BYTES = 1 << 20
 _FILE_OF_KEYS = "expected a file of keys, made with: affineur key FILE NAME"
 
 
@@ -67,13 +69,15 @@ def warn_if_open(path: Path) -> None:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text("utf-8")
+        return read_within(path, _MOST_BYTES).decode()
     except OSError as error:
         raise ParameterError(
             f"{path} cannot be read ({error.strerror}); {_FILE_OF_KEYS}", "key_file"
         ) from None
     except UnicodeDecodeError:
         raise ParameterError(f"{path} is not text; {_FILE_OF_KEYS}", "key_file") from None
+    except ValueError as error:
+        raise ParameterError(f"{path} is no file of keys: {error}", "key_file") from None
 
 
 def _parse(path: Path, text: str) -> list[Key]:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +17,7 @@ from affineur.artifact.locking import in_turn
 from affineur.artifact.reading import WRONG, read_json
 from affineur.errors import ParameterError
 from affineur.progress import report
-from affineur.transfer.index import find_index
+from affineur.transfer.index import Index, find_index
 from affineur.transfer.places.core.place import Access, Unreachable, opened, place_of, refuse_unknown, shown
 from affineur.transfer.pull import fetch, only
 
@@ -50,7 +50,9 @@ def is_elsewhere(reference: str | os.PathLike[str]) -> bool:
     return False
 
 
-def fetched(reference: str, access: Access | None = None) -> Path:
+def fetched(
+    reference: str, access: Access | None = None, check: Callable[[Index, str], None] | None = None
+) -> Path:
     """Return what a reference stands for as a folder (or, for a corpus or recipe, a file) on this disk.
 
     The place is asked which version it has; that version is fetched once. Where the place cannot be reached,
@@ -59,6 +61,7 @@ def fetched(reference: str, access: Access | None = None) -> Path:
     Args:
         reference: Such as ``s3://BUCKET/FOLDER``, or ``https://HOST/corpus/test.conll``.
         access: How the place is reached, where its usual configuration does not say so.
+        check: Called with what is there, and where that is, before any of it is fetched; it raises to refuse.
 
     Raises:
         TransferError: If it cannot be fetched, and has not been before.
@@ -71,6 +74,8 @@ def fetched(reference: str, access: Access | None = None) -> Path:
             index, _ = find_index(remote, None if name is None else (name,))
             if name is not None:
                 index = only(index, {name}, remote.where)
+            if check is not None:
+                check(index, remote.where)
             folder = _versions() / index.version[:_DIGITS]
             # said here: whoever writes a result would take a full disk for that of the result
             with disk_errors(folder), in_turn(folder):

@@ -10,10 +10,9 @@ from affineur.artifact import file_digest
 from affineur.artifact.locking import alone
 from affineur.artifact.tensors import WEIGHTS
 from affineur.artifact.writing import refuse_to_lose
-from affineur.errors import ModelError, ParameterError, TransferError
-from affineur.transfer.index import Index, find_index
+from affineur.errors import ParameterError, TransferError
+from affineur.transfer.index import Index, find_index, require_model
 from affineur.transfer.models import resolve_model
-from affineur.transfer.names import CONFIG
 from affineur.transfer.places.core.place import Access, Publication, Remote, opened, place_of
 from affineur.transfer.places.folder import PLACE as FOLDERS
 from affineur.transfer.places.folder import FolderRemote
@@ -52,11 +51,7 @@ def download(
     with _opened(source, access) as remote, alone(destination, "name another folder"):
         remote.lists = False  # a folder that says nothing is asked for a model's files alone, by their names
         index, _ = find_index(remote)
-        if CONFIG not in index.files:
-            raise ModelError(
-                f"{remote.where} has no {CONFIG}, expected a folder with a model; other folders are fetched "
-                "by affineur pull"
-            )
+        require_model(index, remote.where)
         expected = None if sha256 is None else _expected(index, sha256.lower(), remote.where)
         fetch(remote, index, destination, partial(_check_weights, remote.where, expected))
     return destination

@@ -199,6 +199,19 @@ def find_index(remote: Remote, names: Collection[str] | None = None) -> tuple[In
     return Index(found), None
 
 
+def require_model(index: Index, where: str) -> None:
+    """Refuse a folder without a model, before any of it is fetched.
+
+    Raises:
+        ModelError: If it is one.
+    """
+    if CONFIG not in index.files:
+        raise ModelError(
+            f"{where} has no {CONFIG}, expected a folder with a model; other folders are fetched by affineur "
+            "pull"
+        )
+
+
 def _listed(remote: Remote) -> dict[str, Entry]:
     listed = patiently(lambda: list(remote.names()), f"listing {remote.where}")
     names = [name for name in listed if not any(part.startswith(".") for part in name.split("/"))]

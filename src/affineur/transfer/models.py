@@ -16,6 +16,7 @@ from affineur.artifact.tensors import INDEX, WEIGHTS, is_pickle
 from affineur.errors import ModelError
 from affineur.transfer.cache import fetched, is_elsewhere
 from affineur.transfer.hub import Snapshot, repository, snapshot
+from affineur.transfer.index import require_model
 from affineur.transfer.names import MODEL_PATTERNS, graph_files, manifest_files
 from affineur.transfer.places.core.place import home_of, refuse_unknown
 
@@ -44,7 +45,7 @@ def resolve_model(reference: str | Path, revision: str | None = None) -> Path:
     if text == "sample":
         return sample.teacher()
     if is_elsewhere(text):
-        return fetched(text)
+        return fetched(text, check=require_model)
     if path.exists():
         raise ModelError(f"{path} is a file, expected a model folder or a Hub id")
     refuse_unknown(text)

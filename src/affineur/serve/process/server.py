@@ -224,6 +224,8 @@ class Endpoint:
                 self.keys = read_keys(self.plan.key_file, empty=True)
             except AffineurError as error:
                 logs.event("keys refused", error=str(error))
+            except Exception:  # whatever is wrong with it, those before are known
+                logs.fault("keys refused")
 
     def stop(self, delay: float) -> None:
         """Say not ready at once, accept for a little longer, then answer what is accepted and end.
