@@ -52,7 +52,7 @@ def test_reached_bars_exit_0(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     found = json.loads((tmp_path / "out.json").read_text())
     keys = (
         "url data parameters expected found missed faults remarks requests errors queue_ms inference_ms "
-        "steps capacity stopped agreement passed bars"
+        "steps capacity stopped agreement passed bars written_by"
     )
     assert sorted(found) == sorted(keys.split())
     assert found["passed"] is True
