@@ -6,6 +6,7 @@ import io
 import json
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -15,9 +16,10 @@ from typing import Any
 import pytest
 
 from affineur import restore
-from affineur.artifact import new_file
+from affineur.artifact import new_file, private_log
 from affineur.cli.main import main
-from affineur.errors import AffineurError
+from affineur.errors import AffineurError, DataError
+from affineur.runtime import annotation
 
 from .standin import PATH, command, load
 
@@ -44,19 +46,21 @@ def test_a_link_at_a_name_that_was_foretold_is_not_followed(
     assert predict("Jean Morvan dort", "--redact", "--redact-map", target) == 0
     assert victim.read_text() == "keep"
     assert target.stat().st_mode & 0o777 == 0o600
+    (tmp_path / ".other.jsonl.lock").symlink_to(victim)
+    assert predict("Jean Morvan dort", "--redact", "--redact-map", tmp_path / "other.jsonl") == 1
+    assert victim.read_text() == "keep"
+    assert not (tmp_path / "other.jsonl").exists()
+    (tmp_path / ".told.json.tmp-told").symlink_to(victim)
     monkeypatch.setattr(secrets, "token_hex", lambda _: "told")
-    for link in (".other.jsonl.tmp-told", ".other.jsonl.lock"):
-        (tmp_path / link).symlink_to(victim)
-        assert predict("Jean Morvan dort", "--redact", "--redact-map", tmp_path / "other.jsonl") == 1
-        assert victim.read_text() == "keep"
-        assert not (tmp_path / "other.jsonl").exists()
-        (tmp_path / link).unlink(missing_ok=True)
+    with pytest.raises(AffineurError), new_file(tmp_path / "told.json"):
+        pass
+    assert victim.read_text() == "keep"
 
 
 def test_no_byte_is_written_where_others_can_read_it(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        with new_file(tmp_path / "map", mode=0o600, replace=False):
+        with private_log(tmp_path / "map"):
             assert [path.stat().st_mode & 0o777 for path in tmp_path.iterdir()] == [0o600]
     finally:
         os.umask(before)
@@ -73,30 +77,66 @@ def test_a_link_as_the_map_is_refused(exists: bool, tmp_path: Path) -> None:
     assert not exists or victim.read_text() == "keep"
 
 
-@pytest.mark.parametrize("links", [True, False])
-def test_what_appears_meanwhile_is_kept_and_so_is_ours(
-    links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_is_there_is_never_written_to(tmp_path: Path) -> None:
+    (tmp_path / "map").write_text("theirs")
+    with pytest.raises(AffineurError, match="cannot be written"), private_log(tmp_path / "map"):
+        pass
+    assert (tmp_path / "map").read_text() == "theirs"
+
+
+def test_a_disk_that_fills_leaves_whole_lines_for_what_was_printed(tmp_path: Path) -> None:
+    limited = ["prlimit", "--fsize=5000", *command("--redact", "--redact-map", "map.jsonl")]
+    given = b"Jean Morvan dort\n" * 500
+    ended = subprocess.run(limited, input=given, capture_output=True, cwd=tmp_path, timeout=60, check=False)
+    assert ended.returncode == 1
+    rows = (tmp_path / "map.jsonl").read_text("utf-8").splitlines()
+    assert 0 < len(rows) == ended.stdout.count(b"\n") < 500
+    assert [len(json.loads(row)["map"]) for row in rows] == [1] * len(rows)
+    assert f"map.jsonl has the map of the first {len(rows)} texts".encode() in ended.stderr
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"])
+def test_whatever_ends_it_the_map_stays(name: str, tmp_path: Path) -> None:
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    target = tmp_path / "map.jsonl"
+    words = command("--redact", "--redact-map", "map.jsonl")
+    with subprocess.Popen(words, cwd=tmp_path, **pipes) as process:
+        try:
+            assert process.stdin is not None
+            process.stdin.write(b"Jean Morvan dort\n")
+            process.stdin.flush()
+            give_up = time.monotonic() + 30
+            while not (target.exists() and target.stat().st_size) and time.monotonic() < give_up:
+                time.sleep(0.02)
+            process.send_signal(getattr(signal, name))
+            _, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert len(target.read_text("utf-8").splitlines()) == 1
+    if name != "SIGKILL":
+        assert process.returncode == 130
+        assert b"interrupted; map.jsonl has the map of the first text" in err.replace(b"1 text", b"text")
+        assert [path.name for path in tmp_path.iterdir()] == ["map.jsonl"]
+    assert predict("Jean Morvan dort", "--redact", "--redact-map", target) == 1  # names what was left
+    assert len(target.read_text("utf-8").splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["-", "b/", ""])
+def test_a_map_needs_the_name_of_a_file(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def refuse(*given: Any, **more: Any) -> None:
-        raise PermissionError("no hard links here")
+    monkeypatch.chdir(tmp_path)
+    assert predict("Jean Morvan dort", "--redact", "--redact-map", name) == 1
+    assert "names no file" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
-    if not links:
-        monkeypatch.setattr(os, "link", refuse)
-    target = tmp_path / "map"
-    with new_file(target, replace=False) as file:
-        file.write("first")
-    assert target.read_text() == "first"
-    target.unlink()
 
-    def write() -> None:
-        with new_file(target, replace=False) as file:
-            file.write("ours")
-            target.write_text("theirs")
-
-    with pytest.raises(AffineurError, match="yours is") as error:
-        write()
-    assert target.read_text() == "theirs"
-    assert Path(str(error.value).rpartition(" ")[2]).read_text() == "ours"
+def test_a_text_file_with_nul_is_refused_with_its_line(tmp_path: Path) -> None:
+    source = tmp_path / "texts.txt"
+    source.write_bytes(b"Bon\nJean\0dort\n")
+    with pytest.raises(DataError, match="UTF-16") as error:
+        list(annotation._rows(source))
+    assert ":2" in str(error.value)
 
 
 def test_of_two_processes_one_is_refused_before_it_gives_a_text_away(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -68,65 +69,74 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def new_file(path: Path, mode: int = 0o666, *, replace: bool = True) -> Iterator[TextIO]:
+def new_file(path: Path) -> Iterator[TextIO]:
     """Write a text file beside ``path`` and put it in place in one step when the block ends well.
 
     Nobody can tell the name it has until then, and no file or link that is there already is opened.
 
     Args:
         path: Where the file will be.
-        mode: Its permissions from the first byte on, less what the process masks.
-        replace: Whether what is there is replaced.
 
     Yields:
         The file to write into, UTF-8.
 
     Raises:
-        AffineurError: If the disk is full or not writable; the old file is then as it was. Or if something
-            is there that is not to be replaced: the new file is then kept beside it.
+        AffineurError: If the disk is full or not writable; the old file is then as it was.
     """
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise AffineurError(f"{path} is no regular file, and would be replaced by one; name another file")
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         building = path.parent / f".{path.name}.tmp-{secrets.token_hex(8)}"
-        kept = False
         try:
-            with open(
-                building,
-                "x",  # O_EXCL: in a folder that others write to, a link could lie there
-                encoding="utf-8",
-                newline="\n",
-                opener=lambda name, flags: os.open(name, flags, mode),
-            ) as file:
+            # "x" is O_EXCL: in a folder that others write to, a link could lie there.
+            with building.open("x", encoding="utf-8", newline="\n") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            if replace:
-                building.replace(path)
-            else:
-                kept = not _put(building, path)
-                if kept:
-                    raise AffineurError(f"{path} was written by another meanwhile; yours is {building}")
+            building.replace(path)
             _sync(path.parent)
         finally:
-            if not kept:
-                building.unlink(missing_ok=True)
+            building.unlink(missing_ok=True)
 
 
-def _put(building: Path, path: Path) -> bool:
-    """Give a file its name, unless something has it; return whether it was free."""
-    try:
-        os.link(building, path)
-    except FileExistsError:
-        return False
-    except OSError:  # a file system without hard links: the name is taken first
-        try:
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        except FileExistsError:
-            return False
-        building.replace(path)
-    return True
+@contextmanager
+def private_log(path: Path) -> Iterator[Callable[[str], None]]:
+    """Write a new file under its own name, line by line, that only its owner can read.
+
+    However the process ends, the file has each line that was written, whole; one without any is removed.
+
+    Args:
+        path: Where the file will be; nothing may be there, a link neither.
+
+    Yields:
+        What writes a line: the system has it when that returns.
+
+    Raises:
+        AffineurError: If the disk is full or not writable, or something is there.
+    """
+    size = 0
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "xb", buffering=0, opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+
+            def write(line: str) -> None:
+                nonlocal size
+                with disk_errors(path):
+                    data = line.encode("utf-8")
+                    left = memoryview(data)
+                    while left:
+                        left = left[file.write(left) :]
+                size += len(data)
+
+            try:
+                yield write
+            finally:
+                file.truncate(size)  # a full disk, or a signal, may have cut the last line
+                if not size and sys.exc_info()[0] is not None:
+                    path.unlink(missing_ok=True)
+                os.fsync(file.fileno())
+        _sync(path.parent)
 
 
 def write_text(path: Path, text: str) -> None:

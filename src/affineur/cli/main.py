@@ -126,8 +126,9 @@ def guarded(
             f"{error.filename or 'a file'} cannot be used ({error.strerror}); mend that and run the same"
             " command again"
         )
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         goes_on = "; the same command goes on where it stopped" if name in _RESUMED else ""
+        goes_on = f"; {interrupt}" if interrupt.args else goes_on
         print(f"affineur: interrupted{goes_on}", file=sys.stderr)
         return 130
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from affineur.entities import decoded
+from affineur.entities import decoded, refuse_nul
 from affineur.errors import AffineurError, DataError, ParameterError
 
 _INPUT = "standard input"
@@ -75,13 +75,7 @@ def _input() -> Any:
 
 def _text(read: bytes | str, number: int = 1) -> str:
     text = decoded(read, _INPUT, number) if isinstance(read, bytes) else read
-    if "\0" in text:
-        number += text.count("\n", 0, text.index("\0"))
-        raise DataError(
-            "a NUL character, expected text in UTF-8; is it UTF-16? iconv -f utf-16 -t utf-8 converts it",
-            _INPUT,
-            number,
-        )
+    refuse_nul(text, _INPUT, number)
     return text
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import tee
@@ -15,7 +17,7 @@ from typing import Any
 from affineur.cli import options, show, streams
 from affineur.cli.commands import USE, Commands
 from affineur.cli.numbers import Number
-from affineur.errors import ParameterError, counted
+from affineur.errors import AffineurError, ParameterError, counted
 
 _STRATEGY_HELP = (
     "how pieces become entities: word (ours), or transformers' none, simple, first, average, max, equal to"
@@ -72,7 +74,6 @@ def add_parsers(commands: Commands) -> None:
     parser.add_argument(
         "--redact-map",
         metavar="FILE",
-        type=Path,
         help="write what --redact replaced, one JSON line per text, to a new file that only you can read",
     )
     options.add_common(parser, device=True, threads=True)
@@ -126,6 +127,7 @@ def _predict(args: argparse.Namespace) -> int:
     check_batch_size(args.batch_size)
     check_strategy(args.strategy)
     texts = args.texts
+    args.redact_map = _map_path(args.redact_map)
     if args.redact is not None:
         _check_redaction(args)
     elif args.redact_map is not None:
@@ -182,16 +184,20 @@ def _check_redaction(args: argparse.Namespace) -> None:
     _check_map_file(args.redact_map, args.json)
 
 
+def _map_path(given: str | None) -> Path | None:
+    if given is None:
+        return None
+    if given in ("", "-") or given.endswith(("/", os.sep)):
+        raise ParameterError(f"--redact-map '{given}' names no file; expected one, such as map.jsonl")
+    return Path(given)
+
+
 def _check_map_file(target: Path | None, json_file: Path | None) -> None:
     if target is None:
         return
     if target.is_dir():
         raise ParameterError(
             f"--redact-map {target} is a folder, expected a file to write, such as {target / 'map.jsonl'}"
-        )
-    if os.path.lexists(target):  # the only way back from a text that was redacted earlier
-        raise ParameterError(
-            f"--redact-map {target} is there already and would be lost; move it away or name another file"
         )
     if json_file is not None and target.resolve() == json_file.resolve():
         raise ParameterError(f"--json and --redact-map both name {target}; name another file for one of them")
@@ -245,23 +251,56 @@ def _map_alone(target: Path | None) -> Iterator[None]:
         yield
     else:
         with alone(target, "name another file"):
-            _check_map_file(target, None)  # another process may have written it meanwhile
+            if os.path.lexists(target):  # the only way back from what was redacted earlier
+                raise ParameterError(
+                    f"--redact-map {target} is there already and would be lost"
+                    " (a run that was ended keeps its map); move it away or name another file"
+                )
             yield
 
 
 @contextlib.contextmanager
 def _map_file(target: Path | None) -> Iterator[Any]:
-    """Give what takes a line of the map.
-
-    A file that appears when it is whole and only its owner can read, or nothing.
-    """
-    from affineur.artifact import new_file
+    """Give what takes a line of the map; however the command ends, the lines of what was printed stay."""
+    from affineur.artifact import private_log
 
     if target is None:
         yield lambda _: None
-    else:
-        with new_file(target, mode=0o600, replace=False) as file:
-            yield file.write
+        return
+    written = 0
+    with private_log(target) as write_line, _ended_by_signals():
+
+        def write(line: str) -> None:
+            nonlocal written
+            write_line(line)
+            written += 1
+
+        try:
+            yield write
+        except (AffineurError, KeyboardInterrupt) as error:
+            if not written:
+                raise
+            kept = f"{target} has the map of the first {counted(written, 'text')}, all that were printed"
+            if isinstance(error, KeyboardInterrupt):
+                raise KeyboardInterrupt(kept) from None
+            raise AffineurError(f"{error}; {kept}") from error
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let what ends a process end the command as Ctrl-C does, which says what is kept."""
+    if threading.current_thread() is not threading.main_thread():  # only that one may handle signals
+        yield
+        return
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    numbers = [each for each in numbers if signal.getsignal(each) == signal.SIG_DFL]  # nohup ignores one
+    for number in numbers:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from affineur.entities.conll import (
     numbered_lines,
     open_corpus,
     read_lines,
+    refuse_nul,
     refuse_too_long,
     write_conll,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "open_corpus",
     "project",
     "read_lines",
+    "refuse_nul",
     "refuse_too_long",
     "repair",
     "repaired_mentions",

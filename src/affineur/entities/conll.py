@@ -123,6 +123,25 @@ def decoded(data: bytes, path: Path | str, line: int = 1) -> str:
         ) from None
 
 
+def refuse_nul(text: str, path: Path | str, line: int = 1) -> None:
+    """Refuse raw text with a NUL character: it is another encoding, or no text.
+
+    Args:
+        text: One line or several.
+        path: Where they come from.
+        line: The number of their first line.
+
+    Raises:
+        DataError: If there is one, with its line.
+    """
+    if "\0" in text:
+        raise DataError(
+            "a NUL character, expected text in UTF-8; is it UTF-16? iconv -f utf-16 -t utf-8 converts it",
+            path,
+            line + text.count("\n", 0, text.index("\0")),
+        )
+
+
 def refuse_too_long(words: int, path: Path, line: int) -> None:
     """Refuse a sentence of more words than any has.
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from affineur.artifact import new_file
 from affineur.artifact.reading import parse_json
-from affineur.entities import detect, numbered_lines, refuse_too_long, repair, with_prefix
+from affineur.entities import detect, numbered_lines, refuse_nul, refuse_too_long, repair, with_prefix
 from affineur.errors import DataError, ParameterError, one_line
 from affineur.progress import report
 from affineur.runtime.aggregation import AggregationStrategy
@@ -139,6 +139,7 @@ def _rows(source: Path) -> Iterator[dict[str, Any]]:
     rows = source.suffix.lower() == ".jsonl"
     for number, line in numbered_lines(source):
         if not rows:
+            refuse_nul(line, source, number)
             yield {"text": line.rstrip("\r\n")}
         elif line.strip(_BLANK):
             yield _row(line, source, number)
