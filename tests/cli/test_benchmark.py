@@ -103,7 +103,9 @@ def test_two_models_as_text_json_and_markdown(
         in markdown
     )
     assert "(p50, p95, p99; too few for a p99, which needs 1,000)" in markdown, "9 rounds of 40"
-    assert markdown.startswith("| Model | Size | Embeddings / encoder / head |")
+    mark, _, table = markdown.partition("\n")
+    assert mark.startswith("<!-- written by affineur ")
+    assert table.lstrip().startswith("| Model | Size | Embeddings / encoder / head |")
     assert "| 2.00× (2.00–2.00) |" in markdown
     assert text.count("camembert") >= 2
 

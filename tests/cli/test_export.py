@@ -43,7 +43,16 @@ def test_export_and_quantize(
     options = ["--calibration", str(corpus), "-q", "--json"]
     assert main(["export", str(model), "-o", str(graph), *options, str(tmp_path / "e.json")]) == 0
     said = json.loads((tmp_path / "e.json").read_text())
-    assert set(said) == {"model", "engine", "opset", "size_bytes", "same_tags", "error", "max_difference"}
+    assert set(said) == {
+        "written_by",
+        "model",
+        "engine",
+        "opset",
+        "size_bytes",
+        "same_tags",
+        "error",
+        "max_difference",
+    }
     assert (said["engine"], said["same_tags"], said["size_bytes"]) == (
         "onnx",
         1.0,
@@ -70,6 +79,7 @@ def test_export_and_quantize(
         )
         said = json.loads((tmp_path / "q.json").read_text())
         assert set(said) == {
+            "written_by",
             "model",
             "size_bytes",
             "scheme",

@@ -47,6 +47,7 @@ def test_found(
     monkeypatch.chdir(tmp_path)
     assert main(["search", str(recipe), "-q", "--json", "s.json"]) == 0
     found = json.loads(Path("s.json").read_text())
+    assert found.pop("written_by").startswith("affineur ")
     assert found == json.loads(Path("searches/mine/search.json").read_text())
     assert [set(point) >= KEYS for point in found["points"]] == [True]
     said = capsys.readouterr().out
