@@ -103,6 +103,7 @@ def test_results_replace_no_data(
     assert (tmp_path / "a").read_text() == text
 
 
+@pytest.mark.slow
 def test_results_replace_results_of_their_kind(tmp_path: Path, shared_model: Callable[[], Path]) -> None:
     model = str(shared_model())
     copy = str(shutil.copytree(model, tmp_path / "copy"))

@@ -39,7 +39,8 @@ def peak(path: Path, most: int) -> tuple[str, int]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("rows", [1, pytest.param(1200, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("rows", [1, 1200])
 def test_a_kilobyte_of_parquet_that_holds_sixty_million_tokens(tmp_path: Path, rows: int) -> None:
     arrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
@@ -62,6 +63,7 @@ def test_a_kilobyte_of_parquet_that_holds_sixty_million_tokens(tmp_path: Path, r
     assert took < 100
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_line_of_a_million_tokens(tmp_path: Path) -> None:
     many = 1_000_000

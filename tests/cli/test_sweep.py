@@ -96,6 +96,7 @@ def test_found(model: Path, corpus: Path, tmp_path: Path, capsys: pytest.Capture
     assert "shown to be inside" not in said.replace(
         next(line for line in said.splitlines() if line.startswith("Confirmation on")), ""
     )
+    assert found.pop("written_by").startswith("affineur ")
     assert json.loads((out / "sweep.json").read_text()) == found
 
 

@@ -6,6 +6,7 @@ more, whoever writes waits for ever. What then comes is dropped and counted.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import logging
@@ -150,7 +151,8 @@ def _handler(stream: TextIO) -> logging.Handler:
 def flush() -> None:
     """Wait until what waits is written, for a second at most."""
     for handler in _LOGGER.handlers:
-        handler.flush()
+        with contextlib.suppress(OSError, ValueError):  # one that others added, whose stream is closed
+            handler.flush()
 
 
 def tell_dropped(dropped: Callable[[], None]) -> None:
