@@ -340,10 +340,15 @@ def _races(place: str, there: There, ours: Path, target: Path) -> list[_Race]:
 
     def pulling(whole: bool = False) -> float:
         shutil.rmtree(target, ignore_errors=True)
-        return _timed([sys.executable, "-c", _MOVE, "pull", there.reference, str(target), "warm"], whole)
+        return _timed(
+            [sys.executable, "-c", _MOVE, "pull", there.reference, str(target), "cold" if whole else "warm"],
+            whole,
+        )
 
     def pushing(whole: bool = False) -> float:
-        return _timed([sys.executable, "-c", _MOVE, "push", fresh, str(ours), "warm"], whole)
+        return _timed(
+            [sys.executable, "-c", _MOVE, "push", fresh, str(ours), "cold" if whole else "warm"], whole
+        )
 
     def plain(*command: str | Path, whole: bool = True) -> Callable[[], float]:
         def run() -> float:
