@@ -81,7 +81,7 @@ def test_ctrl_c_at_any_moment(seconds: float) -> None:
     if "Traceback" in said:  # Python's own start, which nobody can cover
         assert str(Path(affineur.__file__).parent) not in said
     else:
-        assert running.returncode in (0, 130)
+        assert running.returncode in (0, 130, -signal.SIGINT)  # the last: at the very end of Python
         assert len(said.splitlines()) <= 1
 
 
