@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from serve.held import until
+from serve.held import heard, until
 from serve.running import Running, running
 
 PING = b"GET /ping HTTP/1.1\r\nHost: here\r\n\r\n"
@@ -61,15 +61,6 @@ def post(body: bytes, path: str = "/", length: int | None = None, more: str = ""
     """A request, whatever length it tells."""
     told = len(body) if length is None else length
     return f"POST {path} HTTP/1.1\r\nHost: here\r\n{more}Content-Length: {told}\r\n\r\n".encode() + body
-
-
-def heard(client: socket.socket) -> bytes:
-    """What comes until the endpoint hangs up."""
-    got = b""
-    with contextlib.suppress(ConnectionResetError):
-        while part := client.recv(65536):
-            got += part
-    return got
 
 
 def statuses(answers: bytes) -> list[int]:

@@ -35,6 +35,15 @@ def until(true: Callable[[], Any], seconds: float = 30.0) -> Any:
     return value
 
 
+def heard(client: socket.socket) -> bytes:
+    """What comes until the endpoint hangs up."""
+    got = b""
+    with contextlib.suppress(ConnectionResetError):
+        while part := client.recv(65536):
+            got += part
+    return got
+
+
 class Held:
     """A service of one model, ``ner``.
 

@@ -139,7 +139,8 @@ def _push(
     # affineur.json last: whoever reads by it alone sees it when the rest is there
     entries = sorted(new.files.values(), key=lambda entry: (entry.name == MANIFEST, entry.name))
     changed = _lacking(remote, entries)
-    kept = tuple(entry.name for entry in entries if entry not in changed)
+    sending = {entry.name for entry in changed}
+    kept = tuple(entry.name for entry in entries if entry.name not in sending)
     if theirs and seen and not changed and theirs.version == new.version:
         return Pushed(remote.where, (), kept, 0)
     meter = Meter(f"sending to {remote.where}", sum(entry.size or 0 for entry in changed))
@@ -173,10 +174,13 @@ def _asked(remote: Remote, entries: Sequence[Entry]) -> Iterator[tuple[Entry, St
 
 def _send_all(remote: Remote, folder: Path, entries: Sequence[Entry], meter: Meter) -> None:
     """Send files: small ones side by side, each large one alone, since its parts may go side by side."""
-    small = [entry for entry in entries if (entry.size or 0) <= PART and entry.name != MANIFEST]
-    jobs = [partial(_send, remote, folder, entry, meter) for entry in entries if entry not in small]
-    side_by_side([partial(_send, remote, folder, entry, meter) for entry in small], remote.questions, meter)
-    for job in jobs:
+    small: list[Callable[[], None]] = []
+    alone: list[Callable[[], None]] = []
+    for entry in entries:
+        fits = (entry.size or 0) <= PART and entry.name != MANIFEST
+        (small if fits else alone).append(partial(_send, remote, folder, entry, meter))
+    side_by_side(small, remote.questions, meter)
+    for job in alone:
         side_by_side([job], 1, meter)
 
 

@@ -25,6 +25,7 @@ from affineur.serve.process.listening import listen
 from affineur.serve.service import Service
 
 from ..conftest import Endpoint
+from ..held import heard
 
 # ---- What is relied on ----
 
@@ -155,15 +156,6 @@ def port(request: pytest.FixtureRequest, endpoint: Endpoint, service: Service) -
 def connected(port: tuple[str, int]) -> Iterator[socket.socket]:
     with socket.create_connection(port[:2], timeout=20) as client:
         yield client
-
-
-def heard(client: socket.socket) -> bytes:
-    """What comes until the server hangs up."""
-    got = b""
-    with contextlib.suppress(ConnectionResetError):
-        while part := client.recv(65536):
-            got += part
-    return got
 
 
 def refused(answer: bytes, limit: str = f"{MOST} bytes") -> bool:

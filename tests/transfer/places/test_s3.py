@@ -23,6 +23,7 @@ from affineur.progress import listening
 from affineur.transfer.places.buckets import connect, digests
 from affineur.transfer.places.buckets.digests import part_size
 from affineur.transfer.places.buckets.remote import Bucket
+from affineur.transfer.places.core.place import PART as USUAL
 from affineur.transfer.places.core.place import PLACES, Access, Conflict, Passing, Small, opened
 from affineur.transfer.places.core.retry import patiently
 
@@ -358,7 +359,7 @@ CHILD = """
 import json, resource, sys
 from pathlib import Path
 from affineur.transfer.places.buckets.remote import Bucket
-from affineur.transfer.places.core.place import Access, opened
+from affineur.transfer.places.core.place import PART, Access, opened
 from affineur.transfer.places.core.retry import patiently
 
 given = json.loads(sys.argv[1])
@@ -817,13 +818,13 @@ def test_one_that_is_removed_while_it_is_read_is_not_there(plain: There) -> None
     ],
 )
 def test_parts_grow_with_the_file(size: int, part: int) -> None:
-    assert part_size(size, digests.PART, "m") == part
+    assert part_size(size, USUAL, "m") == part
     assert -(-size // part) <= digests.PARTS
 
 
 def test_a_file_can_be_too_large() -> None:
     with pytest.raises(TransferError, match="m has 5,500,000,000,000 bytes, expected at most"):
-        part_size(5_500_000_000_000, digests.PART, "m")
+        part_size(5_500_000_000_000, USUAL, "m")
 
 
 def test_a_file_that_shrinks_on_the_way_is_noticed(plain: There, file: Callable[..., File]) -> None:

@@ -10,8 +10,6 @@ from typing import Any, NamedTuple
 
 from affineur.errors import TransferError
 
-#: Bytes of a part, and of the largest file that is sent in one request.
-PART = 8 << 20
 #: The most parts S3 takes, and the largest that RunPod takes.
 PARTS, LARGEST = 10_000, 500_000_000
 _MIB = 1 << 20

@@ -20,7 +20,6 @@ from urllib.request import Request, urlopen
 from affineur.errors import TransferError
 from affineur.transfer.places.buckets.connect import COMPLETE_TIMEOUT, READ_TIMEOUT, Connect
 from affineur.transfer.places.buckets.digests import (
-    PART,
     Head,
     content_md5,
     content_of,
@@ -53,8 +52,6 @@ class Bucket(Remote):
     Attributes:
         part: Bytes of a part, and of the largest file sent in one request.
     """
-
-    part: int = PART
 
     lists = True
 
