@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from affineur.entities import split_words
 from affineur.errors import ParameterError
-from affineur.runtime import EngineTagger, PredictOptions, split_words
+from affineur.runtime import EngineTagger, PredictOptions
 from affineur.runtime.aggregation import STRATEGIES, merge_windows
 from affineur.runtime.texts import LONGEST_RUN
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affineur.entities import Entity
-from affineur.runtime import Logits, best_labels, split_words, word_entities
+from affineur.entities import Entity, split_words
+from affineur.runtime import Logits, best_labels, word_entities
 
 IO = ("O", "I-LOC", "I-PER")
 LEXICON = {

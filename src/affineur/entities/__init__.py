@@ -28,6 +28,7 @@ from affineur.entities.schemes import (
     types_of,
     with_prefix,
 )
+from affineur.entities.words import split_words
 
 __all__ = [
     "MOST_WORDS",
@@ -55,6 +56,7 @@ __all__ = [
     "repaired_mentions",
     "shared_sentences",
     "split_tag",
+    "split_words",
     "to_entities",
     "to_mentions",
     "to_tags",

@@ -8,7 +8,6 @@ from affineur.runtime.reading import PredictOptions, Reading
 from affineur.runtime.redaction import STYLES, Redacted, RedactionStyle, Replacement, redact, restore
 from affineur.runtime.tagger import EngineTagger, pad
 from affineur.runtime.windows import Encoder, Window, max_positions
-from affineur.runtime.words import split_words
 
 __all__ = [
     "DEFAULT_BUDGET",
@@ -33,6 +32,5 @@ __all__ = [
     "plan_batches",
     "redact",
     "restore",
-    "split_words",
     "word_entities",
 ]

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from affineur.entities import Entity, LabeledPiece
+from affineur.entities import Entity, LabeledPiece, split_words
 from affineur.errors import ParameterError
 from affineur.runtime.aggregation import (
     AggregationStrategy,
@@ -23,7 +23,6 @@ from affineur.runtime.aggregation import (
 from affineur.runtime.prediction import Logits, word_entities
 from affineur.runtime.texts import TextWindow
 from affineur.runtime.windows import Encoder, Window
-from affineur.runtime.words import split_words
 
 Found = TypeVar("Found", Entity, LabeledPiece)
 

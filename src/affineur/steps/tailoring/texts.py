@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from affineur.entities import Corpus, Sentence, numbered_lines
+from affineur.entities import Corpus, Sentence, numbered_lines, split_words
 from affineur.errors import DataError
-from affineur.runtime import split_words
 from affineur.transfer import Splits, load_splits
 
 _HELD_OUT = 20  # of raw text, one line in so many is not counted but shows how unseen text is cut

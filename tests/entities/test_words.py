@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from affineur.runtime import split_words
+from affineur.entities import split_words
 
 
 def cut(text: str) -> list[str]:
