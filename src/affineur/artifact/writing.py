@@ -291,7 +291,13 @@ def _sync_tree(folder: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    # Windows writes to the disk only what was opened to be written, and opens no folder.
+    try:
+        descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+    except PermissionError:
+        if not path.is_dir():
+            raise
+        return
     try:
         os.fsync(descriptor)
     except OSError:
