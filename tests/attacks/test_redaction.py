@@ -144,7 +144,7 @@ def test_parts_of_a_persons_name_go_and_common_words_stay() -> None:
     )
     entities = [found(text, "Rose Petit"), found(text, "Charles de Gaulle")]
     assert left(text, entities) == (
-        "[PER] et [PER]. Mme [PER], r.[PER]@chu.fr, de [PER], DE [PER], [PER], [PER] ! "
+        "[PER] et [PER]. Mme [PER], r.[PER]@chu.fr, de [PER], [PER], [PER], [PER] ! "
         "Le petit dort, une rose est là, le chemin de terre, La rue"
     )
     text = (
@@ -358,3 +358,39 @@ def test_everyday_words_stay_beside_names() -> None:
     assert again("Luc Rein", "le rein") == "le rein ;"
     assert again("Luc Traite", "il traite") == "il traite ;"
     assert again("Luc Normal", "un scanner normal") == "un scanner normal ;"
+
+
+@pytest.mark.parametrize(
+    ("name", "rest", "left_over"),
+    [
+        ("Léa", "Il a vu léa hier, avec lea.", "Il a vu [PER] hier, avec [PER]."),
+        ("Ana Costa", "le dossier de ana ; d'ana", "le dossier de [PER] ; d'[PER]"),
+        ("Éric Fut", "il fut vu", "il fut vu"),
+        ("Jean Roy", "le compte jeanroy est", "le compte [PER] est"),
+        ("Ian Kim", "vu kim hier ; a vu iankim", "vu [PER] hier ; a vu [PER]"),
+        ("Par Tir", "avant de partir", "avant de partir"),
+        ("Jean Lebœuf", "avec le\u00ad\nbœuf", "avec [PER]"),
+        ("Luc Dupont", "vu du\u00ad\r\npont", "vu [PER]"),
+        (
+            "Jean Morvan",
+            "Mor\u00ad\u200b\nvan Mor\u2011\nvan Mor\u2013\nvan Mor-\u00ad\nvan",
+            "[PER] [PER] [PER] [PER]",
+        ),
+        ("Jean Morvan", "Mor\x1fvan mor\x1evan MOR\x1cVAN", "[PER] [PER] [PER]"),
+        ("Yann Le Goff", "LEGOFF Legoff legoff", "[PER] [PER] [PER]"),
+        ("M. de La Fontaine", "LAFONTAINE, delafontaine@x.fr", "[PER], [PER]@x.fr"),
+        ("Conan O\uff07Brien", "OBRIEN", "[PER]"),
+        ("Conan O\u02c8Brien", "OBRIEN", "[PER]"),
+    ],
+)
+def test_short_names_line_ends_controls_and_particles(name: str, rest: str, left_over: str) -> None:
+    text = f"{name} dort. {rest}"
+    redacted = redact(text, [Entity("PER", name, 0, len(name), 0.9)])
+    assert redacted.text == f"[PER] dort. {left_over}"
+    assert restore(redacted.text, redacted.replacements) == text
+
+
+@pytest.mark.parametrize("end", ["\u00ad\n", "\u2011\n", "\u2013\n", "\uff0d\n", "-\u00ad\n", "\x1f"])
+def test_no_half_of_a_word_stays_at_a_lines_end(end: str) -> None:
+    text = f"Vu Mor{end}van hier"
+    assert redact(text, [Entity("PER", "Mor", 3, 6, 0.9)]).text == "Vu [PER] hier"

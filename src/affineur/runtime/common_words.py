@@ -119,5 +119,17 @@ _AMBIGUOUS = _words(
     voisin volant volontaire yeuse zephyr
     """
 )
+# Words of three letters that are used every day.
+_SHORT = _words(
+    """
+    ado agi aie ail ais ait ame ane api apt art axe bac bai bar bat bel bis bol bus but cil cle col con cor
+    cri cru cul dis dit dot due duo dur dus dut ecu elu epi ere etc eut eux fac fan fee fie fil fit flu fol
+    fou fui fut gag gaz gel gre gui gym hep hic hot hue hui ion ira jet jug jus kir kit lie lit log lot lue
+    mat mec met min mis mit mol mou mue nef nes nie nos nue nul nus ode off oie ose ouf ove pal pan pat pic
+    pis pli poe pop pot pro pua pue pur pus put rai rap ras raz rdv rez ria rit riz rot rut sac sas sec sel
+    set sic sis ski soi sot sou suc sue tag tan tas tau ter tes tic tir toc top tot tri tua tue tuf tut uni
+    uns use vas ver via vif vin vis vit vol vus web yen zen zoo zut
+    """
+)
 #: Words that are a name with a capital alone.
-PLAIN = GENERIC | _AMBIGUOUS
+PLAIN = GENERIC | _AMBIGUOUS | _SHORT

@@ -14,9 +14,9 @@ from itertools import pairwise
 from typing import NamedTuple
 
 # What nobody sees: Unicode's Default_Ignorable_Code_Point and category Cf (version 16), and control
-# characters that are no white space.
+# characters that are no white space (of U+001C to U+001F Python thinks they are).
 _UNSEEN = (
-    r"\0-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f"
+    r"\0-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f"
     r"\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff"
     r"\uffa0\ufff0-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
     r"\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
@@ -52,6 +52,10 @@ _LIKE_LATIN = str.maketrans(
 _LINE_END = re.compile(
     rf"[ \t\xa0]*+([{_DASH}][ \t\xa0]*+)?+[\n\r\x0b\x0c\x85\u2028\u2029][\s>]*+|([{_DASH}])\s++"
 )
+_BREAK = re.compile(r"[\n\r\x0b\x0c\x85\u2028\u2029]")
+# A hyphen that is seen where a line ends after it.
+_SOFT_HYPHEN = "\u00ad"
+_SOFT_AT_END = re.compile(rf"{_SOFT_HYPHEN}[{_UNSEEN}]*\Z")
 _USUAL = ("", "-", ".", "_")
 #: Signs that are part of a name: Canal+, AT&T, C#.
 SIGNS = "+&#"
@@ -87,10 +91,10 @@ def chunks(text: str) -> Iterator[Chunk]:
         text: Any text.
     """
     for match in _word().finditer(text):
-        word, start = match[0], match.start()
+        word, start = _without_hyphen(match[0]), match.start()
         if word.isalpha() and (word.islower() or word.isupper() or word[1:].islower()):
             if form := fold(word):
-                yield Chunk(form, start, match.end())
+                yield Chunk(form, start, start + len(word))
             continue
         for part in _PARTS.finditer("".join(map(_kind, word))):
             if form := fold(part_word := word[slice(*part.span())]):
@@ -101,7 +105,8 @@ def word_spans(text: str) -> list[tuple[int, int]]:
     """Return where each whole word lies: hyphens, and line ends that cut a word, are inside."""
     spans: list[tuple[int, int]] = []
     for match in _word().finditer(text):
-        start, end = match.span()
+        start = match.start()
+        end = start + len(_without_hyphen(match[0]))
         if spans and match[0][0] not in SIGNS and _joins(text, spans[-1][1], start):
             start = spans.pop()[0]
         spans.append((start, end))
@@ -123,6 +128,8 @@ def seen(text: str) -> str:
 def line_end(between: str) -> LineEnd | None:
     """Return which line's end inside a word may lie between two chunks, or nothing if none may."""
     found = _LINE_END.fullmatch(_UNSEEN_RUN.sub("", between))
+    if found and not found.lastindex and _SOFT_HYPHEN in between:
+        return LineEnd.HYPHENATED  # no dash is seen there, but for this one
     return found and (LineEnd.HYPHENATED if found.lastindex else LineEnd.BARE)
 
 
@@ -134,10 +141,20 @@ def signs(between: str) -> str:
 def _joins(text: str, start: int, end: int) -> bool:
     """Say whether a hyphen between two words makes them one: ``Saint-Nazaire``, ``Mor-`` at a line's end."""
     between = text[start : min(end, start + 80)]
-    return len(between) == end - start and (
-        between in ("-", "\u2010", "\u2011")
-        or (between[:1] in "-\u2010\u00ac" and line_end(between) is not None)
+    if len(between) != end - start:
+        return False
+    if between in ("-", "\u2010", "\u2011"):
+        return True
+    if between[:1] in ("-", "\u2010", "\u00ac"):
+        return line_end(between) is not None
+    return (
+        line_end(between) is LineEnd.HYPHENATED and not between[0].isspace() and bool(_BREAK.search(between))
     )
+
+
+def _without_hyphen(word: str) -> str:
+    """Leave out a soft hyphen that a word ends with: at a line's end it is none of its letters."""
+    return _SOFT_AT_END.sub("", word) if _SOFT_HYPHEN in word else word
 
 
 @lru_cache(maxsize=8192)
@@ -172,5 +189,5 @@ def _word() -> re.Pattern[str]:
     marks = [code for code in range(0x300, 0x10000) if unicodedata.category(chr(code))[0] == "M"]
     breaks = [0, *(i for i, (a, b) in enumerate(pairwise(marks), 1) if b != a + 1), len(marks)]
     on_it = "".join(f"{chr(marks[a])}-{chr(marks[b - 1])}" for a, b in pairwise(breaks)) + _UNSEEN
-    letter = rf"(?:[^\W_\u02b9\u02bb-\u02bd{_ALONE}{_UNSEEN}]|[{_ENCLOSED}])"
+    letter = rf"(?:[^\W_\u02b9-\u02cb{_ALONE}{_UNSEEN}]|[{_ENCLOSED}])"
     return re.compile(rf"(?:{letter}[{on_it}]*+)++|[{_ALONE}][{on_it}]*+|[{SIGNS}][{_UNSEEN}]*+")

@@ -17,8 +17,8 @@ from affineur.runtime.folding import SIGNS, Chunk, LineEnd, chunks, line_end, se
 _MOST_LETTERS, _MOST_CHUNKS = 200, 40
 _FEWEST_LETTERS = 2
 _MOST_PARTS = 6  # words of a person's name; what is longer was no name
-_SURELY_A_NAME = 4  # letters of a word that is a name in lower case, too
-_JOINED = 8  # letters of words that are a name in lower case where nothing stands between them, too
+_SURELY_A_NAME = 3  # letters of a word that is a name in lower case, too
+_JOINED = 6  # letters of words that are a name in lower case where nothing stands between them, too
 _MOST_SIGNS = 3  # different ones, between words of a name
 _PARTING = frozenset(",;:!?")  # that part names from each other
 _PERSONS = frozenset(
@@ -29,7 +29,7 @@ _ENTRY, _BREAK = "entry", "break"
 _BEFORE_ADDRESS = re.compile(r"[@_#]\Z|\w\.\Z|[0-9]\Z")
 _AFTER_ADDRESS = re.compile(r"[@_0-9]|\.\w")
 # Between words that are one: O'Brien, Jean-Pierre.
-_COMPOUND = re.compile(r"['`\u00b4\u2018\u2019\u2032\u02b9\u02bb-\u02bd\-\u2010\u2011]")
+_COMPOUND = re.compile(r"['`\u00b4\u2018\u2019\u201b\u2032\u02b9-\u02cb\uff07\-\u2010\u2011]")
 _IN_SENTENCE = re.compile(r"[ \t\xa0\u202f]+|\s?['\u2019]")
 
 
@@ -137,6 +137,9 @@ class Repetitions:
             told = form in PARTICLES or form in TITLES or form in GENERIC
             if len(form) >= 3 and _is_word(form) and not told and (lower or self._is_capital(word[0])):
                 self._add(word, mention, len(form) >= _SURELY_A_NAME and form not in PLAIN, whole=False)
+        for family in _families(forms):
+            free = len(family) >= _JOINED and family not in PLAIN
+            self._add([Chunk(family, 0, 0)], mention, free, whole=False)
         for login in _logins(forms):
             self._add([Chunk(login, 0, 0)], mention, False, whole=False)
 
@@ -269,7 +272,8 @@ class Repetitions:
     def _is_joined(self, name: _Name, found: Sequence[Chunk]) -> bool:
         """Say whether the words of a short name stand without anything between them."""
         ends = set(accumulate(len(chunk.form) for chunk in found))
-        return not name.breaks <= ends and max(ends) < _JOINED
+        joined = "".join(chunk.form for chunk in found)
+        return not name.breaks <= ends and (len(joined) < _JOINED or joined in PLAIN)
 
     def _written(self, first: Chunk, last: Chunk) -> str:
         return seen(self._text[first.start : last.end])
@@ -295,6 +299,16 @@ class Repetitions:
 def _is_word(form: str) -> bool:
     """Say whether a form is letters and the marks on them alone, no digits or signs."""
     return not any(each.isnumeric() or each in SIGNS for each in form)
+
+
+def _families(forms: Sequence[str]) -> set[str]:
+    """Return names of families with the particles before them in one word: LEGOFF, DELAFONTAINE."""
+    families = set()
+    for place, form in enumerate(forms[:-1]):
+        joined = "".join(forms[place:])
+        if form in PARTICLES and _is_word(joined):
+            families.add(joined)
+    return families
 
 
 def _logins(forms: Sequence[str]) -> set[str]:
