@@ -63,6 +63,45 @@ def test_a_kilobyte_of_parquet_that_holds_sixty_million_tokens(tmp_path: Path, r
     assert took < 100
 
 
+@pytest.mark.parametrize("dictionary", [True, False])
+def test_parquet_that_says_a_long_text_in_very_many_places(tmp_path: Path, dictionary: bool) -> None:
+    """Issue 19, 21: some kilobytes, of which a reader that builds the rows makes 50 GB."""
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    many = 500_000
+    words = arrow.DictionaryArray.from_arrays(
+        arrow.array([0] * many, arrow.int32()), arrow.array(["y" * 100_000])
+    )
+    ends = arrow.array(range(0, many + 1, 100), arrow.int32())
+    tags = arrow.DictionaryArray.from_arrays(arrow.array([0] * many, arrow.int32()), arrow.array(["O"]))
+    table = arrow.table(
+        {"tokens": arrow.ListArray.from_arrays(ends, words), "tags": arrow.ListArray.from_arrays(ends, tags)}
+    )
+    parquet.write_table(table, tmp_path / "a.parquet", store_schema=dictionary)
+    assert (tmp_path / "a.parquet").stat().st_size < 20_000
+    said, took = peak(tmp_path / "a.parquet", 100)
+    assert "a token of 100,000 bytes" in said
+    assert took < 100
+
+
+def test_the_longest_entry_of_a_dictionary(tmp_path: Path) -> None:
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    from affineur.transfer.dictionary_pages import longest_entry
+
+    for codec in ("none", "snappy", "gzip", "zstd", "lz4", "brotli"):
+        for version in ("1.0", "2.0"):
+            table = arrow.table({"tokens": [["a" * i for i in range(1, 60)], ["é"]] * 50})
+            parquet.write_table(table, tmp_path / "a.parquet", compression=codec, data_page_version=version)
+            column = parquet.ParquetFile(tmp_path / "a.parquet").metadata.row_group(0).column(0)
+            with (tmp_path / "a.parquet").open("rb") as file:
+                assert longest_entry(file, column) == 59
+    parquet.write_table(table, tmp_path / "a.parquet", use_dictionary=False)
+    column = parquet.ParquetFile(tmp_path / "a.parquet").metadata.row_group(0).column(0)
+    with (tmp_path / "a.parquet").open("rb") as file:
+        assert longest_entry(file, column) == 0
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_line_of_a_million_tokens(tmp_path: Path) -> None:

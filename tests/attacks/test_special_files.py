@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 from pathlib import Path
 
 import pytest
 
+import affineur
 from affineur.artifact import open_folder
 from affineur.artifact.reading import read_within
 from affineur.cli.main import main
@@ -103,3 +105,47 @@ def test_a_folder_without_a_model_is_not_fetched(tmp_path: Path, monkeypatch: py
     with pytest.raises(AffineurError, match=r"no config\.json"):
         resolve_model((tmp_path / "etc").as_uri())
     assert not any(path.is_file() for path in cache_folder().rglob("*"))
+
+
+@pytest.mark.parametrize("option", ["--verify-key", "--certificates"])
+def test_a_pipe_as_a_key(
+    option: str, pipe: Path, capsys: pytest.CaptureFixture[str], shared_int8: Path
+) -> None:
+    pytest.importorskip("model_signing")
+    assert main(["verify", str(shared_int8), option, str(pipe)]) == 1
+    assert "signature" in (said := line(capsys)) or "no regular file" in said
+
+
+def test_a_graph_that_gives_nothing(shared_int8: Path, tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    folder = Path(shutil.copytree(shared_int8, tmp_path / "model"))
+    (folder / "affineur.json").unlink()
+    graph = onnx.load(folder / "model.onnx")
+    del graph.graph.output[:]
+    onnx.save(graph, folder / "model.onnx")
+    with pytest.raises(ModelError, match=r"the ONNX graph gives nothing|cannot be loaded"):
+        affineur.load(folder)("Marie")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["annotate", "MODEL", "IN", "-o", "OUT", "--json", "./OUT"],
+        ["compare", "MODEL", "MODEL", "--data", "IN", "--markdown", "OUT", "--html", "./OUT"],
+        ["check", "MODEL", "--bars", "IN", "--data", "IN", "--junit", "OUT", "--json", "OUT"],
+    ],
+)
+def test_one_file_for_two_results(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 1
+    assert "name the same file, " in line(capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that nobody can write to")
+def test_a_place_for_the_model_that_cannot_be_written(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is said before anything is read: the model is not there either."""
+    assert main(["cast", "nowhere", "--dtype", "float16", "-o", "/proc/none/out"]) == 1
+    assert "-o /proc/none/out cannot be written" in line(capsys)

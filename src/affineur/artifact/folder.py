@@ -223,6 +223,8 @@ def read_config(path: Path) -> dict[str, Any]:
 def _read_object(file: Path) -> dict[str, Any]:
     try:
         found = read_json(file)
+    except PermissionError as error:
+        raise ModelError(f"{file} cannot be read ({error.strerror})") from None
     except (OSError, ValueError) as error:
         raise ModelError(f"{file} is not valid JSON ({one_line(error)})") from None
     if not isinstance(found, dict):

@@ -183,30 +183,42 @@ def try_outputs(args: argparse.Namespace) -> None:
     """Try every file that a command was asked to write, before its long work; nothing is left behind.
 
     Raises:
-        ParameterError: If one is a folder, lies where nothing can be written, or holds something else than
-            an earlier result of its kind.
+        ParameterError: If one is a folder, lies where nothing can be written, holds something else than an
+            earlier result of its kind, or is the same as another.
     """
-    for option in ("json", "markdown", "html", "svg", "junit", "summary"):
+    taken: dict[Path, str] = {}
+    for option in ("out", "json", "markdown", "html", "svg", "junit", "summary"):
         given = getattr(args, option, None)
         if given is None or (option == "json" and str(given) == "-"):
             continue
-        path = Path(given).absolute()
+        path, flag = Path(given).absolute(), "-o" if option == "out" else f"--{option}"
         try:
-            if path.is_dir():
+            if (other := taken.setdefault(path.resolve(), flag)) != flag:
                 raise ParameterError(
-                    f"--{option} {given} cannot be written: it is a folder, expected a file, such as"
-                    f" {path / option}"
+                    f"{other} and {flag} name the same file, {given}, and one would be lost; name another"
                 )
-            if option == "summary" and path.exists():  # it is added to; the others are replaced
-                path.open("a").close()
-            else:
-                if option != "summary":
-                    _refuse_to_lose(option, path, given)
-                tempfile.TemporaryFile(dir=next(folder for folder in path.parents if folder.exists())).close()
-        except OSError as error:
-            raise ParameterError(
-                f"--{option} {given} cannot be written ({error.strerror}); name another file"
-            ) from None
+            _try_output(option, flag, path, given)
+        except (OSError, RuntimeError) as error:  # of links that lead to each other, too
+            said = getattr(error, "strerror", None) or error
+            raise ParameterError(f"{flag} {given} cannot be written ({said}); name another file") from None
+
+
+def _try_output(option: str, flag: str, path: Path, given: object) -> None:
+    if option == "out":
+        folder = next(folder for folder in path.parents if folder.exists())
+        if folder.is_dir():
+            tempfile.TemporaryFile(dir=folder).close()
+        return
+    if path.is_dir():
+        raise ParameterError(
+            f"{flag} {given} cannot be written: it is a folder, expected a file, such as {path / option}"
+        )
+    if option == "summary" and path.exists():  # it is added to; the others are replaced
+        path.open("a").close()
+        return
+    if option != "summary":
+        _refuse_to_lose(option, path, given)
+    tempfile.TemporaryFile(dir=next(folder for folder in path.parents if folder.exists())).close()
 
 
 def _refuse_to_lose(option: str, path: Path, given: object) -> None:

@@ -35,7 +35,7 @@ from affineur.artifact import (
     verify,
     write_text,
 )
-from affineur.artifact.reading import parse_json, read_json
+from affineur.artifact.reading import parse_json, read_json, read_within
 from affineur.errors import AffineurError, ModelError, ParameterError, one_line
 from affineur.transfer.hub import need
 
@@ -48,6 +48,7 @@ _ASIDE = (CARD, SIGNATURE, ".cache", ".eval_results")
 _CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 _EXPECTED = f"expected an elliptic curve key ({', '.join(_CURVES.values())})"
 _SHOWN = 16  # digits of a digest
+_MOST_KEY = 1 << 20  # bytes of a key, a passphrase or certificates
 _LONGEST = 32 << 20  # bytes of a signature, which names each file once
 
 
@@ -370,11 +371,10 @@ def _passphrase(path: Path) -> bytes:
         return phrase.encode()
     if file := os.environ.get(PASSPHRASE_FILE):
         try:
-            return Path(file).read_bytes().rstrip(b"\r\n")
-        except OSError as error:
-            raise ParameterError(
-                f"{PASSPHRASE_FILE} names {file}, which cannot be read ({error.strerror})"
-            ) from None
+            return read_within(Path(file), _MOST_KEY).rstrip(b"\r\n")
+        except (OSError, ValueError) as error:
+            said = getattr(error, "strerror", None) or one_line(error)
+            raise ParameterError(f"{PASSPHRASE_FILE} names {file}, which cannot be read ({said})") from None
     raise ParameterError(
         f"key='{path}' has a passphrase; set {PASSPHRASE}, or {PASSPHRASE_FILE} to a file that holds it",
         "key",
@@ -469,9 +469,10 @@ def _holder(raw: bytes) -> str:
 
 def _read(path: Path, parameter: str) -> bytes:
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ParameterError(f"{parameter}='{path}' cannot be read ({error.strerror})", parameter) from None
+        return read_within(path, _MOST_KEY)
+    except (OSError, ValueError) as error:
+        said = getattr(error, "strerror", None) or one_line(error)
+        raise ParameterError(f"{parameter}='{path}' cannot be read ({said})", parameter) from None
 
 
 def _refuse_kind(folder: Path, said: Signature) -> NoReturn:

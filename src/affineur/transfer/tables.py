@@ -24,6 +24,7 @@ from affineur.entities import (
     with_prefix,
 )
 from affineur.errors import DataError, brief, one_line
+from affineur.transfer.dictionary_pages import longest_entry
 from affineur.transfer.hub import need
 
 TOKENS = "tokens"
@@ -35,6 +36,7 @@ _MOST_TEXT = 1 << 26  # bytes of the text of these
 # A value of a Parquet file may take no bit at all. Text takes some bits a word, however well it compresses.
 _PER_BYTE, _AT_LEAST = 64, 1 << 20
 _MOST_IN_GROUP = 50_000_000  # values of a row group, which may all stand in one row
+_LONGEST = 4096  # bytes of a token that a dictionary holds once for any number of places
 WHAT = "reading data sets"
 
 #: Row number from 1, and the values of the columns asked for; a row of JSON may lack one.
@@ -241,7 +243,7 @@ def _parquet(path: Path, features: Mapping[str, Any]) -> Table:
         number = 0
         try:
             with parquet.ParquetFile(path) as file:
-                for group, rows in _row_groups(path, file.metadata, names):
+                for group, rows in list(_row_groups(path, file.metadata, names)):
                     for batch in file.iter_batches(rows, row_groups=[group], columns=list(names)):
                         for values in _values([batch.column(name) for name in names], path, number):
                             number += 1
@@ -260,34 +262,45 @@ def _parquet(path: Path, features: Mapping[str, Any]) -> Table:
     return Table(path, tuple(schema.names), features, read)
 
 
-def _row_groups(path: Path, metadata: Any, names: Sequence[str]) -> list[tuple[int, int]]:
-    """Return each row group of a Parquet file, and how many of its rows may be read together.
+def _row_groups(path: Path, metadata: Any, names: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Yield each row group of a Parquet file, and how many of its rows may be read together.
 
     Raises:
         DataError: If there is more in the file than its bytes could say of text.
+        ValueError: If a dictionary is damaged.
     """
-    found, whole = [], 0
-    for number in range(metadata.num_row_groups):
-        group = metadata.row_group(number)
-        columns = (group.column(place) for place in range(group.num_columns))
-        values = max(
-            (each.num_values for each in columns if each.path_in_schema.partition(".")[0] in names), default=0
-        )
-        whole += values
-        if values > min(_MOST_IN_GROUP, group.num_rows * MOST_WORDS):
-            raise DataError(
-                f"{group.num_rows:,} rows hold {values:,} tokens, expected at most {MOST_WORDS:,} in a row"
-                f" and {_MOST_IN_GROUP:,} in a row group; divide them",
-                path,
-            )
-        found.append((number, max(1, min(_BATCH, _TOGETHER * group.num_rows // max(1, values)))))
-    size = path.stat().st_size
+    whole, size = 0, path.stat().st_size
+    with path.open("rb") as file:
+        for number in range(metadata.num_row_groups):
+            group = metadata.row_group(number)
+            found = (group.column(place) for place in range(group.num_columns))
+            columns = [each for each in found if each.path_in_schema.partition(".")[0] in names]
+            values = max((each.num_values for each in columns), default=0)
+            whole += values
+            if values > min(_MOST_IN_GROUP, group.num_rows * MOST_WORDS):
+                raise DataError(
+                    f"{group.num_rows:,} rows hold {values:,} tokens, expected at most {MOST_WORDS:,} in a"
+                    f" row and {_MOST_IN_GROUP:,} in a row group; divide them",
+                    path,
+                )
+            longest = max((longest_entry(file, each) for each in columns if _is_text(each)), default=0)
+            if longest > _LONGEST:
+                raise DataError(
+                    f"a token of {longest:,} bytes may stand anywhere in row group {number}, expected at"
+                    f" most {_LONGEST:,}; divide it",
+                    path,
+                )
+            together = min(_TOGETHER, _MOST_TEXT // max(1, longest))
+            yield number, max(1, min(_BATCH, together * group.num_rows // max(1, values)))
     if whole > _PER_BYTE * size + _AT_LEAST:
         raise DataError(
             f"{size:,} bytes hold {whole:,} tokens, as no text does; write the file again from its source",
             path,
         )
-    return found
+
+
+def _is_text(column: Any) -> bool:
+    return column.physical_type in ("BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY")
 
 
 def _values(columns: Sequence[Any], path: Path, before: int) -> Iterator[tuple[Any, ...]]:
@@ -328,6 +341,8 @@ def _text_size(column: Any) -> int:
     compute, types = need("pyarrow.compute", WHAT), need("pyarrow.types", WHAT)
     while types.is_list(column.type) or types.is_large_list(column.type):
         column = column.flatten()
+    if types.is_dictionary(column.type):
+        column = column.dictionary_decode()
     if not (types.is_string(column.type) or types.is_large_string(column.type)):
         return 0
     return compute.sum(compute.binary_length(column)).as_py() or 0

@@ -88,6 +88,8 @@ class OnnxTagger(EngineTagger):
                 f"the ONNX graph wants {', '.join(strange)}, expected integers named {', '.join(INPUTS)}"
             )
         outputs = session.get_outputs()
+        if not outputs:
+            raise ModelError("the ONNX graph gives nothing; expected logits (sequences, pieces, labels)")
         self._output = next((o.name for o in outputs if o.name == "logits"), outputs[0].name)
         shape = next(o.shape for o in outputs if o.name == self._output)
         if len(shape) != 3 or (isinstance(shape[-1], int) and shape[-1] != len(self.labels)):
