@@ -17,9 +17,12 @@ import pytest
 from tokenizers import AddedToken, Tokenizer
 from tokenizers.pre_tokenizers import ByteLevel
 
+from affineur.entities import split_words
+from affineur.errors import ModelError
 from affineur.runtime import Encoder
 from affineur.runtime.tokenization import read_tokenizer, write_tokenizer
-from cases.tokenizer_files import CLASSES, TEXTS, WORDS, vocabulary_alone, write
+from cases.tokenizer_files import CLASSES, TEXTS, WORDS, sentencepiece, vocabulary_alone, write
+from conftest import build_tokenizer
 
 #: What a tokenizer_config.json may say, beside its class.
 SETTINGS: dict[str, dict[str, Any] | None] = {
@@ -190,3 +193,102 @@ def test_a_file_that_says_it_all_stays(tmp_path: Path) -> None:
     write_tokenizer(source, target, {"model_type": "camembert"})
     for name in ("tokenizer.json", "tokenizer_config.json"):
         assert (target / name).read_bytes() == (source / name).read_bytes()
+
+
+@pytest.mark.parametrize("special", [False, True])
+@pytest.mark.parametrize("family", CLASSES)
+def test_added_tokens_are_words_of_raw_text(family: str, special: bool, tmp_path: Path) -> None:
+    """``<patient>`` is one word, and its piece the one it was trained on; ``<s>`` in a text is text."""
+    token = AddedToken("<patient>", special=special, normalized=False)
+    named = {"cls_token": "[CLS]", "sep_token": "[SEP]"} if family == "modernbert" else {}
+    said = {"tokenizer_class": CLASSES[family]} | named
+    folder = write(tmp_path / "m", family, said, added=[token])
+    encoder = Encoder.from_folder(folder, {"model_type": family})
+    text = "Le <patient>, né<patient> <s> à [CLS]"
+    words = [text[start:end] for start, end in encoder.split(text)]
+    assert words == [
+        *("Le", "<patient>", ",", "né", "<patient>"),
+        *("<", "s", ">", "à", "[", "CLS", "]"),
+    ]
+    (encoding,) = encoder.encode([words])
+    piece = encoder.tokenizer.token_to_id("<patient>")
+    assert [word for word, i in zip(encoding.word_ids, encoding.ids, strict=True) if i == piece] == [1, 4]
+    assert encoder.split("Le patient dort.") == split_words("Le patient dort.")
+
+
+@pytest.mark.parametrize(
+    ("token", "lower", "found"),
+    [
+        (AddedToken("<Patient>", normalized=True), True, ["<PATIENT>", "<Patient>"]),
+        (AddedToken("<Patient>", normalized=True), False, ["<Patient>"]),
+        (AddedToken("<Patient>", normalized=False), True, ["<Patient>"]),
+        (AddedToken("IPP:", single_word=True), False, ["IPP:"]),
+        (AddedToken("..."), False, []),
+        (AddedToken("<Patient><Patient>"), False, ["<Patient><Patient>"]),
+    ],
+)
+def test_how_an_added_token_is_found(
+    token: AddedToken, lower: bool, found: list[str], tmp_path: Path
+) -> None:
+    said = {"tokenizer_class": "BertTokenizer", "do_lower_case": lower}
+    folder = write(tmp_path / "m", "bert", said, added=[token])
+    encoder = Encoder.from_folder(folder, {"model_type": "bert"})
+    text = "le <PATIENT> et <Patient>; xIPP:y IPP: <Patient><Patient> ..."
+    words = [text[start:end] for start, end in encoder.split(text)]
+    assert list(dict.fromkeys(w for w in words if w.lower() == token.content.lower())) == found or not found
+
+
+def test_the_longest_window_is_what_the_settings_say(tmp_path: Path) -> None:
+    """``model_max_length`` is what the pipeline cuts at."""
+    for said, length in ((48, 48), (1e30, 510), (100_000, 510), (None, 510)):
+        folder = write(tmp_path / str(said), "camembert", {"model_max_length": said})
+        config = {"model_type": "camembert", "max_position_embeddings": 512, "pad_token_id": 1}
+        assert Encoder.from_folder(folder, config).max_length == length
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        ({"do_lower_case": "yes"}, r"do_lower_case='yes', expected true or false"),
+        ({"strip_accents": 1}, r"strip_accents=1, expected true, false or null"),
+        ({"cls_token": 7}, r"7 is no special token"),
+        ({"added_tokens_decoder": {"a": {"content": "x"}}}, r"cannot be read"),
+        ({"added_tokens_decoder": []}, r"cannot be read"),
+    ],
+)
+def test_settings_that_are_none(damage: dict[str, Any], told: str, tmp_path: Path) -> None:
+    folder = write(tmp_path / "m", "bert", {"tokenizer_class": "BertTokenizer"} | damage)
+    with pytest.raises(ModelError, match=told) as caught:
+        read_tokenizer(folder, {"model_type": "bert"})
+    assert str(folder) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("family", "file", "content", "told"),
+    [
+        ("camembert", "sentencepiece.bpe.model", b"", "there is no piece in it"),
+        ("camembert", "sentencepiece.bpe.model", b"\x0a\xff", "it is no SentencePiece model"),
+        ("camembert", "sentencepiece.bpe.model", None, "of another kind than Unigram"),
+        ("bert", "vocab.json", b"{}", r"neither it nor vocab\.txt is there"),
+        ("roberta", "vocab.json", b"{}", r"neither it nor merges\.txt is there"),
+        ("modernbert", "vocab.txt", b"a", "write it with transformers"),
+    ],
+)
+def test_vocabularies_that_are_none(
+    family: str, file: str, content: bytes | None, told: str, tmp_path: Path
+) -> None:
+    if content is None:
+        content = sentencepiece([["a", -1.0]], kind=2)
+    (tmp_path / file).write_bytes(content)
+    with pytest.raises(ModelError, match=told) as caught:
+        read_tokenizer(tmp_path, {"model_type": family})
+    assert "\n" not in str(caught.value)
+
+
+def test_how_many_pieces_there_are(tmp_path: Path) -> None:
+    folder = write(tmp_path / "m", "bert", {"tokenizer_class": "BertTokenizer"})
+    before = Encoder.from_folder(folder, {"model_type": "bert"}).pieces
+    assert before == build_tokenizer("bert").get_vocab_size()
+    folder = write(tmp_path / "n", "bert", {"tokenizer_class": "BertTokenizer"}, added=["<patient>"])
+    assert Encoder.from_folder(folder, {"model_type": "bert"}).pieces == before + 1

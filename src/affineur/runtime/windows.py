@@ -13,7 +13,8 @@ from tokenizers import Encoding, Tokenizer
 
 from affineur.entities import encodable
 from affineur.errors import ModelError, ParameterError
-from affineur.runtime.texts import LONGEST_RUN, TextEncoder
+from affineur.runtime.runs import LONGEST_RUN
+from affineur.runtime.texts import TextEncoder, special_ids
 from affineur.runtime.tokenization import WordSplitter, for_words, read_tokenizer
 
 #: Words of a sentence that is cut in a millisecond or two.
@@ -81,7 +82,7 @@ class Encoder:
         self.tokenizer = for_words(tokenizer)
         self.max_length = max_length
         self.pad_id = pad_id
-        self._before, self._after = _special_ids(self.tokenizer)
+        self._before, self._after = special_ids(self.tokenizer)
         self._room = max_length - len(self._before) - len(self._after)
         if self._room < 2:
             raise ModelError(f"windows of {max_length} pieces leave no room for words")
@@ -200,12 +201,3 @@ def max_positions(config: dict[str, Any]) -> int:
         # 1 is what transformers assumes for all of these
         positions -= (1 if padding is None else int(padding)) + 1
     return min(positions, _WIDEST)
-
-
-def _special_ids(tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    plain = tokenizer.encode("a", add_special_tokens=False).ids
-    whole = tokenizer.encode("a", add_special_tokens=True).ids
-    for start in range(len(whole) - len(plain) + 1):
-        if whole[start : start + len(plain)] == plain:
-            return tuple(whole[:start]), tuple(whole[start + len(plain) :])
-    return (), ()

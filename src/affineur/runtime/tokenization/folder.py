@@ -106,8 +106,8 @@ def _made(folder: Path, settings: Settings, whole: Tokenizer | None) -> tuple[st
     if kind not in FAMILIES:
         raise ModelError(
             f"{folder / 'tokenizer.json'} cannot be read (it is not there, and a vocabulary alone is not "
-            f"enough for {settings.values.get('tokenizer_class') or settings.kind}); write it with transformers: "
-            f"AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+            f"enough for {settings.values.get('tokenizer_class') or settings.kind}); write it with "
+            "transformers: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
         )
     return kind, *make(FAMILIES[kind], settings, _from_files(folder, FAMILIES[kind], kind, settings))
 
