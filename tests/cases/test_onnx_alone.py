@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from affineur.entities import Corpus
@@ -16,8 +17,11 @@ from affineur.runtime import Encoder, EngineTagger
 from affineur.runtime.tokenization import write_tokenizer
 from cases.tokenizer_files import CLASSES, WORDS, write
 from conftest import FAMILIES, LABELS
-from steps.conftest import run_step
+from steps.conftest import dev_corpus, run_step, train_corpus
 
+__all__ = ["dev_corpus", "train_corpus"]
+
+AVX2 = {"target": "avx2", "min_agreement": 0.0}
 PAGE = Path(__file__).parents[2] / "docs" / "onnx.md"
 
 
@@ -75,3 +79,27 @@ def test_the_lines_run_on_an_export(
     for sentence in dev_corpus:
         words = list(sentence.words)
         assert documented(out, words) == tagger.tag([words])[0]
+    assert contributed(out) == named_on_the_page("full precision", family)
+    eight = run_step("quantize", out, tmp_path / "int8", calibration=train_corpus, **AVX2)
+    assert contributed(eight) == contributed(out) | {"MatMulIntegerToFloat"}
+
+
+def contributed(folder: Path) -> set[str]:
+    """List the operators of a graph that are not the standard's."""
+    graph = onnx.load(folder / "model.onnx", load_external_data=False).graph
+    return {node.op_type for node in graph.node if node.domain not in ("", "ai.onnx")}
+
+
+def named_on_the_page(graph: str, family: str) -> set[str]:
+    """List those that the page names for a graph, by family where it does."""
+    (row,) = re.findall(rf"(?m)^\| {graph} \| (.+) \|$", PAGE.read_text("utf-8"))
+    by_family = re.findall(r"`(\w+)` in ([\w-]+)'s", row)
+    return {name for name, of in by_family if of.lower() == family}
+
+
+def test_the_page_names_every_operator_beside_the_standard(shared_onnx: Path, shared_int8: Path) -> None:
+    """onnx.checker knows the standard's alone (case 20)."""
+    assert contributed(shared_onnx) == named_on_the_page("full precision", "camembert") == set()
+    (row,) = re.findall(r"(?m)^\| INT8 \| (.+) \|$", PAGE.read_text("utf-8"))
+    assert contributed(shared_int8) == {"MatMulIntegerToFloat"}
+    assert "`MatMulIntegerToFloat`" in row
