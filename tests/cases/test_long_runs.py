@@ -65,7 +65,7 @@ def test_the_windows_are_those_of_the_text_as_a_whole(family: str, kind: str) ->
     assert [w.text for w in ours] == sorted(w.text for w in ours)
 
 
-@pytest.mark.parametrize("strategy", ["simple", "first", "average", "max"])
+@pytest.mark.parametrize("strategy", ["simple", "average"])
 @pytest.mark.parametrize("family", ["camembert", "bert", "roberta"])
 def test_entities_after_a_run_are_those_of_overlapping_windows(
     family: str, strategy: AggregationStrategy, monkeypatch: pytest.MonkeyPatch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,20 @@ WORDS = [
     ],
     *("a  b", " Paris", "Paris ", "``mot''", "mot.", "(mot)", "mot/mot", "C++", "R&D", "a@b.fr", "a" * 120),
     *("http://exemple.fr/?a=1&b=2", "06.12.34.56.78", "\x00", "\x07bip", "\ud7ff", "\U0010ffff", "\u3000"),
+]
+_ALPHABETS = (
+    "abcdeéàçœ",
+    "ABCÉÀŒİẞ",
+    "'’-.,;:!?()«»",
+    "0123456789",
+    "日本東京ﬁ①Ⅳ™",
+    "\u0301\u200b\u00ad\u00a0▁Ġ#",
+    "çñüßøł😀",
+)
+WORDS += [
+    "".join(rng.choice(rng.choice(_ALPHABETS[: 1 + number % 7])) for _ in range(rng.randint(1, 9)))
+    for rng in [random.Random(15)]
+    for number in range(300)
 ]
 TEXTS = [
     "Marie Duval habite à Paris .",

@@ -88,7 +88,8 @@ class Encoder:
             raise ModelError(f"windows of {max_length} pieces leave no room for words")
         self._overlap = min(self._room // 3, 128)
         #: Cuts raw text into words, with the added tokens of the tokenizer whole.
-        self.split = WordSplitter(self.tokenizer, named)
+        ends = {str(self.tokenizer.id_to_token(i)) for i in (*self._before, *self._after)}
+        self.split = WordSplitter(self.tokenizer, {*named, *ends} if named else None)
         # Each keeps a tokenizer of its own; a server is asked for few strides, and must not keep one for each
         # that anybody names.
         self._text_encoder = lru_cache(4)(self._make_text_encoder)

@@ -177,8 +177,12 @@ def _splitting(tokenizer: Tokenizer) -> Tokenizer:
     The library has a switch for that, but no place for it in ``tokenizer.json``.
     """
     spec = parsed(tokenizer)
-    own = _own(spec["model"]["vocab"])
-    spec["added_tokens"] = [t for t in spec["added_tokens"] if not t["special"] or t["content"] not in own]
+    own, added = _own(spec["model"]["vocab"]), spec["added_tokens"]
+    # Ids beyond the vocabulary are given out in order: none may be missing before one that stays.
+    last = max((t["id"] for t in added if not t["special"] and t["content"] not in own), default=-1)
+    spec["added_tokens"] = [
+        t for t in added if not t["special"] or (t["content"] not in own and t["id"] < last)
+    ]
     return from_spec(spec)
 
 
