@@ -254,6 +254,7 @@ def test_the_longest_window_is_what_the_settings_say(tmp_path: Path) -> None:
         ({"do_lower_case": "yes"}, r"do_lower_case='yes', expected true or false"),
         ({"strip_accents": 1}, r"strip_accents=1, expected true, false or null"),
         ({"cls_token": 7}, r"7 is no special token"),
+        ({"unk_token": "[NONE]"}, r"Missing \[UNK\] token from the vocabulary"),
         ({"added_tokens_decoder": {"a": {"content": "x"}}}, r"cannot be read"),
         ({"added_tokens_decoder": []}, r"cannot be read"),
     ],

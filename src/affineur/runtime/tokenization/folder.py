@@ -72,7 +72,8 @@ def read_tokenizer(folder: Path, config: Mapping[str, Any]) -> FolderTokenizer:
             tokenizer = _splitting(tokenizer)
         if isinstance(begins := settings.values.get(PREFIX_SPACE_IN_TEXT), bool):
             tokenizer = with_prefix_space(tokenizer, begins)
-        longest = settings.values.get("model_max_length")
+        tokenizer.model.tokenize("\U0010ffff")  # raises where there is no piece for what no piece stands for
+        longest = settings.values.get("model_max_length", settings.values.get("max_len"))
     except ModelError:
         raise
     except Exception as error:  # what the settings say may be anything, and the library raises bare Exception
