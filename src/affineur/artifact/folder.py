@@ -29,6 +29,7 @@ _VOCABULARIES = (
     "vocab.txt",
     "vocab.json",
     "spiece.model",
+    "tokenizer.model",
 )
 #: … these say how it is used …
 _SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")

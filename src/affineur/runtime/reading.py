@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from affineur.entities import Entity, LabeledPiece, split_words
+from affineur.entities import Entity, LabeledPiece
 from affineur.errors import ParameterError
 from affineur.runtime.aggregation import (
     AggregationStrategy,
@@ -79,7 +79,7 @@ class Reading:
         self._windows: list[Window] = []
         self._text_windows: list[TextWindow] = []
         if self._by_word:
-            self._spans = [split_words(text) for text in texts]
+            self._spans = [encoder.split(text) for text in texts]
             words = [[text[a:b] for a, b in cut] for text, cut in zip(texts, self._spans, strict=True)]
             self._windows = list(encoder.windows(words, self._options.stride))
         else:

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 
 from affineur.entities import encodable
-
-#: Characters without a space that a tokenizer is given at once: the rules of some take time that grows with
-#: their square.
-LONGEST_RUN = 2000
-_RUN = re.compile(r"\S+")
+from affineur.runtime.runs import LONGEST_RUN, cut_in_parts, has_long_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +54,13 @@ class TextEncoder:
         self.tokenizer.no_padding()
         # It cuts the windows itself: the offsets of a window's first piece follow rules of their own.
         self.tokenizer.enable_truncation(max_length, stride=overlap)
+        self._whole = Tokenizer.from_str(tokenizer.to_str())  # for what is cut in parts
+        self._whole.no_padding()
+        self._whole.no_truncation()
+        self._before, self._after = special_ids(self._whole)
         self._overlap = overlap
-        self._step = max_length - self.tokenizer.num_special_tokens_to_add(is_pair=False) - overlap
+        self._room = max_length - self.tokenizer.num_special_tokens_to_add(is_pair=False)
+        self._step = self._room - overlap
         model = json.loads(self.tokenizer.to_str())["model"]
         if unknown is None and model.get("unk_id") is not None:
             unknown = model["vocab"][model["unk_id"]][0]
@@ -72,24 +72,48 @@ class TextEncoder:
     def windows(self, texts: Sequence[str]) -> Iterator[TextWindow]:
         """Cut texts into windows, in order; a text without any piece, special ones included, has none.
 
-        A run of more than 2000 characters without a space is given to the tokenizer in parts.
+        A run of more than 2000 characters without a space is cut into pieces in parts (:mod:`.runs`), and
+        into windows that overlap like all others.
         """
-        parts = [
-            (index, begin, part)
-            for index, text in enumerate(texts)
-            for begin, part in _parts(encodable(text))
-        ]
-        encodings = self.tokenizer.encode_batch([part for _, _, part in parts])
-        text, first = -1, 0
-        for (index, begin, _), encoding in zip(parts, encodings, strict=True):
-            if index != text:
-                text, first = index, 0
+        texts = [encodable(text) for text in texts]
+        in_parts = {i for i, text in enumerate(texts) if len(text) > LONGEST_RUN and has_long_run(text)}
+        plain = [text for i, text in enumerate(texts) if i not in in_parts]
+        encodings = iter(self.tokenizer.encode_batch(plain))
+        for index, text in enumerate(texts):
+            if index in in_parts:
+                yield from self._windows_of_parts(index, text)
+                continue
+            encoding = next(encodings)
             windows = [encoding, *encoding.overflowing]
             last = len(windows) - 1
             for number, window in enumerate(windows):
                 if window.ids:
-                    yield self._window(index, begin, first, window, number > 0, number < last)
-                first += self._step if number < last else len(window.ids)
+                    special = tuple(map(bool, window.special_tokens_mask))
+                    lead = next((i for i, added in enumerate(special) if not added), 0)
+                    trail = next((i for i, added in enumerate(reversed(special)) if not added), 0)
+                    own = self._own(len(special), lead, trail, number > 0, number < last)
+                    ids, offsets = tuple(window.ids), tuple(window.offsets)
+                    yield TextWindow(index, ids, special, offsets, number * self._step, own)
+
+    def _windows_of_parts(self, index: int, text: str) -> Iterator[TextWindow]:
+        """Cut a text with a long run into the windows that the tokenizer itself would make of its pieces."""
+        pieces = cut_in_parts(text, self._whole)
+        lead, trail = len(self._before), len(self._after)
+        count = 1 + max(0, -(-(len(pieces) - self._room) // self._step))
+        for number in range(count):
+            own_pieces = pieces[number * self._step : number * self._step + self._room]
+            ids = (*self._before, *(piece.id for piece in own_pieces), *self._after)
+            special = (True,) * lead + (False,) * len(own_pieces) + (True,) * trail
+            offsets = ((0, 0),) * lead + tuple((p.start, p.end) for p in own_pieces) + ((0, 0),) * trail
+            own = self._own(len(ids), lead, trail, number > 0, number < count - 1)
+            if ids:
+                yield TextWindow(index, ids, special, offsets, number * self._step, own)
+
+    def _own(self, size: int, lead: int, trail: int, before: bool, after: bool) -> range:
+        """Say which pieces of a window are its own: in an overlap those it shows more of the context of."""
+        own_from = lead + self._overlap // 2 if before else 0
+        own_to = size - trail - (self._overlap - self._overlap // 2) if after else size
+        return range(own_from, own_to)
 
     def token(self, piece: int) -> str | None:
         """Return a piece as it stands in the vocabulary; ``None`` for the one that means unknown text."""
@@ -100,22 +124,12 @@ class TextEncoder:
         decoder = self.tokenizer.decoder
         return " ".join(tokens) if decoder is None else str(decoder.decode(tokens))
 
-    def _window(
-        self, text: int, begin: int, first: int, encoding: Encoding, before: bool, after: bool
-    ) -> TextWindow:
-        special = tuple(map(bool, encoding.special_tokens_mask))
-        lead = next((i for i, added in enumerate(special) if not added), 0)
-        trail = next((i for i, added in enumerate(reversed(special)) if not added), 0)
-        own_from = lead + self._overlap // 2 if before else 0
-        own_to = len(special) - trail - (self._overlap - self._overlap // 2) if after else len(special)
-        offsets = tuple((begin + start, begin + end) for start, end in encoding.offsets)
-        return TextWindow(text, tuple(encoding.ids), special, offsets, first, range(own_from, own_to))
 
-
-def _parts(text: str) -> Iterator[tuple[int, str]]:
-    begin = 0
-    for run in _RUN.finditer(text):
-        for cut in range(run.start() + LONGEST_RUN, run.end(), LONGEST_RUN):
-            yield begin, text[begin:cut]
-            begin = cut
-    yield begin, text[begin:]
+def special_ids(tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the ids of the special pieces that a tokenizer puts before and after a text."""
+    plain = tokenizer.encode("a", add_special_tokens=False).ids
+    whole = tokenizer.encode("a", add_special_tokens=True).ids
+    for start in range(len(whole) - len(plain) + 1):
+        if whole[start : start + len(plain)] == plain:
+            return tuple(whole[:start]), tuple(whole[start + len(plain) :])
+    return (), ()

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Encoding, Tokenizer
 
-from affineur.artifact.reading import WRONG, read_json
 from affineur.entities import encodable
-from affineur.errors import ModelError, ParameterError, one_line
-from affineur.runtime.texts import LONGEST_RUN, TextEncoder
+from affineur.errors import ModelError, ParameterError
+from affineur.runtime.runs import LONGEST_RUN
+from affineur.runtime.texts import TextEncoder, special_ids
+from affineur.runtime.tokenization import WordSplitter, for_words, read_tokenizer
 
 #: Words of a sentence that is cut in a millisecond or two.
 _SHORT = 512
+#: Pieces in a window: longer ones cost quadratic attention and gain nothing for names.
+_WIDEST = 512
 # These number positions from padding_idx + 1, so two of their position embeddings can never be used.
 _ROBERTA_LIKE = {
     "roberta",
@@ -60,42 +62,53 @@ class Encoder:
         max_length: Most pieces in a window, special pieces included.
         pad_id: Id of the padding piece.
         unknown: The piece for what the vocabulary lacks; by default what the tokenizer's model says.
+        named: Added tokens that stand for the ends of a text, padding and the like; all others are words
+            where a text has them.
 
     Raises:
         ModelError: If ``max_length`` leaves no room for pieces.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, max_length: int, pad_id: int, unknown: str | None = None
+        self,
+        tokenizer: Tokenizer,
+        max_length: int,
+        pad_id: int,
+        unknown: str | None = None,
+        named: Collection[str] | None = None,
     ) -> None:
         self._source = tokenizer
         self._unknown = unknown
-        self.tokenizer = _prefixing_words(tokenizer)
+        self.tokenizer = for_words(tokenizer)
         self.max_length = max_length
         self.pad_id = pad_id
-        self._before, self._after = _special_ids(self.tokenizer)
+        self._before, self._after = special_ids(self.tokenizer)
         self._room = max_length - len(self._before) - len(self._after)
         if self._room < 2:
             raise ModelError(f"windows of {max_length} pieces leave no room for words")
         self._overlap = min(self._room // 3, 128)
+        #: Cuts raw text into words, with the added tokens of the tokenizer whole.
+        ends = {str(self.tokenizer.id_to_token(i)) for i in (*self._before, *self._after)}
+        self.split = WordSplitter(self.tokenizer, {*named, *ends} if named else None)
         # Each keeps a tokenizer of its own; a server is asked for few strides, and must not keep one for each
         # that anybody names.
         self._text_encoder = lru_cache(4)(self._make_text_encoder)
 
     @classmethod
     def from_folder(cls, folder: Path, config: dict[str, Any]) -> Encoder:
-        """Build the encoder of a model folder from its ``tokenizer.json``.
+        """Build the encoder of a model folder, with the tokenizer that transformers would read there.
 
         Raises:
             ModelError: If the tokenizer cannot be read.
         """
-        try:
-            tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        except Exception as error:  # the library raises bare Exception
-            raise ModelError(f"{folder / 'tokenizer.json'} cannot be read ({one_line(error)})") from None
-        return cls(
-            tokenizer, max_positions(config), int(config.get("pad_token_id") or 0), _unknown_piece(folder)
-        )
+        read = read_tokenizer(folder, config)
+        longest = min(max_positions(config), read.max_length or _WIDEST)
+        return cls(read.tokenizer, longest, int(config.get("pad_token_id") or 0), read.unknown, read.named)
+
+    @cached_property
+    def pieces(self) -> int:
+        """How many rows an embedding table needs for the tokenizer: its highest id and one."""
+        return max(self.tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
 
     def windows(self, sentences: Sequence[Sequence[str]], stride: int | None = None) -> Iterator[Window]:
         """Cut sentences into windows, in order.
@@ -188,37 +201,4 @@ def max_positions(config: dict[str, Any]) -> int:
         padding = config.get("pad_token_id")
         # 1 is what transformers assumes for all of these
         positions -= (1 if padding is None else int(padding)) + 1
-    return min(positions, 512)  # longer windows cost quadratic attention and gain nothing for names
-
-
-def _unknown_piece(folder: Path) -> str | None:
-    """Return what ``tokenizer_config.json`` names: transformers goes by it, not by the tokenizer's model."""
-    try:
-        named = read_json(folder / "tokenizer_config.json")["unk_token"]
-        return str(named["content"] if isinstance(named, dict) else named)
-    except (OSError, *WRONG):
-        return None
-
-
-def _special_ids(tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    plain = tokenizer.encode("a", add_special_tokens=False).ids
-    whole = tokenizer.encode("a", add_special_tokens=True).ids
-    for start in range(len(whole) - len(plain) + 1):
-        if whole[start : start + len(plain)] == plain:
-            return tuple(whole[:start]), tuple(whole[start + len(plain) :])
-    return (), ()
-
-
-def _prefixing_words(tokenizer: Tokenizer) -> Tokenizer:
-    """Return a copy that neither cuts nor pads, and begins every word like one after a space.
-
-    Without the latter, RoBERTa's tokenizer would glue the words of a sentence together (transformers asks for
-    ``add_prefix_space=True`` for the same reason).
-    """
-    spec = json.loads(tokenizer.to_str())
-    spec["truncation"] = spec["padding"] = None
-    pre = spec.get("pre_tokenizer") or {}
-    for part in (pre, *pre.get("pretokenizers", [])):
-        if part.get("type") == "ByteLevel":
-            part["add_prefix_space"] = True
-    return Tokenizer.from_str(json.dumps(spec))
+    return min(positions, _WIDEST)

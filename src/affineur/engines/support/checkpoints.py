@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
-from transformers import AutoModelForTokenClassification, AutoTokenizer, PreTrainedModel
+from transformers import AutoModelForTokenClassification, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from affineur.artifact import TOKENIZER_FILES, ModelFolder, layer_of, open_folder, verify
+from affineur.artifact import ModelFolder, layer_of, open_folder, verify
+from affineur.artifact.folder import read_config
 from affineur.errors import ModelError, ParameterError, one_line
-from affineur.runtime import Encoder, max_positions
+from affineur.runtime import Encoder
+from affineur.runtime.tokenization import write_tokenizer
 
 
 def load_model(
@@ -64,18 +64,13 @@ def load_model(
 
 
 def load_encoder(folder: ModelFolder | Path | str) -> Encoder:
-    """Build the word encoder of a model folder; slow tokenizers are converted by transformers.
+    """Build the word encoder of a model folder.
 
     Raises:
         ModelError: If the tokenizer cannot be read.
     """
     folder = folder if isinstance(folder, ModelFolder) else open_folder(folder)
-    if (folder.path / "tokenizer.json").is_file():
-        return Encoder.from_folder(folder.path, folder.config)
-    tokenizer = auto_tokenizer(folder.path)
-    return Encoder(
-        tokenizer.backend_tokenizer, max_positions(folder.config), int(folder.config.get("pad_token_id") or 0)
-    )
+    return Encoder.from_folder(folder.path, folder.config)
 
 
 def save_model(model: PreTrainedModel, target: Path, tokenizer_from: Path) -> None:
@@ -84,21 +79,12 @@ def save_model(model: PreTrainedModel, target: Path, tokenizer_from: Path) -> No
     Args:
         model: The model.
         target: An existing folder, normally one still being built.
-        tokenizer_from: The folder whose tokenizer goes with it, copied byte for byte.
+        tokenizer_from: The folder whose tokenizer goes with it.
     """
     with quiet():
         # One file whatever the size: the guide names model.safetensors, and every encoder fits into one.
         model.save_pretrained(target, max_shard_size="100GB")
-    copy_tokenizer(tokenizer_from, target)
-
-
-def copy_tokenizer(source: Path, target: Path) -> None:
-    """Copy the tokenizer of a model folder byte for byte; a slow one gets a ``tokenizer.json`` too."""
-    for name in TOKENIZER_FILES:
-        if (source / name).is_file():
-            shutil.copyfile(source / name, target / name)
-    if not (target / "tokenizer.json").is_file():
-        auto_tokenizer(source).save_pretrained(target)
+    write_tokenizer(tokenizer_from, target, read_config(tokenizer_from))
 
 
 def pick_device(device: str) -> str:
@@ -119,24 +105,6 @@ def pick_device(device: str) -> str:
             f"no device '{device}': this machine has {torch.cuda.device_count()}, numbered from 0", "device"
         )
     return device
-
-
-def auto_tokenizer(path: Path) -> Any:
-    """Load the tokenizer of a folder as plain transformers does; a slow one is converted.
-
-    Raises:
-        ModelError: If it cannot be read, or has no fast form.
-    """
-    with quiet():
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, use_fast=True)
-        except Exception as error:  # conversion of slow tokenizers fails in many ways
-            raise ModelError(f"the tokenizer of {path} cannot be read ({one_line(error)})") from None
-    if not getattr(tokenizer, "is_fast", False):
-        raise ModelError(
-            f"{path} has only a slow tokenizer, expected tokenizer.json or one that converts to it"
-        )
-    return tokenizer
 
 
 @contextmanager

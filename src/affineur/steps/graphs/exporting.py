@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 from affineur.artifact import ModelFolder, describe
 from affineur.artifact.exported import ExportInfo, write_export_info
 from affineur.artifact.selftest import Agreement, SelfTest, write_self_test
-from affineur.engines.support.checkpoints import copy_tokenizer, quiet
+from affineur.engines.support.checkpoints import quiet
 from affineur.engines.support.graph_files import graph_bytes
 from affineur.engines.support.onnx_tagger import OnnxTagger
 from affineur.engines.support.session_pool import open_session
@@ -29,6 +29,7 @@ from affineur.engines.support.torch_tagger import load_tagger
 from affineur.errors import DataError, MissingExtraError, ModelError, one_line
 from affineur.progress import report
 from affineur.runtime import EngineTagger, pad, plan_batches
+from affineur.runtime.tokenization import write_tokenizer
 from affineur.runtime.windows import Window
 from affineur.steps.graphs.graph import bytes_by_part, name_matrices, opset, tidy
 
@@ -128,7 +129,7 @@ def finish(place: Path, source: ModelFolder, selftest: SelfTest, info: ExportInf
     """Put beside a graph what makes it an artifact: configuration, tokenizer, self-test, what it holds."""
     config = {key: value for key, value in source.config.items() if key != "quantization_config"}
     (place / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    copy_tokenizer(source.path, place)
+    write_tokenizer(source.path, place, source.config, is_graph=True)
     write_self_test(place, selftest)
     write_export_info(place, info)
 

@@ -16,13 +16,14 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from affineur.artifact import TOKENIZER_FILES, ModelFolder, write_json, write_text
+from affineur.artifact.folder import read_config
 from affineur.artifact.reading import read_json
-from affineur.engines.support.checkpoints import auto_tokenizer
 from affineur.engines.support.torch_tagger import TorchTagger
 from affineur.entities import Corpus, Sentence, chunks
 from affineur.errors import DataError, ModelError
 from affineur.progress import report
 from affineur.runtime import Encoder
+from affineur.runtime.tokenization import read_tokenizer, settle
 from affineur.steps.tailoring.pieces import (
     Spec,
     indispensable,
@@ -106,7 +107,7 @@ def pieces_kept(model: ModelFolder, config: Any, spec: Spec, wanted: Sequence[in
     Returns:
         Old ids; the place of each is its new id.
     """
-    must = indispensable(spec) | _special(model.path, spec) | _configured(config, spec)
+    must = indispensable(spec) | _special(model, spec) | _configured(config, spec)
     return new_order(spec, with_parts(spec, must | set(wanted)), model.config.get("pad_token_id"))
 
 
@@ -186,6 +187,7 @@ def trim_files(target: Path, order: Sequence[int]) -> None:
             write_json(settings_file, settings)
     for name in set(TOKENIZER_FILES) - set(_CARRIED):
         (target / name).unlink(missing_ok=True)
+    settle(target, read_config(target))
 
 
 def changes(before: Encoder, after: Encoder, corpora: Sequence[Corpus]) -> CutChange:
@@ -234,14 +236,12 @@ def _by_word(encoding: Encoding) -> Mapping[int | None, list[str]]:
     return found
 
 
-def _special(path: Path, spec: Spec) -> set[int]:
-    """Find what transformers takes for special or added.
+def _special(model: ModelFolder, spec: Spec) -> set[int]:
+    """Find what transformers takes for special.
 
     It would put such a piece back at the end, where there is no embedding.
     """
-    tokenizer = auto_tokenizer(path)
-    added = {str(token) for token in tokenizer.added_tokens_decoder.values()}
-    names = added | set(tokenizer.all_special_tokens)
+    names = set(read_tokenizer(model.path, model.config).named)
     return {i for i, name in pieces_of(spec).items() if name in names}
 
 
