@@ -13,6 +13,7 @@ from affineur.entities.conll import (
     write_conll,
 )
 from affineur.entities.corpus import Corpus, chunks
+from affineur.entities.dialects import Dialect, LabelError, understand
 from affineur.entities.mentions import MOST_WORDS, Mention, Sentence, Tagger
 from affineur.entities.offsets import Entity, LabeledPiece, encodable, to_entities
 from affineur.entities.overlap import shared_sentences
@@ -36,7 +37,9 @@ from affineur.entities.words import split_words
 __all__ = [
     "MOST_WORDS",
     "Corpus",
+    "Dialect",
     "Entity",
+    "LabelError",
     "LabeledPiece",
     "Mention",
     "Scheme",
@@ -67,6 +70,7 @@ __all__ = [
     "to_mentions",
     "to_tags",
     "types_of",
+    "understand",
     "with_prefix",
     "write_conll",
 ]
