@@ -1,19 +1,16 @@
 """Words, tags, mentions, schemes, corpora and offsets. Standard library only."""
 
 from affineur.entities.conll import (
-    decoded,
     is_wikiner,
-    numbered_lines,
     open_columns,
     open_corpus,
     open_wikiner,
     read_lines,
-    refuse_nul,
-    refuse_too_long,
     write_conll,
 )
 from affineur.entities.corpus import Corpus, chunks
 from affineur.entities.dialects import Dialect, LabelError, understand
+from affineur.entities.lines import LONGEST_LINE, decoded, numbered_lines, refuse_nul, refuse_too_long
 from affineur.entities.mentions import MOST_WORDS, Mention, Sentence, Tagger
 from affineur.entities.offsets import Entity, LabeledPiece, encodable, to_entities
 from affineur.entities.overlap import shared_sentences
@@ -35,6 +32,7 @@ from affineur.entities.schemes import (
 from affineur.entities.words import split_words
 
 __all__ = [
+    "LONGEST_LINE",
     "MOST_WORDS",
     "Corpus",
     "Dialect",

@@ -73,8 +73,8 @@ def understand(
     """Say what a set of labels means.
 
     Understood are IO, IOB1, BIO (IOB2), BIOES, BILOU, BMES, BMEOW, IOE1 and IOE2; types without prefix, read
-    as IO; ``B_PER``, ``B:PER`` and the like; ``PER-B``; lower case (``b-per``, whose type becomes ``PER``, and
-    ``o``); numbers with ``names``; types such as ``E-MAIL`` or ``O`` (``I-O``).
+    as IO; ``B_PER``, ``B:PER`` and the like; ``PER-B``; lower case (``b-per``, whose type becomes ``PER``,
+    and ``o``); numbers with ``names``; types such as ``E-MAIL`` or ``O`` (``I-O``).
 
     Args:
         labels: Every label there is, of a whole corpus or a whole model.
@@ -317,4 +317,4 @@ def _said(texts: Mapping[str, str], found: Mapping[str, tuple[str, str]]) -> str
 
 def _listed(texts: Iterable[str]) -> str:
     some = sorted(set(texts))
-    return ", ".join(brief(text)[1:-1] for text in some[:6]) + (", …" if len(some) > 6 else "")
+    return ", ".join(brief(text, 40)[1:-1] for text in some[:6]) + (", …" if len(some) > 6 else "")

@@ -26,7 +26,7 @@ class Conll(DataFormat):
 
     def open(self, path: Path, options: DataOptions) -> Corpus:
         """Open a file of columns."""
-        return open_columns(path, options.word_column, options.tag_column, options.scheme)
+        return open_columns(path, options.word_column, options.tag_column, options.scheme, options.tag_names)
 
 
 FORMAT = Conll()
