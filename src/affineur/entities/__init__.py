@@ -1,15 +1,16 @@
 """Words, tags, mentions, schemes, corpora and offsets. Standard library only."""
 
 from affineur.entities.conll import (
-    decoded,
-    numbered_lines,
+    is_wikiner,
+    open_columns,
     open_corpus,
+    open_wikiner,
     read_lines,
-    refuse_nul,
-    refuse_too_long,
     write_conll,
 )
 from affineur.entities.corpus import Corpus, chunks
+from affineur.entities.dialects import Dialect, LabelError, understand
+from affineur.entities.lines import LONGEST_LINE, decoded, numbered_lines, refuse_nul, refuse_too_long
 from affineur.entities.mentions import MOST_WORDS, Mention, Sentence, Tagger
 from affineur.entities.offsets import Entity, LabeledPiece, encodable, to_entities
 from affineur.entities.overlap import shared_sentences
@@ -31,9 +32,12 @@ from affineur.entities.schemes import (
 from affineur.entities.words import split_words
 
 __all__ = [
+    "LONGEST_LINE",
     "MOST_WORDS",
     "Corpus",
+    "Dialect",
     "Entity",
+    "LabelError",
     "LabeledPiece",
     "Mention",
     "Scheme",
@@ -45,9 +49,12 @@ __all__ = [
     "decoded",
     "detect",
     "encodable",
+    "is_wikiner",
     "merged_by_io",
     "numbered_lines",
+    "open_columns",
     "open_corpus",
+    "open_wikiner",
     "project",
     "read_lines",
     "refuse_nul",
@@ -61,6 +68,7 @@ __all__ = [
     "to_mentions",
     "to_tags",
     "types_of",
+    "understand",
     "with_prefix",
     "write_conll",
 ]
