@@ -66,21 +66,7 @@ def open_columns(
 def open_wikiner(path: Path, scheme: Scheme | None = None, tag_names: Sequence[str] | None = None) -> Corpus:
     """Open a file of WikiNER's lines; see :func:`open_corpus`."""
     _first_line(path)
-    line: int | None = None
-
-    def source() -> Iterator[Sentence]:
-        nonlocal line
-        for line, sentence in _read_wikiner(path):  # noqa: B007  # it is said in errors
-            yield sentence
-
-    try:
-        corpus = Corpus.scan(str(path), source, scheme or Scheme.IOB1, tag_names)
-    except DataError as error:
-        if line is None or error.line is not None:
-            raise
-        said = str(error).removeprefix(f"{error.path}: ")
-        raise DataError(said, path, line, parameter=error.parameter) from None
-    return corpus if scheme else replace(corpus, notes=())  # that it is IOB1 goes without saying
+    return Corpus.scan(str(path), lambda: _read_wikiner(path), scheme or Scheme.IOB1, tag_names)
 
 
 def read_lines(path: Path, word_column: Column = None, tag_column: Column = None) -> Iterator[Sentence]:
@@ -224,7 +210,7 @@ def is_wikiner(line: str) -> bool:
     return "\t" not in line and all(cell.count("|") >= 2 for cell in line.strip(BLANK).split(" ") if cell)
 
 
-def _read_wikiner(path: Path) -> Iterator[tuple[int, Sentence]]:
+def _read_wikiner(path: Path) -> Iterator[Sentence]:
     for number, line in numbered_rows(path):
         if not (text := line.strip(BLANK + "\ufeff")):
             continue
@@ -233,4 +219,5 @@ def _read_wikiner(path: Path) -> Iterator[tuple[int, Sentence]]:
         for cell in cells:
             if len(cell) != 3 or not cell[0] or not cell[2]:
                 raise DataError(f"found '{'|'.join(cell)}', expected word|POS|tag", path, number)
-        yield number, Sentence(tuple(cell[0] for cell in cells), tuple(cell[2] for cell in cells))
+        words, tags = tuple(cell[0] for cell in cells), tuple(cell[2] for cell in cells)
+        yield Sentence(words, tags, None, number, True)

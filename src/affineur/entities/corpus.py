@@ -109,7 +109,7 @@ class Corpus:
             return replace(cls.checked(name, source, scheme), notes=notes)
         old = scheme
         found = cls.checked(name, lambda: (_to_bio(each, old, name) for each in source()), Scheme.BIO)
-        return replace(found, notes=(*notes, f"the tags are {old} and read as BIO"))
+        return replace(found, notes=(*notes, f"the tags are {old} and read as BIO") if recognize else notes)
 
     @classmethod
     def checked(cls, name: str, source: Callable[[], Iterator[Sentence]], scheme: Scheme) -> Corpus:
@@ -207,7 +207,7 @@ def chunks(sentences: Iterator[Sentence], size: int) -> Iterator[list[Sentence]]
 
 def line_of(sentence: Sentence, word: int) -> int | None:
     """Return the line a word stands on: in CoNLL files each word has its own line."""
-    return None if sentence.line is None else sentence.line + word
+    return sentence.line if sentence.line is None or sentence.in_line else sentence.line + word
 
 
 def _check(sentence: Sentence, scheme: Scheme, name: str) -> None:

@@ -122,18 +122,22 @@ def understand(
     return Dialect({label: tags[label] for label in given}, _scheme_of(letters, scheme), tuple(notes))
 
 
+def is_number(label: str) -> bool:
+    """Say whether a label is the number of one: ``3``, or ``3.0`` as spreadsheets write it."""
+    return _NUMBER.fullmatch(label.strip(_AROUND)) is not None
+
+
 def _named(bare: Mapping[str, str], names: Sequence[str] | None) -> dict[str, str]:
     """Give labels that are numbers their names."""
-    numbers = [label for label, text in bare.items() if _NUMBER.fullmatch(text)]
+    numbers = [label for label, text in bare.items() if is_number(text)]
     if not numbers:
         return dict(bare)
     if not names:
+        others = set(bare.values()) - {bare[label] for label in numbers}
+        beside = f"; beside them stand {_listed(others)}" if others else ""
         raise LabelError(
             numbers[0],
-            "the tags are numbers and nothing names them; give tag_names (O,I-PER,… in order)"
-            if len(numbers) == len(bare)
-            else f"found the tag '{numbers[0]}', a number, beside"
-            f" {_listed(set(bare.values()) - set(numbers))}",
+            f"the tags are numbers and nothing names them; give tag_names (O,I-PER,… in order){beside}",
             "tag_names",
         )
     found = dict(bare)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -115,24 +115,38 @@ def find_layout(path: Path, word_column: Column = None, tag_column: Column = Non
     (first_line, first), tabs = rows[0], "\t" in rows[0][1]
     names = cells_of(first)
     columns, heading = len(names), 0
-    notes: list[str] = []
-    if isinstance(word_column, str) or isinstance(tag_column, str) or _is_heading(names):
-        heading, rows = first_line, rows[1:]
-        sentences[0] = sentences[0][1:]
-        notes.append(f"line {first_line} names the columns")
-        word_column = _by_name(names, word_column, _WORD_NAMES, 0, path, first_line, "word_column")
-        tag_column = _by_name(names, tag_column, _TAG_NAMES, -1, path, first_line, "tag_column")
+    notes: tuple[str, ...] = ()
+    if isinstance(word_column, str) or isinstance(tag_column, str) or is_heading(names):
+        heading, sentences[0] = first_line, sentences[0][1:]
+        notes = (f"line {first_line} names the columns",)
+        word_column = column_by_name(names, word_column, "word", path, first_line)
+        tag_column = column_by_name(names, tag_column, "tag", path, first_line)
     cut = [[cells_of(line) for _, line in sentence] for sentence in sentences]
     cut = [[cells for cells in sentence if len(cells) == columns] for sentence in cut]
-    counted = word_column is None and columns > 2 and _counts(cut)
+    found = find_columns(cut, word_column, tag_column, columns)
+    return replace(found, tabs=tabs, heading=heading, notes=(*notes, *found.notes))
+
+
+def find_columns(
+    sentences: Sequence[Sequence[Sequence[str]]], word: Column, tag: Column, columns: int
+) -> Layout:
+    """Find the columns of words and tags among those of the first rows.
+
+    Args:
+        sentences: Rows, by sentence, each with as many cells.
+        word: Column of the word, if it is known.
+        tag: Column of the tag, if it is known.
+        columns: How many columns there are.
+    """
+    notes: list[str] = []
+    counted = word is None and columns > 2 and _counts(sentences)
     if counted:
         notes.append("the first column counts the words, the second holds them")
-    word = _place(word_column, columns, 1 if counted else 0)
-    if tag_column is None:
-        tag_column, said = _tags_in([cells for sentence in cut for cells in sentence], columns, word, counted)
+    at = _place(word, columns, 1 if counted else 0)
+    if tag is None:
+        tag, said = _tags_in([cells for each in sentences for cells in each], columns, at, counted)
         notes += said
-    tag = _place(tag_column, columns, columns - 1)
-    return Layout(columns, word, tag, tabs, heading, tuple(notes))
+    return Layout(columns, at, _place(tag, columns, columns - 1), True, 0, tuple(notes))
 
 
 def _rows(path: Path) -> list[list[tuple[int, str]]]:
@@ -157,7 +171,8 @@ def numbered_rows(path: Path) -> Iterator[tuple[int, str]]:
         yield from enumerate(lines, start=first)
 
 
-def _is_heading(names: Sequence[str]) -> bool:
+def is_heading(names: Sequence[str]) -> bool:
+    """Say whether the cells of a row name columns, one of words and one of tags among them."""
     plain = [_letters(name) for name in names]
     return (
         len(set(plain)) == len(plain) > 1
@@ -170,18 +185,23 @@ def _letters(name: str) -> str:
     return re.sub(r"[\W_]", "", name.lower())
 
 
-def _by_name(
-    names: Sequence[str],
-    column: Column,
-    known: Sequence[str],
-    default: int,
-    path: Path,
-    line: int,
-    parameter: str,
-) -> int:
+def column_by_name(names: Sequence[str], column: Column, what: str, path: Path, line: int = 1) -> int:
+    """Return the place of a column that a heading names.
+
+    Args:
+        names: The heading.
+        column: What the user said of it: its place, its name, or nothing.
+        what: ``word`` or ``tag``.
+        path: The file.
+        line: The line of the heading.
+
+    Raises:
+        DataError: If there is no such column.
+    """
     if isinstance(column, int):
         return column
     plain = [name.strip().lower() for name in names]
+    parameter = f"{what}_column"
     if isinstance(column, str):
         if column.strip().lower() in plain:
             return plain.index(column.strip().lower())
@@ -192,7 +212,8 @@ def _by_name(
             parameter=parameter,
         )
     letters = [_letters(name) for name in names]
-    return next((letters.index(name) for name in known if name in letters), default)
+    known = _WORD_NAMES if what == "word" else _TAG_NAMES
+    return next((letters.index(name) for name in known if name in letters), 0 if what == "word" else -1)
 
 
 def _counts(sentences: Sequence[Sequence[Sequence[str]]]) -> bool:

@@ -36,6 +36,11 @@ class DataOptions:
     dev_share: float = 0.05
     format: str | None = None
 
+    @property
+    def columns(self) -> tuple[int | str | None, int | str | None]:
+        """The columns of the words and of the tags."""
+        return self.word_column, self.tag_column
+
     def __post_init__(self) -> None:
         if not 0 <= self.dev_share <= 0.5:
             raise ParameterError(f"dev_share={self.dev_share} is impossible, expected 0 to 0.5", "dev_share")
