@@ -22,6 +22,7 @@ class DataOptions:
             wrongly.
         label_map: From types to new types; a type mapped to ``O`` disappears.
         dev_share: Share of train held out where there is no dev; 0 holds nothing out.
+        unlabeled: Whether text without labels will do: only words are looked at.
         format: Name of the format (see :mod:`affineur.transfer.formats`), or ``None`` to look into the file.
 
     Raises:
@@ -35,6 +36,7 @@ class DataOptions:
     label_map: Mapping[str, str] | None = None
     dev_share: float = 0.05
     format: str | None = None
+    unlabeled: bool = False
 
     @property
     def columns(self) -> tuple[int | str | None, int | str | None]:

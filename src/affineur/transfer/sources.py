@@ -111,10 +111,23 @@ def _folder(folder: Path, name: str, options: DataOptions) -> dict[str, Open]:
         return {WHOLE: partial(whole.open, folder, options)}
     if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
         return _saved(folder, name, options)
+    if parts := _folders(folder, options):
+        return parts
     files = split_files(folder, suffixes())
     if files and not _is_data_set(folder, files.values()):
         return {split: partial(open_data, path, options) for split, path in files.items()}
     return _data_set(folder, name, options)
+
+
+def _folders(folder: Path, options: DataOptions) -> dict[str, Open]:
+    """Find folders that are splits, each in a format whose data is a folder."""
+    found: dict[str, Open] = {}
+    for split, aliases in SPLITS.items():
+        for part in (folder / alias for alias in aliases if (folder / alias).is_dir()):
+            whole = folder_format(part, options.format)
+            if whole is not None:
+                found.setdefault(split, partial(whole.open, part, options))
+    return found
 
 
 def _is_data_set(folder: Path, files: Iterable[Path]) -> bool:

@@ -32,15 +32,19 @@ def _document(marks: Path) -> SpanDocument:
         line = line.rstrip("\r\n")
         if not line.startswith("T"):  # relations, events, attributes and notes mark no text
             if line and line[0] not in "REAMN*#":
-                raise DataError(f"found {brief(line)}, expected a mark as in T1<tab>PER 0 5<tab>Marie", marks, number)
+                raise DataError(
+                    f"found {brief(line)}, expected a mark as in T1<tab>PER 0 5<tab>Marie", marks, number
+                )
             continue
         if not (found := _MARK.fullmatch(line)):
-            raise DataError(f"found {brief(line)}, expected a mark as in T1<tab>PER 0 5<tab>Marie", marks, number)
+            raise DataError(
+                f"found {brief(line)}, expected a mark as in T1<tab>PER 0 5<tab>Marie", marks, number
+            )
         kind, offsets, words = found.groups()
         if ";" in offsets:
             raise DataError(
-                f"the mark {brief(line)} has gaps ({offsets}), which tags cannot say; make it one span, or two"
-                " marks",
+                f"the mark {brief(line)} has gaps ({offsets}), which tags cannot say; make it one span, or"
+                " two marks",
                 marks,
                 number,
             )

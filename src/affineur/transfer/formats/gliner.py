@@ -44,7 +44,9 @@ def _sentences(path: Path) -> Iterator[Sentence]:
         except DataError as error:
             raise error if error.path else DataError(f"row {row}: {error}", path, row) from None
         except ValueError as error:
-            raise DataError(f"row {row}: {error}; tags can say only one: remove the other", path, row) from None
+            raise DataError(
+                f"row {row}: {error}; tags can say only one: remove the other", path, row
+            ) from None
         if words:
             yield Sentence(tuple(words), tuple(tags), None, None)
 
@@ -55,7 +57,9 @@ def _mention(mark: Any, words: int) -> Mention:
     if not isinstance(mark, list) or len(mark) < 3:
         raise DataError(f"found the entity {brief(mark)}, expected [first word, last word, type]")
     first, last, kind = mark[:3]
-    if any(not isinstance(at, int) or isinstance(at, bool) for at in (first, last)) or not isinstance(kind, str):
+    if any(not isinstance(at, int) or isinstance(at, bool) for at in (first, last)) or not isinstance(
+        kind, str
+    ):
         raise DataError(f"found the entity {brief(mark)}, expected [first word, last word, type]")
     if not 0 <= first <= last < words or not kind.strip():
         raise DataError(f"found the entity {brief(mark)}, but the words go from 0 to {words - 1}")

@@ -40,7 +40,9 @@ class LabelStudio(SpanFormat):
 
     def open(self, path: Path, options: DataOptions) -> Corpus:
         """Open a file, counting the tasks that nobody has annotated."""
-        return marked_corpus(path, _document, "has no annotation that counts (none, skipped, or a prediction)")
+        return marked_corpus(
+            path, _document, "has no annotation that counts (none, skipped, or a prediction)"
+        )
 
 
 def _document(record: Mapping[str, Any], row: int) -> SpanDocument | None:
@@ -73,7 +75,8 @@ def _short(record: Mapping[str, Any], row: int) -> SpanDocument:
     if len(lists) > 1:
         raise DataError(f"found {len(lists)} lists of marks in one task, expected one; export JSON instead")
     text = field(record, "text", str, "a text; export JSON where the text has another name")
-    return SpanDocument(text, [_span(text, each) for each in sum(lists, [])], str(record.get("id", "")), row)
+    spans = [_span(text, each) for each in (lists[0] if lists else ())]
+    return SpanDocument(text, spans, str(record.get("id", "")), row)
 
 
 def _is_label(mark: Mapping[str, Any]) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from affineur.entities import Corpus, Scheme, Sentence, refuse_too_long
+from affineur.entities import Corpus, Sentence, refuse_too_long
 from affineur.errors import DataError, brief
 from affineur.transfer.formats.core.format import DataFormat
 from affineur.transfer.formats.core.head import Head
@@ -30,7 +30,7 @@ class SpacyJson(DataFormat):
     def open(self, path: Path, options: DataOptions) -> Corpus:
         """Open a file, reading all of it once."""
         if "paragraphs" in Head.of(path).keys:
-            return Corpus.scan(str(path), lambda: _sentences(path), Scheme.BIOES)
+            return Corpus.scan(str(path), lambda: _sentences(path))
         return span_corpus(path, lambda: marked_documents(path, _document))
 
 

@@ -152,6 +152,11 @@ def open_data(path: Path, options: DataOptions) -> Corpus:
         ParameterError: If there is no format of the name that ``options`` give.
         MissingExtraError: If reading it takes a package that is not installed.
     """
+    if options.unlabeled and options.format is None and not path.is_dir():
+        from affineur.transfer.formats.core.raw import is_raw, read_text  # here: it reads words with formats
+
+        if is_raw(path, Head.of(path), suffixes()):
+            return read_text(path)
     return find_format(path, options.format)[1].open(path, options)
 
 

@@ -101,7 +101,9 @@ def span_of(mark: Any, start: str, end: str, types: Sequence[str]) -> tuple[Any,
         DataError: If it is no object, or lacks one of these.
     """
     if not isinstance(mark, Mapping):
-        raise DataError(f"found the entity {brief(mark)}, expected an object with {start}, {end} and {types[0]}")
+        raise DataError(
+            f"found the entity {brief(mark)}, expected an object with {start}, {end} and {types[0]}"
+        )
     key = next((each for each in types if each in mark), None)
     if key is None or start not in mark or end not in mark:
         raise DataError(f"found the entity {brief(dict(mark))}, expected {start}, {end} and {types[0]} in it")
