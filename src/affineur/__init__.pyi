@@ -124,7 +124,7 @@ def export(
         out: Folder to write the result to; where it is there already, nothing is done again.
         to: The engine to export for, such as onnx or openvino.
         plain: Leave the graph as the exporter writes it, for engines other than ONNX Runtime.
-        calibration: Text to calibrate on, as data elsewhere; labels are ignored (default: the sample).
+        calibration: Text to calibrate on, labeled or raw, one text per line (default: the sample).
         threads: Threads of the engine; one per usable processor by default.
 
     Returns:
@@ -175,7 +175,7 @@ def prune(
         method: How weights are chosen: layerwise, magnitude, wanda.
         scope: Which matrices lose weights.
         max_layer_sparsity: No encoder layer loses more than this share.
-        calibration: Text to calibrate on, as data elsewhere; labels are ignored (default: the sample).
+        calibration: Text to calibrate on, labeled or raw, one text per line (default: the sample).
         threads: Threads of the engine; one per usable processor by default.
 
     Returns:
@@ -210,7 +210,7 @@ def quantize(
         scheme: How matrices are stored; the CPU's own by default.
         activations: Scales of activations: static (constant, measured on the calibration text), token (one per token, as it comes), batch (one per batch: a text's result depends on its neighbors), or auto: static, but token where that is much nearer.
         min_agreement: Least share of tags equal to the parent's; what costs most stays in full precision until it is met, 0 asks for nothing.
-        calibration: Text to calibrate on, as data elsewhere; labels are ignored (default: the sample).
+        calibration: Text to calibrate on, labeled or raw, one text per line (default: the sample).
         threads: Threads of the engine; one per usable processor by default.
 
     Returns:
@@ -291,7 +291,7 @@ def shrink(
         layers: Encoder layers that stay: those the tags depend on most.
         ffn_width: Neurons that stay in each feed-forward layer; below 1 a share of what it has.
         reconstruct: Let the neurons that stay make up for the others, by least squares.
-        calibration: Text to calibrate on, as data elsewhere; labels are ignored (default: the sample).
+        calibration: Text to calibrate on, labeled or raw, one text per line (default: the sample).
         threads: Threads of the engine; one per usable processor by default.
 
     Returns:

@@ -12,8 +12,9 @@ from affineur.errors import ParameterError
 from affineur.progress import report
 from affineur.transfer import DataOptions, Splits, cache_folder, load_corpus
 
-#: How calibration text is read: nothing is decided on its labels, so no dev part need be held out of it.
-CALIBRATION = DataOptions(dev_share=0.0)
+#: How calibration text is read: its labels are not looked at, so it need have none, and no dev part is held
+#: out of it.
+CALIBRATION = DataOptions(dev_share=0.0, unlabeled=True)
 #: Sentences of it that are read: Wanda's paper uses 128 sequences and finds that more hardly matter.
 CALIBRATION_SENTENCES = 256
 

@@ -61,7 +61,7 @@ DATA = Input(
 )
 #: Text without labels.
 CALIBRATION = Input(
-    "calibration", "text to calibrate on, as data elsewhere; labels are ignored (default: the sample)"
+    "calibration", "text to calibrate on, labeled or raw, one text per line (default: the sample)"
 )
 #: A model to learn soft labels from.
 TEACHER = Input("teacher", "learn soft labels from this model too")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from affineur.entities import Corpus, Sentence, numbered_lines, split_words
-from affineur.errors import DataError
+from affineur.entities import Corpus
 from affineur.transfer import Splits, load_splits
+from affineur.transfer.formats.core.raw import read_text
 
 _HELD_OUT = 20  # of raw text, one line in so many is not counted but shows how unseen text is cut
 
@@ -20,8 +20,8 @@ def texts_of(
     Args:
         data: Labeled text, as elsewhere: train is counted, test, or dev where there is none, is unseen. A
             corpus is counted whole.
-        text: Files of raw text, one sentence or paragraph per line; one line in 20 is unseen. Where there is
-            neither, the embedded sample.
+        text: Files of raw text, one sentence or paragraph per line or JSON object; one in 20 is unseen.
+            Where there is neither, the embedded sample.
 
     Returns:
         Texts to count pieces in, and texts that are only looked at afterwards.
@@ -46,21 +46,3 @@ def texts_of(
         texts.append(counted)
         unseen.append(held_out)
     return tuple(texts), tuple(corpus for corpus in unseen if corpus)
-
-
-def read_text(path: str | Path) -> Corpus:
-    """Read raw text, one sentence or paragraph per line, as a corpus without labels: every word is ``O``.
-
-    Raises:
-        DataError: If the file is missing, not UTF-8, or has no word.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise DataError("no such file", path)
-
-    def sentences() -> Iterator[Sentence]:
-        for number, line in numbered_lines(path):
-            if words := tuple(line[start:end] for start, end in split_words(line)):
-                yield Sentence(words, ("O",) * len(words), line=number)
-
-    return Corpus.scan(str(path), sentences)
