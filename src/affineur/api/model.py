@@ -16,6 +16,7 @@ from affineur.measure import Evaluation, evaluate
 from affineur.pipeline.models import Reference, load_any, model_name
 from affineur.runtime import EngineTagger
 from affineur.runtime.aggregation import AggregationStrategy
+from affineur.runtime.reading import Context
 from affineur.transfer.places.core.place import shown
 
 
@@ -79,6 +80,7 @@ class Model:
         *,
         strategy: AggregationStrategy = "word",
         threshold: float = 0.0,
+        context: Context | None = None,
         batch_size: int | None = None,
     ) -> list[Entity]: ...
 
@@ -89,6 +91,7 @@ class Model:
         *,
         strategy: AggregationStrategy = "word",
         threshold: float = 0.0,
+        context: Context | None = None,
         batch_size: int | None = None,
     ) -> list[list[Entity]]: ...
 
@@ -98,6 +101,7 @@ class Model:
         *,
         strategy: AggregationStrategy = "word",
         threshold: float = 0.0,
+        context: Context | None = None,
         batch_size: int | None = None,
     ) -> Any:
         """Find the entities of one text, or of several.
@@ -107,6 +111,8 @@ class Model:
             strategy: How pieces become entities: ``word`` (ours), or transformers' ``simple``, ``first``,
                 ``average``, ``max`` and ``none``, equal to its pipeline's.
             threshold: Entities with a lower score are left out.
+            context: What the model is shown at once: ``sentence`` or ``document``; by default ``sentence``
+                for ``word``, and ``document`` for the others, which equal transformers' pipeline only then.
             batch_size: Most texts in a batch, beside the token budget; ``None`` for that alone.
 
         Returns:
@@ -117,7 +123,9 @@ class Model:
             ParameterError: If a value is impossible.
             ModelError: If the model cannot be used, or only tags words.
         """
-        return self._engine(texts, strategy=strategy, threshold=threshold, batch_size=batch_size)
+        return self._engine(
+            texts, strategy=strategy, threshold=threshold, context=context, batch_size=batch_size
+        )
 
     def stream(
         self,
@@ -125,6 +133,7 @@ class Model:
         *,
         strategy: AggregationStrategy = "word",
         threshold: float = 0.0,
+        context: Context | None = None,
         batch_size: int | None = None,
         read_ahead: int = 1024,
     ) -> Iterator[list[Entity]] | Iterator[list[LabeledPiece]]:
@@ -134,11 +143,17 @@ class Model:
             texts: Raw texts.
             strategy: As when the model is called.
             threshold: Entities with a lower score are left out.
+            context: As when the model is called.
             batch_size: Most texts in a batch; ``None`` for the token budget alone.
             read_ahead: Most texts read ahead and sorted by length together.
         """
         return self._engine.predict_stream(
-            texts, strategy=strategy, threshold=threshold, batch_size=batch_size, read_ahead=read_ahead
+            texts,
+            strategy=strategy,
+            threshold=threshold,
+            context=context,
+            batch_size=batch_size,
+            read_ahead=read_ahead,
         )
 
     def tag(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:

@@ -28,6 +28,7 @@ from affineur.entities.schemes import (
     types_of,
     with_prefix,
 )
+from affineur.entities.sentences import line_starts, split_sentences
 from affineur.entities.words import split_words
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "decoded",
     "detect",
     "encodable",
+    "line_starts",
     "merged_by_io",
     "numbered_lines",
     "open_corpus",
@@ -55,6 +57,7 @@ __all__ = [
     "repair",
     "repaired_mentions",
     "shared_sentences",
+    "split_sentences",
     "split_tag",
     "split_words",
     "to_entities",
