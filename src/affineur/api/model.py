@@ -13,6 +13,7 @@ from affineur.artifact import ModelFolder, ModelInfo, describe
 from affineur.entities import Entity, LabeledPiece, Tagger
 from affineur.errors import ParameterError
 from affineur.measure import Evaluation, evaluate
+from affineur.measure.documents import as_documents as read_as_documents
 from affineur.pipeline.models import Reference, load_any, model_name
 from affineur.runtime import EngineTagger
 from affineur.runtime.aggregation import AggregationStrategy
@@ -160,18 +161,25 @@ class Model:
         """Return the likeliest label of each word of some sentences that are cut into words."""
         return self.tagger.tag(sentences)
 
-    def evaluate(self, data: Data = "sample", *, types: Sequence[str] | None = None) -> Evaluation:
+    def evaluate(
+        self, data: Data = "sample", *, types: Sequence[str] | None = None, as_documents: int | None = None
+    ) -> Evaluation:
         """Score it on labeled data: of a reference with several splits, on test.
 
         Args:
             data: A reference, a corpus, or splits.
             types: Types to score; ``None`` for all that model or data know.
+            as_documents: Join so many sentences to a text, and read it as raw text is read.
 
         Raises:
             DataError: If the data cannot be used, or has types the model does not know.
             ModelError: If the model cannot be used.
+            ParameterError: If ``as_documents`` is impossible.
         """
-        return evaluate(self.tagger, corpus_of(data), types=types)
+        tagger, corpus = self.tagger, corpus_of(data)
+        if as_documents is not None:
+            tagger, corpus = read_as_documents(tagger, corpus, as_documents)
+        return evaluate(tagger, corpus, types=types)
 
     @property
     def _engine(self) -> EngineTagger:

@@ -15,11 +15,12 @@ from typing import NamedTuple
 _LINE_END = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
 _BREAK = re.compile(rf"\r\n|[{_LINE_END}]")
 _PLACE = re.compile(
-    r"""[.!?…।॥؟۔]++(?:["'”’»)\]]|[ \xa0\u202f]»)*+(?P<space>\s++)"""
+    r"""[.!?…।॥؟۔](?<![.!?…।॥؟۔]{2})[.!?…।॥؟۔]*+(?:["'”’»)\]]|[ \xa0\u202f]»)*+(?P<space>\s++)"""
     rf"|[。！？]++[」』”’）》]*+(?P<after>\s*+)|[\t{_LINE_END}]\s*+"
 )
 # What stands before a dot: a word, with dots, hyphens and apostrophes inside (S.N.C.F., J.-P., l'art.).
 _BEFORE = re.compile(r"[^\W_][\w.'’-]*$")
+_INITIALS = re.compile(r"[^\W\d_](?:\.-?[^\W\d_]{1,2})*")
 _LONGEST = 24  # what is longer is no abbreviation
 _AFTER = re.compile(r"(?:[^\w\s]{1,3}\s?){0,2}(\w*)([.'’]?)")
 
@@ -335,13 +336,10 @@ def split_sentences(text: str) -> list[tuple[int, int]]:
     """
     spans: list[tuple[int, int]] = []
     start = len(text) - len(text.lstrip())
-    for end, following, _ in _cuts(text):
-        if start < end:
-            spans.append((start, end))
+    for end, following, _ in (*_cuts(text), _Cut(len(text), len(text), True)):
+        if sentence := text[start:end].rstrip():
+            spans.append((start, start + len(sentence)))
         start = max(start, following)
-    end = len(text.rstrip())
-    if start < end:
-        spans.append((start, end))
     return spans
 
 
@@ -371,7 +369,7 @@ def _cuts(text: str) -> Iterator[_Cut]:
                 sentence = following
             continue
         above = text[line:end].rstrip()
-        one = len(breaks) == 1 and breaks[0] not in "\x0b\x0c\x1c\x1d\x1e\u2029"
+        one = len(breaks) == 1 and text[begin] != "\t" and breaks[0] not in "\x0b\x0c\x1c\x1d\x1e\u2029"
         if named == "space":
             goes_on = (
                 one and not _ends(text, sentence, begin, end, following) and not _is_item(text, following)
@@ -415,7 +413,7 @@ def _ends(text: str, start: int, begin: int, end: int, following: int) -> bool:
         return before.start() > start
     if last.lower() in _NUMBERED and (word[0].isdigit() or len(word) == 1 or not word.strip("IVXLC")):
         return False
-    if len(last) == 1 or "." in last or last.lower() in _ABBREVIATIONS:  # J., J.-P., S.N.C.F., etc.
+    if _INITIALS.fullmatch(last) or last.lower() in _ABBREVIATIONS:  # J., J.-P., S.N.C.F., etc.
         return starts and before.start() > start
     return True
 
