@@ -68,6 +68,7 @@ _INSIDE = _words(
 )
 _ITEM = re.compile(r"[-–—•*·▪◦►>|#]|\d{1,3}[.)°]\s|\w\)\s")
 _FULL = 40  # characters of a line that may have been broken because it was full
+_WIDEST = 100  # longer lines are paragraphs
 _WORDS = re.compile(r"\w+")
 
 
@@ -202,7 +203,8 @@ def _goes_on(above: str, below: str, previous: int) -> bool:
     if before[0].isupper():
         return _is_name_between(above, below)
     line = _BREAK.split(below, maxsplit=1)[0]
-    return len(above) >= _FULL and len(above) + 1 + len(word) > max(previous, len(line))
+    full = _FULL <= len(above) <= _WIDEST and len(above) + 1 + len(word) > max(previous, len(line))
+    return full and before.islower()
 
 
 def _is_name_between(above: str, below: str) -> bool:
