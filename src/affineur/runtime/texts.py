@@ -6,10 +6,13 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from affineur.entities import encodable
 from affineur.runtime.runs import LONGEST_RUN, cut_in_parts, has_long_run
+
+#: Sentences that a tokenizer is given at once: what it makes of one is larger than the sentence.
+TOGETHER = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ class TextEncoder:
         texts = [encodable(text) for text in texts]
         in_parts = {i for i, text in enumerate(texts) if len(text) > LONGEST_RUN and has_long_run(text)}
         plain = [text for i, text in enumerate(texts) if i not in in_parts]
-        encodings = iter(self.tokenizer.encode_batch(plain))
+        encodings = self._encodings(plain)
         for index, text in enumerate(texts):
             if index in in_parts:
                 yield from self._windows_of_parts(index, text)
@@ -94,6 +97,10 @@ class TextEncoder:
                     own = self._own(len(special), lead, trail, number > 0, number < last)
                     ids, offsets = tuple(window.ids), tuple(window.offsets)
                     yield TextWindow(index, ids, special, offsets, number * self._step, own)
+
+    def _encodings(self, texts: Sequence[str]) -> Iterator[Encoding]:
+        for first in range(0, len(texts), TOGETHER):
+            yield from self.tokenizer.encode_batch(texts[first : first + TOGETHER])
 
     def _windows_of_parts(self, index: int, text: str) -> Iterator[TextWindow]:
         """Cut a text with a long run into the windows that the tokenizer itself would make of its pieces."""
