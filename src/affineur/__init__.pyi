@@ -309,6 +309,7 @@ def train(
     epochs: float = 3.0,
     tags: Literal['IO', 'BIO', 'BIOES'] = 'IO',
     replace_mentions: float = 0.0,
+    join_sentences: float = 0.0,
     label_smoothing: float = 0.0,
     patience: int | None = None,
     learning_rate: float = 5e-05,
@@ -334,6 +335,7 @@ def train(
         epochs: Passes over the data, fractions allowed.
         tags: Scheme of a new classifier's labels.
         replace_mentions: Augmentation: share of mentions replaced by others of their type.
+        join_sentences: Share of sentences that are joined, two to eight, for a model that reads longer text.
         label_smoothing: Probability mass spread over the other labels.
         patience: Stop after this many epochs without a better dev F1.
         learning_rate: Peak learning rate of AdamW.

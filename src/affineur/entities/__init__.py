@@ -40,6 +40,7 @@ from affineur.entities.schemes import (
     types_of,
     with_prefix,
 )
+from affineur.entities.sentences import line_starts, split_sentences
 from affineur.entities.words import split_words
 
 __all__ = [
@@ -70,6 +71,7 @@ __all__ = [
     "is_number",
     "is_plain",
     "is_wikiner",
+    "line_starts",
     "merged_by_io",
     "numbered_lines",
     "numbered_rows",
@@ -83,6 +85,7 @@ __all__ = [
     "repair",
     "repaired_mentions",
     "shared_sentences",
+    "split_sentences",
     "split_tag",
     "split_words",
     "to_entities",

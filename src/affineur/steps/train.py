@@ -12,6 +12,7 @@ from affineur.artifact import ModelFolder, verify
 from affineur.artifact.folder import is_token_classifier, labels_of, read_config, require_tokenizer
 from affineur.artifact.tensors import pickled_weights
 from affineur.entities import Mention, Scheme, to_tags
+from affineur.entities.texts import joined
 from affineur.errors import ModelError, ParameterError, one_line
 from affineur.progress import report
 from affineur.steps.core.context import Context
@@ -41,6 +42,12 @@ class Train(Training):
     tags: Literal["IO", "BIO", "BIOES"] = Field("IO", description="scheme of a new classifier's labels")
     replace_mentions: float = Field(
         0.0, ge=0, le=1, description="augmentation: share of mentions replaced by others of their type"
+    )
+    join_sentences: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of sentences that are joined, two to eight, for a model that reads longer text",
     )
     label_smoothing: float = Field(
         0.0, ge=0, le=1, description="probability mass spread over the other labels"
@@ -132,7 +139,8 @@ class Train(Training):
             label_smoothing=self.label_smoothing, patience=self.patience, keep_best=dev is not None
         )
         with work.workplace() as place:
-            data = encode_corpus(train, encoder, labels, place)
+            shown = joined(train, self.join_sentences, self.seed) if self.join_sentences else train
+            data = encode_corpus(shown, encoder, labels, place)
             if self.replace_mentions:
                 data.with_mention_replacement(self.replace_mentions, self.seed, encoder.max_length)
             log = fit(network, data, settings, place / "checkpoints", "train", encoder.pad_id, None, score)
