@@ -9,6 +9,7 @@ from pathlib import Path
 from affineur.entities.corpus import Corpus
 from affineur.entities.layout import (
     BLANK,
+    NO_WORD,
     SPACES,
     Column,
     Layout,
@@ -83,7 +84,7 @@ def read_lines(path: Path, word_column: Column = None, tag_column: Column = None
 
 def _sentences(path: Path, layout: Layout) -> Iterator[Sentence]:
     word_at, tag_at, tabs = layout.word, layout.tag, layout.tabs
-    columns = layout.columns if layout.has_both else -1
+    columns = layout.columns if layout.has_both and not layout.counted else -1
     words: list[str] = []
     tags: list[str] = []
     document: int | None = None
@@ -103,6 +104,8 @@ def _sentences(path: Path, layout: Layout) -> Iterator[Sentence]:
                         continue
             row = _row(line, layout, bool(words), path, number) if line else None
             if row is not None:
+                if not row[0]:  # no word, and no end of a sentence either
+                    continue
                 if not words:
                     first_line = number
                 words.append(row[0])
@@ -119,8 +122,12 @@ def _sentences(path: Path, layout: Layout) -> Iterator[Sentence]:
         yield Sentence(tuple(words), tuple(tags), document, first_line)
 
 
-def _row(line: str, layout: Layout, inside: bool, path: Path, number: int) -> tuple[str, str] | None:
+def _row(
+    line: str, layout: Layout, inside: bool, path: Path, number: int, tagged: bool = True
+) -> tuple[str, str] | None:
     """Read a line that is not as the others: a word and its tag, or ``None`` for what is no row.
+
+    The word is empty where CoNLL-U counts what is no word.
 
     Args:
         line: The line.
@@ -128,6 +135,7 @@ def _row(line: str, layout: Layout, inside: bool, path: Path, number: int) -> tu
         inside: Whether a sentence has begun.
         path: The file.
         number: The line's number.
+        tagged: Whether there have to be tags.
 
     Raises:
         DataError: If it can be neither.
@@ -146,7 +154,7 @@ def _row(line: str, layout: Layout, inside: bool, path: Path, number: int) -> tu
         return None
     cells = cells_of(line)
     usual = layout.tabs == ("\t" in line)
-    if len(cells) < 2:
+    if len(cells) < 2 and (tagged or layout.columns > 1):
         raise DataError(
             f"found one column ('{_shown(line)}'), expected a word and a tag separated by a tab or spaces"
             f"{_hint(line)}",
@@ -161,7 +169,9 @@ def _row(line: str, layout: Layout, inside: bool, path: Path, number: int) -> tu
             path,
             number,
         )
-    if not layout.has_both:
+    if layout.counted and NO_WORD.fullmatch(cells[0]):
+        return "", ""
+    if tagged and not layout.has_both:
         raise DataError(
             f"found {len(cells)} columns, expected columns {layout.word} (word) and {layout.tag} (tag)",
             path,
@@ -170,6 +180,9 @@ def _row(line: str, layout: Layout, inside: bool, path: Path, number: int) -> tu
     word, tag = cells[layout.word], cells[layout.tag].strip(BLANK)
     if not word.strip(BLANK):
         raise DataError(f"the word is empty ('{_shown(line)}')", path, number)
+    if layout.key:
+        found = (part.partition("=") for part in tag.split("|"))
+        tag = next((value for key, _, value in found if key == layout.key), "O")
     return word, tag
 
 
@@ -179,6 +192,38 @@ def _shown(line: str) -> str:
 
 def _hint(line: str) -> str:
     return "; this looks like CSV: name it so, or give format=csv" if "," in line or ";" in line else ""
+
+
+def read_words(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Read the words of a file of columns, with tags or without.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The words of each sentence, after how many documents begin right before it.
+
+    Raises:
+        DataError: At the first line that is not as the others.
+    """
+    if not any(line.strip(BLANK) for _, line in numbered_rows(path)):
+        return
+    layout = find_layout(path)
+    words: list[str] = []
+    documents = first_line = 0
+    for number, line in numbered_rows(path):
+        row = _row(line, layout, bool(words), path, number, tagged=False)
+        if row is not None:
+            first_line = first_line if words else number
+            words += row[:1] if row[0] else ()
+            refuse_too_long(len(words), path, first_line)
+            continue
+        if words:
+            yield documents, words
+            words, documents = [], 0
+        documents += starts_document(line)
+    if words:
+        yield documents, words
 
 
 def write_conll(sentences: Iterable[tuple[Iterable[str], Iterable[str]]], path: Path) -> None:
