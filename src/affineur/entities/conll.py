@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,8 @@ from affineur.entities.mentions import Sentence
 from affineur.entities.schemes import Scheme
 from affineur.errors import DataError
 
+#: Two words of WikiNER without a space between them.
+_TWO_WORDS = re.compile(r".\|[^|]+\|(?:O|[BI]-)")
 #: How a line may begin that is no row, or no row as it stands: a comment, a document, a byte order mark.
 _SPECIAL = frozenset("#-\ufeff")
 
@@ -259,10 +262,10 @@ def _read_wikiner(path: Path) -> Iterator[Sentence]:
     for number, line in numbered_rows(path):
         if not (text := line.strip(BLANK + "\ufeff")):
             continue
-        cells = [cell.rsplit("|", 2) for cell in text.split(" ") if cell]
+        cells = [cell.rsplit("|", 2) for cell in SPACES.split(text)]
         refuse_too_long(len(cells), path, number)
         for cell in cells:
-            if len(cell) != 3 or not cell[0] or not cell[2]:
+            if len(cell) != 3 or not cell[0] or not cell[2] or _TWO_WORDS.search(cell[0]):
                 raise DataError(f"found '{'|'.join(cell)}', expected word|POS|tag", path, number)
         words, tags = tuple(cell[0] for cell in cells), tuple(cell[2] for cell in cells)
         yield Sentence(words, tags, None, number, True)

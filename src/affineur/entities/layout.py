@@ -95,7 +95,8 @@ def is_comment(line: str, layout: Layout) -> bool:
     if fits or not line.startswith("# "):
         return False
     if layout.tabs:
-        return "\t" not in line and len(line) > 2
+        row = len(cells) == layout.columns and is_plain(cells[layout.tag])  # with a space for its tab
+        return "\t" not in line and len(line) > 2 and not row
     # With fewer cells than a row has, it may be a row that lost some.
     return len(cells) > layout.columns and not is_plain(cells[-1])
 
