@@ -80,18 +80,22 @@ def add_threshold(parser: argparse.ArgumentParser) -> None:
     )
 
 
+#: What --data takes.
+DATA_HELP = (
+    "a file of labeled text, a folder with train/dev/test, a data set of the Hub (OWNER/NAME, or"
+    " hub:OWNER/NAME:CONFIG@REVISION), or 'sample'"
+)
+
+
 def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """Add ``--data`` and how to read it."""
     group = parser.add_argument_group("data")
-    group.add_argument(
-        "--data",
-        required=required,
-        metavar="DATA",
-        help=(
-            "a file of labeled text, a folder with train/dev/test, a data set of the Hub (OWNER/NAME, or"
-            " hub:OWNER/NAME:CONFIG@REVISION), or 'sample'"
-        ),
-    )
+    group.add_argument("--data", required=required, metavar="DATA", help=DATA_HELP)
+    add_reading(group)
+
+
+def add_reading(group: argparse._ArgumentGroup) -> None:
+    """Add how data is read."""
     group.add_argument(
         "--format",
         choices=DATA_FORMATS.names(),

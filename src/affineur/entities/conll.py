@@ -64,7 +64,8 @@ def open_columns(
     _first_line(path)
     layout = find_layout(path, word_column, tag_column)
     corpus = Corpus.scan(str(path), lambda: _sentences(path, layout), scheme, tag_names)
-    return replace(corpus, notes=(*layout.notes, *corpus.notes)) if layout.notes else corpus
+    where = f"word in column {layout.word} and tag in column {layout.tag} of {layout.columns}"
+    return replace(corpus, notes=(*layout.notes, *corpus.notes), columns=where)
 
 
 def open_wikiner(path: Path, scheme: Scheme | None = None, tag_names: Sequence[str] | None = None) -> Corpus:

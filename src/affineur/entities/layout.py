@@ -97,8 +97,8 @@ def is_comment(line: str, layout: Layout) -> bool:
     if layout.tabs:
         row = len(cells) == layout.columns and is_plain(cells[layout.tag])  # with a space for its tab
         return "\t" not in line and len(line) > 2 and not row
-    # With fewer cells than a row has, it may be a row that lost some.
-    return len(cells) > layout.columns and not is_plain(cells[-1])
+    # With fewer cells, or one more, it may be a row that lost some, or a space that came into one.
+    return len(cells) > layout.columns + 1 and not is_plain(cells[-1])
 
 
 def find_layout(path: Path, word_column: Column = None, tag_column: Column = None) -> Layout:

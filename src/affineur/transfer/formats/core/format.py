@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -152,7 +153,8 @@ def open_data(path: Path, options: DataOptions) -> Corpus:
         ParameterError: If there is no format of the name that ``options`` give.
         MissingExtraError: If reading it takes a package that is not installed.
     """
-    return find_format(path, options.format)[1].open(path, options)
+    name, found = find_format(path, options.format)
+    return replace(found.open(path, options), format=name)
 
 
 def suffixes() -> tuple[str, ...]:
