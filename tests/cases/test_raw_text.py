@@ -173,6 +173,28 @@ def test_words_of_all_kinds(text: str, words: list[str]) -> None:
     assert [text[a:b] for a, b in split_words(text)] == words
 
 
+class Letters(Names):
+    """Takes each accented e for a piece of a name, in text without spaces."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        tokenizer = Tokenizer(models.WordLevel({"[PAD]": 0, "[UNK]": 1, "é": 2}, unk_token="[UNK]"))
+        tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+        self.encoder = Encoder(tokenizer, 64, 0)
+
+
+@pytest.mark.parametrize("strategy", ["simple", "none"])
+@pytest.mark.parametrize("begin", [1980, 1996, 2000, 3995])
+def test_a_mention_in_an_endless_run_is_not_cut(begin: int, strategy: str) -> None:
+    """transformers: a run of more than 2,000 characters was cut without overlap."""
+    text = "x" * begin + "é" * 8 + "x" * 900
+    found = Letters().predict(text, strategy=strategy)  # type: ignore[call-overload]
+    if strategy == "none":
+        assert [each.start for each in found] == [each.index for each in found] == [*range(begin, begin + 8)]
+    else:
+        assert [(each.start, each.end) for each in found] == [(begin, begin + 8)]
+
+
 TEXT = "Lucie Faure est arrivée le 3 mai. M. Hugo Blanc l'a vue. « Oui », dit le Dr Blanc. Lucie dort."
 FOUND = ["Lucie Faure", "Hugo Blanc", "Blanc", "Lucie"]
 

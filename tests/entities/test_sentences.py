@@ -41,6 +41,8 @@ def cut(text: str) -> list[str]:
         "Une lettre dont les lignes sont coupées à soixante-dix signes pour\nBrest, Nantes et Rennes.",
         "Saint-\nNazaire est une hospita-\nlisation.",
         "M.\nDupont dort.\n|Elle lit",
+        "Elle est suivie par le\nDr. Paul Morvan à Quimper.\n|Dr Lucie Faure\n|Dr Hugo Blanc",
+        "A. Introduction\n|B. Méthodes\n|a) un\n|b) deux",
         "Il dort\n|Elle lit\n|Le chat aussi",
         "ÉVOLUTION CLINIQUE\n|Toulouse\n|Le patient va bien.",
         "",

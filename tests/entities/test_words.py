@@ -140,6 +140,23 @@ def test_a_paragraph_does_not_depend_on_the_next(first: str, second: str) -> Non
             )
             for end in ("", "bb", "1a")
         ),
+        *(
+            pytest.param(piece * 50_000 + "@ ://", id=f"{piece}@")
+            for piece in (
+                "www.(",
+                "www.,",
+                "http://)",
+                "a@",
+                "a+",
+                "a.b@",
+                "1/",
+                "1\u202f234\u202f",
+                "เ",
+                "👍\u200d",
+                "(",
+                "a@b.",
+            )
+        ),
         pytest.param("a." + " " * 500_000 + "-", id="spaces after an initial"),
     ],
 )

@@ -239,3 +239,15 @@ def test_the_scheme_of_a_new_classifier_decides_nothing_where_there_is_one(
     assert manifest is not None
     assert "tags" not in manifest.parameters
     assert manifest.parameters["labels"] == list(open_folder(source).labels)
+
+
+def test_joined_sentences_are_fewer_and_all_there(tiny_model, train_corpus: Corpus, tmp_path: Path) -> None:
+    steps, windows = {}, STEP | {"epochs": 1, "batch_size": 1}
+    for share in (0.0, 1.0):
+        out = tmp_path / f"out-{share:g}"
+        run_step("train", tiny_model(), out, train=train_corpus, join_sentences=share, **windows)
+        manifest = read_manifest(out)
+        assert manifest is not None
+        assert manifest.parameters["join_sentences"] == share
+        steps[share] = manifest.scores["steps"]
+    assert steps[0.0] == len(train_corpus) > steps[1.0] >= len(train_corpus) / 8
