@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from affineur.api.describing import describe_data
 from affineur.artifact import describe
 from affineur.cli import options, show
 from affineur.cli.commands import MEASURE, Commands
@@ -50,6 +49,8 @@ def _info(args: argparse.Namespace) -> int:
 
 
 def _data(args: argparse.Namespace) -> int:
+    from affineur.api.describing import describe_data
+
     found = describe_data(args.data, args.other, options=options.data_options(args))
     for table in found.tables():
         show.lines([table.title])

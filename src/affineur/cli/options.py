@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import tempfile
+from functools import cache
 from pathlib import Path
 
 from affineur.cli.numbers import COUNT, Number
@@ -125,6 +126,7 @@ def _column(text: str) -> int | str:
     return int(_COLUMN(text)) if re.fullmatch(r"[-+]?\d+", text.strip()) else text
 
 
+@cache
 def _formats() -> str:
     return "; ".join(f"{name}, {each.summary}" for name, each in DATA_FORMATS.all().items())
 
