@@ -46,7 +46,7 @@ _SECTIONS = {
     "Measure": "evaluate compare benchmark check describe",
     "Whole recipes and searches": "run read_recipe Recipe sweep search",
     "Move": "pull push verify",
-    "Data": "load_corpus load_splits Corpus Splits DataOptions",
+    "Data": "load_corpus load_splits describe_data Corpus Splits DataOptions",
     "Training loops of your own": "prune_model KeepZeros",
     "Errors": "AffineurError",
 }

@@ -30,6 +30,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 _register()  # so that transformers' from_pretrained loads packed folders; imports nothing
 
 _HOMES = {
+    "affineur.api.describing": "describe_data",
     "affineur.api.measuring": "evaluate compare benchmark check",
     "affineur.api.model": "Model load",
     "affineur.api.moving": "pull push",

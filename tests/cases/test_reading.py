@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from affineur.entities import Corpus, Scheme
+from affineur.entities import Corpus, Scheme, read_words, renaming_hint
 from affineur.errors import AffineurError, DataError
 from affineur.transfer import DataOptions, load_corpus
+from affineur.transfer.formats.core.raw import kind_of
 
 #: Camille Rey, two words of a person; Brest, a place. As most files here say it.
 TWO = [["Camille/B-PER", "Rey/I-PER", "vit/O"], ["Brest/B-LOC"]]
@@ -104,7 +105,9 @@ def test_what_is_no_tag_is_refused_in_every_format_with_its_line(
     [
         case("filesql#279 (5): line ends of Mac OS 9", "a.conll", ROWS.replace("\n", "\r")),
         case("Windows", "a.conll", ROWS.replace("\n", "\r\n")),
-        case("byte order marks of files put together", "a.conll", "\ufeff" + ROWS.replace("\n\n", "\n\n\ufeff")),
+        case(
+            "byte order marks of files put together", "a.conll", "\ufeff" + ROWS.replace("\n\n", "\n\n\ufeff")
+        ),
         case("flair#1866: CoNLL-U comments", "a.conll", f"# sent_id = 1\n# text = Camille Rey vit\n{ROWS}"),
         case("dkpro-core#1005: a word #", "a.conll", "#\tO\n# \tO\n", [["#/O", "# /O"]]),
         case("a word # between spaces", "a.conll", "# O\n#metoo O\n", [["#/O", "#metoo/O"]]),
@@ -140,42 +143,97 @@ def test_what_is_no_tag_is_refused_in_every_format_with_its_line(
             "1\tCamille\tNNP\tB-NP\tB-PER\n2\tRey\tNNP\tI-NP\tI-PER\n3\tvit\tVBZ\tB-VP\tO\n\n"
             "1\tBrest\tNNP\tB-NP\tB-LOC\n",
         ),
-        case("CoNLL-2003 is IOB1", "eng.testa", "-DOCSTART- -X- -X- O\n\nCamille NNP I-NP I-PER\nRey NNP B-NP B-PER\n"
-             "vit VBZ I-VP O\n\nBrest NNP I-NP I-LOC\n",
-             [["Camille/B-PER", "Rey/B-PER", "vit/O"], ["Brest/B-LOC"]]),
-        case("IOE1", "a.conll", "Camille\tE-PER\nRey\tI-PER\nvit\tO\n\nBrest\tI-LOC\n",
-             [["Camille/B-PER", "Rey/B-PER", "vit/O"], ["Brest/B-LOC"]]),
+        case(
+            "CoNLL-2003 is IOB1",
+            "eng.testa",
+            "-DOCSTART- -X- -X- O\n\nCamille NNP I-NP I-PER\nRey NNP B-NP B-PER\n"
+            "vit VBZ I-VP O\n\nBrest NNP I-NP I-LOC\n",
+            [["Camille/B-PER", "Rey/B-PER", "vit/O"], ["Brest/B-LOC"]],
+        ),
+        case(
+            "IOE1",
+            "a.conll",
+            "Camille\tE-PER\nRey\tI-PER\nvit\tO\n\nBrest\tI-LOC\n",
+            [["Camille/B-PER", "Rey/B-PER", "vit/O"], ["Brest/B-LOC"]],
+        ),
         case("a heading", "a.tsv", "Word\tNER_tag\n" + ROWS),
-        case("columns by name", "a.tsv", "lemma\tforme\tentite\n" + "camille\tCamille\tB-PER\nrey\tRey\tI-PER\n"
-             "vivre\tvit\tO\n\nbrest\tBrest\tB-LOC\n", word_column="forme", tag_column="entite"),
-        case("no-break spaces and line separators stay in words", "a.conll", "1\xa0000\tO\na\u2028b\tB-PER\n",
-             [["1\xa0000/O", "a\u2028b/B-PER"]]),
+        case(
+            "columns by name",
+            "a.tsv",
+            "lemma\tforme\tentite\n" + "camille\tCamille\tB-PER\nrey\tRey\tI-PER\n"
+            "vivre\tvit\tO\n\nbrest\tBrest\tB-LOC\n",
+            word_column="forme",
+            tag_column="entite",
+        ),
+        case(
+            "no-break spaces and line separators stay in words",
+            "a.conll",
+            "1\xa0000\tO\na\u2028b\tB-PER\n",
+            [["1\xa0000/O", "a\u2028b/B-PER"]],
+        ),
         case("no-break space after a tag", "a.conll", ROWS.replace("B-PER", "B-PER\xa0")),
-        case("types named O and E-MAIL (transformers#30028)", "a.conll", "x\tB-O\ny\tB-E-MAIL\nz\tO\n",
-             [["x/B-O", "y/B-E-MAIL", "z/O"]]),
-        case("bare types, one like a prefix", "a.conll", "x\tE-MAIL\ny\tPER\nz\tO\n",
-             [["x/I-E-MAIL", "y/I-PER", "z/O"]]),
+        case(
+            "types named O and E-MAIL (transformers#30028)",
+            "a.conll",
+            "x\tB-O\ny\tB-E-MAIL\nz\tO\n",
+            [["x/B-O", "y/B-E-MAIL", "z/O"]],
+        ),
+        case(
+            "bare types, one like a prefix",
+            "a.conll",
+            "x\tE-MAIL\ny\tPER\nz\tO\n",
+            [["x/I-E-MAIL", "y/I-PER", "z/O"]],
+        ),
         case("a file without suffix", "note", ROWS),
-        case("JSON lines under another name", "data.conll", lines({"words": ["a"], "labels": ["B-PER"]}),
-             [["a/B-PER"]]),
-        case("a JSON array", "a.json", json.dumps([{"tokens": ["a"], "tags": ["PER"]}, {"tokens": ["b"], "tags": ["O"]}]),
-             [["a/I-PER"], ["b/O"]]),
-        case("columns of JSON by name", "a.jsonl", lines({"mots": ["a"], "etiq": ["B-PER"]}), [["a/B-PER"]],
-             word_column="mots", tag_column="etiq"),
+        case(
+            "JSON lines under another name",
+            "data.conll",
+            lines({"words": ["a"], "labels": ["B-PER"]}),
+            [["a/B-PER"]],
+        ),
+        case(
+            "a JSON array",
+            "a.json",
+            json.dumps([{"tokens": ["a"], "tags": ["PER"]}, {"tokens": ["b"], "tags": ["O"]}]),
+            [["a/I-PER"], ["b/O"]],
+        ),
+        case(
+            "columns of JSON by name",
+            "a.jsonl",
+            lines({"mots": ["a"], "etiq": ["B-PER"]}),
+            [["a/B-PER"]],
+            word_column="mots",
+            tag_column="etiq",
+        ),
         case("CSV without heading", "a.csv", ROWS.replace("\t", ",")),
         case("CSV with semicolons", "a.csv", "mot;tag\n" + ROWS.replace("\t", ";")),
         case("CSV under another name", "a.dat", "word,tag\n" + ROWS.replace("\t", ",")),
-        case("CSV of pandas", "a.csv", ",Word,POS,Tag\n0,\",\",X,O\n1,\"a \"\"b\"\"\",X,B-PER\n",
-             [[",/O", 'a "b"/B-PER']]),
-        case("CSV of Kaggle's annotated corpus", "ner.csv",
-             "Sentence #,Word,POS,Tag\nSentence: 1,Camille,NNP,B-PER\n,Rey,NNP,I-PER\n,vit,VBZ,O\n"
-             "Sentence: 2,Brest,NNP,B-LOC\n"),
-        case("CSV of sentences", "a.csv", "text,labels\nCamille Rey vit,B-PER I-PER O\n\"Brest ,\",B-LOC O\n",
-             [TWO[0], ["Brest/B-LOC", ",/O"]]),
-        case("CSV of lists", "a.csv", "tokens,ner_tags\n\"['Camille', 'Rey', 'vit']\",\"['B-PER', 'I-PER', 'O']\"\n"
-             '"[""Brest""]","[""B-LOC""]"\n'),
+        case(
+            "CSV of pandas",
+            "a.csv",
+            ',Word,POS,Tag\n0,",",X,O\n1,"a ""b""",X,B-PER\n',
+            [[",/O", 'a "b"/B-PER']],
+        ),
+        case(
+            "CSV of Kaggle's annotated corpus",
+            "ner.csv",
+            "Sentence #,Word,POS,Tag\nSentence: 1,Camille,NNP,B-PER\n,Rey,NNP,I-PER\n,vit,VBZ,O\n"
+            "Sentence: 2,Brest,NNP,B-LOC\n",
+        ),
+        case(
+            "CSV of sentences",
+            "a.csv",
+            'text,labels\nCamille Rey vit,B-PER I-PER O\n"Brest ,",B-LOC O\n',
+            [TWO[0], ["Brest/B-LOC", ",/O"]],
+        ),
+        case(
+            "CSV of lists",
+            "a.csv",
+            "tokens,ner_tags\n\"['Camille', 'Rey', 'vit']\",\"['B-PER', 'I-PER', 'O']\"\n"
+            '"[""Brest""]","[""B-LOC""]"\n',
+        ),
     ],
-)  # fmt: skip
+)
 def test_read(name: str, text: str | bytes, wanted: Any, options: Any, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes(text.encode() if isinstance(text, str) else text)
@@ -213,7 +271,7 @@ RAGGED = "Camille NNP B-NP B-PER\nRey NNP I-NP I-PER\nvit VBZ B-VP O\nà IN B-PP
         ("note.md", "Lucie Faure\nHugo Blanc\n", None, "no format of labeled text was recognized"),
         ("x.bin", b"\x80\x81\x82", None, "no format of labeled text was recognized"),
     ],
-)  # fmt: skip
+)
 def test_refused_with_its_line(
     name: str, text: str | bytes, line: int | None, message: str, tmp_path: Path
 ) -> None:
@@ -256,6 +314,58 @@ def test_folders_under_the_names_that_people_use(names: tuple[str, ...], tmp_pat
         (tmp_path / name).write_text(text, "utf-8")
     for place, split in enumerate(("train", "dev", "test")):
         assert said(load_corpus(tmp_path, split)) == [[f"word{place}/B-PER"]]
+
+
+@pytest.mark.parametrize(
+    ("types", "hint"),
+    [
+        ("DRUG", "rename with label_map DRUG=TYPE, or DRUG=O to drop it"),
+        ("PERSON GPE DRUG", "rename with label_map PERSON=PER,GPE=LOC (or =O to drop it)"),
+        ("per", "rename with label_map per=PER (or =O to drop it)"),
+        ("ORG", "rename with label_map ORG=TYPE, or ORG=O to drop it"),
+    ],
+)
+def test_a_hint_proposes_nothing_untrue(types: str, hint: str) -> None:
+    """Row 11: data with type DRUG for a model of LOC and PER was told to call it LOC."""
+    assert renaming_hint(types.split(), ("LOC", "PER")) == hint
+
+
+ANNOTATED = [
+    ("note", "Lucie Faure vit à Brest.\nHugo Blanc aussi.\n", "text"),
+    ("letter.md", "Madame,\n\nLucie Faure vit à Brest.\n", "text"),
+    ("a.log", json.dumps({"text": "Lucie"}) + "\n", "json"),
+    ("a.dat", ROWS, "conll"),
+    ("a.conll", "Lucie\nFaure\n\nvit\n", "conll"),
+    ("a.txt", "Lucie Faure vit.\n", "text"),
+    ("a.txt", "Lucie\n", "text"),
+    ("a.jsonl", json.dumps({"text": "Lucie"}) + "\n", "json"),
+    ("a.txt", ROWS, "this looks like words and tags"),
+    ("words", "Lucie\nFaure\n", "nothing tells what this is"),
+    ("a.csv", ROWS.replace("\t", ","), r"this is labeled text \(csv\)"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "wanted"), ANNOTATED)
+def test_what_a_file_to_annotate_is_taken_for(name: str, text: str, wanted: str, tmp_path: Path) -> None:
+    """Row 6: of a file without suffix only the first word of each line was left."""
+    (tmp_path / name).write_text(text, "utf-8")
+    if wanted in ("text", "json", "conll"):
+        assert kind_of(tmp_path / name) == wanted
+        return
+    with pytest.raises(DataError, match=wanted):
+        kind_of(tmp_path / name)
+    assert kind_of(tmp_path / name, "text") == "text"
+
+
+def test_words_of_columns_with_comments_and_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "a.conllu"
+    text = "# newdoc\n# text = du lac #\n1-2\tdu\t_\n1\tde\t_\n2\tle\t_\n3\t#\t_\n\n1\toui\t_\n"
+    path.write_text(text, "utf-8")
+    assert list(read_words(path)) == [(1, ["de", "le", "#"]), (0, ["oui"])]
+    path.write_text("Lucie\nFaure\nvit à Brest\n", "utf-8")
+    with pytest.raises(DataError, match=r"found 3 columns .*expected 1") as caught:
+        list(read_words(path))
+    assert caught.value.line == 3
 
 
 def test_two_files_of_one_split_are_refused(tmp_path: Path) -> None:

@@ -310,6 +310,9 @@ def test_folders_without_data(tmp_path: Path) -> None:
         "---\nconfigs:\n- config_name: fr\n  data_files:\n  - split: all\n    path: x.jsonl\n---\n", "utf-8"
     )
     write_json(tmp_path / "odd" / "x.jsonl", GOOD)
+    assert len(load_corpus(f"{tmp_path / 'configurations'}:fr", "train")) == 1
+    with pytest.raises(DataError, match="BuilderConfig 'de' not found"):
+        load_corpus(f"{tmp_path / 'configurations'}:de", "train")
     for name, message in {
         "empty": "no data set was recognized in .*expected train, dev and test",
         "csv": r"there is no test split \(found: train\)",

@@ -18,6 +18,7 @@ def annotate(
     strategy: AggregationStrategy = "word",
     threshold: float = 0.0,
     context: Context | None = None,
+    format: str | None = None,
     device: str = "cpu",
     threads: int | None = None,
 ) -> int:
@@ -25,12 +26,14 @@ def annotate(
 
     Args:
         model: A reference, a path or a model.
-        source: A file, here or at a place (``s3://…``, ``sftp://…``, ``https://…``). ``.txt``: one text per
-            line; ``.jsonl``: one text per line under ``text``; else CoNLL, the word in the first column.
+        source: A file, here or at a place (``s3://…``, ``sftp://…``, ``https://…``): one text per line
+            (``.txt``), one text per line under ``text`` (``.jsonl``), or words in a column (CoNLL). Under
+            another suffix it is looked at.
         out: The file to write: JSON lines with entities, or CoNLL with predicted tags.
         strategy: How pieces become entities.
         threshold: Entities with a lower score are left out.
         context: What the model is shown at once: ``sentence`` or ``document``; see :meth:`Model.__call__`.
+        format: What the file is, where that is not to be found out: ``text``, ``json`` or ``conll``.
         device: A torch device.
         threads: Threads of the engine.
 
@@ -47,13 +50,15 @@ def annotate(
     from affineur.runtime.annotation import annotate as write_annotated
     from affineur.runtime.annotation import check_files
     from affineur.runtime.reading import check_context
+    from affineur.transfer.formats.core.raw import kind_of
     from affineur.transfer.sources import text_file
 
     check_strategy(strategy)
     check_context(context)
     with text_file(os.fspath(source)) as texts:
-        check_files(texts, Path(out), strategy=strategy, threshold=threshold, context=context)
+        kind = kind_of(texts, format)
+        check_files(texts, Path(out), strategy=strategy, threshold=threshold, context=context, kind=kind)
         tagger = load(model, device=device, threads=threads)._engine
         return write_annotated(
-            tagger, texts, Path(out), strategy=strategy, threshold=threshold, context=context
+            tagger, texts, Path(out), strategy=strategy, threshold=threshold, context=context, kind=kind
         )

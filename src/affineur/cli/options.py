@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import tempfile
+from functools import cache
 from pathlib import Path
 
 from affineur.cli.numbers import COUNT, Number
@@ -80,18 +81,22 @@ def add_threshold(parser: argparse.ArgumentParser) -> None:
     )
 
 
+#: What --data takes.
+DATA_HELP = (
+    "a file of labeled text, a folder with train/dev/test, a data set of the Hub (OWNER/NAME, or"
+    " hub:OWNER/NAME:CONFIG@REVISION), or 'sample'"
+)
+
+
 def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """Add ``--data`` and how to read it."""
     group = parser.add_argument_group("data")
-    group.add_argument(
-        "--data",
-        required=required,
-        metavar="DATA",
-        help=(
-            "a file of labeled text, a folder with train/dev/test, a data set of the Hub (OWNER/NAME, or"
-            " hub:OWNER/NAME:CONFIG@REVISION), or 'sample'"
-        ),
-    )
+    group.add_argument("--data", required=required, metavar="DATA", help=DATA_HELP)
+    add_reading(group)
+
+
+def add_reading(group: argparse._ArgumentGroup) -> None:
+    """Add how data is read."""
     group.add_argument(
         "--format",
         choices=DATA_FORMATS.names(),
@@ -121,6 +126,7 @@ def _column(text: str) -> int | str:
     return int(_COLUMN(text)) if re.fullmatch(r"[-+]?\d+", text.strip()) else text
 
 
+@cache
 def _formats() -> str:
     return "; ".join(f"{name}, {each.summary}" for name, each in DATA_FORMATS.all().items())
 

@@ -93,6 +93,7 @@ def add_parsers(commands: Commands) -> None:
         (
             "affineur annotate sample texts.txt -o entities.jsonl",
             "affineur annotate sample words.conll -o tagged.conll",
+            "affineur annotate sample notes.md --format text -o entities.jsonl",
         ),
     )
     options.add_model(parser, _ANY)
@@ -101,10 +102,15 @@ def add_parsers(commands: Commands) -> None:
         metavar="IN",
         help=(
             "a file, or where one is, such as s3://…; .txt: one text per line; .jsonl: one text per line"
-            ' under "text"; else CoNLL, the word in the first column'
+            ' under "text"; .conll and the like: a word per line; any other is looked at'
         ),
     )
     options.add_output(parser, "the file to write: JSON lines with entities, or CoNLL with predicted tags")
+    parser.add_argument(
+        "--format",
+        metavar="NAME",
+        help="what the file is: text, json or conll (default: found, as said there)",
+    )
     parser.add_argument(
         "--strategy", "--aggregation-strategy", default="word", metavar="NAME", help=_STRATEGY_HELP
     )
@@ -220,10 +226,13 @@ def _check_map_file(target: Path | None, json_file: Path | None) -> None:
 
 def _annotate(args: argparse.Namespace) -> int:
     from affineur.api.texts import annotate
-    from affineur.runtime.annotation import is_text
+    from affineur.transfer.formats.core.raw import kind_of
     from affineur.transfer.places.core.place import shown
+    from affineur.transfer.sources import text_file
 
     source = shown(args.source)
+    with text_file(args.source) as file:
+        what = "sentence" if kind_of(file, args.format) == "conll" else "text"
     done = annotate(
         args.model,
         args.source,
@@ -231,10 +240,11 @@ def _annotate(args: argparse.Namespace) -> int:
         strategy=args.strategy,
         threshold=args.threshold,
         context=args.context,
+        format=args.format,
         device=args.device,
         threads=args.threads,
     )
-    show.lines([f"{counted(done, 'text' if is_text(Path(source)) else 'sentence')} annotated in {args.out}"])
+    show.lines([f"{counted(done, what)} annotated in {args.out}"])
     show.to_json({"source": source, "out": str(args.out), "annotated": done}, args.json)
     return 0
 

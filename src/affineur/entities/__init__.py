@@ -6,6 +6,7 @@ from affineur.entities.conll import (
     open_corpus,
     open_wikiner,
     read_lines,
+    read_words,
     write_conll,
 )
 from affineur.entities.corpus import Corpus, chunks
@@ -25,6 +26,7 @@ from affineur.entities.lines import LONGEST_LINE, decoded, numbered_lines, refus
 from affineur.entities.mentions import MOST_WORDS, Mention, Sentence, Tagger
 from affineur.entities.offsets import Entity, LabeledPiece, encodable, to_entities
 from affineur.entities.overlap import shared_sentences
+from affineur.entities.renaming import renaming_hint
 from affineur.entities.schemes import (
     Scheme,
     TagError,
@@ -80,8 +82,10 @@ __all__ = [
     "open_wikiner",
     "project",
     "read_lines",
+    "read_words",
     "refuse_nul",
     "refuse_too_long",
+    "renaming_hint",
     "repair",
     "repaired_mentions",
     "shared_sentences",

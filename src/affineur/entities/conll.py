@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from affineur.entities.corpus import Corpus
 from affineur.entities.layout import (
     BLANK,
+    NO_WORD,
     SPACES,
     Column,
     Layout,
@@ -24,6 +26,8 @@ from affineur.entities.mentions import Sentence
 from affineur.entities.schemes import Scheme
 from affineur.errors import DataError
 
+#: Two words of WikiNER without a space between them.
+_TWO_WORDS = re.compile(r".\|[^|]+\|(?:O|[BI]-)")
 #: How a line may begin that is no row, or no row as it stands: a comment, a document, a byte order mark.
 _SPECIAL = frozenset("#-\ufeff")
 
@@ -60,7 +64,8 @@ def open_columns(
     _first_line(path)
     layout = find_layout(path, word_column, tag_column)
     corpus = Corpus.scan(str(path), lambda: _sentences(path, layout), scheme, tag_names)
-    return replace(corpus, notes=(*layout.notes, *corpus.notes)) if layout.notes else corpus
+    where = f"word in column {layout.word} and tag in column {layout.tag} of {layout.columns}"
+    return replace(corpus, notes=(*layout.notes, *corpus.notes), columns=where)
 
 
 def open_wikiner(path: Path, scheme: Scheme | None = None, tag_names: Sequence[str] | None = None) -> Corpus:
@@ -83,7 +88,7 @@ def read_lines(path: Path, word_column: Column = None, tag_column: Column = None
 
 def _sentences(path: Path, layout: Layout) -> Iterator[Sentence]:
     word_at, tag_at, tabs = layout.word, layout.tag, layout.tabs
-    columns = layout.columns if layout.has_both else -1
+    columns = layout.columns if layout.has_both and not layout.counted else -1
     words: list[str] = []
     tags: list[str] = []
     document: int | None = None
@@ -103,6 +108,8 @@ def _sentences(path: Path, layout: Layout) -> Iterator[Sentence]:
                         continue
             row = _row(line, layout, bool(words), path, number) if line else None
             if row is not None:
+                if not row[0]:  # no word, and no end of a sentence either
+                    continue
                 if not words:
                     first_line = number
                 words.append(row[0])
@@ -119,8 +126,12 @@ def _sentences(path: Path, layout: Layout) -> Iterator[Sentence]:
         yield Sentence(tuple(words), tuple(tags), document, first_line)
 
 
-def _row(line: str, layout: Layout, inside: bool, path: Path, number: int) -> tuple[str, str] | None:
+def _row(
+    line: str, layout: Layout, inside: bool, path: Path, number: int, tagged: bool = True
+) -> tuple[str, str] | None:
     """Read a line that is not as the others: a word and its tag, or ``None`` for what is no row.
+
+    The word is empty where CoNLL-U counts what is no word.
 
     Args:
         line: The line.
@@ -128,6 +139,7 @@ def _row(line: str, layout: Layout, inside: bool, path: Path, number: int) -> tu
         inside: Whether a sentence has begun.
         path: The file.
         number: The line's number.
+        tagged: Whether there have to be tags.
 
     Raises:
         DataError: If it can be neither.
@@ -146,7 +158,7 @@ def _row(line: str, layout: Layout, inside: bool, path: Path, number: int) -> tu
         return None
     cells = cells_of(line)
     usual = layout.tabs == ("\t" in line)
-    if len(cells) < 2:
+    if len(cells) < 2 and (tagged or layout.columns > 1):
         raise DataError(
             f"found one column ('{_shown(line)}'), expected a word and a tag separated by a tab or spaces"
             f"{_hint(line)}",
@@ -161,7 +173,9 @@ def _row(line: str, layout: Layout, inside: bool, path: Path, number: int) -> tu
             path,
             number,
         )
-    if not layout.has_both:
+    if layout.counted and NO_WORD.fullmatch(cells[0]):
+        return "", ""
+    if tagged and not layout.has_both:
         raise DataError(
             f"found {len(cells)} columns, expected columns {layout.word} (word) and {layout.tag} (tag)",
             path,
@@ -170,6 +184,9 @@ def _row(line: str, layout: Layout, inside: bool, path: Path, number: int) -> tu
     word, tag = cells[layout.word], cells[layout.tag].strip(BLANK)
     if not word.strip(BLANK):
         raise DataError(f"the word is empty ('{_shown(line)}')", path, number)
+    if layout.key:
+        found = (part.partition("=") for part in tag.split("|"))
+        tag = next((value for key, _, value in found if key == layout.key), "O")
     return word, tag
 
 
@@ -179,6 +196,38 @@ def _shown(line: str) -> str:
 
 def _hint(line: str) -> str:
     return "; this looks like CSV: name it so, or give format=csv" if "," in line or ";" in line else ""
+
+
+def read_words(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Read the words of a file of columns, with tags or without.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The words of each sentence, after how many documents begin right before it.
+
+    Raises:
+        DataError: At the first line that is not as the others.
+    """
+    if not any(line.strip(BLANK) for _, line in numbered_rows(path)):
+        return
+    layout = find_layout(path)
+    words: list[str] = []
+    documents = first_line = 0
+    for number, line in numbered_rows(path):
+        row = _row(line, layout, bool(words), path, number, tagged=False)
+        if row is not None:
+            first_line = first_line if words else number
+            words += row[:1] if row[0] else ()
+            refuse_too_long(len(words), path, first_line)
+            continue
+        if words:
+            yield documents, words
+            words, documents = [], 0
+        documents += starts_document(line)
+    if words:
+        yield documents, words
 
 
 def write_conll(sentences: Iterable[tuple[Iterable[str], Iterable[str]]], path: Path) -> None:
@@ -214,10 +263,10 @@ def _read_wikiner(path: Path) -> Iterator[Sentence]:
     for number, line in numbered_rows(path):
         if not (text := line.strip(BLANK + "\ufeff")):
             continue
-        cells = [cell.rsplit("|", 2) for cell in text.split(" ") if cell]
+        cells = [cell.rsplit("|", 2) for cell in SPACES.split(text)]
         refuse_too_long(len(cells), path, number)
         for cell in cells:
-            if len(cell) != 3 or not cell[0] or not cell[2]:
+            if len(cell) != 3 or not cell[0] or not cell[2] or _TWO_WORDS.search(cell[0]):
                 raise DataError(f"found '{'|'.join(cell)}', expected word|POS|tag", path, number)
         words, tags = tuple(cell[0] for cell in cells), tuple(cell[2] for cell in cells)
         yield Sentence(words, tags, None, number, True)

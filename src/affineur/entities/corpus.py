@@ -34,6 +34,8 @@ class Corpus:
         digest: sha256 over words and tags, whatever the file format was.
         has_documents: Whether the sentences carry document numbers.
         notes: What was understood while it was read that a person should know, each a clause.
+        format: The format it was read in, by its name; empty where it was made and not read.
+        columns: Where words and tags stand in its file, for people.
     """
 
     name: str
@@ -45,6 +47,8 @@ class Corpus:
     digest: str
     has_documents: bool
     notes: tuple[str, ...] = ()
+    format: str = ""
+    columns: str = ""
 
     def __iter__(self) -> Iterator[Sentence]:
         """Read the sentences from the first."""

@@ -29,6 +29,9 @@ _COMMENT = re.compile(
     r"|#\s*(?:newdoc|newpar)\b"
     r"|#\t\S+\t\["  # GermEval: the source of a sentence and its date
 )
+#: What CoNLL-U calls 1-2 is written together in the text, and 1.1 is not in the text.
+NO_WORD = re.compile(r"\d+[-.]\d+")
+_KEYS = re.compile(r"(?:^|\|)(NER|NE|NamedEntity|Entity|Ent)=(?:O|[BIESLUMW][-_])", re.IGNORECASE)
 _NEW_DOCUMENT = re.compile(r"#\s*(?:begin document|newdoc)\b")
 
 
@@ -43,6 +46,8 @@ class Layout:
         tabs: Whether tabs part them, and not spaces.
         heading: Line of the heading, or 0.
         notes: What was found out that a person should know.
+        counted: Whether the first column counts the words; what it calls 1-2 or 1.1 is none (CoNLL-U).
+        key: What the tags are called in the column of tags, where other things stand there too.
     """
 
     columns: int
@@ -51,6 +56,8 @@ class Layout:
     tabs: bool
     heading: int = 0
     notes: tuple[str, ...] = ()
+    counted: bool = False
+    key: str = ""
 
     @property
     def has_both(self) -> bool:
@@ -88,9 +95,10 @@ def is_comment(line: str, layout: Layout) -> bool:
     if fits or not line.startswith("# "):
         return False
     if layout.tabs:
-        return "\t" not in line and len(line) > 2
-    # With fewer cells than a row has, it may be a row that lost some.
-    return len(cells) > layout.columns and not is_plain(cells[-1])
+        row = len(cells) == layout.columns and is_plain(cells[layout.tag])  # with a space for its tab
+        return "\t" not in line and len(line) > 2 and not row
+    # With fewer cells, or one more, it may be a row that lost some, or a space that came into one.
+    return len(cells) > layout.columns + 1 and not is_plain(cells[-1])
 
 
 def find_layout(path: Path, word_column: Column = None, tag_column: Column = None) -> Layout:
@@ -146,7 +154,11 @@ def find_columns(
     if tag is None:
         tag, said = _tags_in([cells for each in sentences for cells in each], columns, at, counted)
         notes += said
-    return Layout(columns, at, _place(tag, columns, columns - 1), True, 0, tuple(notes))
+    place = _place(tag, columns, columns - 1)
+    key = _key([cells[place] for each in sentences for cells in each]) if counted and tag is not None else ""
+    if key:
+        notes.append(f"the tags are called {key} in column {place}, counted from 0")
+    return Layout(columns, at, place, True, 0, tuple(notes), counted, key)
 
 
 def _rows(path: Path) -> list[list[tuple[int, str]]]:
@@ -218,7 +230,8 @@ def column_by_name(names: Sequence[str], column: Column, what: str, path: Path, 
 
 def _counts(sentences: Sequence[Sequence[Sequence[str]]]) -> bool:
     """Say whether the first column counts words, in each sentence from the same number."""
-    firsts = [[cells[0] for cells in sentence] for sentence in sentences if sentence]
+    firsts = [[cells[0] for cells in each if not NO_WORD.fullmatch(cells[0])] for each in sentences]
+    firsts = [column for column in firsts if column]
     if not any(len(column) > 1 for column in firsts):
         return False
     for column in firsts:
@@ -246,6 +259,12 @@ def _tags_in(rows: Sequence[Sequence[str]], columns: int, word: int, counted: bo
     if other and not last & {"O", "o"} and not all(map(str.isdigit, last)):
         return tagged[0], [f"the tags stand in column {tagged[0]}, counted from 0"]
     return columns - 1, []
+
+
+def _key(cells: Sequence[str]) -> str:
+    """Return what tags are called among the features of CoNLL-U's column MISC, if they are there."""
+    found = [_KEYS.search(cell) for cell in cells if "=" in cell]
+    return next((each[1] for each in found if each), "")
 
 
 def _place(column: Column, columns: int, default: int) -> int:

@@ -21,6 +21,7 @@ from affineur.entities import (
     detect,
     merged_by_io,
     project,
+    renaming_hint,
     repair,
     to_mentions,
     types_of,
@@ -367,10 +368,9 @@ def scored_types(
             raise ParameterError(f"no type {', '.join(unknown)} here; model and data know {', '.join(known)}")
         known = sorted(set(types))
     if foreign := sorted(set(known) - set(known_to_model)):
-        renamed = f"{foreign[0]}={known_to_model[0] if known_to_model else 'O'}"
         raise DataError(
             f"the data has types {', '.join(corpus.types)}, the model knows {', '.join(known_to_model)}; "
-            f"rename with label_map {renamed} (or =O to drop it), or name the types to score (types)",
+            f"{renaming_hint(foreign, known_to_model)}, or name the types to score (types)",
             corpus.name,
         )
     return tuple(known)

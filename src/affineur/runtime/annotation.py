@@ -11,7 +11,7 @@ from typing import Any
 
 from affineur.artifact import new_file
 from affineur.artifact.reading import parse_json
-from affineur.entities import detect, numbered_lines, refuse_nul, refuse_too_long, repair, with_prefix
+from affineur.entities import detect, numbered_lines, read_words, refuse_nul, repair, with_prefix
 from affineur.errors import DataError, ParameterError, one_line
 from affineur.progress import report
 from affineur.runtime.aggregation import AggregationStrategy
@@ -31,13 +31,14 @@ def annotate(
     strategy: AggregationStrategy = "word",
     threshold: float = 0.0,
     context: Context | None = None,
+    kind: str | None = None,
 ) -> int:
     """Write a file with the entities a model finds in another.
 
-    A ``.txt`` file is raw text, one text per line, and a ``.jsonl`` file has the text of each line under
-    ``text``: both become JSON lines, see :func:`annotate_rows`. Any other file is CoNLL, a word in the first
-    column of each line: it becomes words and predicted tags, invalid sequences repaired. The file appears
-    when all of it is written.
+    A file of ``text`` is one text per line, and one of ``json`` has the text of each line under ``text``:
+    both become JSON lines, see :func:`annotate_rows`. One of ``conll`` has a word in a column of each line:
+    it becomes words and predicted tags, invalid sequences repaired. The file appears when all of it is
+    written.
 
     Args:
         tagger: The model.
@@ -46,6 +47,7 @@ def annotate(
         strategy: For raw text, as in :meth:`EngineTagger.predict_batch`.
         threshold: For raw text: entities with a lower score are left out, in [0, 1].
         context: For raw text: ``sentence`` or ``document``, as there.
+        kind: ``text``, ``json`` or ``conll``; ``None`` to go by the suffix: ``.txt``, ``.jsonl`` or another.
 
     Returns:
         How many texts or sentences there were.
@@ -56,11 +58,13 @@ def annotate(
             out of range.
         AffineurError: If ``out`` cannot be written; what was there is unchanged.
     """
-    check_files(source, out, strategy=strategy, threshold=threshold, context=context)
+    kind = kind or _by_suffix(source)
+    check_files(source, out, strategy=strategy, threshold=threshold, context=context, kind=kind)
     lines: Iterator[str]
-    if is_text(source):
+    if kind != "conll":
         what = "texts"
-        rows = annotate_rows(tagger, _rows(source), strategy=strategy, threshold=threshold, context=context)
+        given = _rows(source, kind == "json")
+        rows = annotate_rows(tagger, given, strategy=strategy, threshold=threshold, context=context)
         lines = (json_line(row) + "\n" for row in rows)
     else:
         what, lines = "sentences", _annotated_words(tagger, source)
@@ -112,7 +116,13 @@ def annotate_rows(
 
 
 def check_files(
-    source: Path, out: Path, *, strategy: str = "word", threshold: float = 0.0, context: str | None = None
+    source: Path,
+    out: Path,
+    *,
+    strategy: str = "word",
+    threshold: float = 0.0,
+    context: str | None = None,
+    kind: str | None = None,
 ) -> None:
     """Refuse what cannot be annotated, before a model is loaded.
 
@@ -128,25 +138,23 @@ def check_files(
         )
     if out.exists() and out.samefile(source):
         raise ParameterError(f"{out} is the file that is read; name another", "out")
-    if is_text(source):
+    if (kind or _by_suffix(source)) != "conll":
         return
     given = f"strategy={strategy}" if strategy != "word" else f"threshold={threshold:g}" if threshold else ""
     given = given or (f"context={context}" if context else "")
     if given:
         raise ParameterError(
             f"{source} is read as CoNLL (not .txt or .jsonl), where words are given; "
-            f"{given} is for raw text: leave it out, or name the file .txt",
+            f"{given} is for raw text: leave it out, or say format=text",
             given.partition("=")[0],
         )
 
 
-def is_text(source: Path) -> bool:
-    """Say whether a file is raw text or JSON lines and not CoNLL, by its name."""
-    return source.suffix.lower() in (".txt", ".jsonl")
+def _by_suffix(source: Path) -> str:
+    return {".txt": "text", ".jsonl": "json"}.get(source.suffix.lower(), "conll")
 
 
-def _rows(source: Path) -> Iterator[dict[str, Any]]:
-    rows = source.suffix.lower() == ".jsonl"
+def _rows(source: Path, rows: bool) -> Iterator[dict[str, Any]]:
     for number, line in numbered_lines(source):
         if not rows:
             refuse_nul(line, source, number)
@@ -176,36 +184,12 @@ def _row(line: str, source: Path, number: int) -> dict[str, Any]:
 def _annotated_words(tagger: EngineTagger, source: Path) -> Iterator[str]:
     labels = [with_prefix(label) for label in tagger.labels]
     scheme = detect(labels)
-    sentences = _sentences(source)
+    sentences = read_words(source)
     while chunk := list(islice(sentences, _CHUNK)):
-        for (heading, words), tags in zip(chunk, tagger.tag([words for _, words in chunk]), strict=True):
+        for (documents, words), tags in zip(chunk, tagger.tag([words for _, words in chunk]), strict=True):
             valid, _ = repair([with_prefix(tag) for tag in tags], scheme)
-            yield heading + "".join(f"{word}\t{tag}\n" for word, tag in zip(words, valid, strict=True)) + "\n"
-
-
-def _sentences(source: Path) -> Iterator[tuple[str, list[str]]]:
-    """Yield the words of each sentence, and the ``-DOCSTART-`` lines before it as they are to be written."""
-    heading, words = "", []
-    for number, line in numbered_lines(source):
-        starts_document = line.startswith("-DOCSTART-")
-        if not starts_document and line.strip(_BLANK):
-            words.append(_word(line, source, number))
-            refuse_too_long(len(words), source, number)
-            continue
-        if words:
-            yield heading, words
-            heading, words = "", []
-        if starts_document:
-            heading += "-DOCSTART-\tO\n\n"
-    if words:
-        yield heading, words
-
-
-def _word(line: str, source: Path, number: int) -> str:
-    word = line.rstrip("\r\n").partition("\t")[0] if "\t" in line else line.strip(_BLANK).partition(" ")[0]
-    if not word.strip(_BLANK):
-        raise DataError(f"the word is empty ('{line.strip(_BLANK)[:60]}')", source, number)
-    return word
+            rows = "".join(f"{word}\t{tag}\n" for word, tag in zip(words, valid, strict=True))
+            yield "-DOCSTART-\tO\n\n" * documents + rows + "\n"
 
 
 def json_line(value: Any) -> str:

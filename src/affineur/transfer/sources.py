@@ -61,11 +61,15 @@ def find_sources(reference: str | Path, options: DataOptions) -> dict[str, Open]
         return _folder(path, text, options)
     refuse_unknown(text)
     name, revision = repository(text)
+    name, _, configuration = name.partition(":")
+    folder = path.with_name(path.name.partition(":")[0]) if configuration else path
+    if folder.is_dir():
+        return _data_set(folder, str(folder), options, configuration)
     # data/test.conll has the form of an id, but is a file that is not there
     if not is_id(name) or path.suffix.lower() in (*suffixes(), ".csv"):
         raise DataError("no such file or folder, and not a Hub id such as owner/name", path)
     found = snapshot(name, "dataset", _HUB_PATTERNS, revision)
-    return _data_set(found.folder, name, options)
+    return _data_set(found.folder, name, options, configuration or None)
 
 
 @contextmanager
@@ -155,7 +159,9 @@ def _saved(folder: Path, name: str, options: DataOptions) -> dict[str, Open]:
     }
 
 
-def _data_set(folder: Path, name: str, options: DataOptions) -> dict[str, Open]:
+def _data_set(
+    folder: Path, name: str, options: DataOptions, configuration: str | None = None
+) -> dict[str, Open]:
     """Let ``datasets`` say which file belongs to which split and what ``README.md`` says of the columns.
 
     It runs no script.
@@ -163,7 +169,8 @@ def _data_set(folder: Path, name: str, options: DataOptions) -> dict[str, Open]:
     datasets = need("datasets", WHAT)
     try:
         with TemporaryDirectory() as scratch:
-            builder = datasets.load_dataset_builder(str(folder.absolute()), cache_dir=scratch)
+            where = str(folder.absolute())
+            builder = datasets.load_dataset_builder(where, configuration, cache_dir=scratch)
     except Exception as error:  # several configurations, no data, a README.md that is not YAML: it says which
         if is_full(error):
             raise TransferError(
@@ -172,7 +179,8 @@ def _data_set(folder: Path, name: str, options: DataOptions) -> dict[str, Open]:
             ) from error
         raise DataError(
             f"no data set was recognized in {folder} ({one_line(error)}); expected train, dev and test as "
-            ".conll, .jsonl or .parquet: give the folder of one configuration, or a file",
+            ".conll, .jsonl or .parquet: give the folder of one configuration, or a file, or one"
+            " configuration as NAME:CONFIGURATION",
             name,
         ) from None
     files = _by_split(name, builder.config.data_files.items())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +130,8 @@ def to_corpus(
             raise DataError("no row with a token in it", name)
 
     try:
-        return Corpus.scan(name, source, scheme)
+        columns_read = " and ".join(table_columns(tables[0].columns, columns) or ())
+        return replace(Corpus.scan(name, source, scheme), columns=columns_read)
     except DataError as error:
         if place is None or error.line is not None:
             raise

@@ -139,7 +139,7 @@ def test_types_the_model_lacks(encoder: Encoder, tmp_path: Path) -> None:
         with pytest.raises(
             DataError,
             match=r"made: the data has types DATE, GPE, the model knows LOC, MISC, ORG, PER; "
-            r"rename with label_map DATE=LOC \(or =O to drop it\)",
+            r"rename with label_map GPE=LOC \(or =O to drop it\)",
         ):
             check()
     assert list(tmp_path.iterdir()) == []

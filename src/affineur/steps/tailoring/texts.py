@@ -7,7 +7,7 @@ from pathlib import Path
 
 from affineur.entities import Corpus
 from affineur.transfer import Splits, load_splits
-from affineur.transfer.formats.core.raw import read_text
+from affineur.transfer.formats.core.unlabeled import read_text
 
 _HELD_OUT = 20  # of raw text, one line in so many is not counted but shows how unseen text is cut
 

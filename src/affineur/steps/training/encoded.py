@@ -18,6 +18,7 @@ from affineur.entities import (
     chunks,
     detect,
     project,
+    renaming_hint,
     repair,
     split_tag,
     to_mentions,
@@ -212,7 +213,7 @@ def check_types(corpus: Corpus, labels: tuple[str, ...]) -> None:
     if foreign := [kind for kind in corpus.types if kind not in known]:
         raise DataError(
             f"the data has types {', '.join(corpus.types)}, the model knows {', '.join(known)}; "
-            f"rename with label_map {foreign[0]}={known[0] if known else 'O'} (or =O to drop it)",
+            f"{renaming_hint(foreign, known)}",
             corpus.name,
         )
 

@@ -15,7 +15,17 @@ class Conll(DataFormat):
     """Columns separated by tabs or spaces."""
 
     summary: ClassVar = "a word and its tag on each line, a blank line between sentences"
-    suffixes: ClassVar = (".conll", ".txt", ".tsv", ".bio", ".iob", ".iob2", ".bioes", ".conll03", ".ner")
+    suffixes: ClassVar = (
+        ".conll",
+        ".txt",
+        ".tsv",
+        ".bio",
+        ".iob",
+        ".iob2",
+        ".bioes",
+        ".conllu",
+        ".ner",
+    )
     general: ClassVar = True
 
     def recognize(self, path: Path, head: Head) -> bool:

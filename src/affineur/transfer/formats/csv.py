@@ -64,7 +64,8 @@ class Csv(DataFormat):
                 f"all {corpus.words:,} words are one sentence: there is no blank row, and no column that"
                 " numbers sentences"
             )
-        return replace(corpus, notes=tuple(notes))
+        where = f"word in column {layout.word} and tag in column {layout.tag} of {layout.columns}"
+        return replace(corpus, notes=tuple(notes), columns=where)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -153,11 +154,12 @@ def open_data(path: Path, options: DataOptions) -> Corpus:
         MissingExtraError: If reading it takes a package that is not installed.
     """
     if options.unlabeled and options.format is None and not path.is_dir():
-        from affineur.transfer.formats.core.raw import is_raw, read_text  # here: it reads words with formats
+        from affineur.transfer.formats.core.unlabeled import is_raw, read_text  # here: it reads words with formats
 
         if is_raw(path, Head.of(path), suffixes()):
             return read_text(path)
-    return find_format(path, options.format)[1].open(path, options)
+    name, found = find_format(path, options.format)
+    return replace(found.open(path, options), format=name)
 
 
 def suffixes() -> tuple[str, ...]:

@@ -1,70 +1,69 @@
-"""Raw text where a step only looks at words: each line of a file, or ``text`` of a JSON object, is one."""
+"""What a file is taken for that a model is to read: texts, records with a text, or words."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from pathlib import Path
 
-from affineur.entities import Corpus, Sentence, numbered_lines, refuse_too_long, split_words
-from affineur.errors import DataError
+from affineur.errors import DataError, ParameterError, did_you_mean
+from affineur.transfer.formats.core.format import DATA_FORMATS
 from affineur.transfer.formats.core.head import Head
-from affineur.transfer.formats.core.marked import field
-from affineur.transfer.formats.core.records import json_records
 
-_JSON = (".jsonl", ".json", ".ndjson")
-#: Suffixes that labeled and raw text share.
-_SHARED = ("", ".txt", *_JSON)
-_TAG = re.compile(r"O|[A-Za-z][-_]\S+|\S+[-_][BIESLUM]|[A-Z]{3,5}")
+#: What annotate reads, and how such files are called: one text per line, an object with a text per line, a
+#: word in the first column of each line.
+KINDS = {"text": (".txt", ".text"), "json": (".jsonl", ".ndjson"), "conll": ()}
 
 
-def is_raw(path: Path, head: Head, labeled: tuple[str, ...]) -> bool:
-    """Say whether a file holds text without labels.
+def kind_of(path: Path, name: str | None = None) -> str:
+    """Say what a file to annotate is taken for: by its suffix, and by looking into it.
 
     Args:
         path: The file.
-        head: What it begins with.
-        labeled: Suffixes of labeled text.
-    """
-    suffix = path.suffix.lower()
-    if suffix in labeled and suffix not in _SHARED:
-        return False
-    if head.is_json:
-        return set(head.keys) <= {"text", "id", "meta", "metadata", "url", "title", "source", "timestamp"}
-    if suffix in _JSON:
-        return False
-    lines = [line.split() for line in head.lines if not line.startswith("-DOCSTART-")][:50]
-    cells = [cell for line in lines for cell in line]
-    if cells and all(cell.count("|") >= 2 for cell in cells):  # WikiNER
-        return False
-    return not any(len(line) > 1 and _TAG.fullmatch(line[-1]) for line in lines)
+        name: What the user said it is.
 
-
-def read_text(path: str | Path) -> Corpus:
-    """Read raw text, one text per line or JSON object, as a corpus without labels: every word is ``O``.
+    Returns:
+        One of ``text``, ``json`` and ``conll``.
 
     Raises:
-        DataError: If the file is missing, not UTF-8, or has no word.
+        ParameterError: If there is no such kind.
+        DataError: If the file is not there, or nothing tells what it is.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise DataError("no such file", path)
-    in_json = Head.of(path).is_json
-
-    def sentences() -> Iterator[Sentence]:
-        for number, line in _texts(path) if in_json else numbered_lines(path):
-            if words := tuple(line[start:end] for start, end in split_words(line)):
-                refuse_too_long(len(words), path, number)
-                yield Sentence(words, ("O",) * len(words), line=None if in_json else number)
-
-    return Corpus.scan(str(path), sentences)
-
-
-def _texts(path: Path) -> Iterator[tuple[int, str]]:
-    for row, record in json_records(path):
-        try:
-            text = field(record, "text", str, "a text")
-        except DataError as error:
-            raise DataError(f"row {row}: {error}", path, row) from None
-        for line in text.splitlines():
-            yield row, line
+    if name is not None:
+        if name not in KINDS:
+            raise ParameterError(
+                f"format={name} is impossible here, expected {', '.join(KINDS)}{did_you_mean(name, KINDS)}",
+                "format",
+            )
+        return name
+    if path.is_dir():
+        raise DataError("this is a folder, expected a file", path)
+    head, suffix = Head.of(path), path.suffix.lower()
+    columns = DATA_FORMATS.get("conll")
+    if suffix in KINDS["json"] or (head.is_json and suffix not in KINDS["text"]):
+        return "json"
+    if suffix in KINDS["text"]:
+        if len(head.lines) > 1 and columns.recognize(path, head):
+            raise DataError(
+                "this looks like words and tags, one of each in a line; say whether it is (format=conll) or"
+                " each line is a text (format=text)",
+                path,
+                parameter="format",
+            )
+        return "text"
+    if suffix in columns.suffixes or columns.recognize(path, head):
+        return "conll"
+    others = [(key, each) for key, each in DATA_FORMATS.all().items() if not each.folder]
+    if labeled := [key for key, each in others if each.recognize(path, head)]:
+        raise DataError(
+            f"this is labeled text ({labeled[0]}), expected one text per line, JSON lines with a text, or a"
+            " word per line; say so with format=text if it is text",
+            path,
+            parameter="format",
+        )
+    if any(" " in line.strip() for line in head.lines):
+        return "text"
+    raise DataError(
+        "nothing tells what this is; say whether it holds one text per line (format=text), a JSON object per"
+        " line (format=json) or a word per line (format=conll)",
+        path,
+        parameter="format",
+    )

@@ -8,12 +8,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from affineur.entities import Corpus, Mention, Scheme, Sentence, refuse_too_long, split_words, to_tags
+from affineur.entities import (
+    Corpus,
+    Mention,
+    Scheme,
+    Sentence,
+    refuse_too_long,
+    split_sentences,
+    split_words,
+    to_tags,
+)
 from affineur.errors import DataError, brief, counted
 from affineur.transfer.formats.core.format import DataFormat
 from affineur.transfer.options import DataOptions
-
-_LINE_ENDS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 
 
 class Span(NamedTuple):
@@ -55,7 +62,7 @@ class _Seen:
     cut: int = 0
     twice: int = 0
     blank: int = 0
-    over_lines: int = 0
+    over_ends: int = 0
 
     def notes(self) -> Iterator[str]:
         many = counted(self.spans, "span")
@@ -68,8 +75,8 @@ class _Seen:
             yield f"{self.twice:,} of {many} stand there twice and count once"
         if self.blank:
             yield f"{self.blank:,} of {many} begin or end with white space, which belongs to no word"
-        if self.over_lines:
-            yield f"{self.over_lines:,} of {many} go over the end of a line; no sentence ends there"
+        if self.over_ends:
+            yield f"{self.over_ends:,} of {many} go over the end of a line or sentence; none ends there"
 
 
 class SpanFormat(DataFormat):
@@ -123,8 +130,8 @@ def span_corpus(path: Path, documents: Callable[[], Iterator[SpanDocument]]) -> 
 def tagged_sentences(documents: Iterable[SpanDocument], path: Path) -> Iterator[Sentence]:
     """Turn texts with spans into words with BIO tags.
 
-    Words are cut by Affineur's own rule, as in raw text when a model is used. The end of a line ends a
-    sentence, except within a span. Gold is never altered: a span that begins or ends inside a word cuts the
+    Words and sentences are cut by Affineur's own rules, as in raw text when a model is used; none ends within
+    a span. Gold is never altered: a span that begins or ends inside a word cuts the
     word there, so that the mention is exactly what was marked.
 
     Args:
@@ -212,8 +219,10 @@ def _cut(
     at_border = 0
     words: list[str] = []
     mentions: list[Mention] = []
-    place, first, before = 0, -1, 0  # the span that is next, its first word here, the end of the word before
+    place, first = 0, -1  # the span that is next, and its first word here
     cut: set[int] = set()
+    sentences = [start for start, _ in split_sentences(text)][1:]
+    at_sentence = 0
     for whole_start, whole_end in split_words(text):
         start = whole_start
         while start < whole_end:
@@ -222,18 +231,21 @@ def _cut(
             end = min(whole_end, borders[at_border]) if at_border < len(borders) else whole_end
             if end < whole_end:
                 cut.add(end)
-            if first < 0 and words and any(mark in _LINE_ENDS for mark in text[before:start]):
+            begins = at_sentence < len(sentences) and sentences[at_sentence] <= start
+            while at_sentence < len(sentences) and sentences[at_sentence] <= start:
+                at_sentence += 1
+            if begins and first >= 0:
+                seen.over_ends += 1
+            elif begins and words:
                 yield words, mentions
                 words, mentions = [], []
-            elif first >= 0 and any(mark in _LINE_ENDS for mark in text[before:start]):
-                seen.over_lines += 1
             if place < len(spans) and start == spans[place].start:
                 first = len(words)
             words.append(text[start:end])
             if first >= 0 and end == spans[place].end:
                 mentions.append(Mention(first, len(words), spans[place].type))
                 place, first = place + 1, -1
-            start = before = end
+            start = end
     if words:
         yield words, mentions
     seen.cut += sum(1 for span in spans if span.start in cut or span.end in cut)
