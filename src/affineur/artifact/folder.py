@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,9 +13,9 @@ from typing import Any
 from affineur.artifact.formats.core.format import FORMATS, Format, format_in
 from affineur.artifact.published import ONNX
 from affineur.artifact.reading import WRONG, read_json
-from affineur.artifact.scope import layer_of
+from affineur.artifact.soundness import check_pieces, check_sizes, check_tensors
 from affineur.artifact.tensors import Tensor, without_weights
-from affineur.errors import ModelError, brief, one_line
+from affineur.errors import ModelError, one_line
 
 _HEAD = "ForTokenClassification"
 #: What was pruned, beside a pruned model: a model without it was not pruned by us.
@@ -35,25 +34,10 @@ _SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.j
 #: … and all of them belong to it where they are there.
 TOKENIZER_FILES = (*_VOCABULARIES, "merges.txt", *_SETTINGS)
 
-#: Numbers in ``config.json`` that are computed with here.
-_SIZES = (
-    "hidden_size",
-    "intermediate_size",
-    "max_position_embeddings",
-    "n_layers",
-    "num_attention_heads",
-    "num_hidden_layers",
-    "pad_token_id",
-    "vocab_size",
-)
-
-
 #: A path, and what tells the file there from what it was.
 _Key = tuple[str, tuple[int, ...]]
 _DIGESTS: dict[_Key, str] = {}
 _REMEMBERED = 16_384
-#: Layers that a configuration may name beyond those there are, before it is told here and not by torch.
-_DEEPER = 100
 _BLOCK = 1 << 22  # bytes
 _LOCK = threading.Lock()
 
@@ -159,7 +143,7 @@ def _opened(path: Path, _state: State) -> ModelFolder:
             f"{path} has no token-classification head (architecture: {found}, expected …{_HEAD}); "
             "train one with: affineur train"
         )
-    _check_sizes(config, path)
+    check_sizes(config, path)
     labels = labels_of(config, path)
     if "O" not in labels:
         raise ModelError(
@@ -169,13 +153,10 @@ def _opened(path: Path, _state: State) -> ModelFolder:
     folder = ModelFolder(path, config, labels)
     listed = folder.tensors()
     folder.format.check(folder, listed)
-    _check_depth(folder, listed)
-    heads = [t for t in listed if t.name in ("classifier.weight", "classifier.out_proj.weight")]
-    if heads and (outputs := sum(heads[0].shape[:1])) != len(labels):
-        raise ModelError(
-            f"{path}: the classifier has {outputs} outputs but config.json names {len(labels)} labels"
-        )
+    if not folder.is_graph:
+        check_tensors(config, labels, listed, path)
     require_tokenizer(path)
+    check_pieces(config, path)
     return folder
 
 
@@ -228,26 +209,6 @@ def _read_object(file: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ModelError(f"{file} is not a JSON object")
     return found
-
-
-def _check_sizes(config: dict[str, Any], path: Path) -> None:
-    """Refuse sizes that are none, before whoever computes with them fails in its own way."""
-    if not isinstance(kind := config.get("model_type", ""), str):
-        raise ModelError(f"{path}/config.json has model_type={brief(kind)}, expected a word")
-    for name in _SIZES:
-        value = config.get(name)
-        if value is not None and not (type(value) is int and -1 <= value < 1 << 31):
-            raise ModelError(f"{path}/config.json has {name}={brief(value)}, expected a whole number")
-
-
-def _check_depth(folder: ModelFolder, listed: Sequence[Tensor]) -> None:
-    """Refuse a depth far beyond the weights: every layer would be made before its tensors are missed."""
-    there = len({layer_of(tensor.name) for tensor in listed} - {None})
-    if there and folder.layers > there + _DEEPER:
-        raise ModelError(
-            f"{folder.path}/config.json has num_hidden_layers={folder.layers:,}, and the weights have "
-            f"{there} layers; correct it"
-        )
 
 
 def is_token_classifier(config: dict[str, Any]) -> bool:

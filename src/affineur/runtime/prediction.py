@@ -29,7 +29,8 @@ def word_entities(
         logits: Shape ``(words, labels)``; a word never seen by the model is all NaN.
         labels: Labels in the order of the columns.
         ignored: Types that are left out; without ``O`` in it, what lies between mentions comes too, as type
-            ``O``.
+            ``O``. It means what lies between them and nothing else: a mention of a type that a model calls
+            ``O`` stays.
 
     Returns:
         By position, with character offsets: ``word == text[start:end]``.
@@ -39,7 +40,8 @@ def word_entities(
     mentions = repaired_mentions(chosen, scheme)
     if "O" not in ignored:
         mentions = _with_gaps(mentions, len(spans))
-    return [entity for entity in to_entities(text, spans, mentions, scores) if entity.type not in ignored]
+    kept = [mention for mention in mentions if mention.type == "O" or mention.type not in ignored]
+    return to_entities(text, spans, kept, scores)
 
 
 @lru_cache(16)  # a server reads text after text by the same labels

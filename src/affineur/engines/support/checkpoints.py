@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,14 @@ import torch
 from transformers import AutoModelForTokenClassification, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from affineur.artifact import TOKENIZER_FILES, ModelFolder, layer_of, open_folder, verify
+from affineur.artifact import TOKENIZER_FILES, ModelFolder, open_folder, verify
+from affineur.artifact.soundness import (
+    another_shape,
+    lacking,
+    refuse_pieces,
+    refuse_strange_numbers,
+    refuse_unknown,
+)
 from affineur.errors import ModelError, ParameterError, one_line
 from affineur.runtime import Encoder, max_positions
 
@@ -37,6 +44,35 @@ def load_model(
             "give the model it was made from"
         )
     verify(folder.path)
+    model, loading = from_pretrained(folder, dtype)
+    refuse_other_shapes(loading, folder.path)
+    if missing := sorted(loading["missing_keys"]):
+        built = model.state_dict()
+        raise ModelError(lacking({name: tuple(built[name].shape) for name in missing}, folder.path))
+    found = {tensor.name: tensor.shape for tensor in folder.tensors()}
+    refuse_unknown(
+        {name: found.get(name, ()) for name in loading["unexpected_keys"]}, folder.path, said=False
+    )
+    refuse_strange_numbers(_strange_numbers(model), folder.path)
+    return model.to(pick_device(device)).eval()  # type: ignore[no-any-return]
+
+
+def from_pretrained(
+    folder: ModelFolder, dtype: torch.dtype | str, **options: Any
+) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """Let transformers load a token classifier, and say in one line what it cannot load.
+
+    Args:
+        folder: The folder.
+        dtype: The type to compute in, or ``"auto"``.
+        options: Entries of the configuration to change.
+
+    Returns:
+        The model, and what transformers says of its tensors: ``missing_keys``, ``unexpected_keys``.
+
+    Raises:
+        ModelError: If it cannot be loaded, or a tensor has another shape than its configuration says.
+    """
     with quiet():
         try:
             model, loading = AutoModelForTokenClassification.from_pretrained(
@@ -45,22 +81,33 @@ def load_model(
                 use_safetensors=True,
                 local_files_only=True,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # so that they are named below
+                **options,
             )
         except Exception as error:  # a damaged configuration makes transformers fail in many ways
             raise ModelError(f"{folder.path} cannot be loaded ({one_line(error)})") from None
-    if missing := sorted(loading["missing_keys"]):
-        raise ModelError(
-            f"{folder.path} lacks {len(missing)} tensors of its architecture (such as {missing[0]}); "
-            "they would be random, so it is refused"
-        )
-    # A pooler or a language-model head that is left over is harmless; a layer that is left out changes every
-    # output.
-    if strange := sorted(name for name in loading["unexpected_keys"] if layer_of(name) is not None):
-        raise ModelError(
-            f"{folder.path} has {len(strange)} tensors in its layers that its config.json does not know "
-            f"(such as {strange[0]}); they would be left out, so it is refused"
-        )
-    return model.to(pick_device(device)).eval()  # type: ignore[no-any-return]
+    return model, loading
+
+
+def refuse_other_shapes(loading: Mapping[str, Any], path: Path) -> None:
+    """Refuse tensors that have another shape than the configuration asks for.
+
+    Raises:
+        ModelError: With the first of them, and both shapes.
+    """
+    if other := sorted(loading["mismatched_keys"]):
+        name, found, expected = other[0]
+        raise ModelError(another_shape(name, tuple(found), tuple(expected), path, len(other) - 1))
+
+
+def _strange_numbers(model: PreTrainedModel) -> dict[str, int]:
+    """Count the weights that are NaN or infinite, by name; a sum, which is quick, shows that there are none."""
+    strange = {}
+    for name, weight in model.named_parameters():
+        if not torch.isfinite(weight.detach().sum(dtype=torch.float32)):
+            if count := weight.numel() - int(torch.isfinite(weight).sum()):
+                strange[name] = count
+    return strange
 
 
 def load_encoder(folder: ModelFolder | Path | str) -> Encoder:
@@ -73,6 +120,8 @@ def load_encoder(folder: ModelFolder | Path | str) -> Encoder:
     if (folder.path / "tokenizer.json").is_file():
         return Encoder.from_folder(folder.path, folder.config)
     tokenizer = auto_tokenizer(folder.path)
+    if isinstance(rows := folder.config.get("vocab_size"), int):
+        refuse_pieces(tokenizer.get_vocab().items(), rows, folder.path)
     return Encoder(
         tokenizer.backend_tokenizer, max_positions(folder.config), int(folder.config.get("pad_token_id") or 0)
     )
