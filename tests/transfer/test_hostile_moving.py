@@ -19,12 +19,13 @@ from affineur.transfer import coming, signing
 from affineur.transfer import index as indexing
 from affineur.transfer.index import INDEX, PUSHING, Entry, Index, local_index, read_index
 from affineur.transfer.models import resolve_model
+from affineur.transfer.options import DataOptions
 from affineur.transfer.places.core import place as places
 from affineur.transfer.places.core.place import Small, shown, unknown_place
 from affineur.transfer.places.folder import FolderRemote
 from affineur.transfer.pull import fetch, pull
 from affineur.transfer.push import push, push_files
-from affineur.transfer.sources import DataOptions, find_sources
+from affineur.transfer.sources import find_sources
 
 from .conftest import Server
 

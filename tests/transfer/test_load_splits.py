@@ -161,7 +161,8 @@ GOOD = {"tokens": ["Marie"], "tags": ["B-PER"]}
             2,
             r"row 2: tag I-LOC follows O.*\(word 'b'\)",
         ),
-        (["[", "]"], 1, "row 1: not JSON"),
+        (["[", "x]"], 1, "row 1: not JSON"),
+        (["[", "]"], None, "the file is empty"),
         (
             [{"text": "a", "label": 1}],
             None,
@@ -189,7 +190,7 @@ def test_files_that_are_not_what_they_say(tmp_path: Path) -> None:
     for name, message in {
         "x.parquet": "not a Parquet file",
         "x.jsonl": "not UTF-8",
-        "x.csv": "looks like CSV",
+        "x.csv": "no format of labeled text was recognized",
         "x.conll": "is empty",
     }.items():
         with pytest.raises(DataError, match=message):

@@ -2,14 +2,18 @@
 
 from affineur.entities.conll import (
     decoded,
+    is_wikiner,
     numbered_lines,
+    open_columns,
     open_corpus,
+    open_wikiner,
     read_lines,
     refuse_nul,
     refuse_too_long,
     write_conll,
 )
 from affineur.entities.corpus import Corpus, chunks
+from affineur.entities.dialects import Dialect, LabelError, understand
 from affineur.entities.mentions import MOST_WORDS, Mention, Sentence, Tagger
 from affineur.entities.offsets import Entity, LabeledPiece, encodable, to_entities
 from affineur.entities.overlap import shared_sentences
@@ -33,7 +37,9 @@ from affineur.entities.words import split_words
 __all__ = [
     "MOST_WORDS",
     "Corpus",
+    "Dialect",
     "Entity",
+    "LabelError",
     "LabeledPiece",
     "Mention",
     "Scheme",
@@ -45,9 +51,12 @@ __all__ = [
     "decoded",
     "detect",
     "encodable",
+    "is_wikiner",
     "merged_by_io",
     "numbered_lines",
+    "open_columns",
     "open_corpus",
+    "open_wikiner",
     "project",
     "read_lines",
     "refuse_nul",
@@ -61,6 +70,7 @@ __all__ = [
     "to_mentions",
     "to_tags",
     "types_of",
+    "understand",
     "with_prefix",
     "write_conll",
 ]

@@ -33,6 +33,31 @@ def open_corpus(
         DataError: If the file is missing, empty, not UTF-8, not of this format, or breaks its scheme.
     """
     path = Path(path)
+    if is_wikiner(_first_line(path)):
+        return open_wikiner(path, scheme)
+    return open_columns(path, word_column, tag_column, scheme)
+
+
+def open_columns(
+    path: Path, word_column: int = 0, tag_column: int = -1, scheme: Scheme | None = None
+) -> Corpus:
+    """Open a file of columns; see :func:`open_corpus`."""
+    _first_line(path)
+    return Corpus.scan(str(path), lambda: read_lines(path, word_column, tag_column), scheme)
+
+
+def open_wikiner(path: Path, scheme: Scheme | None = None) -> Corpus:
+    """Open a file of WikiNER's lines; see :func:`open_corpus`."""
+    _first_line(path)
+    return Corpus.scan(str(path), lambda: _read_wikiner(path), scheme or Scheme.IOB1)
+
+
+def _first_line(path: Path) -> str:
+    """Return the first line with something in it.
+
+    Raises:
+        DataError: If there is none, or the file cannot be read.
+    """
     if path.is_dir():
         raise DataError("this is a folder, expected a file of words and tags", path)
     if not path.is_file():
@@ -40,9 +65,7 @@ def open_corpus(
     first = next((line for _, line in numbered_lines(path) if line.strip(_BLANK)), None)
     if first is None:
         raise DataError("the file is empty, expected a word and its tag on each line", path)
-    if _is_wikiner(first):
-        return Corpus.scan(str(path), lambda: _read_wikiner(path), scheme or Scheme.IOB1)
-    return Corpus.scan(str(path), lambda: read_lines(path, word_column, tag_column), scheme)
+    return first
 
 
 def read_lines(path: Path, word_column: int = 0, tag_column: int = -1) -> Iterator[Sentence]:
@@ -191,7 +214,8 @@ def _columns(line: str, word_column: int, tag_column: int, path: Path, number: i
     return word, tag
 
 
-def _is_wikiner(line: str) -> bool:
+def is_wikiner(line: str) -> bool:
+    """Say whether a line is one of WikiNER's: each of its words has two bars."""
     return "\t" not in line and all(cell.count("|") >= 2 for cell in line.strip(_BLANK).split(" ") if cell)
 
 

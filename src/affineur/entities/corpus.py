@@ -29,6 +29,7 @@ class Corpus:
         words: How many words there are.
         digest: sha256 over words and tags, whatever the file format was.
         has_documents: Whether the sentences carry document numbers.
+        notes: What was understood while it was read that a person should know, each a clause.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Corpus:
     words: int
     digest: str
     has_documents: bool
+    notes: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Sentence]:
         """Read the sentences from the first."""

@@ -22,7 +22,15 @@ class Scheme(StrEnum):
     BIO = "BIO"
     BIOES = "BIOES"
     IOB1 = "IOB1"
-    """Read only: ``B-`` stands only between two touching mentions of one type (WikiNER, CoNLL-2003)."""
+    """Read only: ``B-`` stands only between two touching mentions of one type (WikiNER, CoNLL-2003).
+
+    Where it is named, ``B-`` is read anywhere: files of this scheme have it in other places too, and it
+    begins a mention in every reading.
+    """
+    IOE1 = "IOE1"
+    """Read only: ``E-`` ends a mention that another of its type touches, and no other."""
+    IOE2 = "IOE2"
+    """Read only: ``E-`` ends every mention."""
 
 
 class TagError(ValueError):
@@ -92,6 +100,8 @@ def to_mentions(tags: Sequence[str], scheme: Scheme) -> list[Mention]:
     Raises:
         TagError: At the first tag the scheme forbids.
     """
+    if scheme in (Scheme.IOE1, Scheme.IOE2):
+        return _ended_mentions(tags, scheme)
     mentions: list[Mention] = []
     start, kind = -1, ""  # start of the open mention, or -1
     previous = "O"
@@ -108,6 +118,30 @@ def to_mentions(tags: Sequence[str], scheme: Scheme) -> list[Mention]:
         if start < 0 and prefix != "O":
             start = index
         kind, previous = current, prefix
+    return mentions
+
+
+def _ended_mentions(tags: Sequence[str], scheme: Scheme) -> list[Mention]:
+    """Read the mentions of a scheme that marks ends, strictly."""
+    mentions: list[Mention] = []
+    start = -1
+    split = [_split_at(tag, index) for index, tag in enumerate(tags)]
+    for index, (prefix, kind) in enumerate(split):
+        if prefix not in "OIE":
+            raise TagError(index, f"tag {prefix}-{kind} does not exist in scheme {scheme}")
+        if prefix == "O":
+            continue
+        start = index if start < 0 else start
+        touches = index + 1 < len(tags) and split[index + 1][1] == kind
+        if scheme is Scheme.IOE2 and prefix == "I" and not touches:
+            raise TagError(index, f"tag I-{kind} ends a mention, but in IOE2 a mention ends with E-{kind}")
+        if scheme is Scheme.IOE1 and prefix == "E" and not touches:
+            raise TagError(
+                index, f"tag E-{kind} stands before no other {kind}, but in IOE1 it only parts two that touch"
+            )
+        if prefix == "E" or not touches:
+            mentions.append(Mention(start, index + 1, kind))
+            start = -1
     return mentions
 
 
@@ -160,8 +194,8 @@ def to_tags(mentions: Iterable[Mention], length: int, scheme: Scheme) -> list[st
 
 
 def _prefix_for(index: int, first: int, last: int, scheme: Scheme) -> str:
-    if scheme is Scheme.IOB1:
-        raise ValueError("IOB1 is read but not written; write BIO")
+    if scheme in (Scheme.IOB1, Scheme.IOE1, Scheme.IOE2):
+        raise ValueError(f"{scheme} is read but not written; write BIO")
     if scheme is Scheme.BIOES and index == last:
         return "S" if first == last else "E"
     return "B" if index == first and scheme is not Scheme.IO else "I"

@@ -7,7 +7,7 @@ from affineur.transfer.cache import cache_folder
 from affineur.transfer.corpora import Splits, load_corpus, load_splits
 from affineur.transfer.files import download
 from affineur.transfer.models import resolve_model
-from affineur.transfer.sources import DataOptions
+from affineur.transfer.options import DataOptions
 
 __all__ = [
     "DataOptions",

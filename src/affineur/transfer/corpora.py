@@ -9,8 +9,10 @@ from pathlib import Path
 from affineur.entities import Corpus
 from affineur.errors import DataError, ParameterError, did_you_mean
 from affineur.progress import report
+from affineur.transfer.formats.core.names import SPLITS
+from affineur.transfer.options import DataOptions
 from affineur.transfer.places.core.place import shown
-from affineur.transfer.sources import SPLITS, WHOLE, DataOptions, Open, find_sources
+from affineur.transfer.sources import WHOLE, Open, find_sources
 
 
 @dataclass(frozen=True, slots=True)

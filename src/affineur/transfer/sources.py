@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
@@ -14,51 +14,22 @@ from typing import Any
 from affineur import sample
 from affineur.artifact.card.names import is_id
 from affineur.artifact.writing import is_full
-from affineur.entities import Corpus, Scheme, open_corpus
-from affineur.errors import AffineurError, DataError, ParameterError, TransferError, one_line
+from affineur.entities import Corpus
+from affineur.errors import AffineurError, DataError, TransferError, one_line
 from affineur.transfer.cache import fetched, is_elsewhere
+from affineur.transfer.formats.core.format import folder_format, open_data, suffixes
+from affineur.transfer.formats.core.names import SPLITS, split_files
 from affineur.transfer.hub import PREFIX, need, repository, snapshot
+from affineur.transfer.options import DataOptions
 from affineur.transfer.places.core.place import home_of, refuse_unknown, shown
 from affineur.transfer.tables import SUFFIXES, WHAT, open_table, saved_table, to_corpus
 
-#: The splits, and what others call them.
-SPLITS = {"train": ("train",), "dev": ("dev", "valid", "validation", "val"), "test": ("test",)}
 #: The key of a source that is not divided into splits.
 WHOLE = "*"
-_CONLL_SUFFIXES = (".conll", ".txt", ".bio", ".iob", ".wikiner")
 _HUB_PATTERNS = ("*.parquet", "*.jsonl", "*.json", "README.md", "dataset_infos.json")
 
 #: Opens one split.
 Open = Callable[[], Corpus]
-
-
-@dataclass(frozen=True, slots=True)
-class DataOptions:
-    """How labeled text is to be read.
-
-    Args:
-        word_column: Column of the word in a CoNLL file, from 0; negative counts from the right.
-        tag_column: Column of the tag.
-        scheme: The tagging scheme, or ``None`` to recognize it.
-        tag_names: Names of integer tags, in their order, where the data does not name them or names them
-            wrongly.
-        label_map: From types to new types; a type mapped to ``O`` disappears.
-        dev_share: Share of train held out where there is no dev; 0 holds nothing out.
-
-    Raises:
-        ParameterError: If ``dev_share`` is outside 0 to 0.5.
-    """
-
-    word_column: int = 0
-    tag_column: int = -1
-    scheme: Scheme | None = None
-    tag_names: tuple[str, ...] | None = None
-    label_map: Mapping[str, str] | None = None
-    dev_share: float = 0.05
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.dev_share <= 0.5:
-            raise ParameterError(f"dev_share={self.dev_share} is impossible, expected 0 to 0.5", "dev_share")
 
 
 def find_sources(reference: str | Path, options: DataOptions) -> dict[str, Open]:
@@ -80,7 +51,7 @@ def find_sources(reference: str | Path, options: DataOptions) -> dict[str, Open]
         return {split: partial(_named, opened, shown(text), split) for split, opened in sources.items()}
     path = home_of(text)
     if path.is_file():
-        return {WHOLE: partial(_open_file, path, options)}
+        return {WHOLE: partial(open_data, path, options)}
     if text == "sample" and not path.is_dir():
         return {
             split: partial(_named, opened, text, split)
@@ -91,7 +62,7 @@ def find_sources(reference: str | Path, options: DataOptions) -> dict[str, Open]
     refuse_unknown(text)
     name, revision = repository(text)
     # data/test.conll has the form of an id, but is a file that is not there
-    if not is_id(name) or path.suffix.lower() in (*_CONLL_SUFFIXES, *SUFFIXES, ".csv", ".tsv"):
+    if not is_id(name) or path.suffix.lower() in (*suffixes(), ".csv"):
         raise DataError("no such file or folder, and not a Hub id such as owner/name", path)
     found = snapshot(name, "dataset", _HUB_PATTERNS, revision)
     return _data_set(found.folder, name, options)
@@ -134,24 +105,23 @@ def _named(opened: Open, reference: str, split: str) -> Corpus:
     return replace(opened(), name=reference if split == WHOLE else f"{reference}/{split}")
 
 
-def _open_file(path: Path, options: DataOptions) -> Corpus:
-    if path.suffix.lower() in SUFFIXES:
-        return to_corpus(str(path), [open_table(path)], options.scheme, options.tag_names)
-    return open_corpus(path, options.word_column, options.tag_column, options.scheme)
-
-
 def _folder(folder: Path, name: str, options: DataOptions) -> dict[str, Open]:
-    files = {split: path for split in SPLITS if (path := _conll_file(folder, split))}
-    if files:
-        return {split: partial(_open_file, path, options) for split, path in files.items()}
+    whole = folder_format(folder, options.format)
+    if whole is not None:
+        return {WHOLE: partial(whole.open, folder, options)}
     if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
         return _saved(folder, name, options)
+    files = split_files(folder, suffixes())
+    if files and not _is_data_set(folder, files.values()):
+        return {split: partial(open_data, path, options) for split, path in files.items()}
     return _data_set(folder, name, options)
 
 
-def _conll_file(folder: Path, split: str) -> Path | None:
-    candidates = (folder / f"{stem}{suffix}" for stem in SPLITS[split] for suffix in _CONLL_SUFFIXES)
-    return next((path for path in candidates if path.is_file()), None)
+def _is_data_set(folder: Path, files: Iterable[Path]) -> bool:
+    """Say whether ``datasets`` is asked: Parquet may lie in parts, README.md may name columns."""
+    found = {path.suffix.lower() for path in files}
+    described = (folder / "README.md").is_file() or (folder / "dataset_infos.json").is_file()
+    return ".parquet" in found or (described and bool(found.intersection(SUFFIXES)))
 
 
 def _saved(folder: Path, name: str, options: DataOptions) -> dict[str, Open]:

@@ -19,11 +19,11 @@ from affineur.entities import (
     Corpus,
     Scheme,
     Sentence,
-    numbered_lines,
     refuse_too_long,
     with_prefix,
 )
 from affineur.errors import DataError, brief, one_line
+from affineur.transfer.formats.core.records import json_records
 from affineur.transfer.hub import need
 
 TOKENS = "tokens"
@@ -59,7 +59,7 @@ class Table:
 
 
 def open_table(path: Path, features: Mapping[str, Any] | None = None) -> Table:
-    """Open a ``.jsonl``, ``.json`` (JSON lines too) or ``.parquet`` file.
+    """Open a Parquet file, or one of JSON objects: one on each line, or an array of them.
 
     Args:
         path: The file.
@@ -71,9 +71,9 @@ def open_table(path: Path, features: Mapping[str, Any] | None = None) -> Table:
     """
     if not path.is_file():
         raise DataError("no such file", path)
-    if path.suffix.lower() == ".parquet":
+    if path.suffix.lower() == ".parquet" or _begins_as_parquet(path):
         return _parquet(path, features or {})
-    first = next(_json_objects(path), None)
+    first = next(json_records(path), None)
     if first is None:
         raise DataError("the file is empty, expected one JSON object per line", path)
     return Table(path, tuple(first[1]), features or {}, lambda names: _json_rows(path, names))
@@ -205,33 +205,18 @@ def _class_names(feature: Any) -> tuple[str, ...] | None:
     return None
 
 
-def _json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in numbered_lines(path):
-        if not line.strip():
-            continue
-        try:
-            value = parse_json(line)
-        except ValueError as error:
-            raise DataError(
-                f"row {number}: not JSON ({one_line(error)}); expected a JSON object on each line",
-                path,
-                number,
-            ) from None
-        if not isinstance(value, dict):
-            found = type(value).__name__
-            raise DataError(
-                f"row {number}: found a {found}, expected a JSON object on each line", path, number
-            )
-        yield number, value
-
-
 def _json_rows(path: Path, names: Sequence[str]) -> Iterator[Row]:
-    for number, value in _json_objects(path):
+    for number, value in json_records(path):
         if missing := [name for name in names if name not in value]:
             raise DataError(
                 f"row {number}: has no {missing[0]} (found {', '.join(value) or 'nothing'})", path, number
             )
         yield number, [value[name] for name in names]
+
+
+def _begins_as_parquet(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"PAR1"
 
 
 def _parquet(path: Path, features: Mapping[str, Any]) -> Table:

@@ -1,0 +1,1 @@
+"""What every format of labeled text is, and what several of them share."""
