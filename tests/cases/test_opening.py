@@ -1,4 +1,4 @@
-"""Issue 15: whatever is wrong with a model is one line when it is opened, and nothing of it is lost silently."""
+"""Issue 15: what is wrong with a model is one line when it is opened; nothing of it is lost silently."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from affineur.artifact import describe, open_folder
 from affineur.artifact.soundness import check_numbers
 from affineur.errors import ModelError
 from affineur.progress import listening
+from affineur.runtime import Encoder, EngineTagger
+from affineur.runtime.prediction import word_entities
+from runtime.conftest import unigram
 
 from .models import configure, made, reweigh
 
@@ -125,7 +128,7 @@ def test_weights_without_the_tensors_of_the_model(keep: tuple[str, ...], model: 
 
     save_file({name: np.ones(3, np.float32) for name in keep}, model / "model.safetensors")
     for by in (open_folder, describe):
-        refused(model, "x (3,)" if keep else "no tensor", by=by)
+        refused(model, "lacks 39 tensors of its architecture" if keep else "no tensor", by=by)
 
 
 @pytest.mark.parametrize(
@@ -209,3 +212,118 @@ def test_two_files_with_the_same_tensor(model: Path) -> None:
     named = dict.fromkeys(weights, "model-1.safetensors") | {ROWS: "model-2.safetensors"}
     (model / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": named}))
     refused(model, ROWS, "two files")
+
+
+BMES = "O B-PER M-PER E-PER S-PER"
+
+
+@pytest.mark.parametrize(
+    ("labels", "tags"),
+    [
+        ("O B_PER I_PER", "O B-PER I-PER"),  # elasticsearch#87091 (case 10)
+        ("O PER-B PER-I", "O B-PER I-PER"),
+        ("o b-per i-per", "O B-PER I-PER"),
+        ("O B:PER I:PER", "O B-PER I-PER"),
+        (BMES, "O B-PER I-PER E-PER S-PER"),  # seqscore's test_encoding.py (case 16)
+        ("O B-PER M-PER E-PER W-PER", "O B-PER I-PER E-PER S-PER"),
+        ("O B-PER I-PER L-PER U-PER", ""),
+        ("O I-PER E-PER", ""),
+        ("O B-E-MAIL I-E-MAIL", ""),
+        ("O E-MAIL PER", "O I-E-MAIL PER"),
+        ("O PER LOC", ""),
+        ("O I-O I-PER", ""),
+        ("[PAD] O B-PER I-PER [CLS]", ""),
+    ],
+)
+def test_labels_in_usual_spellings(labels: str, tags: str, tmp_path: Path) -> None:
+    folder = made(tmp_path / "m", labels=tuple(labels.split()))
+    assert " ".join(open_folder(folder).labels) == (tags or labels)
+
+
+@pytest.mark.parametrize("labels", ["O B_PER I_PER", "o b-per i-per", "O E-MAIL PER"])
+def test_labels_that_are_read_otherwise_are_spoken_of(labels: str, tmp_path: Path) -> None:
+    heard: list[str] = []
+    with listening(lambda what, *_: heard.append(what)):
+        open_folder(made(tmp_path / "m", labels=tuple(labels.split())))
+    assert len(heard) == 1
+    assert "is read as" in heard[0]
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ("LABEL_0 LABEL_1 LABEL_2", "none of them O"),
+        ("O I-PER I-PER", "2 outputs that mean I-PER"),
+        ("O O I-PER", "2 outputs that mean O"),
+        ("O B-PER b-per", "2 outputs that mean B-PER (B-PER, b-per)"),
+        ("O B-PER I-PER X-PER Q=3", "'Q=3' is not a tag"),
+        ("O B-PER M-PER E-PER I-PER", "belong to no one scheme"),
+        ("O E-MAIL", "may be a type of its own, or the end of a mention of type MAIL"),
+        ("O B I", "names no type"),
+    ],
+)
+def test_labels_that_cannot_be_understood(labels: str, said: str, tmp_path: Path) -> None:
+    folder = made(tmp_path / "m")
+    names = labels.split()
+    configure(folder, id2label=dict(enumerate(names)))
+    reweigh(
+        folder,
+        **{"classifier.weight": np.ones((len(names), 16), np.float32)},
+        **{"classifier.bias": np.ones(len(names), np.float32)},
+    )
+    refused(folder, said, "id2label")
+
+
+@pytest.mark.parametrize(
+    "id2label",
+    [
+        {"0": "O", "2": "I-PER"},
+        {"0": "O", "00": "I-PER"},
+        {"0": "O", "1": None},
+        {"0": "O", "1": 7},
+        {"O": 0, "I-PER": 1},
+        ["O", "I-PER"],
+        None,
+    ],
+    ids=str,
+)
+def test_labels_with_gaps(id2label: object, model: Path) -> None:
+    refused(configure(model, id2label=id2label), "no usable id2label")
+
+
+class Fixed(EngineTagger):
+    """Finds a type called O at one piece, and a person at another."""
+
+    def __init__(self) -> None:
+        tokenizer = unigram()
+        super().__init__(Encoder(tokenizer, 32, 1), ("O", "I-O", "I-PER"))
+        self._known = {tokenizer.token_to_id("▁Paris"): 1, tokenizer.token_to_id("▁Mar"): 2}
+
+    def forward(self, ids: Any, mask: Any) -> Any:
+        logits = np.zeros((*ids.shape, 3), np.float32)
+        logits[..., 0] = 0.5
+        for piece, label in self._known.items():
+            logits[ids == piece, label] = 9
+        return logits
+
+
+@pytest.mark.parametrize("strategy", ["word", "first"])
+def test_a_type_that_is_called_o_is_found(strategy: Any) -> None:
+    """transformers#30028 (case 7): what a model finds is never dropped, whatever its type is called."""
+    text = "Mar à Paris de L' Paris"
+    found = Fixed()(text, strategy=strategy)
+    assert [(e.type, text[e.start : e.end].strip()) for e in found] == [
+        ("PER", "Mar"),
+        ("O", "Paris"),
+        ("O", "Paris"),
+    ]
+
+
+def test_what_lies_between_is_no_mention_of_a_type_called_o() -> None:
+    logits = np.eye(3, dtype=np.float32)[[1, 0, 0, 2]] * 9
+    spans = [(0, 1), (2, 3), (4, 5), (6, 7)]
+    labels = ("O", "I-O", "I-PER")
+    kept = word_entities("a b c d", spans, logits, labels)
+    assert [(e.type, e.word) for e in kept] == [("O", "a"), ("PER", "d")]
+    assert [e.word for e in word_entities("a b c d", spans, logits, labels, ())] == ["a", "b c", "d"]
+    assert [e.word for e in word_entities("a b c d", spans, logits, labels, ("O", "PER"))] == ["a"]

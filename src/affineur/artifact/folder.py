@@ -15,7 +15,9 @@ from affineur.artifact.published import ONNX
 from affineur.artifact.reading import WRONG, read_json
 from affineur.artifact.soundness import check_pieces, check_sizes, check_tensors
 from affineur.artifact.tensors import Tensor, without_weights
-from affineur.errors import ModelError, one_line
+from affineur.entities import LabelError, understand, with_prefix
+from affineur.errors import ModelError, brief, one_line
+from affineur.progress import report
 
 _HEAD = "ForTokenClassification"
 #: What was pruned, beside a pruned model: a model without it was not pruned by us.
@@ -49,7 +51,8 @@ class ModelFolder:
     Args:
         path: The folder.
         config: Its ``config.json``.
-        labels: Labels in the order of the classifier's outputs, as the model names them.
+        labels: Labels in the order of the classifier's outputs, as the tags that are meant: ``B_PER`` is
+            ``B-PER`` here.
     """
 
     path: Path
@@ -218,18 +221,52 @@ def is_token_classifier(config: dict[str, Any]) -> bool:
 
 
 def labels_of(config: dict[str, Any], path: Path) -> tuple[str, ...]:
-    """Read the labels of a configuration, in the order of the classifier's outputs.
+    """Read the labels of a configuration, in the order of the classifier's outputs, as the tags they mean.
+
+    A type without a prefix stays as it is (see :func:`~affineur.entities.with_prefix`).
 
     Raises:
-        ModelError: If it does not name one label for each output.
+        ModelError: If it does not name one label for each output, two have the same, or one cannot be
+            understood.
     """
     try:
-        named = {int(k): str(v) for k, v in config["id2label"].items()}
-        return tuple(named[i] for i in range(len(named)))
+        written = config["id2label"]
+        named = {int(number): label for number, label in written.items()}
+        given = tuple(named[i] for i in range(len(written)))
+        if not all(isinstance(label, str) for label in given):
+            raise TypeError
     except WRONG:
         raise ModelError(
             f"{path}/config.json has no usable id2label, expected one label per output, numbered from 0"
         ) from None
+    return _as_tags(given, path)
+
+
+def _as_tags(given: tuple[str, ...], path: Path) -> tuple[str, ...]:
+    """Read labels in whatever usual spelling; what is unusual is said."""
+    try:
+        meant = understand(given, of_model=True)
+    except LabelError as error:
+        wrong = str(error).partition(";")[0]  # what follows is for data
+        raise ModelError(
+            f"{path} has the labels {', '.join(map(brief, given))}: {wrong}; rename them in its "
+            "config.json's id2label, as in O, B-PER, I-PER"
+        ) from None
+    tags = tuple(label if with_prefix(label) == meant.tags[label] else meant.tags[label] for label in given)
+    if twice := [tag for i, tag in enumerate(tags) if tag in tags[:i]]:
+        alike = [label for label, tag in zip(given, tags, strict=True) if tag == twice[0]]
+        raise ModelError(
+            f"{path} has {len(alike)} outputs that mean {twice[0]} ({', '.join(alike)}), expected each once; "
+            "rename them in its config.json's id2label"
+        )
+    if meant.notes:
+        _say_labels(path, meant.notes)
+    return tags
+
+
+@lru_cache(maxsize=64)  # once is enough
+def _say_labels(path: Path, notes: tuple[str, ...]) -> None:
+    report(f"{path}: of its labels {'; '.join(notes)}")
 
 
 def file_digest(file: Path) -> str:

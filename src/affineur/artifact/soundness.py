@@ -154,8 +154,8 @@ def another_shape(
     """Say that a tensor has another shape than the configuration asks for, and how many more have."""
     others = f", as {counted(more, 'tensor')} more" if more else ""
     return (
-        f"{path}: {name} {found} in the weights, expected {expected} by config.json{others}; they do not belong "
-        "together: fetch the model again"
+        f"{path}: {name} {found} in the weights, expected {expected} by config.json{others}; they do not "
+        "belong together: fetch the model again"
     )
 
 
@@ -195,14 +195,11 @@ def _check_names(
     path: Path,
     base: bool,
 ) -> None:
-    unknown = [name for name in shapes if name not in built.tensors]
-    refuse_unknown(
-        {n: shapes[n] for n in unknown if not base or layer_of(n) is not None},
-        path,
-        said=not base,
-    )
     if missing := [name for name in wanted if name not in shapes]:
         raise ModelError(lacking({name: built.tensors[name] for name in missing}, path))
+    unknown = [name for name in shapes if name not in built.tensors]
+    counts = {name: shapes[name] for name in unknown if not base or layer_of(name) is not None}
+    refuse_unknown(counts, path, said=not base)
 
 
 def lacking(missing: Mapping[str, tuple[int, ...]], path: Path) -> str:
