@@ -20,6 +20,7 @@ from affineur.errors import ModelError, brief, one_line
 from affineur.progress import report
 
 _HEAD = "ForTokenClassification"
+CONFIG = "config.json"
 #: What was pruned, beside a pruned model: a model without it was not pruned by us.
 PRUNING_INFO = "pruning_info.json"
 #: Any of these makes a tokenizer …
@@ -130,9 +131,30 @@ def open_folder(path: Path | str) -> ModelFolder:
     path = Path(path)
     if not path.is_dir():
         raise ModelError(f"{path} is {'a file' if path.is_file() else 'not there'}, expected a model folder")
-    if not (path / "config.json").is_file():
-        read_config(path)  # says so, without looking at whatever else is in there
+    path = _with_config(path)
     return _opened(path, folder_state(path))
+
+
+def _with_config(path: Path) -> Path:
+    """Return the folder of a model: beside its graphs, in the one above, or below, as others lay it out.
+
+    Raises:
+        ModelError: If neither has a configuration, or what was named is not what would be run.
+    """
+    if (path / CONFIG).is_file():
+        return path
+    above, below = path.absolute().parent, path / ONNX
+    if path.absolute().name == ONNX and (above / CONFIG).is_file():
+        if FORMATS.get("dense").weight_files(above):
+            raise ModelError(
+                f"{path} has graphs and no {CONFIG}; of {above}, the safetensors are used and not the graphs. "
+                f"To run a graph, put it into a folder with {CONFIG} and tokenizer.json of the model"
+            )
+        return above
+    if (below / CONFIG).is_file():
+        return below
+    read_config(path)  # says so, without looking at whatever else is in there
+    return path
 
 
 @lru_cache(maxsize=64)

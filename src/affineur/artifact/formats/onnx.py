@@ -6,7 +6,7 @@ from pathlib import Path
 
 from affineur.artifact.formats.core.external import external_files
 from affineur.artifact.formats.core.graph import GraphFormat
-from affineur.artifact.published import GRAPH, QUANTIZED, lies_at
+from affineur.artifact.published import GRAPH, lies_at
 from affineur.errors import ModelError
 
 
@@ -38,7 +38,7 @@ class Onnx(GraphFormat):
 
     def named(self, file: Path) -> str:
         """Call a graph by the one name that it has in every artifact."""
-        return GRAPH if file.name == Path(QUANTIZED).name else file.name
+        return GRAPH if file.suffix == Path(GRAPH).suffix else file.name
 
 
 FORMAT = Onnx()
