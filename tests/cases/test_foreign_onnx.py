@@ -1,4 +1,4 @@
-"""Issue 15: ONNX folders that others made, laid out by optimum or transformers.js, are opened, scored and run."""
+"""Issue 15: ONNX folders that others made, as optimum or transformers.js lay them out, are opened and run."""
 
 from __future__ import annotations
 

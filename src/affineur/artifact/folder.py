@@ -147,8 +147,8 @@ def _with_config(path: Path) -> Path:
     if path.absolute().name == ONNX and (above / CONFIG).is_file():
         if FORMATS.get("dense").weight_files(above):
             raise ModelError(
-                f"{path} has graphs and no {CONFIG}; of {above}, the safetensors are used and not the graphs. "
-                f"To run a graph, put it into a folder with {CONFIG} and tokenizer.json of the model"
+                f"{path} has graphs and no {CONFIG}; of {above}, the safetensors are used and not the "
+                f"graphs. To run a graph, put it into a folder with {CONFIG} and tokenizer.json of the model"
             )
         return above
     if (below / CONFIG).is_file():
