@@ -327,3 +327,17 @@ def test_what_lies_between_is_no_mention_of_a_type_called_o() -> None:
     assert [(e.type, e.word) for e in kept] == [("O", "a"), ("PER", "d")]
     assert [e.word for e in word_entities("a b c d", spans, logits, labels, ())] == ["a", "b c", "d"]
     assert [e.word for e in word_entities("a b c d", spans, logits, labels, ("O", "PER"))] == ["a"]
+
+
+@pytest.mark.parametrize("metadata", [{}, {"metadata": None}, {"metadata": []}])
+def test_an_index_without_metadata(metadata: dict[str, Any], model: Path) -> None:
+    """Case 25: "cannot be loaded ('metadata')" is what transformers makes of it."""
+    from affineur.engines.support.checkpoints import load_model
+
+    named = dict.fromkeys((t.name for t in open_folder(model).tensors()), "model-1.safetensors")
+    (model / "model.safetensors").rename(model / "model-1.safetensors")
+    file = model / "model.safetensors.index.json"
+    file.write_text(json.dumps({"weight_map": named} | metadata))
+    refused(model, f"{file} has no table named metadata", 'add "metadata": {}', by=load_model)
+    file.write_text(json.dumps({"weight_map": named, "metadata": {}}))
+    assert load_model(model).config.num_hidden_layers == 2

@@ -13,6 +13,7 @@ from transformers import AutoModelForTokenClassification, AutoTokenizer, PreTrai
 from transformers.utils import logging as transformers_logging
 
 from affineur.artifact import TOKENIZER_FILES, ModelFolder, open_folder, verify
+from affineur.artifact.reading import read_json
 from affineur.artifact.soundness import (
     another_shape,
     lacking,
@@ -20,6 +21,7 @@ from affineur.artifact.soundness import (
     refuse_strange_numbers,
     refuse_unknown,
 )
+from affineur.artifact.tensors import INDEX, WEIGHTS
 from affineur.errors import ModelError, ParameterError, one_line
 from affineur.runtime import Encoder, max_positions
 
@@ -73,6 +75,12 @@ def from_pretrained(
     Raises:
         ModelError: If it cannot be loaded, or a tensor has another shape than its configuration says.
     """
+    index = folder.path / INDEX
+    if not (folder.path / WEIGHTS).is_file() and not isinstance(read_json(index).get("metadata"), dict):
+        raise ModelError(
+            f"{index} has no table named metadata, without which transformers reads no weights in several "
+            'files; add "metadata": {} to it'
+        )
     with quiet():
         try:
             model, loading = AutoModelForTokenClassification.from_pretrained(
