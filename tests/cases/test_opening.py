@@ -291,6 +291,39 @@ def test_labels_with_gaps(id2label: object, model: Path) -> None:
     refused(configure(model, id2label=id2label), "no usable id2label")
 
 
+def test_another_number_of_labels(model: Path) -> None:
+    refused(configure(model, num_labels=3), "no usable id2label", "num_labels")
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        ({"hidden_act": "nope"}, "config.json has hidden_act='nope', which transformers does not know"),
+        ({"tie_word_embeddings": "x"}, "tie_word_embeddings"),
+        ({"quantization_config": {"quant_method": "gptq"}}, "cannot be loaded"),
+    ],
+    ids=str,
+)
+def test_what_only_transformers_can_tell(entries: dict[str, Any], said: str, model: Path) -> None:
+    """Case 25: the message names the entry."""
+    from affineur.engines.support.checkpoints import load_model
+
+    refused(configure(model, **entries), said, by=load_model)
+
+
+def test_numbers_too_large_for_half_precision(model: Path, tmp_path: Path) -> None:
+    from steps.conftest import run_step
+
+    reweigh(model, **{"classifier.bias": np.array([1e6, 0, 0, 0, 0], np.float32)})
+    refused(
+        model,
+        "classifier.bias holds 1 weight beyond what float16 holds",
+        by=lambda path: run_step("cast", path, tmp_path / "out", dtype="float16"),
+    )
+    assert not (tmp_path / "out").exists()
+    run_step("cast", model, tmp_path / "out", dtype="bfloat16")
+
+
 class Fixed(EngineTagger):
     """Finds a type called O at one piece, and a person at another."""
 

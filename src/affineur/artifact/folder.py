@@ -257,9 +257,12 @@ def labels_of(config: dict[str, Any], path: Path) -> tuple[str, ...]:
         given = tuple(named[i] for i in range(len(written)))
         if not all(isinstance(label, str) for label in given):
             raise TypeError
+        if config.get("num_labels", len(given)) != len(given):  # which transformers would go by
+            raise ValueError
     except WRONG:
         raise ModelError(
-            f"{path}/config.json has no usable id2label, expected one label per output, numbered from 0"
+            f"{path}/config.json has no usable id2label, expected one label per output, numbered from 0, and "
+            "num_labels, where it is named, as many"
         ) from None
     return _as_tags(given, path)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForTokenClassification, AutoTokenizer, PreTrainedModel
+from transformers.activations import ACT2FN
 from transformers.utils import logging as transformers_logging
 
 from affineur.artifact import TOKENIZER_FILES, ModelFolder, open_folder, verify
@@ -55,7 +56,7 @@ def load_model(
     refuse_unknown(
         {name: found.get(name, ()) for name in loading["unexpected_keys"]}, folder.path, said=False
     )
-    refuse_strange_numbers(_strange_numbers(model), folder.path)
+    refuse_strange_numbers(strange_numbers(model), folder.path)
     return model.to(pick_device(device)).eval()  # type: ignore[no-any-return]
 
 
@@ -81,6 +82,12 @@ def from_pretrained(
             f"{index} has no table named metadata, without which transformers reads no weights in several "
             'files; add "metadata": {} to it'
         )
+    for name in ("hidden_act", "activation", "hidden_activation"):
+        if isinstance(value := folder.config.get(name), str) and value not in ACT2FN:
+            raise ModelError(
+                f"{folder.path}/config.json has {name}={value!r}, which transformers does not "
+                "know; correct it"
+            )
     with quiet():
         try:
             model, loading = AutoModelForTokenClassification.from_pretrained(
@@ -108,7 +115,7 @@ def refuse_other_shapes(loading: Mapping[str, Any], path: Path) -> None:
         raise ModelError(another_shape(name, tuple(found), tuple(expected), path, len(other) - 1))
 
 
-def _strange_numbers(model: PreTrainedModel) -> dict[str, int]:
+def strange_numbers(model: PreTrainedModel) -> dict[str, int]:
     """Count the weights that are NaN or infinite, by name; where a sum is a number, all of them are."""
     return {
         name: weight.numel() - int(torch.isfinite(weight).sum())
