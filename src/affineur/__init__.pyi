@@ -310,6 +310,7 @@ def train(
     tags: Literal['IO', 'BIO', 'BIOES'] = 'IO',
     new_head: bool = False,
     replace_mentions: float = 0.0,
+    join_sentences: float = 0.0,
     label_smoothing: float = 0.0,
     patience: int | None = None,
     learning_rate: float = 5e-05,
@@ -336,6 +337,7 @@ def train(
         tags: Scheme of a new classifier's labels.
         new_head: Give a token classifier a new classifier, for the types of the data.
         replace_mentions: Augmentation: share of mentions replaced by others of their type.
+        join_sentences: Share of sentences that are joined, two to eight, for a model that reads longer text.
         label_smoothing: Probability mass spread over the other labels.
         patience: Stop after this many epochs without a better dev F1.
         learning_rate: Peak learning rate of AdamW.

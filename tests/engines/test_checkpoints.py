@@ -114,7 +114,9 @@ def test_a_tensor_of_another_shape(shape: tuple[int, ...], tiny_model) -> None:
     ids=str,
 )
 def test_damaged_configurations(entries: dict[str, Any], tiny_model) -> None:
-    said = r"camembert cannot be loaded \(|json has .*(expected |not know)|expected \(.* by config\.json|lacks"
+    said = (
+        r"camembert cannot be loaded \(|json has .*(expected |not know)|expected \(.* by config\.json|lacks"
+    )
     refused(configure(tiny_model(), **entries), said)
 
 

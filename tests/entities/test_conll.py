@@ -152,18 +152,18 @@ def test_a_word_of_bars_does_not_make_it_wikiner(file: Path) -> None:
             "Marie\tI-PER\nseul\n", 2, "found one column ('seul'), expected a word and a tag", id="one column"
         ),
         pytest.param("a\tO\n\nseul\t\n", 3, "found one column", id="no tag"),
-        pytest.param("Marie,I-PER\ndort,O\n", 1, "this looks like CSV, which is not read", id="commas"),
+        pytest.param("Marie,I-PER\ndort,O\n", 1, "this looks like CSV: name it so", id="commas"),
         pytest.param("mot;tag\nMarie;I-PER\n", 1, "this looks like CSV", id="semicolons"),
         pytest.param("a b\tO\n\tO\n", 2, "the word is empty", id="no word"),
         pytest.param(
-            "a\tO\n\nParis\tLOC\n",
+            "a\tI-LOC\n\nParis\tLOC\n",
             3,
             "'LOC' is not a tag (expected O, or B-, I-, E- or S- and a type",
             id="no prefix",
         ),
         pytest.param("a\tX-LOC\n", 1, "'X-LOC' is not a tag", id="prefix"),
-        pytest.param("a\tO\n# sent_id = 2\n", 2, "'2' is not a tag", id="comment"),
-        pytest.param("a|N|O b|N|LOC\n", 1, "'LOC' is not a tag", id="WikiNER tag"),
+        pytest.param("a\tO\n# sent_id = 2\n", 2, "a comment within a sentence", id="comment"),
+        pytest.param("a|N|O\n\nb|N|I-PER b|N|LOC\n", 3, "'LOC' is not a tag", id="WikiNER tag"),
         pytest.param("a|N|O\n\nb|N|O c|O\n", 3, "found 'c|O', expected word|POS|tag", id="WikiNER cell"),
     ],
 )
@@ -184,7 +184,9 @@ def test_a_long_line_is_shortened(file: Path) -> None:
 
 def test_a_column_that_is_not_there(file: Path) -> None:
     message = str(refused(file, "a\tb\tO\nc\tO\n", word_column=0, tag_column=2))
-    assert message == f"{file}:2: found 2 columns, expected columns 0 (word) and 2 (tag)"
+    assert message == f"{file}:2: found 2 columns ('c\tO'), expected 3 as in the lines before"
+    message = str(refused(file, "a\tO\n", word_column=0, tag_column=2))
+    assert message == f"{file}:1: found 2 columns, expected columns 0 (word) and 2 (tag)"
 
 
 def test_a_broken_scheme_is_named_with_a_hint(file: Path) -> None:
@@ -250,7 +252,7 @@ def test_latin_1_is_refused_at_its_line(file: Path, line: int) -> None:
 # ---- writing ----
 
 WORDS = st.text(
-    st.characters(exclude_characters="\t\n\r\ufeff", exclude_categories=["Cs"]), min_size=1, max_size=5
+    st.characters(exclude_characters="\0\t\n\r\ufeff", exclude_categories=["Cs"]), min_size=1, max_size=5
 ).filter(lambda w: w.strip(" "))
 
 

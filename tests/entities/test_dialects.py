@@ -55,7 +55,7 @@ def test_understood(labels: str, tags: str, scheme: Scheme) -> None:
     [
         ("O X-PER", "X-PER", "'X-PER' is not a tag"),
         ("O B-PER LOC", "LOC", "'LOC' is not a tag"),
-        ("O B-PER 2", "2", "'2', a number, beside"),
+        ("O B-PER 2", "2", "beside them stand B-PER, O"),
         ("0 1", "0", "nothing names them; give tag_names"),
         ("O B I", "B", "names no type"),
         ("O E-MAIL", "E-MAIL", "may be a type of its own, or the end of a mention of type MAIL"),

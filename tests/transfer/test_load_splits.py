@@ -185,12 +185,10 @@ def test_rows_that_are_wrong_are_named(
 def test_files_that_are_not_what_they_say(tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_bytes(b"PAR1 not at all")
     (tmp_path / "x.jsonl").write_bytes(b'{"tokens": ["caf\xe9"]}')
-    (tmp_path / "x.csv").write_text("word,tag\nMarie,I-PER\n", "utf-8")
     (tmp_path / "x.conll").write_text("", "utf-8")
     for name, message in {
         "x.parquet": "not a Parquet file",
         "x.jsonl": "not UTF-8",
-        "x.csv": "no format of labeled text was recognized",
         "x.conll": "is empty",
     }.items():
         with pytest.raises(DataError, match=message):
@@ -314,7 +312,7 @@ def test_folders_without_data(tmp_path: Path) -> None:
     write_json(tmp_path / "odd" / "x.jsonl", GOOD)
     for name, message in {
         "empty": "no data set was recognized in .*expected train, dev and test",
-        "csv": r"found train\.csv, expected \.jsonl",
+        "csv": r"there is no test split \(found: train\)",
         "configurations": r"available configs: \['fr', 'en'\]"
         ".*give the folder of one configuration, or a file",
         "odd": "found the splits all; expected train, dev and test",

@@ -24,6 +24,7 @@ def evaluate(
     data: Data = "sample",
     *,
     types: Sequence[str] | None = None,
+    as_documents: int | None = None,
     device: str = "cpu",
 ) -> Evaluation:
     """Score a model on labeled data: of a reference with several splits, on test.
@@ -32,13 +33,15 @@ def evaluate(
         model: A reference, a path or a model.
         data: A reference, a corpus, or splits.
         types: Types to score; ``None`` for all that model or data know.
+        as_documents: Join so many sentences to a text, and read it as raw text is read.
         device: A torch device.
 
     Raises:
         DataError: If the data cannot be used, or has types the model does not know.
         ModelError: If the model cannot be used.
+        ParameterError: If ``as_documents`` is impossible.
     """
-    return load(model, device=device).evaluate(data, types=types)
+    return load(model, device=device).evaluate(data, types=types, as_documents=as_documents)
 
 
 def compare(

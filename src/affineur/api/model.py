@@ -13,9 +13,11 @@ from affineur.artifact import ModelFolder, ModelInfo, describe
 from affineur.entities import Entity, LabeledPiece, Tagger
 from affineur.errors import ParameterError
 from affineur.measure import Evaluation, evaluate
+from affineur.measure.documents import as_documents as read_as_documents
 from affineur.pipeline.models import Reference, load_any, model_name
 from affineur.runtime import EngineTagger
 from affineur.runtime.aggregation import AggregationStrategy
+from affineur.runtime.reading import Context
 from affineur.transfer.places.core.place import shown
 
 
@@ -79,6 +81,7 @@ class Model:
         *,
         strategy: AggregationStrategy = "word",
         threshold: float = 0.0,
+        context: Context | None = None,
         batch_size: int | None = None,
     ) -> list[Entity]: ...
 
@@ -89,6 +92,7 @@ class Model:
         *,
         strategy: AggregationStrategy = "word",
         threshold: float = 0.0,
+        context: Context | None = None,
         batch_size: int | None = None,
     ) -> list[list[Entity]]: ...
 
@@ -98,6 +102,7 @@ class Model:
         *,
         strategy: AggregationStrategy = "word",
         threshold: float = 0.0,
+        context: Context | None = None,
         batch_size: int | None = None,
     ) -> Any:
         """Find the entities of one text, or of several.
@@ -107,6 +112,8 @@ class Model:
             strategy: How pieces become entities: ``word`` (ours), or transformers' ``simple``, ``first``,
                 ``average``, ``max`` and ``none``, equal to its pipeline's.
             threshold: Entities with a lower score are left out.
+            context: What the model is shown at once: ``sentence`` or ``document``; by default ``sentence``
+                for ``word``, and ``document`` for the others, which equal transformers' pipeline only then.
             batch_size: Most texts in a batch, beside the token budget; ``None`` for that alone.
 
         Returns:
@@ -117,7 +124,9 @@ class Model:
             ParameterError: If a value is impossible.
             ModelError: If the model cannot be used, or only tags words.
         """
-        return self._engine(texts, strategy=strategy, threshold=threshold, batch_size=batch_size)
+        return self._engine(
+            texts, strategy=strategy, threshold=threshold, context=context, batch_size=batch_size
+        )
 
     def stream(
         self,
@@ -125,6 +134,7 @@ class Model:
         *,
         strategy: AggregationStrategy = "word",
         threshold: float = 0.0,
+        context: Context | None = None,
         batch_size: int | None = None,
         read_ahead: int = 1024,
     ) -> Iterator[list[Entity]] | Iterator[list[LabeledPiece]]:
@@ -134,29 +144,42 @@ class Model:
             texts: Raw texts.
             strategy: As when the model is called.
             threshold: Entities with a lower score are left out.
+            context: As when the model is called.
             batch_size: Most texts in a batch; ``None`` for the token budget alone.
             read_ahead: Most texts read ahead and sorted by length together.
         """
         return self._engine.predict_stream(
-            texts, strategy=strategy, threshold=threshold, batch_size=batch_size, read_ahead=read_ahead
+            texts,
+            strategy=strategy,
+            threshold=threshold,
+            context=context,
+            batch_size=batch_size,
+            read_ahead=read_ahead,
         )
 
     def tag(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
         """Return the likeliest label of each word of some sentences that are cut into words."""
         return self.tagger.tag(sentences)
 
-    def evaluate(self, data: Data = "sample", *, types: Sequence[str] | None = None) -> Evaluation:
+    def evaluate(
+        self, data: Data = "sample", *, types: Sequence[str] | None = None, as_documents: int | None = None
+    ) -> Evaluation:
         """Score it on labeled data: of a reference with several splits, on test.
 
         Args:
             data: A reference, a corpus, or splits.
             types: Types to score; ``None`` for all that model or data know.
+            as_documents: Join so many sentences to a text, and read it as raw text is read.
 
         Raises:
             DataError: If the data cannot be used, or has types the model does not know.
             ModelError: If the model cannot be used.
+            ParameterError: If ``as_documents`` is impossible.
         """
-        return evaluate(self.tagger, corpus_of(data), types=types)
+        tagger, corpus = self.tagger, corpus_of(data)
+        if as_documents is not None:
+            tagger, corpus = read_as_documents(tagger, corpus, as_documents)
+        return evaluate(tagger, corpus, types=types)
 
     @property
     def _engine(self) -> EngineTagger:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from affineur.api.model import Model, load
 from affineur.runtime.aggregation import AggregationStrategy
+from affineur.runtime.reading import Context
 
 
 def annotate(
@@ -16,6 +17,7 @@ def annotate(
     out: str | os.PathLike[str],
     strategy: AggregationStrategy = "word",
     threshold: float = 0.0,
+    context: Context | None = None,
     device: str = "cpu",
     threads: int | None = None,
 ) -> int:
@@ -28,6 +30,7 @@ def annotate(
         out: The file to write: JSON lines with entities, or CoNLL with predicted tags.
         strategy: How pieces become entities.
         threshold: Entities with a lower score are left out.
+        context: What the model is shown at once: ``sentence`` or ``document``; see :meth:`Model.__call__`.
         device: A torch device.
         threads: Threads of the engine.
 
@@ -43,10 +46,14 @@ def annotate(
     from affineur.runtime.aggregation import check_strategy
     from affineur.runtime.annotation import annotate as write_annotated
     from affineur.runtime.annotation import check_files
+    from affineur.runtime.reading import check_context
     from affineur.transfer.sources import text_file
 
     check_strategy(strategy)
+    check_context(context)
     with text_file(os.fspath(source)) as texts:
-        check_files(texts, Path(out), strategy=strategy, threshold=threshold)
+        check_files(texts, Path(out), strategy=strategy, threshold=threshold, context=context)
         tagger = load(model, device=device, threads=threads)._engine
-        return write_annotated(tagger, texts, Path(out), strategy=strategy, threshold=threshold)
+        return write_annotated(
+            tagger, texts, Path(out), strategy=strategy, threshold=threshold, context=context
+        )

@@ -14,6 +14,7 @@ from affineur.cli.show import MARK, WRITTEN_BY
 from affineur.entities import Scheme
 from affineur.errors import ParameterError
 from affineur.transfer import DataOptions
+from affineur.transfer.formats.core.format import DATA_FORMATS
 from affineur.transfer.places.core.place import shown
 
 #: How a file begins that a command has written for an option; the others carry a comment (show.marked).
@@ -87,21 +88,41 @@ def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
         required=required,
         metavar="DATA",
         help=(
-            "a CoNLL, WikiNER, JSON lines or Parquet file, a folder with train/dev/test, a data set of the"
-            " Hub, or 'sample'"
+            "a file of labeled text, a folder with train/dev/test, a data set of the Hub (OWNER/NAME, or"
+            " hub:OWNER/NAME:CONFIG@REVISION), or 'sample'"
         ),
     )
     group.add_argument(
-        "--word-column", type=_COLUMN, default=0, metavar="N", help="column of the word, from 0 (default: 0)"
+        "--format",
+        choices=DATA_FORMATS.names(),
+        help=f"how the file is written: {_formats()} (default: found by looking into it)",
     )
     group.add_argument(
-        "--tag-column", type=_COLUMN, default=-1, metavar="N", help="column of the tag (default: the last)"
+        "--word-column",
+        type=_column,
+        metavar="COLUMN",
+        help="column of the word, from 0 or by its name (default: the first, or the one so called)",
+    )
+    group.add_argument(
+        "--tag-column",
+        type=_column,
+        metavar="COLUMN",
+        help="column of the tag, likewise (default: the last, or the one so called)",
     )
     group.add_argument(
         "--scheme", choices=[str(s) for s in Scheme], help="tagging scheme of the data (default: recognized)"
     )
     group.add_argument("--tag-names", metavar="O,I-PER,…", help="names of integer tags, in order")
     group.add_argument("--label-map", metavar="A=B,…", help="rename types of the data; A=O drops A")
+
+
+def _column(text: str) -> int | str:
+    """Read a column's number, or take its name."""
+    return int(_COLUMN(text)) if re.fullmatch(r"[-+]?\d+", text.strip()) else text
+
+
+def _formats() -> str:
+    return "; ".join(f"{name}, {each.summary}" for name, each in DATA_FORMATS.all().items())
 
 
 def add_types(parser: argparse.ArgumentParser) -> None:
@@ -127,6 +148,7 @@ def data_options(args: argparse.Namespace) -> DataOptions:
         scheme=Scheme(args.scheme) if args.scheme else None,
         tag_names=tuple(names) if names else None,
         label_map=_label_map(args.label_map),
+        format=args.format,
         dev_share=DataOptions().dev_share if share is None else share,
     )
 

@@ -40,6 +40,7 @@ def add_parsers(commands: Commands) -> None:
         (
             "affineur evaluate student_11L_int8 --data my_corpus",
             "affineur evaluate sample --data sample --json scores.json",
+            "affineur evaluate sample --data sample --as-documents 8",
         ),
     )
     options.add_model(parser, _ANY)
@@ -47,6 +48,12 @@ def add_parsers(commands: Commands) -> None:
         "--card",
         action="store_true",
         help="write the scores into the model card, README.md, of a folder that Affineur made",
+    )
+    parser.add_argument(
+        "--as-documents",
+        type=Number(int, 1, 1000),
+        metavar="N",
+        help="join N sentences to a text and read it as predict reads raw text: what is found in documents",
     )
     options.add_types(parser)
     options.add_data(parser)
@@ -115,6 +122,10 @@ def _corpus(args: argparse.Namespace) -> Corpus:
 
 
 def _evaluate(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
+    if args.card and args.as_documents is not None:
+        raise ParameterError(
+            "--card: the F1 of a card is that of sentences, not of --as-documents; leave one of them out"
+        )
     folder = _folder_of_card(args) if args.card else None
     corpus, types = _corpus(args), options.split_list(args.types)
     if folder and types is not None and (left := [kind for kind in corpus.types if kind not in types]):
@@ -123,7 +134,7 @@ def _evaluate(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
             " of a card is that of all of them; leave --types out, or leave --card out"
         )
     model = load(args.model, device=args.device, threads=args.threads)
-    evaluation = model.evaluate(corpus, types=types)
+    evaluation = model.evaluate(corpus, types=types, as_documents=args.as_documents)
     total = evaluation.total
     show.lines(
         [

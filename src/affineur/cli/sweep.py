@@ -163,7 +163,16 @@ def _again(parser: argparse.ArgumentParser, args: argparse.Namespace) -> dict[st
     name = args.out.resolve().name
     how = {
         name: getattr(args, name)
-        for name in ("types", "word_column", "tag_column", "scheme", "tag_names", "label_map", "device")
+        for name in (
+            "types",
+            "format",
+            "word_column",
+            "tag_column",
+            "scheme",
+            "tag_names",
+            "label_map",
+            "device",
+        )
     }
     again = argparse.Namespace(command="evaluate", model=name, data=args.data, **how)
     return {

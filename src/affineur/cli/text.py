@@ -23,6 +23,11 @@ _STRATEGY_HELP = (
     "how pieces become entities: word (ours), or transformers' none, simple, first, average, max, equal to"
     " its pipeline's (default: word)"
 )
+_CONTEXT_HELP = (
+    "what the model is shown at once: sentence (a sentence or a line, as it was trained) or document (as much"
+    " as it can take, for models trained on longer text); by default sentence for --strategy word and"
+    " --redact, document for transformers' strategies, which equal its pipeline only then"
+)
 _ANY = "a folder, a Hub id, 'sample', or torch-int8: and one of these"
 #: What the option without a value stands for.
 _STYLES = ("type", "pseudonym")
@@ -38,6 +43,7 @@ def add_parsers(commands: Commands) -> None:
             'affineur predict sample "Marie travaille à l\'hôpital de Paris."',
             'affineur predict sample "Marie Duval vit à Paris." --redact=pseudonym',
             "affineur predict sample --document --redact < letter.txt",
+            "affineur predict sample --context document < articles.txt",
         ),
     )
     options.add_model(parser, _ANY)
@@ -55,6 +61,7 @@ def add_parsers(commands: Commands) -> None:
     parser.add_argument(
         "--strategy", "--aggregation-strategy", default="word", metavar="NAME", help=_STRATEGY_HELP
     )
+    parser.add_argument("--context", metavar="NAME", help=_CONTEXT_HELP)
     options.add_threshold(parser)
     parser.add_argument(
         "--batch-size",
@@ -101,6 +108,7 @@ def add_parsers(commands: Commands) -> None:
     parser.add_argument(
         "--strategy", "--aggregation-strategy", default="word", metavar="NAME", help=_STRATEGY_HELP
     )
+    parser.add_argument("--context", metavar="NAME", help=_CONTEXT_HELP)
     options.add_threshold(parser)
     options.add_common(parser, device=True, threads=True)
     parser.set_defaults(run=_annotate)
@@ -122,10 +130,12 @@ def _predict(args: argparse.Namespace) -> int:
     from affineur.api.model import load
     from affineur.runtime.aggregation import check_strategy
     from affineur.runtime.annotation import as_json
+    from affineur.runtime.reading import check_context
     from affineur.runtime.tagger import check_batch_size
 
     check_batch_size(args.batch_size)
     check_strategy(args.strategy)
+    check_context(args.context)
     texts = args.texts
     args.redact_map = _map_path(args.redact_map)
     if args.redact is not None:
@@ -150,7 +160,12 @@ def _predict(args: argparse.Namespace) -> int:
         # Who types waits for each answer; a file is faster sorted by length, a thousand lines at a time.
         ahead = {"read_ahead": 1} if not texts and streams.is_typed() else {}
         found = model.stream(
-            read, strategy=args.strategy, threshold=args.threshold, batch_size=args.batch_size, **ahead
+            read,
+            strategy=args.strategy,
+            threshold=args.threshold,
+            context=args.context or ("sentence" if args.redact is not None else None),
+            batch_size=args.batch_size,
+            **ahead,
         )
         results = zip(kept, found, strict=True)
         files = [path for path in (args.redact_map, args.json) if path is not None and str(path) != "-"]
@@ -215,6 +230,7 @@ def _annotate(args: argparse.Namespace) -> int:
         out=args.out,
         strategy=args.strategy,
         threshold=args.threshold,
+        context=args.context,
         device=args.device,
         threads=args.threads,
     )

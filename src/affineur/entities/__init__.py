@@ -1,19 +1,27 @@
 """Words, tags, mentions, schemes, corpora and offsets. Standard library only."""
 
 from affineur.entities.conll import (
-    decoded,
     is_wikiner,
-    numbered_lines,
     open_columns,
     open_corpus,
     open_wikiner,
     read_lines,
-    refuse_nul,
-    refuse_too_long,
     write_conll,
 )
 from affineur.entities.corpus import Corpus, chunks
-from affineur.entities.dialects import Dialect, LabelError, understand
+from affineur.entities.dialects import Dialect, LabelError, is_number, understand
+from affineur.entities.layout import (
+    Column,
+    Layout,
+    cells_of,
+    column_by_name,
+    find_columns,
+    find_layout,
+    is_heading,
+    is_plain,
+    numbered_rows,
+)
+from affineur.entities.lines import LONGEST_LINE, decoded, numbered_lines, refuse_nul, refuse_too_long
 from affineur.entities.mentions import MOST_WORDS, Mention, Sentence, Tagger
 from affineur.entities.offsets import Entity, LabeledPiece, encodable, to_entities
 from affineur.entities.overlap import shared_sentences
@@ -32,28 +40,41 @@ from affineur.entities.schemes import (
     types_of,
     with_prefix,
 )
+from affineur.entities.sentences import line_starts, split_sentences
 from affineur.entities.words import split_words
 
 __all__ = [
+    "LONGEST_LINE",
     "MOST_WORDS",
+    "Column",
     "Corpus",
     "Dialect",
     "Entity",
     "LabelError",
     "LabeledPiece",
+    "Layout",
     "Mention",
     "Scheme",
     "Sentence",
     "TagError",
     "Tagger",
+    "cells_of",
     "chunks",
     "coarser",
+    "column_by_name",
     "decoded",
     "detect",
     "encodable",
+    "find_columns",
+    "find_layout",
+    "is_heading",
+    "is_number",
+    "is_plain",
     "is_wikiner",
+    "line_starts",
     "merged_by_io",
     "numbered_lines",
+    "numbered_rows",
     "open_columns",
     "open_corpus",
     "open_wikiner",
@@ -64,6 +85,7 @@ __all__ = [
     "repair",
     "repaired_mentions",
     "shared_sentences",
+    "split_sentences",
     "split_tag",
     "split_words",
     "to_entities",

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
+from affineur.entities.dialects import Dialect, LabelError, understand
 from affineur.entities.mentions import Sentence
-from affineur.entities.schemes import Scheme, TagError, detect, split_tag, to_mentions, to_tags, types_of
+from affineur.entities.schemes import Scheme, TagError, is_iob1, split_tag, to_mentions, to_tags, types_of
 from affineur.errors import DataError
+
+#: Schemes that nothing is written in.
+_READ_ONLY = (Scheme.IOB1, Scheme.IOE1, Scheme.IOE2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +56,73 @@ class Corpus:
 
     @classmethod
     def scan(
-        cls, name: str, source: Callable[[], Iterator[Sentence]], scheme: Scheme | None = None
+        cls,
+        name: str,
+        source: Callable[[], Iterator[Sentence]],
+        scheme: Scheme | None = None,
+        tag_names: Sequence[str] | None = None,
     ) -> Corpus:
-        """Read a source once: find its scheme, check every sentence, count and digest it.
+        """Read a source: find out what its tags mean, check every sentence, count and digest it.
+
+        What a tag means is decided here for every format, by :func:`~affineur.entities.dialects.understand`.
+
+        Args:
+            name: What to call it in messages.
+            source: Opens the sentences, with the tags that people wrote.
+            scheme: The scheme, or ``None`` to recognize it from the tags. IOB1, IOE1 and IOE2 are rewritten
+                as BIO.
+            tag_names: Names of tags that are numbers, in their order.
+
+        Raises:
+            DataError: If it has no sentence, or a tag is none or breaks the scheme (with file, line and tag).
+        """
+        labels: set[str] = set()
+        for sentence in source():
+            labels.update(sentence.tags)
+        try:
+            dialect = understand(labels, scheme=scheme, names=tag_names)
+        except LabelError as error:
+            raise _located(error, source(), name) from None
+        tags = dialect.tags
+        if any(label != tag for label, tag in tags.items()):
+            return cls._in_scheme(
+                name, lambda: (_retagged(each, tags) for each in source()), dialect, scheme is None
+            )
+        return cls._in_scheme(name, source, dialect, scheme is None)
+
+    @classmethod
+    def _in_scheme(
+        cls, name: str, source: Callable[[], Iterator[Sentence]], dialect: Dialect, recognize: bool
+    ) -> Corpus:
+        """Check sentences in the scheme of their tags, or in one whose tags look the same."""
+        scheme, notes = dialect.scheme, dialect.notes
+        if scheme is Scheme.BIO and recognize:
+            try:
+                return replace(cls.checked(name, source, scheme), notes=notes)
+            except DataError:
+                scheme = Scheme.IOB1
+            if not all(is_iob1(sentence.tags) for sentence in source()):
+                return cls.checked(name, source, Scheme.BIO)  # for its error, with the source where it stands
+        if scheme is Scheme.IOE2 and recognize and not any(_is_valid(each, scheme) for each in source()):
+            scheme = Scheme.IOE1
+        if scheme not in _READ_ONLY:
+            return replace(cls.checked(name, source, scheme), notes=notes)
+        old = scheme
+        found = cls.checked(name, lambda: (_to_bio(each, old, name) for each in source()), Scheme.BIO)
+        return replace(found, notes=(*notes, f"the tags are {old} and read as BIO") if recognize else notes)
+
+    @classmethod
+    def checked(cls, name: str, source: Callable[[], Iterator[Sentence]], scheme: Scheme) -> Corpus:
+        """Read a source whose tags are written as ours: check every sentence, count and digest it.
 
         Args:
             name: What to call it in messages.
             source: Opens the sentences.
-            scheme: The scheme, or ``None`` to recognize it from the tags. IOB1 is rewritten as BIO.
+            scheme: The scheme: IO, BIO or BIOES.
 
         Raises:
             DataError: If it has no sentence, or a tag breaks the scheme (with file, line and tag).
         """
-        if scheme is None:
-            scheme = detect({tag for sentence in source() for tag in sentence.tags})
-        if scheme is Scheme.IOB1:
-            return cls.scan(name, lambda: (_iob1_to_bio(sentence, name) for sentence in source()), Scheme.BIO)
         digest = hashlib.sha256()
         sentences = words = 0
         seen: set[str] = set()
@@ -107,7 +162,8 @@ class Corpus:
             return replace(sentence, tags=tuple(_renamed(tag, label_map) for tag in sentence.tags))
 
         source = self.source
-        types = tuple(sorted({label_map.get(kind, kind) for kind in self.types} - {"O", ""}))
+        kept = {kind for kind in self.types if kind not in label_map}
+        types = tuple(sorted(kept | set(label_map.values()) - {"O", ""}))
         digest = hashlib.sha256(f"{self.digest} {sorted(label_map.items())!r}".encode()).hexdigest()
         return replace(self, source=lambda: map(rename, source()), types=types, digest=digest)
 
@@ -116,7 +172,7 @@ class Corpus:
         if count >= self.sentences:
             return self
         source = self.source
-        return Corpus.scan(f"{self.name} (first {count})", lambda: islice(source(), count), self.scheme)
+        return Corpus.checked(f"{self.name} (first {count})", lambda: islice(source(), count), self.scheme)
 
     def spread(self, count: int) -> list[Sentence]:
         """Return up to ``count`` sentences, evenly over the corpus and in its order.
@@ -138,8 +194,8 @@ class Corpus:
             return lambda: (s for i, s in enumerate(source()) if (i % every == every - 1) is held_out)
 
         return (
-            Corpus.scan(f"{self.name} (train part)", part(False), self.scheme),
-            Corpus.scan(f"{self.name} (held-out part)", part(True), self.scheme),
+            Corpus.checked(f"{self.name} (train part)", part(False), self.scheme),
+            Corpus.checked(f"{self.name} (held-out part)", part(True), self.scheme),
         )
 
 
@@ -151,7 +207,7 @@ def chunks(sentences: Iterator[Sentence], size: int) -> Iterator[list[Sentence]]
 
 def line_of(sentence: Sentence, word: int) -> int | None:
     """Return the line a word stands on: in CoNLL files each word has its own line."""
-    return None if sentence.line is None else sentence.line + word
+    return sentence.line if sentence.line is None or sentence.in_line else sentence.line + word
 
 
 def _check(sentence: Sentence, scheme: Scheme, name: str) -> None:
@@ -161,20 +217,45 @@ def _check(sentence: Sentence, scheme: Scheme, name: str) -> None:
         hint, parameter = "", None
         if scheme is Scheme.BIO and sentence.tags[error.position].startswith("I-"):
             hint, parameter = "; mend the file, or give scheme=IOB1 if it is in that older scheme", "scheme"
-        word = sentence.words[error.position]
-        path = Path(name) if sentence.line is not None else name
-        raise DataError(
-            f"{error} (word '{word}'){hint}", path, line_of(sentence, error.position), parameter=parameter
-        ) from None
+        raise _at(sentence, error.position, f"{error}", hint, name, parameter) from None
+
+
+def _at(
+    sentence: Sentence, position: int, what: str, hint: str, name: str, parameter: str | None
+) -> DataError:
+    path = Path(name) if sentence.line is not None else name
+    word = sentence.words[position]
+    return DataError(f"{what} (word '{word}'){hint}", path, line_of(sentence, position), parameter=parameter)
+
+
+def _located(error: LabelError, sentences: Iterator[Sentence], name: str) -> DataError:
+    """Say in which line a label stands that is no tag."""
+    for sentence in sentences:
+        if error.label in sentence.tags:
+            return _at(sentence, sentence.tags.index(error.label), f"{error}", "", name, error.parameter)
+    return DataError(str(error), name, parameter=error.parameter)
+
+
+def _retagged(sentence: Sentence, tags: Mapping[str, str]) -> Sentence:
+    return replace(sentence, tags=tuple(map(tags.__getitem__, sentence.tags)))
+
+
+def _is_valid(sentence: Sentence, scheme: Scheme) -> bool:
+    try:
+        return bool(to_mentions(sentence.tags, scheme))
+    except TagError:
+        return False
 
 
 def _renamed(tag: str, label_map: Mapping[str, str]) -> str:
     prefix, kind = split_tag(tag)
-    new = label_map.get(kind, kind)
+    if kind not in label_map:  # a type may be called O itself
+        return tag
+    new = label_map[kind]
     return "O" if new in ("O", "") else f"{prefix}-{new}"
 
 
-def _iob1_to_bio(sentence: Sentence, name: str) -> Sentence:
-    _check(sentence, Scheme.IOB1, name)
-    mentions = to_mentions(sentence.tags, Scheme.IOB1)
+def _to_bio(sentence: Sentence, scheme: Scheme, name: str) -> Sentence:
+    _check(sentence, scheme, name)
+    mentions = to_mentions(sentence.tags, scheme)
     return replace(sentence, tags=tuple(to_tags(mentions, len(sentence.tags), Scheme.BIO)))

@@ -73,8 +73,8 @@ def understand(
     """Say what a set of labels means.
 
     Understood are IO, IOB1, BIO (IOB2), BIOES, BILOU, BMES, BMEOW, IOE1 and IOE2; types without prefix, read
-    as IO; ``B_PER``, ``B:PER`` and the like; ``PER-B``; lower case (``b-per``, whose type becomes ``PER``, and
-    ``o``); numbers with ``names``; types such as ``E-MAIL`` or ``O`` (``I-O``).
+    as IO; ``B_PER``, ``B:PER`` and the like; ``PER-B``; lower case (``b-per``, whose type becomes ``PER``,
+    and ``o``); numbers with ``names``; types such as ``E-MAIL`` or ``O`` (``I-O``).
 
     Args:
         labels: Every label there is, of a whole corpus or a whole model.
@@ -122,18 +122,22 @@ def understand(
     return Dialect({label: tags[label] for label in given}, _scheme_of(letters, scheme), tuple(notes))
 
 
+def is_number(label: str) -> bool:
+    """Say whether a label is the number of one: ``3``, or ``3.0`` as spreadsheets write it."""
+    return _NUMBER.fullmatch(label.strip(_AROUND)) is not None
+
+
 def _named(bare: Mapping[str, str], names: Sequence[str] | None) -> dict[str, str]:
     """Give labels that are numbers their names."""
-    numbers = [label for label, text in bare.items() if _NUMBER.fullmatch(text)]
+    numbers = [label for label, text in bare.items() if is_number(text)]
     if not numbers:
         return dict(bare)
     if not names:
+        others = set(bare.values()) - {bare[label] for label in numbers}
+        beside = f"; beside them stand {_listed(others)}" if others else ""
         raise LabelError(
             numbers[0],
-            "the tags are numbers and nothing names them; give tag_names (O,I-PER,… in order)"
-            if len(numbers) == len(bare)
-            else f"found the tag '{numbers[0]}', a number, beside"
-            f" {_listed(set(bare.values()) - set(numbers))}",
+            f"the tags are numbers and nothing names them; give tag_names (O,I-PER,… in order){beside}",
             "tag_names",
         )
     found = dict(bare)
@@ -317,4 +321,4 @@ def _said(texts: Mapping[str, str], found: Mapping[str, tuple[str, str]]) -> str
 
 def _listed(texts: Iterable[str]) -> str:
     some = sorted(set(texts))
-    return ", ".join(brief(text)[1:-1] for text in some[:6]) + (", …" if len(some) > 6 else "")
+    return ", ".join(brief(text, 40)[1:-1] for text in some[:6]) + (", …" if len(some) > 6 else "")

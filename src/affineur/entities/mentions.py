@@ -38,6 +38,7 @@ class Sentence:
         tags: One tag for each word, in the scheme of the corpus.
         document: Number of the document it belongs to, from 0, or ``None`` where the data has no documents.
         line: Line of its first word in the file, from 1.
+        in_line: Whether all its words stand on that line, and not each on its own.
 
     Raises:
         ValueError: If there are not as many tags as words.
@@ -47,6 +48,7 @@ class Sentence:
     tags: tuple[str, ...]
     document: int | None = None
     line: int | None = None
+    in_line: bool = False
 
     def __post_init__(self) -> None:
         if len(self.words) != len(self.tags):

@@ -128,6 +128,14 @@ def to_mentions(tags: Sequence[str], scheme: Scheme) -> list[Mention]:
     return mentions
 
 
+def is_iob1(tags: Sequence[str]) -> bool:
+    """Say whether tags are IOB1 as it is defined: ``B-`` only right after a mention of the same type."""
+    return all(
+        after[0] != "B" or (before[0] != "O" and before[1] == after[1])
+        for before, after in itertools.pairwise(map(split_tag, ("O", *tags)))
+    )
+
+
 def _ended_mentions(tags: Sequence[str], scheme: Scheme) -> list[Mention]:
     """Read the mentions of a scheme that marks ends, strictly."""
     mentions: list[Mention] = []

@@ -36,9 +36,10 @@ class DataSection(Section):
     """``data``, where one reference is not enough."""
 
     path: str
-    word_column: int = 0
-    tag_column: int = -1
-    scheme: Literal["IO", "BIO", "BIOES", "IOB1"] | None = None
+    format: str | None = None
+    word_column: int | str | None = None
+    tag_column: int | str | None = None
+    scheme: Literal["IO", "BIO", "BIOES", "IOB1", "IOE1", "IOE2"] | None = None
     tag_names: list[str] | None = None
     label_map: dict[str, str] = {}
     dev_share: Annotated[float, Field(gt=0, lt=1)] = 0.05

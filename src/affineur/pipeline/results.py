@@ -426,9 +426,11 @@ def measured(row: Row, table: Comparison, commands: Mapping[str, str]) -> Measur
 def _data_options(section: DataSection) -> list[str]:
     """Return the command-line options that read the data as the recipe does."""
     words = ["--data", section.path]
-    if section.word_column != 0:
+    if section.format:
+        words += ["--format", section.format]
+    if section.word_column is not None:
         words += ["--word-column", str(section.word_column)]
-    if section.tag_column != -1:
+    if section.tag_column is not None:
         words += ["--tag-column", str(section.tag_column)]
     if section.scheme:
         words += ["--scheme", section.scheme]

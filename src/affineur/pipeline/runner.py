@@ -89,6 +89,7 @@ def open_data(recipe: Recipe) -> Splits:
     """Open the data of a recipe."""
     section = recipe.data_section
     options = DataOptions(
+        format=section.format,
         word_column=section.word_column,
         tag_column=section.tag_column,
         scheme=Scheme(section.scheme) if section.scheme else None,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-from affineur.entities.conll import numbered_lines
+from affineur.entities import numbered_lines
 from affineur.errors import DataError
 from affineur.transfer import DataOptions, load_corpus
 

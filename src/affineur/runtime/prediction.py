@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 
@@ -20,6 +21,7 @@ def word_entities(
     logits: Logits,
     labels: Sequence[str],
     ignored: Collection[str] = ("O",),
+    ends: Sequence[int] = (),
 ) -> list[Entity]:
     """Read the entities of a text from the logits of its words.
 
@@ -31,6 +33,7 @@ def word_entities(
         ignored: Types that are left out; without ``O`` in it, what lies between mentions comes too, as type
             ``O``. It means what lies between them and nothing else: a mention of a type that a model calls
             ``O`` stays.
+        ends: Words, in order, before which a mention ends whatever the labels say.
 
     Returns:
         By position, with character offsets: ``word == text[start:end]``.
@@ -38,6 +41,8 @@ def word_entities(
     tags, scheme = _scheme(tuple(labels))
     chosen, scores = best_labels(logits, tags)
     mentions = repaired_mentions(chosen, scheme)
+    if ends:
+        mentions = [part for mention in mentions for part in _ended(mention, ends)]
     if "O" not in ignored:
         mentions = _with_gaps(mentions, len(spans))
     kept = [mention for mention in mentions if mention.type == "O" or mention.type not in ignored]
@@ -48,6 +53,13 @@ def word_entities(
 def _scheme(labels: tuple[str, ...]) -> tuple[tuple[str, ...], Scheme]:
     tags = tuple(with_prefix(label) for label in labels)
     return tags, detect(tags)
+
+
+def _ended(mention: Mention, ends: Sequence[int]) -> Iterator[Mention]:
+    """Cut a mention where it has to end."""
+    inside = ends[bisect_right(ends, mention.start) : bisect_left(ends, mention.end)]
+    for start, end in pairwise([mention.start, *inside, mention.end]):
+        yield Mention(start, end, mention.type)
 
 
 def _with_gaps(mentions: Sequence[Mention], words: int) -> list[Mention]:

@@ -5,14 +5,16 @@ That is prediction without saying who computes, and when.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from itertools import islice, pairwise
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 
-from affineur.entities import Entity, LabeledPiece, split_words
-from affineur.errors import ParameterError
+from affineur.entities import Entity, LabeledPiece, line_starts, split_sentences, split_words
+from affineur.errors import ParameterError, did_you_mean
 from affineur.runtime.aggregation import (
     AggregationStrategy,
     check_strategy,
@@ -25,6 +27,12 @@ from affineur.runtime.texts import TextWindow
 from affineur.runtime.windows import Encoder, Window
 
 Found = TypeVar("Found", Entity, LabeledPiece)
+Spans = Sequence[tuple[int, int]]
+
+Context = Literal["sentence", "document"]
+
+#: How much of a text a model is shown at once.
+CONTEXTS: tuple[str, ...] = get_args(Context)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +45,42 @@ class PredictOptions:
             mention comes too.
         stride: Pieces that neighboring windows of a long text share; ``None`` for the encoder's own.
         threshold: Entities with a lower score are left out, in [0, 1].
+        context: What a model is shown at once: ``sentence`` (a sentence, or a line of a list) or ``document``
+            (as much as it can take). ``None`` is ``sentence`` for ``word``, and ``document`` for the
+            pipeline's strategies, which give exactly what it gives only then.
 
     Raises:
-        ParameterError: If there is no such strategy, or the threshold is out of range.
+        ParameterError: If there is no such strategy or context, or the threshold is out of range.
     """
 
     strategy: AggregationStrategy = "word"
     ignore_labels: tuple[str, ...] = ("O",)
     stride: int | None = None
     threshold: float = 0.0
+    context: Context | None = None
 
     def __post_init__(self) -> None:
         check_strategy(self.strategy)
+        check_context(self.context)
         if not 0 <= self.threshold <= 1:
             raise ParameterError(f"threshold={self.threshold:g} is impossible, expected 0 to 1", "threshold")
+
+    @property
+    def by_sentence(self) -> bool:
+        """Whether texts are cut into sentences."""
+        return self.strategy == "word" if self.context is None else self.context == "sentence"
+
+
+def check_context(name: str | None) -> None:
+    """Refuse a name that is no context.
+
+    Raises:
+        ParameterError: With the names there are.
+    """
+    if name is not None and name not in CONTEXTS:
+        raise ParameterError(
+            f"no context '{name}', expected {' or '.join(CONTEXTS)}{did_you_mean(name, CONTEXTS)}", "context"
+        )
 
 
 class Reading:
@@ -78,13 +108,25 @@ class Reading:
         self._by_word = self._options.strategy == "word"
         self._windows: list[Window] = []
         self._text_windows: list[TextWindow] = []
+        by_sentence = self._options.by_sentence
+        self._parts = [split_sentences(text) if by_sentence else [(0, len(text))] for text in texts]
         if self._by_word:
             self._spans = [split_words(text) for text in texts]
-            words = [[text[a:b] for a, b in cut] for text, cut in zip(texts, self._spans, strict=True)]
+            # At which words the parts of each text begin and end.
+            self._bounds = [
+                _bounds(spans, [begin for begin, _ in parts[1:]])
+                for spans, parts in zip(self._spans, self._parts, strict=True)
+            ]
+            words = [
+                [text[a:b] for a, b in spans[begin:end]]
+                for text, spans, bounds in zip(texts, self._spans, self._bounds, strict=True)
+                for begin, end in pairwise(bounds)
+            ]
             self._windows = list(encoder.windows(words, self._options.stride))
         else:
             self._pieces = encoder.texts(self._options.stride)
-            self._text_windows = list(self._pieces.windows(texts))
+            self._cut = [text[a:b] for text, parts in zip(texts, self._parts, strict=True) for a, b in parts]
+            self._text_windows = list(self._pieces.windows(self._cut))
 
     @property
     def windows(self) -> Sequence[Window] | Sequence[TextWindow]:
@@ -104,35 +146,89 @@ class Reading:
         return _sure(found, self._options.threshold)
 
     def _worded(self, rows: Sequence[Logits]) -> list[list[Entity]]:
-        logits = word_logits([len(cut) for cut in self._spans], self._windows, rows, len(self._labels))
-        return [
-            word_entities(text, spans, rows, self._labels, self._options.ignore_labels)
-            for text, spans, rows in zip(self._texts, self._spans, logits, strict=True)
-        ]
+        sizes = [end - begin for bounds in self._bounds for begin, end in pairwise(bounds)]
+        parts = iter(word_logits(sizes, self._windows, rows, len(self._labels)))
+        found = []
+        for text, spans, bounds in zip(self._texts, self._spans, self._bounds, strict=True):
+            logits = [*islice(parts, len(bounds) - 1)]
+            ends = bounds if self._options.by_sentence else _bounds(spans, line_starts(text))
+            found.append(
+                word_entities(
+                    text,
+                    spans,
+                    logits[0] if len(logits) == 1 else np.concatenate(logits),
+                    self._labels,
+                    self._options.ignore_labels,
+                    ends=ends[1:-1],
+                )
+            )
+        return found
 
     def _labeled(self, rows: Sequence[Logits]) -> list[list[LabeledPiece]]:
-        pieces: list[list[LabeledPiece]] = [[] for _ in self._texts]
+        pieces: list[list[LabeledPiece]] = [[] for _ in self._cut]
+        sizes = [0] * len(self._cut)
         for window, logits in zip(self._text_windows, rows, strict=True):
-            text = self._texts[window.text]
+            text = self._cut[window.text]
             pieces[window.text] += label_pieces(
                 text, window, logits, self._labels, self._pieces, self._options.ignore_labels
             )
-        return pieces
+            sizes[window.text] = window.first + len(window)
+        return self._whole(pieces, sizes)
 
     def _grouped(self, rows: Sequence[Logits]) -> list[list[Entity]]:
-        found: list[list[Entity]] = [[] for _ in self._texts]
-        windows = [0] * len(self._texts)
+        found: list[list[Entity]] = [[] for _ in self._cut]
+        windows = [0] * len(self._cut)
         strategy, ignored = self._options.strategy, self._options.ignore_labels
         for window, logits in zip(self._text_windows, rows, strict=True):
-            text = self._texts[window.text]
+            text = self._cut[window.text]
             found[window.text] += group_pieces(
                 text, window, logits, self._labels, self._pieces, strategy, ignored
             )
             windows[window.text] += 1
-        return [
-            merge_windows(entities) if count > 1 else entities
-            for entities, count in zip(found, windows, strict=True)
-        ]
+        return self._whole(
+            [
+                merge_windows(entities) if count > 1 else entities
+                for entities, count in zip(found, windows, strict=True)
+            ]
+        )
+
+    def _whole(self, found: list[list[Found]], sizes: Sequence[int] = ()) -> list[list[Found]]:
+        """Put what was found in the parts of each text together, with offsets in the text.
+
+        Args:
+            found: For each part.
+            sizes: Pieces of each part, where they are numbered.
+        """
+        parts = iter(zip(found, sizes or [0] * len(found), strict=True))
+        whole: list[list[Found]] = []
+        for spans in self._parts:
+            whole.append([])
+            first = 0
+            for (begin, _), (those, size) in zip(spans, parts, strict=False):
+                whole[-1] += [_moved(each, begin, first) for each in those] if begin or first else those
+                first += size
+        return whole
+
+
+def _bounds(spans: Spans, starts: Sequence[int]) -> list[int]:
+    """Return at which words the parts of a text begin, and where the last ends.
+
+    Args:
+        spans: The words.
+        starts: Where parts begin, but for the first.
+    """
+    if not starts:
+        return [0, len(spans)]
+    begins = [begin for begin, _ in spans]
+    inner = {bisect_left(begins, start) for start in starts}
+    return [0, *sorted(inner - {0, len(spans)}), len(spans)]
+
+
+def _moved(found: Found, characters: int, pieces: int) -> Found:
+    start, end = found.start + characters, found.end + characters
+    if isinstance(found, LabeledPiece):
+        return replace(found, start=start, end=end, index=found.index + pieces)
+    return replace(found, start=start, end=end)
 
 
 def _sure(found: list[list[Found]], threshold: float) -> list[list[Found]]:

@@ -15,7 +15,7 @@ from affineur.errors import ModelError, ParameterError
 from affineur.runtime.aggregation import AggregationStrategy, Grouping
 from affineur.runtime.batches import DEFAULT_BUDGET, plan_batches
 from affineur.runtime.prediction import Logits, best_labels
-from affineur.runtime.reading import PredictOptions, Reading, word_logits
+from affineur.runtime.reading import Context, PredictOptions, Reading, word_logits
 from affineur.runtime.texts import TextWindow
 from affineur.runtime.windows import Encoder, Window
 
@@ -145,6 +145,7 @@ class EngineTagger(ABC):
         *,
         strategy: Grouping = "word",
         threshold: float = 0.0,
+        context: Context | None = None,
         batch_size: int | None = None,
     ) -> list[Entity]: ...
 
@@ -155,6 +156,7 @@ class EngineTagger(ABC):
         *,
         strategy: Literal["none"],
         threshold: float = 0.0,
+        context: Context | None = None,
         batch_size: int | None = None,
     ) -> list[LabeledPiece]: ...
 
@@ -165,6 +167,7 @@ class EngineTagger(ABC):
         *,
         strategy: Grouping = "word",
         threshold: float = 0.0,
+        context: Context | None = None,
         batch_size: int | None = None,
     ) -> list[list[Entity]]: ...
 
@@ -175,6 +178,7 @@ class EngineTagger(ABC):
         *,
         strategy: Literal["none"],
         threshold: float = 0.0,
+        context: Context | None = None,
         batch_size: int | None = None,
     ) -> list[list[LabeledPiece]]: ...
 
@@ -184,6 +188,7 @@ class EngineTagger(ABC):
         *,
         strategy: AggregationStrategy = "word",
         threshold: float = 0.0,
+        context: Context | None = None,
         batch_size: int | None = None,
     ) -> list[Any]:
         """Find the entities of one text, or of several.
@@ -192,6 +197,7 @@ class EngineTagger(ABC):
             texts: A raw text of any length, or several.
             strategy: As in :meth:`predict_batch`.
             threshold: Entities with a lower score are left out, in [0, 1].
+            context: As in :meth:`predict_batch`.
             batch_size: Most sequences in one batch, beside the token budget; ``None`` for that alone.
 
         Returns:
@@ -202,19 +208,35 @@ class EngineTagger(ABC):
             ModelError: If the model gives NaN or infinity.
         """
         if isinstance(texts, str):
-            return self.predict_batch([texts], batch_size, strategy=strategy, threshold=threshold)[0]
-        return self.predict_batch(list(texts), batch_size, strategy=strategy, threshold=threshold)
-
-    @overload
-    def predict(self, text: str, *, strategy: Grouping = "word", threshold: float = 0.0) -> list[Entity]: ...
+            return self.predict_batch(
+                [texts], batch_size, strategy=strategy, threshold=threshold, context=context
+            )[0]
+        return self.predict_batch(
+            list(texts), batch_size, strategy=strategy, threshold=threshold, context=context
+        )
 
     @overload
     def predict(
-        self, text: str, *, strategy: Literal["none"], threshold: float = 0.0
+        self,
+        text: str,
+        *,
+        strategy: Grouping = "word",
+        threshold: float = 0.0,
+        context: Context | None = None,
+    ) -> list[Entity]: ...
+
+    @overload
+    def predict(
+        self, text: str, *, strategy: Literal["none"], threshold: float = 0.0, context: Context | None = None
     ) -> list[LabeledPiece]: ...
 
     def predict(
-        self, text: str, *, strategy: AggregationStrategy = "word", threshold: float = 0.0
+        self,
+        text: str,
+        *,
+        strategy: AggregationStrategy = "word",
+        threshold: float = 0.0,
+        context: Context | None = None,
     ) -> list[Entity] | list[LabeledPiece]:
         """Find the entities of one raw text, with character offsets; see :meth:`predict_batch`.
 
@@ -226,7 +248,7 @@ class EngineTagger(ABC):
                 f"text is a {type(text).__name__}, expected one text; type predict_batch(texts) for several",
                 "text",
             )
-        return self.predict_batch([text], strategy=strategy, threshold=threshold)[0]
+        return self.predict_batch([text], strategy=strategy, threshold=threshold, context=context)[0]
 
     @overload
     def predict_batch(
@@ -236,6 +258,7 @@ class EngineTagger(ABC):
         *,
         strategy: Grouping = "word",
         threshold: float = 0.0,
+        context: Context | None = None,
     ) -> list[list[Entity]]: ...
 
     @overload
@@ -246,6 +269,7 @@ class EngineTagger(ABC):
         *,
         strategy: Literal["none"],
         threshold: float = 0.0,
+        context: Context | None = None,
     ) -> list[list[LabeledPiece]]: ...
 
     @overload
@@ -256,6 +280,7 @@ class EngineTagger(ABC):
         *,
         strategy: AggregationStrategy,
         threshold: float = 0.0,
+        context: Context | None = None,
     ) -> list[list[Entity]] | list[list[LabeledPiece]]: ...
 
     def predict_batch(
@@ -265,6 +290,7 @@ class EngineTagger(ABC):
         *,
         strategy: AggregationStrategy = "word",
         threshold: float = 0.0,
+        context: Context | None = None,
     ) -> list[list[Entity]] | list[list[LabeledPiece]]:
         """Find the entities of many raw texts: sorted by length inside, results in input order.
 
@@ -276,13 +302,16 @@ class EngineTagger(ABC):
                 those of transformers' pipeline and give what it gives, for long texts with ``stride``;
                 ``none`` gives pieces.
             threshold: Entities with a lower score are left out, in [0, 1].
+            context: What the model is shown at once: ``sentence`` cuts texts into sentences and lines, as it
+                was trained; ``document`` shows it as much as it can take. By default ``sentence`` for
+                ``word``, and ``document`` for the others, which equal transformers' pipeline only then.
 
         Raises:
             ParameterError: If there is no such strategy, an option is out of range, or ``texts`` is no list
                 of texts.
             ModelError: If the model gives NaN or infinity.
         """
-        options = PredictOptions(strategy, threshold=threshold)
+        options = PredictOptions(strategy, threshold=threshold, context=context)
         check_batch_size(batch_size)
         if isinstance(texts, str):
             raise ParameterError("texts is one text, expected a list of texts; type predict(text)", "texts")
@@ -298,6 +327,7 @@ class EngineTagger(ABC):
         *,
         strategy: Grouping = "word",
         threshold: float = 0.0,
+        context: Context | None = None,
         batch_size: int | None = None,
         read_ahead: int = _STREAM_TEXTS,
     ) -> Iterator[list[Entity]]: ...
@@ -309,6 +339,7 @@ class EngineTagger(ABC):
         *,
         strategy: Literal["none"],
         threshold: float = 0.0,
+        context: Context | None = None,
         batch_size: int | None = None,
         read_ahead: int = _STREAM_TEXTS,
     ) -> Iterator[list[LabeledPiece]]: ...
@@ -320,6 +351,7 @@ class EngineTagger(ABC):
         *,
         strategy: AggregationStrategy,
         threshold: float = 0.0,
+        context: Context | None = None,
         batch_size: int | None = None,
         read_ahead: int = _STREAM_TEXTS,
     ) -> Iterator[list[Entity]] | Iterator[list[LabeledPiece]]: ...
@@ -330,6 +362,7 @@ class EngineTagger(ABC):
         *,
         strategy: AggregationStrategy = "word",
         threshold: float = 0.0,
+        context: Context | None = None,
         batch_size: int | None = None,
         read_ahead: int = _STREAM_TEXTS,
     ) -> Iterator[list[Entity]] | Iterator[list[LabeledPiece]]:
@@ -339,13 +372,16 @@ class EngineTagger(ABC):
             texts: Raw texts.
             strategy: As in :meth:`predict_batch`.
             threshold: Entities with a lower score are left out, in [0, 1].
+            context: As in :meth:`predict_batch`.
             batch_size: Most sequences in one batch; ``None`` for the token budget alone.
             read_ahead: Most texts read ahead and sorted by length together; a million characters end it too.
 
         Raises:
             ParameterError: If there is no such strategy, or an option is out of range.
         """
-        options = PredictOptions(strategy, threshold=threshold)  # refuses before the first text is asked for
+        options = PredictOptions(
+            strategy, threshold=threshold, context=context
+        )  # refuses before the first text is asked for
         check_batch_size(batch_size)
         return self._stream(texts, options, batch_size, read_ahead)
 

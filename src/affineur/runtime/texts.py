@@ -14,6 +14,8 @@ from affineur.entities import encodable
 #: Characters without a space that a tokenizer is given at once: the rules of some take time that grows with
 #: their square.
 LONGEST_RUN = 2000
+#: Sentences that a tokenizer is given at once: what it makes of one is larger than the sentence.
+TOGETHER = 1024
 _RUN = re.compile(r"\S+")
 
 
@@ -79,9 +81,8 @@ class TextEncoder:
             for index, text in enumerate(texts)
             for begin, part in _parts(encodable(text))
         ]
-        encodings = self.tokenizer.encode_batch([part for _, _, part in parts])
         text, first = -1, 0
-        for (index, begin, _), encoding in zip(parts, encodings, strict=True):
+        for (index, begin, _), encoding in zip(parts, self._encodings(parts), strict=True):
             if index != text:
                 text, first = index, 0
             windows = [encoding, *encoding.overflowing]
@@ -90,6 +91,10 @@ class TextEncoder:
                 if window.ids:
                     yield self._window(index, begin, first, window, number > 0, number < last)
                 first += self._step if number < last else len(window.ids)
+
+    def _encodings(self, parts: Sequence[tuple[int, int, str]]) -> Iterator[Encoding]:
+        for first in range(0, len(parts), TOGETHER):
+            yield from self.tokenizer.encode_batch([part for _, _, part in parts[first : first + TOGETHER]])
 
     def token(self, piece: int) -> str | None:
         """Return a piece as it stands in the vocabulary; ``None`` for the one that means unknown text."""

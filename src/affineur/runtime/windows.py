@@ -15,9 +15,9 @@ from tokenizers import Encoding, Tokenizer
 from affineur.artifact.reading import WRONG, read_json
 from affineur.entities import encodable
 from affineur.errors import ModelError, ParameterError, one_line
-from affineur.runtime.texts import LONGEST_RUN, TextEncoder
+from affineur.runtime.texts import LONGEST_RUN, TOGETHER, TextEncoder
 
-#: Words of a sentence that is cut in a millisecond or two.
+#: Words of sentences that are cut in a millisecond or two.
 _SHORT = 512
 # These number positions from padding_idx + 1, so two of their position embeddings can never be used.
 _ROBERTA_LIKE = {
@@ -111,17 +111,21 @@ class Encoder:
             ParameterError: If windows would share more than half of their pieces.
         """
         overlap = self._checked(stride)
-        for index, encoding in enumerate(self.encode(sentences)):
-            yield from self._cut(index, encoding.ids, encoding.word_ids, overlap)
+        for first in range(0, len(sentences), TOGETHER):
+            encodings = self.encode(sentences[first : first + TOGETHER])
+            for index, encoding in enumerate(encodings, start=first):
+                yield from self._cut(index, encoding.ids, encoding.word_ids, overlap)
 
     def encode(self, sentences: Sequence[Sequence[str]]) -> list[Encoding]:
         """Cut words into pieces, whole and without special ones; of an endless word its beginning is cut."""
         words = [[encodable(word[:LONGEST_RUN]) for word in sentence] for sentence in sentences]
-        # One sentence is what an endpoint is mostly asked for: a batch would wake the threads of the
-        # tokenizer for it. But only a batch lets go of Python's lock, without which a long text would stop
+        # A few sentences are what an endpoint is mostly asked for: a batch would wake the threads of the
+        # tokenizer for them. But only a batch lets go of Python's lock, without which a long text would stop
         # every other thread.
-        if len(words) == 1 and len(words[0]) <= _SHORT:
-            return [self.tokenizer.encode(words[0], is_pretokenized=True, add_special_tokens=False)]
+        if sum(map(len, words)) <= _SHORT:
+            return [
+                self.tokenizer.encode(each, is_pretokenized=True, add_special_tokens=False) for each in words
+            ]
         return self.tokenizer.encode_batch(words, is_pretokenized=True, add_special_tokens=False)
 
     def texts(self, stride: int | None = None) -> TextEncoder:

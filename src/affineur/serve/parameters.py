@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from affineur.entities import Entity, LabeledPiece
 from affineur.runtime import PredictOptions
 from affineur.runtime.aggregation import AggregationStrategy
+from affineur.runtime.reading import Context
 from affineur.runtime.redaction import redact, without_overlap
 from affineur.serve.problems import Problem
 from affineur.serve.settings import Settings
@@ -61,6 +62,11 @@ class Parameters(BaseModel):
     threshold: Annotated[float, Field(ge=0, le=1)] | None = Field(
         None, description="Least score of what is given."
     )
+    context: Context | None = Field(
+        None,
+        description="What the model is shown at once: `sentence` or `document`; when not given, `sentence` "
+        "for `word` and for `redact`, `document` for transformers' strategies, as its pipeline does.",
+    )
     redact: Literal["type", "pseudonym"] | None = Field(
         None,
         description="Give the text with its mentions replaced by `[PER]` or by `[PER_1]`; "
@@ -76,6 +82,7 @@ class Parameters(BaseModel):
             default.ignore_labels if self.ignore_labels is None else tuple(self.ignore_labels),
             self.stride,
             self.threshold or 0.0,
+            self.context or ("sentence" if self.redact else None),
         )
 
 

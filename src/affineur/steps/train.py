@@ -13,6 +13,7 @@ from affineur.artifact.folder import is_token_classifier, labels_of, read_config
 from affineur.artifact.soundness import check_pieces, check_sizes, check_tensors
 from affineur.artifact.tensors import pickled_weights
 from affineur.entities import Corpus, Mention, Scheme, to_tags, types_of, with_prefix
+from affineur.entities.texts import joined
 from affineur.errors import DataError, ModelError, ParameterError, one_line
 from affineur.progress import report
 from affineur.steps.core.context import Context
@@ -45,6 +46,12 @@ class Train(Training):
     )
     replace_mentions: float = Field(
         0.0, ge=0, le=1, description="augmentation: share of mentions replaced by others of their type"
+    )
+    join_sentences: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of sentences that are joined, two to eight, for a model that reads longer text",
     )
     label_smoothing: float = Field(
         0.0, ge=0, le=1, description="probability mass spread over the other labels"
@@ -136,7 +143,8 @@ class Train(Training):
             label_smoothing=self.label_smoothing, patience=self.patience, keep_best=dev is not None
         )
         with work.workplace() as place:
-            data = encode_corpus(train, encoder, labels, place)
+            shown = joined(train, self.join_sentences, self.seed) if self.join_sentences else train
+            data = encode_corpus(shown, encoder, labels, place)
             if self.replace_mentions:
                 data.with_mention_replacement(self.replace_mentions, self.seed, encoder.max_length)
             log = fit(network, data, settings, place / "checkpoints", "train", encoder.pad_id, None, score)

@@ -105,12 +105,11 @@ def _load(name: str, sources: dict[str, Open], wanted: Iterable[str], options: D
     hold_out = "dev" not in sources and options.dev_share > 0 and bool(wanted & {"train", "dev"})
     if hold_out:
         wanted.add("train")
-    corpora = _renamed(
-        name,
-        {split: opened() for split, opened in sources.items() if split in wanted},
-        sources,
-        options.label_map,
-    )
+    opened = {split: source() for split, source in sources.items() if split in wanted}
+    for corpus in opened.values():
+        for note in corpus.notes:
+            report(f"{shown(corpus.name)}: {note}")
+    corpora = _renamed(name, opened, sources, options.label_map)
     if hold_out and "train" in corpora and len(corpora["train"]) > 1:
         train = corpora["train"]
         every = min(round(1 / options.dev_share), len(train))

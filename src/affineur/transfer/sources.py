@@ -181,7 +181,8 @@ def _data_set(folder: Path, name: str, options: DataOptions) -> dict[str, Open]:
 
 
 def _tables(name: str, tables: Iterable[Callable[[], Any]], options: DataOptions) -> Corpus:
-    return to_corpus(name, [open_() for open_ in tables], options.scheme, options.tag_names)
+    opened = [open_() for open_ in tables]
+    return to_corpus(name, opened, options.scheme, options.tag_names, options.columns)
 
 
 def _by_split(name: str, items: Iterable[tuple[Any, Any]]) -> dict[str, Any]:

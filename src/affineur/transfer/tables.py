@@ -16,17 +16,20 @@ from typing import Any
 from affineur.artifact.reading import WRONG, parse_json
 from affineur.entities import (
     MOST_WORDS,
+    Column,
     Corpus,
+    LabelError,
     Scheme,
     Sentence,
+    is_number,
     refuse_too_long,
-    with_prefix,
+    understand,
 )
 from affineur.errors import DataError, brief, one_line
 from affineur.transfer.formats.core.records import json_records
 from affineur.transfer.hub import need
 
-TOKENS = "tokens"
+TOKENS = ("tokens", "words")
 TAGS = ("ner_tags", "tags", "ner", "labels")
 SUFFIXES = (".jsonl", ".json", ".parquet")
 _BATCH = 1024  # rows in memory together …
@@ -93,7 +96,11 @@ def saved_table(path: Path, dataset: Any) -> Table:
 
 
 def to_corpus(
-    name: str, tables: Sequence[Table], scheme: Scheme | None, tag_names: Sequence[str] | None
+    name: str,
+    tables: Sequence[Table],
+    scheme: Scheme | None,
+    tag_names: Sequence[str] | None,
+    columns: tuple[Column, Column] = (None, None),
 ) -> Corpus:
     """Read tables, one after the other, as one corpus. A row without words is no sentence and is passed over.
 
@@ -101,12 +108,14 @@ def to_corpus(
         name: What to call it.
         tables: At least one.
         scheme: The tagging scheme, or ``None`` to recognize it.
-        tag_names: Names of integer tags; ``None`` means those that the table itself gives.
+        tag_names: Names of tags that are numbers; ``None`` means those that the table itself gives.
+        columns: The columns of the words and of the tags; ``None`` for those that are usually called so.
 
     Raises:
-        DataError: If a column is missing, integer tags have no names, or a row is wrong; it names the row.
+        DataError: If a column is missing, tags that are numbers have no names, or a row is wrong; it names
+            the row.
     """
-    readers = [_reader(table, tag_names) for table in tables]
+    readers = [_reader(table, tag_names, columns) for table in tables]
     place: tuple[Path, int] | None = None
 
     def source() -> Iterator[Sentence]:
@@ -125,26 +134,57 @@ def to_corpus(
             raise
         # a sentence that breaks its scheme: only here is known in which row it stands
         path, number = place
-        raise DataError(f"row {number}: {str(error).removeprefix(f'{error.path}: ')}", path, number) from None
+        said = str(error).removeprefix(f"{error.path}: ")
+        raise DataError(f"row {number}: {said}", path, number, parameter=error.parameter) from None
 
 
-def _reader(table: Table, tag_names: Sequence[str] | None) -> Callable[[], Iterator[tuple[int, Sentence]]]:
-    column = next((name for name in TAGS if name in table.columns), None)
-    if TOKENS not in table.columns or column is None:
-        found = ", ".join(table.columns) or "none"
+def table_columns(names: Sequence[str], columns: tuple[Column, Column]) -> tuple[str, str] | None:
+    """Return the columns of the words and of the tags among those of a table, or ``None`` if one is missing.
+
+    Args:
+        names: The names of all columns, in order.
+        columns: What the user said of the two: a name, a place, or nothing.
+    """
+    found = []
+    for column, known in zip(columns, (TOKENS, TAGS), strict=True):
+        if isinstance(column, int) and -len(names) <= column < len(names):
+            found.append(names[column])
+        else:
+            usual = (column,) if isinstance(column, str) else known if column is None else ()
+            found += [name for name in usual if name in names][:1]
+    return (found[0], found[1]) if len(found) == 2 else None
+
+
+def _reader(
+    table: Table, tag_names: Sequence[str] | None, columns: tuple[Column, Column]
+) -> Callable[[], Iterator[tuple[int, Sentence]]]:
+    found = table_columns(table.columns, columns)
+    if found is None:
+        word, tag = columns
         raise DataError(
-            f"found the columns {found}; expected {TOKENS} and one of {', '.join(TAGS)}", table.path
+            f"found the columns {', '.join(table.columns) or 'none'}; expected {word or TOKENS[0]} and "
+            f"{tag if tag is not None else 'one of ' + ', '.join(TAGS)}",
+            table.path,
+            parameter="word_column tag_column" if word or tag else None,
         )
-    names = tag_names or _class_names(table.features.get(column))
-    tags = None if names is None else [_as_tag(name, table.path) for name in names]
+    names = tag_names or _class_names(table.features.get(found[1]))
+    tags = names and _understood(names, table.path)
 
     def read() -> Iterator[tuple[int, Sentence]]:
-        for number, (row_words, row_tags) in table.read((TOKENS, column)):
+        for number, (row_words, row_tags) in table.read(found):
             sentence = _sentence(row_words, row_tags, tags, table.path, number)
             if sentence.words:
                 yield number, sentence
 
     return read
+
+
+def _understood(names: Sequence[str], path: Path) -> list[str]:
+    try:
+        tags = understand(names, of_model=True).tags
+    except LabelError as error:
+        raise DataError(str(error), path, parameter="tag_names") from None
+    return [tags[name] for name in names]
 
 
 def _sentence(words: Any, row_tags: Any, names: Sequence[str] | None, path: Path, row: int) -> Sentence:
@@ -161,36 +201,22 @@ def _sentence(words: Any, row_tags: Any, names: Sequence[str] | None, path: Path
 
 
 def _tag(tag: Any, names: Sequence[str] | None, path: Path, row: int) -> str:
-    if isinstance(tag, str):
-        return _as_tag(tag, path, row)
-    if not isinstance(tag, int) or isinstance(tag, bool):
+    """Return a tag as it stands there, or the one that a number names; what it means is decided later."""
+    if isinstance(tag, str) and not (names and is_number(tag)):
+        return tag
+    if not isinstance(tag, int | str) or isinstance(tag, bool):
         raise DataError(f"row {row}: found the tag {brief(tag)}, expected a name or a number", path, row)
     if names is None:
-        raise DataError(
-            f"row {row}: the tags are numbers and nothing names them; give tag_names (O,I-PER,… in order)",
-            path,
-            row,
-            parameter="tag_names",
-        )
-    if not 0 <= tag < len(names):
+        return str(tag)
+    number = int(float(tag))
+    if not 0 <= number < len(names):
         raise DataError(
             f"row {row}: found the tag {tag}, but the {len(names)} names ({', '.join(names)}) "
             f"go from 0 to {len(names) - 1}",
             path,
             row,
         )
-    return names[tag]
-
-
-def _as_tag(name: str, path: Path, row: int | None = None) -> str:
-    if not name or name != name.strip():
-        where = "" if row is None else f"row {row}: "
-        raise DataError(
-            f"{where}found the tag '{name}', expected O, or a type with or without a prefix (I-PER, PER)",
-            path,
-            row,
-        )
-    return with_prefix(name)
+    return names[number]
 
 
 def _class_names(feature: Any) -> tuple[str, ...] | None:

@@ -146,9 +146,9 @@ def test_long_texts_are_windowed_with_the_stride_asked_for(
     text = " ".join(f"{TEXT} Alinéa {n}." for n in range(8))
     answers = {}
     for stride in (None, 0, 10, tagger.encoder.most_stride):
-        reading = tagger.read([text], PredictOptions(strategy, stride=stride))
+        reading = tagger.read([text], PredictOptions(strategy, stride=stride, context="document"))
         assert len(reading.windows) > 3
-        found = ask(client, text, aggregation_strategy=strategy, stride=stride)
+        found = ask(client, text, aggregation_strategy=strategy, stride=stride, context="document")
         wanted = reading.results(tagger._computed(reading.windows, None))[0]
         served = {(each["start"], each["end"], each["score"]) for each in found}
         own = {(each.start, each.end, each.score) for each in wanted if each.start < each.end}

@@ -101,7 +101,9 @@ def _warm(tagger: EngineTagger) -> float:
         tagger.read([_WARM]).windows
     )  # first, so that both of an engine's sessions stay: lanes take one, a lone text the other
     for words in (1, 4, 16, 64):
-        tagger.predict_batch([(_WARM * words)[:length] for length in (20, 80, 320, 1280)], None)
+        tagger.predict_batch(
+            [(_WARM * words)[:length] for length in (20, 80, 320, 1280)], None, context="document"
+        )
         tagger.predict(_WARM * words, strategy="simple")
     texts = [_WARM] * (4 * max(1, tagger.budget // 20))
     reading = tagger.read(texts)

@@ -9,7 +9,7 @@ from affineur.entities import Corpus
 from affineur.transfer.formats.core.format import DataFormat
 from affineur.transfer.formats.core.head import Head
 from affineur.transfer.options import DataOptions
-from affineur.transfer.tables import TAGS, TOKENS, open_table, to_corpus
+from affineur.transfer.tables import open_table, table_columns, to_corpus
 
 
 class Json(DataFormat):
@@ -21,11 +21,11 @@ class Json(DataFormat):
 
     def recognize(self, path: Path, head: Head) -> bool:
         """Say whether the first object has a column of tokens and one of tags."""
-        return TOKENS in head.keys and any(name in head.keys for name in TAGS)
+        return table_columns(head.keys, (None, None)) is not None
 
     def open(self, path: Path, options: DataOptions) -> Corpus:
         """Open a file of rows."""
-        return to_corpus(str(path), [open_table(path)], options.scheme, options.tag_names)
+        return to_corpus(str(path), [open_table(path)], options.scheme, options.tag_names, options.columns)
 
 
 FORMAT = Json()

@@ -24,7 +24,7 @@ class Parquet(DataFormat):
 
     def open(self, path: Path, options: DataOptions) -> Corpus:
         """Open a table."""
-        return to_corpus(str(path), [open_table(path)], options.scheme, options.tag_names)
+        return to_corpus(str(path), [open_table(path)], options.scheme, options.tag_names, options.columns)
 
 
 FORMAT = Parquet()

@@ -23,7 +23,7 @@ class Wikiner(DataFormat):
 
     def open(self, path: Path, options: DataOptions) -> Corpus:
         """Open a file of such lines."""
-        return open_wikiner(path, options.scheme)
+        return open_wikiner(path, options.scheme, options.tag_names)
 
 
 FORMAT = Wikiner()

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from affineur.artifact.reading import WRONG, parse_json
-from affineur.entities import decoded, numbered_lines
-from affineur.entities.conll import LONGEST_LINE
+from affineur.entities import LONGEST_LINE, decoded, numbered_lines
 from affineur.errors import DataError, one_line
 
 _CHUNK = 1 << 16

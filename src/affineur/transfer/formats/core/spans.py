@@ -116,7 +116,7 @@ def span_corpus(path: Path, documents: Callable[[], Iterator[SpanDocument]]) -> 
         DataError: As for :func:`tagged_sentences`, or if there is no word in them.
     """
     source = _Source(path, documents)
-    corpus = Corpus.scan(str(path), source, Scheme.BIO)
+    corpus = Corpus.checked(str(path), source, Scheme.BIO)
     return replace(corpus, notes=(*corpus.notes, *source.seen.notes()))
 
 
