@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from affineur.artifact import open_folder
+from affineur.artifact.formats.core.outputs import output_width
 from affineur.engines.core.references import Reference
 from affineur.engines.support.onnx_tagger import load_onnx, multiplies_faithfully
 from affineur.entities import open_corpus
@@ -99,5 +100,23 @@ def test_labels_that_do_not_fit_are_said(flat: Path, tmp_path: Path) -> None:
         load_onnx(folder).tag(WORDS)
 
 
+@pytest.mark.parametrize("declared", [3, 4])
+def test_the_width_of_a_graph_is_read_when_it_is_opened(declared: int, tmp_path: Path) -> None:
+    folder = foreign(tmp_path / "m", declared=declared)
+    assert output_width(folder / "model.onnx") == declared
+    if declared == 3:
+        assert open_folder(folder).kind == "onnx"
+    else:
+        with pytest.raises(ModelError, match=r"pieces, 4\), but config.json names 3 labels"):
+            open_folder(folder)
+
+
 def test_eight_bits_are_tried_on_this_cpu() -> None:
     assert multiplies_faithfully() in (True, False)
+
+
+def test_graphs_that_do_not_say_their_width(flat: Path, tmp_path: Path) -> None:
+    assert output_width(flat / "model.onnx") is None
+    for content in (b"", b"garbage", (flat / "model.onnx").read_bytes()[:100]):
+        (tmp_path / "a.onnx").write_bytes(content)
+        assert output_width(tmp_path / "a.onnx") is None
