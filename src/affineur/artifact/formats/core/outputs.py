@@ -1,4 +1,4 @@
-"""How many numbers an ONNX graph says it gives for each piece; read without a library, as external files are."""
+"""How many numbers an ONNX graph says it gives for each piece; read without a library."""
 
 from __future__ import annotations
 
@@ -23,12 +23,15 @@ def output_width(graph: Path) -> int | None:
     if not graph.stat().st_size:
         return None
     widths: dict[str, int | None] = {}
-    with graph.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        with suppress(ValueError, IndexError):
-            for begin, end in _parts(data, (0, len(data)), _GRAPH):
-                for value in _parts(data, (begin, end), _OUTPUT):
-                    names = [data[a:b].decode("utf-8", "replace") for a, b in _parts(data, value, _NAME)]
-                    widths[names[0] if names else ""] = _last(data, value)
+    with (
+        graph.open("rb") as stream,
+        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data,
+        suppress(ValueError, IndexError),
+    ):
+        for inside in _parts(data, (0, len(data)), _GRAPH):
+            for value in _parts(data, inside, _OUTPUT):
+                names = [data[a:b].decode("utf-8", "replace") for a, b in _parts(data, value, _NAME)]
+                widths[names[0] if names else ""] = _last(data, value)
     return widths.get("logits", next(iter(widths.values()), None))
 
 
@@ -39,11 +42,8 @@ def _last(data: mmap.mmap, value: tuple[int, int]) -> int | None:
     dimensions = [part for span in spans for part in _parts(data, span, _DIMENSION)]
     if not dimensions:
         return None
-    said = [
-        varint(data, at)[0]
-        for number, wire, at, _ in fields(data, *dimensions[-1])
-        if (number, wire) == (_VALUE, 0)
-    ]
+    inside = fields(data, *dimensions[-1])
+    said = [varint(data, at)[0] for number, wire, at, _ in inside if (number, wire) == (_VALUE, 0)]
     return said[0] if said else None
 
 
