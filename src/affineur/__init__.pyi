@@ -309,6 +309,7 @@ def train(
     data: str | os.PathLike[str] | Corpus | Splits,
     epochs: float = 3.0,
     tags: Literal['IO', 'BIO', 'BIOES'] = 'IO',
+    new_head: bool = False,
     replace_mentions: float = 0.0,
     join_sentences: float = 0.0,
     label_smoothing: float = 0.0,
@@ -324,10 +325,10 @@ def train(
 ) -> Model:
     """Fine-tune a token classifier.
 
-    The base may be a token classifier (its labels stay, and have to cover the data), any encoder checkpoint
-    (a new classifier is added), or a configuration with a tokenizer and no weights (everything starts at
-    random). An interrupted run goes on where it stopped. Where there is dev data, the weights of the best
-    epoch are written.
+    The base may be a token classifier (its labels stay, and have to cover the data, unless it gets a new
+    head), any encoder checkpoint (a new classifier is added), or a configuration with a tokenizer and no
+    weights (everything starts at random). An interrupted run goes on where it stopped. Where there is dev
+    data, the weights of the best epoch are written.
 
     Args:
         model: A folder, a reference such as ``sample``, or a model.
@@ -335,6 +336,7 @@ def train(
         data: A CoNLL, WikiNER, JSON lines or Parquet file, a folder with train/dev/test, a data set of the Hub, or 'sample'.
         epochs: Passes over the data, fractions allowed.
         tags: Scheme of a new classifier's labels.
+        new_head: Give a token classifier a new classifier, for the types of the data.
         replace_mentions: Augmentation: share of mentions replaced by others of their type.
         join_sentences: Share of sentences that are joined, two to eight, for a model that reads longer text.
         label_smoothing: Probability mass spread over the other labels.

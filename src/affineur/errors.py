@@ -128,4 +128,6 @@ def brief(value: object, limit: int = 80) -> str:
 def one_line(error: BaseException | str, limit: int = 300) -> str:
     """Fold another library's message into one line of at most ``limit`` characters."""
     text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, KeyError) and len(error.args) == 1 and text == repr(error.args[0]):
+        text = f"it has no {text}"  # which alone says nothing
     return text if len(text) <= limit else text[: limit - 1] + "…"

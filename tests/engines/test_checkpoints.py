@@ -66,14 +66,14 @@ def test_a_pickle_beside_safetensors_is_never_read(tiny_model) -> None:
 def test_missing_tensors(name: str, tiny_model) -> None:
     refused(
         change_weights(tiny_model(), name),
-        rf"lacks 1 tensors of its architecture \(such as {name}\); they would be random, so it is refused",
+        rf"lacks 1 tensor of its architecture: {name} \(.*\) expected; they would be random",
     )
 
 
 def test_fewer_layers_in_the_configuration_than_in_the_weights(tiny_model) -> None:
     refused(
         configure(tiny_model(), num_hidden_layers=2),
-        r"has 16 tensors in its layers that its config.json does not know .*layer.2.* refused",
+        r"has 16 tensors in its layers that its config.json does not know: .*layer.2.* refused",
     )
 
 
@@ -91,7 +91,9 @@ def test_a_pooler_that_is_left_over_is_harmless(tiny_model) -> None:
 @pytest.mark.parametrize("shape", [(31, 32), (32, 33), (32,), ()])
 def test_a_tensor_of_another_shape(shape: tuple[int, ...], tiny_model) -> None:
     name = "roberta.encoder.layer.1.attention.self.query.weight"
-    refused(change_weights(tiny_model(), name, **{name: torch.ones(shape)}), "cannot be loaded")
+    refused(
+        change_weights(tiny_model(), name, **{name: torch.ones(shape)}), rf"{name} \(.*expected \(32, 32\)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -112,7 +114,9 @@ def test_a_tensor_of_another_shape(shape: tuple[int, ...], tiny_model) -> None:
     ids=str,
 )
 def test_damaged_configurations(entries: dict[str, Any], tiny_model) -> None:
-    said = r"camembert cannot be loaded \(|config\.json has \w+=.*, expected a (whole number|word)"
+    said = (
+        r"camembert cannot be loaded \(|json has .*(expected |not know)|expected \(.* by config\.json|lacks"
+    )
     refused(configure(tiny_model(), **entries), said)
 
 

@@ -24,6 +24,7 @@ from affineur.artifact.selftest import SELF_TEST, Agreement
 from affineur.engines.core import proof
 from affineur.engines.core.references import load_exported
 from affineur.engines.core.threads import usable_threads
+from affineur.engines.support import onnx_tagger
 from affineur.engines.support.onnx_tagger import BUDGET_PER_THREAD, OnnxTagger, load_onnx
 from affineur.engines.support.session_pool import GraphFile, open_session
 from affineur.engines.support.torch_tagger import load_tagger
@@ -436,7 +437,10 @@ def test_our_graph_is_proved_where_the_hub_has_it(shared_int8: Path, tmp_path: P
         load_onnx(folder)
 
 
-def test_eight_bits_without_a_self_test_are_refused(shared_int8: Path, tmp_path: Path) -> None:
+def test_eight_bits_without_a_self_test_are_refused_where_sums_overflow(
+    shared_int8: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_tagger, "multiplies_faithfully", lambda: False)
     shutil.copytree(shared_int8, tmp_path / "bare")
     for name in (MANIFEST, SELF_TEST, "export_info.json"):
         (tmp_path / "bare" / name).unlink()
@@ -447,11 +451,19 @@ def test_eight_bits_without_a_self_test_are_refused(shared_int8: Path, tmp_path:
         load_onnx(tmp_path / "bare")
 
 
-def test_a_strangers_eight_bits_are_refused(shared_onnx: Path, tmp_path: Path) -> None:
+def test_a_strangers_eight_bits_are_run_where_no_sum_overflows(
+    shared_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(shared_onnx, tmp_path / "bare")
     for name in (MANIFEST, SELF_TEST, "export_info.json", "model.onnx"):
         (tmp_path / "bare" / name).unlink()
-    quantize_dynamic(shared_onnx / "model.onnx", tmp_path / "bare" / "model.onnx")
+    quantize_dynamic(shared_onnx / "model.onnx", tmp_path / "bare" / "model_quantized.onnx")
+    monkeypatch.setattr(onnx_tagger, "multiplies_faithfully", lambda: True)
+    heard: list[str] = []
+    with listening(lambda what, *_: heard.append(what)):
+        load_onnx(tmp_path / "bare")
+    assert "nothing proves it on this CPU" in heard[0]
+    monkeypatch.setattr(onnx_tagger, "multiplies_faithfully", lambda: False)
     with pytest.raises(ModelError, match="multiplies in eight bits"):
         load_onnx(tmp_path / "bare")
 

@@ -360,7 +360,7 @@ def test_a_tokenizer_of_another_model_is_refused(
     spec = spec_of(source)
     spec["model"]["vocab"].append(["zz", -3.0])
     (source / "tokenizer.json").write_text(json.dumps(spec))
-    with pytest.raises(ModelError, match="embeddings for"):
+    with pytest.raises(ModelError, match=r"embedding has \d+ rows"):
         trim(source, tmp_path / "out", [corpus_of(("zz", "O"))])
 
 

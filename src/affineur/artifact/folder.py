@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,11 +13,14 @@ from typing import Any
 from affineur.artifact.formats.core.format import FORMATS, Format, format_in
 from affineur.artifact.published import ONNX
 from affineur.artifact.reading import WRONG, read_json
-from affineur.artifact.scope import layer_of
+from affineur.artifact.soundness import check_pieces, check_sizes, check_tensors
 from affineur.artifact.tensors import Tensor, without_weights
+from affineur.entities import LabelError, understand, with_prefix
 from affineur.errors import ModelError, brief, one_line
+from affineur.progress import report
 
 _HEAD = "ForTokenClassification"
+CONFIG = "config.json"
 #: What was pruned, beside a pruned model: a model without it was not pruned by us.
 PRUNING_INFO = "pruning_info.json"
 #: Any of these makes a tokenizer …
@@ -36,25 +38,10 @@ _SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.j
 #: … and all of them belong to it where they are there.
 TOKENIZER_FILES = (*_VOCABULARIES, "merges.txt", *_SETTINGS)
 
-#: Numbers in ``config.json`` that are computed with here.
-_SIZES = (
-    "hidden_size",
-    "intermediate_size",
-    "max_position_embeddings",
-    "n_layers",
-    "num_attention_heads",
-    "num_hidden_layers",
-    "pad_token_id",
-    "vocab_size",
-)
-
-
 #: A path, and what tells the file there from what it was.
 _Key = tuple[str, tuple[int, ...]]
 _DIGESTS: dict[_Key, str] = {}
 _REMEMBERED = 16_384
-#: Layers that a configuration may name beyond those there are, before it is told here and not by torch.
-_DEEPER = 100
 _BLOCK = 1 << 22  # bytes
 _LOCK = threading.Lock()
 
@@ -66,7 +53,8 @@ class ModelFolder:
     Args:
         path: The folder.
         config: Its ``config.json``.
-        labels: Labels in the order of the classifier's outputs, as the model names them.
+        labels: Labels in the order of the classifier's outputs, as the tags that are meant: ``B_PER`` is
+            ``B-PER`` here.
     """
 
     path: Path
@@ -144,9 +132,30 @@ def open_folder(path: Path | str) -> ModelFolder:
     path = Path(path)
     if not path.is_dir():
         raise ModelError(f"{path} is {'a file' if path.is_file() else 'not there'}, expected a model folder")
-    if not (path / "config.json").is_file():
-        read_config(path)  # says so, without looking at whatever else is in there
+    path = _with_config(path)
     return _opened(path, folder_state(path))
+
+
+def _with_config(path: Path) -> Path:
+    """Return the folder of a model: beside its graphs, in the one above, or below, as others lay it out.
+
+    Raises:
+        ModelError: If neither has a configuration, or what was named is not what would be run.
+    """
+    if (path / CONFIG).is_file():
+        return path
+    above, below = path.absolute().parent, path / ONNX
+    if path.absolute().name == ONNX and (above / CONFIG).is_file():
+        if FORMATS.get("dense").weight_files(above):
+            raise ModelError(
+                f"{path} has graphs and no {CONFIG}; of {above}, the safetensors are used and not the "
+                f"graphs. To run a graph, put it into a folder with {CONFIG} and tokenizer.json of the model"
+            )
+        return above
+    if (below / CONFIG).is_file():
+        return below
+    read_config(path)  # says so, without looking at whatever else is in there
+    return path
 
 
 @lru_cache(maxsize=64)
@@ -160,7 +169,7 @@ def _opened(path: Path, _state: State) -> ModelFolder:
             f"{path} has no token-classification head (architecture: {found}, expected …{_HEAD}); "
             "train one with: affineur train"
         )
-    _check_sizes(config, path)
+    check_sizes(config, path)
     labels = labels_of(config, path)
     if "O" not in labels:
         raise ModelError(
@@ -170,13 +179,10 @@ def _opened(path: Path, _state: State) -> ModelFolder:
     folder = ModelFolder(path, config, labels)
     listed = folder.tensors()
     folder.format.check(folder, listed)
-    _check_depth(folder, listed)
-    heads = [t for t in listed if t.name in ("classifier.weight", "classifier.out_proj.weight")]
-    if heads and (outputs := sum(heads[0].shape[:1])) != len(labels):
-        raise ModelError(
-            f"{path}: the classifier has {outputs} outputs but config.json names {len(labels)} labels"
-        )
+    if not folder.is_graph:
+        check_tensors(config, labels, listed, path)
     require_tokenizer(path)
+    check_pieces(config, path)
     return folder
 
 
@@ -233,26 +239,6 @@ def _read_object(file: Path) -> dict[str, Any]:
     return found
 
 
-def _check_sizes(config: dict[str, Any], path: Path) -> None:
-    """Refuse sizes that are none, before whoever computes with them fails in its own way."""
-    if not isinstance(kind := config.get("model_type", ""), str):
-        raise ModelError(f"{path}/config.json has model_type={brief(kind)}, expected a word")
-    for name in _SIZES:
-        value = config.get(name)
-        if value is not None and not (type(value) is int and -1 <= value < 1 << 31):
-            raise ModelError(f"{path}/config.json has {name}={brief(value)}, expected a whole number")
-
-
-def _check_depth(folder: ModelFolder, listed: Sequence[Tensor]) -> None:
-    """Refuse a depth far beyond the weights: every layer would be made before its tensors are missed."""
-    there = len({layer_of(tensor.name) for tensor in listed} - {None})
-    if there and folder.layers > there + _DEEPER:
-        raise ModelError(
-            f"{folder.path}/config.json has num_hidden_layers={folder.layers:,}, and the weights have "
-            f"{there} layers; correct it"
-        )
-
-
 def is_token_classifier(config: dict[str, Any]) -> bool:
     """Say whether a configuration names a token-classification head."""
     named = config.get("architectures")
@@ -260,18 +246,55 @@ def is_token_classifier(config: dict[str, Any]) -> bool:
 
 
 def labels_of(config: dict[str, Any], path: Path) -> tuple[str, ...]:
-    """Read the labels of a configuration, in the order of the classifier's outputs.
+    """Read the labels of a configuration, in the order of the classifier's outputs, as the tags they mean.
+
+    A type without a prefix stays as it is (see :func:`~affineur.entities.with_prefix`).
 
     Raises:
-        ModelError: If it does not name one label for each output.
+        ModelError: If it does not name one label for each output, two have the same, or one cannot be
+            understood.
     """
     try:
-        named = {int(k): str(v) for k, v in config["id2label"].items()}
-        return tuple(named[i] for i in range(len(named)))
+        written = config["id2label"]
+        named = {int(number): label for number, label in written.items()}
+        given = tuple(named[i] for i in range(len(written)))
+        if not all(isinstance(label, str) for label in given):
+            raise TypeError
+        if config.get("num_labels", len(given)) != len(given):  # which transformers would go by
+            raise ValueError
     except WRONG:
         raise ModelError(
-            f"{path}/config.json has no usable id2label, expected one label per output, numbered from 0"
+            f"{path}/config.json has no usable id2label, expected one label per output, numbered from 0, and "
+            "num_labels, where it is named, as many"
         ) from None
+    return _as_tags(given, path)
+
+
+def _as_tags(given: tuple[str, ...], path: Path) -> tuple[str, ...]:
+    """Read labels in whatever usual spelling; what is unusual is said."""
+    try:
+        meant = understand(given, of_model=True)
+    except LabelError as error:
+        wrong = str(error).partition(";")[0]  # what follows is for data
+        raise ModelError(
+            f"{path} has the labels {', '.join(map(brief, given))}: {wrong}; rename them in its "
+            "config.json's id2label, as in O, B-PER, I-PER"
+        ) from None
+    tags = tuple(label if with_prefix(label) == meant.tags[label] else meant.tags[label] for label in given)
+    if twice := [tag for i, tag in enumerate(tags) if tag in tags[:i]]:
+        alike = [label for label, tag in zip(given, tags, strict=True) if tag == twice[0]]
+        raise ModelError(
+            f"{path} has {len(alike)} outputs that mean {twice[0]} ({', '.join(alike)}), expected each once; "
+            "rename them in its config.json's id2label"
+        )
+    if meant.notes:
+        _say_labels(path, meant.notes)
+    return tags
+
+
+@lru_cache(maxsize=64)  # once is enough
+def _say_labels(path: Path, notes: tuple[str, ...]) -> None:
+    report(f"{path}: of its labels {'; '.join(notes)}")
 
 
 def file_digest(file: Path) -> str:

@@ -11,6 +11,7 @@ from affineur.artifact.exported import read_export_info
 from affineur.artifact.folder import ModelFolder, State, folder_state, open_folder
 from affineur.artifact.manifest import Manifest, read_manifest, verify
 from affineur.artifact.scope import PARTS, Matrix, matrix_of, part_of
+from affineur.artifact.soundness import refuse_strange_numbers
 from affineur.display import Shown, Table, megabytes
 
 
@@ -178,7 +179,9 @@ def _described(path: Path, _state: State) -> ModelInfo:
     if folder.is_graph:
         return _describe_exported(folder, manifest)
     listed = folder.tensors()
-    zeros = {t.name: t.zeros() for t in listed}
+    counted = {t.name: t.counts() for t in listed}
+    refuse_strange_numbers({name: strange for name, (_, strange) in counted.items() if strange}, path)
+    zeros = {name: none for name, (none, _) in counted.items()}
     matrices = sorted(
         (MatrixInfo(m, t.elements, zeros[t.name], t.size_bytes) for t in listed if (m := matrix_of(t.name))),
         key=lambda i: i.matrix,

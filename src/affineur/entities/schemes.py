@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import functools
 import itertools
+import re
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
 from affineur.entities.mentions import Mention
 
+_NO_WORD = re.compile(r"\[\w+\]|<\w+>")
 _PREFIXES = {"B": "B", "I": "I", "E": "E", "L": "E", "S": "S", "U": "S"}
 
 
@@ -64,7 +66,12 @@ def split_tag(tag: str) -> tuple[str, str]:
 
 
 def with_prefix(label: str) -> str:
-    """Return a label as a tag: a bare type such as ``PER``, seen in some models and data, means ``I-PER``."""
+    """Return a label as a tag: a bare type such as ``PER``, seen in some models and data, means ``I-PER``.
+
+    What is no word, as ``[PAD]`` and ``<s>``, is ``O``: some models have labels for their special pieces.
+    """
+    if _NO_WORD.fullmatch(label):
+        return "O"
     try:
         split_tag(label)
     except ValueError:

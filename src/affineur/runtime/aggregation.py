@@ -2,7 +2,7 @@
 
 Its faults are kept, so that nothing changes for who comes from there: a word is what lies between spaces, so
 ``Paris.`` is one and *l'Olympique* too; ``S-`` and ``E-`` are no prefixes; ``word`` is the tokenizer's
-rendering and not the text.
+rendering and not the text. One is not: it drops mentions of a type called ``O`` (transformers#30028).
 """
 
 from __future__ import annotations
@@ -187,14 +187,18 @@ def _group(parts: Sequence[_Part], encoder: TextEncoder, ignored: Collection[str
     groups: list[list[_Part]] = []
     for part in parts:
         begins, kind = _split(part.label)
-        if groups and not begins and kind == _split(groups[-1][-1].label)[1]:
+        before = groups[-1][-1].label if groups else ""
+        # What lies between mentions is no type, not even beside one that is called O.
+        apart = (part.label == "O") != (before == "O")
+        if groups and not begins and kind == _split(before)[1] and not apart:
             groups[-1].append(part)
         else:
             groups.append([part])
     entities = []
     for group in groups:
+        outside = group[0].label == "O"  # and not a type of that name, which the pipeline drops too
         kind = group[0].label.split("-", 1)[-1]
-        if kind in ignored:
+        if kind in ignored and (outside or kind != "O"):
             continue
         score = float(np.mean(np.array([part.score for part in group], dtype=np.float32)))
         word = encoder.join([part.token for part in group])

@@ -31,7 +31,8 @@ def word_entities(
         logits: Shape ``(words, labels)``; a word never seen by the model is all NaN.
         labels: Labels in the order of the columns.
         ignored: Types that are left out; without ``O`` in it, what lies between mentions comes too, as type
-            ``O``.
+            ``O``. It means what lies between them and nothing else: a mention of a type that a model calls
+            ``O`` stays.
         ends: Words, in order, before which a mention ends whatever the labels say.
 
     Returns:
@@ -44,7 +45,8 @@ def word_entities(
         mentions = [part for mention in mentions for part in _ended(mention, ends)]
     if "O" not in ignored:
         mentions = _with_gaps(mentions, len(spans))
-    return [entity for entity in to_entities(text, spans, mentions, scores) if entity.type not in ignored]
+    kept = [mention for mention in mentions if mention.type == "O" or mention.type not in ignored]
+    return to_entities(text, spans, kept, scores)
 
 
 @lru_cache(16)  # a server reads text after text by the same labels

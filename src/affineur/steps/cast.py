@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from affineur.artifact import ModelFolder
+from affineur.errors import ModelError, counted
 from affineur.steps.core.context import Context
 from affineur.steps.core.step import Step
 from affineur.steps.core.work import Work
@@ -34,16 +35,24 @@ class Cast(Step):
         """Write the weights of a model folder in another dtype.
 
         Raises:
-            ModelError: If the model cannot be used.
+            ModelError: If the model cannot be used, or a weight is too large for the dtype.
         """
         work = Work(self, out, model, context)
         if work.finished():
             return out
         import torch
 
-        from affineur.engines.support.checkpoints import load_model
+        from affineur.engines.support.checkpoints import load_model, strange_numbers
 
-        return work.write(load_model(model, dtype=getattr(torch, self.dtype)))
+        network: Any = load_model(model, dtype="auto")
+        network = network.to(getattr(torch, self.dtype))
+        if too_large := strange_numbers(network):
+            name = min(too_large)
+            raise ModelError(
+                f"{model.path}: {name} holds {counted(too_large[name], 'weight')} beyond what {self.dtype} "
+                "holds; cast it to bfloat16"
+            )
+        return work.write(network)
 
 
 STEP = Cast

@@ -4,42 +4,46 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from affineur.artifact import ModelFolder, verify
 from affineur.artifact.folder import is_token_classifier, labels_of, read_config, require_tokenizer
+from affineur.artifact.soundness import check_pieces, check_sizes, check_tensors
 from affineur.artifact.tensors import pickled_weights
-from affineur.entities import Mention, Scheme, to_tags
+from affineur.entities import Corpus, Mention, Scheme, to_tags, types_of, with_prefix
 from affineur.entities.texts import joined
-from affineur.errors import ModelError, ParameterError, one_line
+from affineur.errors import DataError, ModelError, ParameterError, one_line
 from affineur.progress import report
 from affineur.steps.core.context import Context
 from affineur.steps.core.work import Work
 from affineur.steps.training.fields import Training
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
 
 class Train(Training):
     """Fine-tune a token classifier.
 
-    The base may be a token classifier (its labels stay, and have to cover the data), any encoder checkpoint
-    (a new classifier is added), or a configuration with a tokenizer and no weights (everything starts at
-    random). An interrupted run goes on where it stopped. Where there is dev data, the weights of the best
-    epoch are written.
+    The base may be a token classifier (its labels stay, and have to cover the data, unless it gets a new
+    head), any encoder checkpoint (a new classifier is added), or a configuration with a tokenizer and no
+    weights (everything starts at random). An interrupted run goes on where it stopped. Where there is dev
+    data, the weights of the best epoch are written.
     """
 
     name = "train"
     summary = "fine-tune or train a teacher on labeled data"
     suffix = "teacher"
     renames = False
-    examples = ("affineur train camembert-base --data my_corpus --epochs 3 -o my_teacher",)
+    examples = (
+        "affineur train camembert-base --data my_corpus --epochs 3 -o my_teacher",
+        "affineur train my_teacher --data other_types --new-head -o other_teacher",
+    )
 
     epochs: float = Field(3.0, ge=0, le=1e6, description="passes over the data, fractions allowed")
     tags: Literal["IO", "BIO", "BIOES"] = Field("IO", description="scheme of a new classifier's labels")
+    new_head: bool = Field(
+        False, description="give a token classifier a new classifier, for the types of the data"
+    )
     replace_mentions: float = Field(
         0.0, ge=0, le=1, description="augmentation: share of mentions replaced by others of their type"
     )
@@ -68,15 +72,8 @@ class Train(Training):
         """
         config = read_config(path)
         named = is_token_classifier(config) and "id2label" in config
-        labels = labels_of(config, path) if named else ()
-        # Said here: after hours of training nothing could open the result.
-        if named and "O" not in labels:
-            raise ModelError(
-                f"{path} is a token classifier with the labels {', '.join(labels)}, none of them O, and "
-                "training would keep them; name them in its config.json's id2label, as in O, I-PER, I-LOC, "
-                "or take the model it was made from"
-            )
-        folder = ModelFolder(path, config, labels)
+        check_sizes(config, path)
+        folder = ModelFolder(path, config, labels_of(config, path) if named else ())
         if folder.is_graph:
             raise ModelError(
                 f"{path} is an exported graph ({folder.kind}), which cannot be trained; "
@@ -84,7 +81,11 @@ class Train(Training):
             )
         require_tokenizer(path)
         if _has_weights(path) or pickled_weights(path):
-            folder.tensors()  # says that pickles are refused or that a file is damaged, and what to do
+            listed = (
+                folder.tensors()
+            )  # says that pickles are refused or that a file is damaged, and what to do
+            check_tensors(config, folder.labels, listed, path, base=True)
+        check_pieces(config, path)
         return folder
 
     def label(self, before: str, stem: str) -> str:
@@ -117,8 +118,11 @@ class Train(Training):
         from affineur.steps.training.scoring import corpora, dev_scorer
 
         train, dev = context.splits.get("train"), context.splits.dev
-        labels = model.labels or labels_for(train.types, Scheme(self.tags))
-        unused = ("tags",) if model.labels else ()
+        kept = () if self.new_head else model.labels
+        labels = kept or labels_for(train.types, Scheme(self.tags))
+        decides = self.new_head and bool(model.labels)
+        unused = (*(("tags",) if kept else ()), *(() if decides else ("new_head",)))
+        _check_labels(model.path, kept, train)
         model, weights = replace(model, labels=labels), _has_weights(model.path)
         resolved = {"labels": list(labels), "from_weights": weights, "keep_best": dev is not None}
         known = corpora(labels, train, dev)
@@ -132,7 +136,7 @@ class Train(Training):
         from affineur.steps.training.loop import fit
 
         set_seed(self.seed)
-        network: Any = _load_base(model, weights).to(pick_device(context.device))  # type: ignore[arg-type]
+        network = _load_base(model, weights, keeps_head=bool(kept)).to(pick_device(context.device))
         encoder = load_encoder(model)
         score = dev_scorer(dev, encoder, labels) if dev else None
         settings = self.settings(
@@ -161,14 +165,37 @@ def labels_for(types: tuple[str, ...], scheme: Scheme) -> tuple[str, ...]:
     return tuple(tags)
 
 
+def _check_labels(path: Path, labels: tuple[str, ...], train: Corpus) -> None:
+    """Check that labels that stay can be trained and cover the data, before hours of work.
+
+    Raises:
+        ModelError: If none of them is ``O``: nothing could open the result.
+        DataError: If the data has other types.
+    """
+    if labels and "O" not in labels:
+        raise ModelError(
+            f"{path} is a token classifier with the labels {', '.join(labels)}, none of them O, and "
+            "training would keep them; name them in its config.json's id2label, as in O, I-PER, I-LOC, "
+            "or give it a new classifier by new_head"
+        )
+    known = types_of(with_prefix(label) for label in labels)
+    if labels and not set(train.types) <= set(known):
+        raise DataError(
+            f"the data has types {', '.join(train.types)}, the model knows {', '.join(known)}; new_head "
+            "gives it a new classifier for the types of the data, label_map renames or drops some",
+            train.name,
+            parameter="new_head",
+        )
+
+
 def _has_weights(path: Path) -> bool:
     return any(file.suffix == ".safetensors" for file in path.iterdir())
 
 
-def _load_base(folder: ModelFolder, has_weights: bool) -> PreTrainedModel:
+def _load_base(folder: ModelFolder, has_weights: bool, keeps_head: bool) -> Any:
     from transformers import AutoConfig, AutoModelForTokenClassification
 
-    from affineur.engines.support.checkpoints import quiet
+    from affineur.engines.support.checkpoints import from_pretrained, quiet, refuse_other_shapes
 
     verify(folder.path)
     named = dict(enumerate(folder.labels))
@@ -177,31 +204,46 @@ def _load_base(folder: ModelFolder, has_weights: bool) -> PreTrainedModel:
         "label2id": {v: k for k, v in named.items()},
         "num_labels": len(named),
     }
-    with quiet():
-        try:
-            if not has_weights:
-                report("train: the base has no weights, so all of them start at random")
+    if not has_weights:
+        report("train: the base has no weights, so all of them start at random")
+        with quiet():
+            try:
                 config = AutoConfig.from_pretrained(folder.path, dtype="float32", **options)
-                return AutoModelForTokenClassification.from_config(config)  # type: ignore[no-any-return]
-            model, loading = AutoModelForTokenClassification.from_pretrained(
-                folder.path,
-                use_safetensors=True,
-                local_files_only=True,
-                dtype="float32",
-                output_loading_info=True,
-                **options,
-            )
-        except Exception as error:  # a damaged configuration makes transformers fail in many ways
-            raise ModelError(f"{folder.path} cannot be loaded ({one_line(error)})") from None
+                return AutoModelForTokenClassification.from_config(config)
+            except Exception as error:  # a damaged configuration makes transformers fail in many ways
+                raise ModelError(f"{folder.path} cannot be loaded ({one_line(error)})") from None
+    model, loading = from_pretrained(folder, "float32", **options)
+    below = f"{model.base_model_prefix}."
+    other = [each for each in loading["mismatched_keys"] if each[0].startswith(below) or keeps_head]
+    refuse_other_shapes({"mismatched_keys": other}, folder.path)
+    # Also where the old one has as many outputs: they mean something else.
+    replaced = {*loading["missing_keys"], *(name for name, *_ in loading["mismatched_keys"])}
+    if not keeps_head and "classifier.weight" not in replaced:
+        new_classifier(model)
     # The encoder has to be whole; a head (ModernBERT's has a layer before the classifier) may be new.
-    if missing := [
-        name for name in sorted(loading["missing_keys"]) if name.startswith(f"{model.base_model_prefix}.")
-    ]:
+    if missing := [name for name in sorted(loading["missing_keys"]) if name.startswith(below)]:
         raise ModelError(
             f"{folder.path} lacks {len(missing)} tensors of its architecture (such as {missing[0]}); "
             "is it an encoder of this type?"
         )
-    return model  # type: ignore[no-any-return]
+    return model
+
+
+def new_classifier(model: Any) -> None:
+    """Start the classifier of a model at random, as transformers starts one.
+
+    Raises:
+        ModelError: If it is not one matrix.
+    """
+    import torch
+
+    head = getattr(model, "classifier", None)
+    if not isinstance(head, torch.nn.Linear):
+        raise ModelError(f"the head of a {model.config.model_type} is not known; train from its encoder")
+    with torch.no_grad():
+        head.weight.normal_(0.0, float(model.config.initializer_range))
+        if head.bias is not None:
+            head.bias.zero_()
 
 
 STEP = Train

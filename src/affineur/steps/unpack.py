@@ -8,6 +8,7 @@ from typing import Any
 from affineur.artifact import ModelFolder, ModelInfo
 from affineur.artifact.packed import FORMAT
 from affineur.artifact.packed_files import unpack_weights
+from affineur.artifact.soundness import check_numbers
 from affineur.artifact.tensors import WEIGHTS
 from affineur.display import megabytes
 from affineur.errors import ParameterError
@@ -48,6 +49,7 @@ class Unpack(Step):
         work = Work(self, out, model, context, resolved={"format": FORMAT})
         if work.finished():
             return out
+        check_numbers(model.tensors(), model.path)
 
         def fill(target: Path) -> None:
             unpack_weights(model, target / WEIGHTS)

@@ -282,7 +282,7 @@ def test_types_the_model_lacks_are_an_error_before_any_work(
     with pytest.raises(
         DataError,
         match=r"the data has types GPE, the model knows LOC, MISC, ORG, PER; "
-        r"rename with label_map GPE=LOC",
+        r"(rename with|new_head gives it a new classifier .*) label_map",
     ):
         run_step(name, tiny_model(), tmp_path / "out", train=data, dev=dev, **STEP | LAYERS[name])
     assert list(tmp_path.iterdir()) == []

@@ -252,6 +252,26 @@ def test_twice_is_once() -> None:
     assert torch.equal(first.flat, second.flat)
 
 
+@pytest.mark.parametrize("method", ["magnitude", "layerwise", "wanda"])
+@pytest.mark.parametrize("cap", [None, 0.6])
+def test_weights_that_were_transposed_in_memory(method: str, cap: float | None, shared_model) -> None:
+    """Issue 15, case 26 (torch): the same weights go, and the layout in memory stays."""
+    one, other = load(shared_model()), load(shared_model())
+    names = [m.name for m in in_scope([name for name, _ in one.named_parameters()])]
+    for name in names:
+        weight = other.get_parameter(name)
+        weight.data = weight.data.t().contiguous().t()
+        assert not weight.is_contiguous()
+    known = {name: torch.arange(1.0, one.get_parameter(name).shape[1] + 1).double() for name in names}
+    options: dict[str, Any] = {"statistics": known} if method == "wanda" else {}
+    if method == "magnitude":
+        options = {"max_layer_sparsity": cap}
+    infos = [prune_model(model, sparsity=0.5, method=method, **options) for model in (one, other)]
+    assert infos[0] == infos[1]
+    assert same_bits(one.state_dict(), {k: v.contiguous() for k, v in other.state_dict().items()})
+    assert not other.get_parameter(names[0]).is_contiguous()
+
+
 def test_minus_zero_is_a_zero() -> None:
     values = torch.tensor([-0.0, 1e-45, -1e-45, 3.0, -0.0, 2.0, 5.0, 4.0, 0.0, 1.0])
     model = Fake((4, 3, 3)).fill(values)

@@ -486,9 +486,12 @@ def test_what_others_made_is_listed_as_far_as_it_may_be_read(
     hub.add("other/graphs", files)
     hub.add("other/small", {k: v for k, v in files.items() if k != "onnx/model.onnx"})
     hub.add("other/dense", files | {"model.safetensors": b"weights"})
+    small = {k: v for k, v in files.items() if not k.startswith("onnx")}
+    hub.add("other/optimum", small | {"model_quantized.onnx": b"in the folder"})
+    hub.add("other/half", small | {"onnx/model_fp16.onnx": b"in half precision"})
     fetched = """
 from affineur.transfer import resolve_model
-for name in ("graphs", "small", "dense"):
+for name in ("graphs", "small", "dense", "optimum", "half"):
     folder = resolve_model(f"hub:other/{name}@main")
     print(*sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()))
 """
@@ -496,14 +499,18 @@ for name in ("graphs", "small", "dense"):
         "config.json onnx/model.onnx tokenizer.json",
         "config.json onnx/model_quantized.onnx tokenizer.json",
         "config.json model.safetensors tokenizer.json",
+        "config.json model_quantized.onnx tokenizer.json",
+        "config.json onnx/model_fp16.onnx tokenizer.json",
     ]
     code = READ + "\n".join(
         f"with PLACE.open('hub:other/{name}', Access()) as r: "
         "print(*sorted(r.names()), b''.join(r.read('model.onnx', 0, None)).decode())"
-        for name in ("graphs", "small", "dense")
+        for name in ("graphs", "small", "dense", "optimum", "half")
     )
     assert client.do(code, None) == [
         "config.json model.onnx tokenizer.json plain",
         "config.json model.onnx tokenizer.json quantized",
         "config.json model.safetensors tokenizer.json plain",
+        "config.json model.onnx tokenizer.json in the folder",
+        "config.json model.onnx tokenizer.json in half precision",
     ]

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from affineur.artifact.formats.core.external import external_files
 from affineur.artifact.formats.core.graph import GraphFormat
-from affineur.artifact.published import GRAPH, QUANTIZED, lies_at
+from affineur.artifact.formats.core.outputs import output_width
+from affineur.artifact.published import GRAPH, lies_at
 from affineur.errors import ModelError
+
+if TYPE_CHECKING:
+    from affineur.artifact.folder import ModelFolder
+    from affineur.artifact.tensors import Tensor
 
 
 class Onnx(GraphFormat):
@@ -36,9 +43,23 @@ class Onnx(GraphFormat):
                 )
         return known + others
 
+    def check(self, folder: ModelFolder, tensors: Sequence[Tensor]) -> None:
+        """Check that the graph gives as many numbers for each piece as there are labels, where it says so.
+
+        Raises:
+            ModelError: If it gives more or fewer.
+        """
+        graph = self.graph(folder.path)
+        width = output_width(graph)
+        if width is not None and width != len(folder.labels):
+            raise ModelError(
+                f"{graph} gives logits of shape (sequences, pieces, {width}), but config.json names "
+                f"{len(folder.labels)} labels; they do not belong together"
+            )
+
     def named(self, file: Path) -> str:
         """Call a graph by the one name that it has in every artifact."""
-        return GRAPH if file.name == Path(QUANTIZED).name else file.name
+        return GRAPH if file.suffix == Path(GRAPH).suffix else file.name
 
 
 FORMAT = Onnx()

@@ -36,6 +36,12 @@ _INTEGER = (
     "MatMulNBits",
     "ConvInteger",
 )
+#: A graph of one operator: ``c = MatMulInteger(a, b)``, ``a`` in U8 and ``b`` in S8 (opset 13).
+_PRODUCT = bytes.fromhex(
+    "080812003a600a180a01610a0162120163220d4d61744d756c496e74656765721201675a140a0161120f0a0d080212090a0208010a"
+    "0312016b5a150a016212100a0e0803120a0a0312016b0a0312016e62140a0163120f0a0d080612090a0208010a0312016e42040a00"
+    "100d"
+)
 _TYPES: dict[str, type[np.signedinteger[Any]]] = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 #: Padded tokens in a batch for each thread. With a full-size INT8 model on two cores twice as many were a
 #: tenth slower, four times as many a quarter; small models hardly care (``benchmarks/batching.py MODEL``).
@@ -127,7 +133,8 @@ class OnnxTagger(EngineTagger):
         Raises:
             ModelError: If the graph cannot take the pieces, or gives other than one number a label.
         """
-        return fitting(self.run(ids, mask, [self._output])[0], ids, self.labels)
+        logits = self.run(ids, mask, [self._output])[0].astype(np.float32, copy=False)  # others give float16
+        return fitting(logits, ids, self.labels)
 
     def run(
         self, ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64], outputs: Sequence[str]
@@ -196,10 +203,22 @@ def load_onnx(path: ModelFolder | Path | str, threads: int | None = None) -> Onn
         return tagger
 
     def hides() -> str | None:
-        kernel = _integer_kernel(graph)
+        kernel = None if multiplies_faithfully() else _integer_kernel(graph)
         return f"multiplies in eight bits ({kernel})" if kernel else None
 
     return proved(folder, load, hides)
+
+
+@functools.lru_cache(1)
+def multiplies_faithfully() -> bool:
+    """Whether ONNX Runtime multiplies eight bits on this CPU without overflow: the largest numbers are tried.
+
+    Without VNNI, pairs of products of U8 and S8 are summed in 16 bits, where they do not fit.
+    """
+    session = ort.InferenceSession(_PRODUCT, providers=["CPUExecutionProvider"])
+    left, right = np.full((1, 64), 255, np.uint8), np.full((64, 32), 127, np.int8)
+    (found,) = session.run(None, {"a": left, "b": right})
+    return bool((found == left.astype(np.int64) @ right.astype(np.int64)).all())
 
 
 def _integer_kernel(graph: Path) -> str | None:

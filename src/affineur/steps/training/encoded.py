@@ -171,6 +171,7 @@ def encode_corpus(corpus: Corpus, encoder: Encoder, labels: tuple[str, ...], fol
     tags = [with_prefix(label) for label in labels]
     scheme = detect(tags)
     ids = {tag: i for i, tag in enumerate(tags)}
+    ids |= {label: i for i, label in enumerate(labels) if label in ids}  # O itself, and not [PAD]
     position = done = words_before = 0
     bounds = [0]
     single: list[int] = []

@@ -63,6 +63,8 @@ def _columns(teacher: tuple[str, ...], student: tuple[str, ...]) -> list[int]:
             f"the teacher's labels are {', '.join(teacher)}, the student's {', '.join(student)}; "
             "soft labels need the same set"
         )
+    if have == wanted:
+        return list(range(len(have)))
     return [have.index(label) for label in wanted]
 
 

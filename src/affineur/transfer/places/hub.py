@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 from affineur.artifact.card.names import is_id
 from affineur.artifact.exported import EXPORT_INFO
-from affineur.artifact.published import find_name, is_graph
+from affineur.artifact.published import GRAPH, find_name, is_graph
 from affineur.artifact.reading import WRONG, parse_json
 from affineur.artifact.tensors import INDEX, WEIGHTS, is_pickle
 from affineur.errors import AffineurError, TransferError
@@ -131,7 +131,7 @@ class HubRepository(Remote):
             if not is_pickle(name) and any(fnmatch(name, pattern) for pattern in MODEL_PATTERNS):
                 yield name
         if not {WEIGHTS, INDEX} & set(there):
-            yield from (name.rpartition("/")[2].replace("_quantized", "") for name in graph_files(there))
+            yield from (GRAPH if name.endswith(".onnx") else Path(name).name for name in graph_files(there))
 
     def read(self, name: str, start: int, stop: int | None) -> Iterator[bytes]:
         """Read bytes of a file, from wherever the Hub says it is; the token goes to no other host."""

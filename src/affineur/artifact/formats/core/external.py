@@ -74,7 +74,7 @@ def _locations(data: mmap.mmap) -> Iterator[str]:
             yield from _of_tensor(data, start, end)
             continue
         within = _WITHIN[kind]
-        for number, wire, begin, stop in _fields(data, start, end):
+        for number, wire, begin, stop in fields(data, start, end):
             seen += 1
             if seen > _MOST:
                 raise ModelError(f"an ONNX graph of more than {_MOST:,} parts is not read")
@@ -84,26 +84,38 @@ def _locations(data: mmap.mmap) -> Iterator[str]:
 
 def _of_tensor(data: mmap.mmap, start: int, end: int) -> Iterator[str]:
     location, said = "", 0
-    for number, wire, begin, stop in _fields(data, start, end):
+    for number, wire, begin, stop in fields(data, start, end):
         if number == _DATA_LOCATION and wire == _VARINT:
-            said, _ = _varint(data, begin)
+            said, _ = varint(data, begin)
         elif number == _EXTERNAL_DATA and wire == _LENGTH:
-            entry = {field: data[at:to] for field, _, at, to in _fields(data, begin, stop)}
+            entry = {field: data[at:to] for field, _, at, to in fields(data, begin, stop)}
             if entry.get(_KEY) == b"location":
                 location = entry.get(_VALUE, b"").decode("utf-8", "replace")
     if said == _EXTERNAL:
         yield location
 
 
-def _fields(data: mmap.mmap, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield number, type on the wire, begin and end of each field of a message."""
+def fields(data: mmap.mmap, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """Take a message apart.
+
+    Args:
+        data: The file.
+        at: Where the message begins.
+        end: Where it ends.
+
+    Yields:
+        Number, type on the wire, begin and end of each field.
+
+    Raises:
+        ValueError: If it is none.
+    """
     while at < end:
-        tag, at = _varint(data, at)
+        tag, at = varint(data, at)
         number, wire = tag >> 3, tag & 7
         if wire == _VARINT:
-            _, stop = _varint(data, at)
+            _, stop = varint(data, at)
         elif wire == _LENGTH:
-            length, at = _varint(data, at)
+            length, at = varint(data, at)
             stop = at + length
         elif wire in _FIXED:
             stop = at + _FIXED[wire]
@@ -115,7 +127,15 @@ def _fields(data: mmap.mmap, at: int, end: int) -> Iterator[tuple[int, int, int,
         at = stop
 
 
-def _varint(data: mmap.mmap, at: int) -> tuple[int, int]:
+def varint(data: mmap.mmap, at: int) -> tuple[int, int]:
+    """Read a number of variable length.
+
+    Returns:
+        The number, and where it ends.
+
+    Raises:
+        ValueError: If it does not end.
+    """
     value = 0
     for place in range(10):
         byte = data[at + place]

@@ -103,7 +103,7 @@ def _magnitude_bits(part: torch.Tensor) -> torch.Tensor:
 
 
 def chunks(weight: torch.Tensor) -> Iterator[torch.Tensor]:
-    """View a tensor as flat pieces that can be changed in place."""
+    """View a contiguous tensor as flat pieces that can be changed in place."""
     return iter(weight.view(-1).split(_CHUNK))
 
 

@@ -51,7 +51,8 @@ def prune_model(
     how = METHODS.get(method, "method") if isinstance(method, str) else method
     parameters = dict(model.named_parameters())
     matrices = in_scope(list(parameters), scope)
-    weights = {m: parameters[m.name].detach() for m in matrices}
+    # A weight that was transposed in memory has no flat view: it is pruned as a copy, and copied back.
+    weights = {m: parameters[m.name].detach().contiguous() for m in matrices}
     ranked = {m.name for m in matrices}
     thresholds: dict[Matrix, float] = {}
     with one_thread():
@@ -61,6 +62,9 @@ def prune_model(
         for group, k in _quotas(weights, before, sparsity, how, max_layer_sparsity):
             threshold = how.zero([weights[m] for m in group], k, [known.get(m) for m in group])
             thresholds.update(dict.fromkeys(group, threshold))
+            for m in group:
+                if not parameters[m.name].is_contiguous():
+                    parameters[m.name].detach().copy_(weights[m])
         pruned = tuple(
             MatrixZeros(m, w.numel(), zeros(w), w.numel() * w.element_size(), thresholds[m])
             for m, w in weights.items()

@@ -154,7 +154,8 @@ def open_data(path: Path, options: DataOptions) -> Corpus:
         MissingExtraError: If reading it takes a package that is not installed.
     """
     if options.unlabeled and options.format is None and not path.is_dir():
-        from affineur.transfer.formats.core.unlabeled import is_raw, read_text  # here: it reads words with formats
+        # Here: it reads records, as formats do.
+        from affineur.transfer.formats.core.unlabeled import is_raw, read_text
 
         if is_raw(path, Head.of(path), suffixes()):
             return read_text(path)
