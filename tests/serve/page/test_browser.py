@@ -169,7 +169,7 @@ def test_redacted_text_comes_from_the_server(page: Page, fake: Fake) -> None:
     page.find("[name=redact][value=pseudonym]").click()
     page.until("document.querySelector('.text').textContent.includes('[PER_1]')")
     page.settle()
-    fake.refusal = (429, {"error": "Model is overloaded", "error_type": "overloaded"}, {})
+    fake.refusal = (429, {"error": "Model is overloaded", "error_type": "Overloaded"}, {})
     page.expected.append("429")
     page.find("[name=redact][value='']").click()
     page.until("document.getElementById('status').textContent.includes('demandé')")

@@ -14,7 +14,7 @@ def test_markup_stays_text(page: Page, fake: Fake) -> None:
     page.open()
     page.analyze(f"Avec {hostile} et <script>alert(2)</script>")
     assert page.marks(0) == page.marks(1) == [hostile]
-    fake.refusal = (422, {"error": hostile, "error_type": "validation"}, {})
+    fake.refusal = (422, {"error": hostile, "error_type": "Validation"}, {})
     page.expected.append("422")
     page.analyze()
     assert hostile in page.status()
