@@ -28,11 +28,13 @@ def test_key_is_asked_for_after_a_401_only_and_never_kept(page: Page, fake: Fake
     page.expected.append("401")
     page.open()
     page.until("!document.getElementById('secret').hidden")
-    assert "demande une clé d’accès" in page.status()
-    assert "no valid key" in page.status()
+    assert page.status() == "Saisissez la clé d’accès de ce serveur, puis « Analyser »."
+    assert page.js("return document.getElementById('status').className") == "status"  # nobody did wrong
     assert page.js("return document.activeElement.id") == "key"
     page.keys("wrong\ue007")
     page.until("document.getElementById('status').textContent.includes('refuse cette clé')")
+    assert "no valid key" in page.status()
+    assert page.js("return document.getElementById('status').className") == "status bad"
     page.js("document.getElementById('key').value = ''")
     page.keys("secret\ue007")
     page.until("document.querySelectorAll('.text')[1]?.textContent")
