@@ -66,10 +66,10 @@ def test_health_checks_need_no_key_and_there_is_nothing_else(tmp_path: Path, sha
             "/info",
             "/v2",
             "/v2/models/ner",
-            "/ping/",
             f"/{TEXT.partition(' à')[0].replace(' ', '%20')}",
         ):
             assert at(port, path) == not_there, path
+        assert at(port, "/ping/")[0] == 404
         for path in ("/", "/predict", "/runsync", "/v2/models/ner/infer", "/admin/reload"):
             assert at(port, path, {"inputs": TEXT}) == not_there, path
         assert at(port, "/ping", {})[1]["error_type"] == "MethodNotAllowed"
