@@ -196,7 +196,7 @@ def test_an_event_loop_that_hangs_is_not_ready_and_then_not_live(tmp_path: Path,
             path: 200 if path in live else 503 for path in CHECKS
         }
         until(lambda: at(port, "/health/live")[0] == 503)
-        assert {at(port, path)[1]["error_type"] for path in CHECKS} == {"unhealthy"}
+        assert {at(port, path)[1]["error_type"] for path in CHECKS} == {"Unhealthy"}
         until(lambda: [at(port, path)[0] for path in CHECKS] == [200] * 6)
         assert endpoint.stop() == 0
 
