@@ -237,7 +237,9 @@ def test_heads_count_until_their_answer(shared_onnx: Path, tmp_path: Path) -> No
         (b"POST / HTTP/1.1\r\nHost: [::1]:8000\r\n", 200),
         (b"POST / HTTP/1.1\r\nHost: xn--caf-dma.example:80\r\n", 200),
         (b"POST / HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n", 400),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Encoding: gzip\r\n", 415),
+        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Encoding: br\r\n", 415),
+        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Encoding: gzip, gzip\r\n", 415),
+        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Encoding: gzip\r\n", 400),  # it is not
         (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Encoding: identity\r\n", 200),
         (b"POST / HTTP/0.9\r\nHost: h\r\n", 400),
         (b"POST / HTTP/2.0\r\nHost: h\r\n", 400),

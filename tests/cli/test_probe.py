@@ -106,7 +106,7 @@ def test_the_key_comes_from_the_environment(
     def handle(handler: Any, body: dict[str, Any]) -> bool:
         if handler.headers["Authorization"] == "Bearer open sesame":
             return False
-        send(handler, 401, {"error": "no valid key", "error_type": "unauthorized"})
+        send(handler, 401, {"error": "no valid key", "error_type": "Unauthorized"})
         return True
 
     assert probe(fake=Fake(handle=handle)) == 1

@@ -113,7 +113,7 @@ def running(fake: Fake, path: str = "/") -> Iterator[Fake]:
             if fake.handle and fake.handle(self, body):
                 return
             if body.get("inputs") == "":
-                send(self, 400, {"error": "empty", "error_type": "empty"})
+                send(self, 400, {"error": "empty", "error_type": "Empty"})
             else:
                 send(self, 200, fake.reply(body), x_queue_time="1.5", x_inference_time="2.5")
 
@@ -151,7 +151,7 @@ def overloaded(limit: int) -> Callable[[Any, dict[str, Any]], bool]:
     def handle(handler: Any, body: dict[str, Any]) -> bool:
         if not busy.acquire(blocking=False):
             send(
-                handler, 429, {"error": "Model is overloaded", "error_type": "overloaded"}, Retry_After="0.02"
+                handler, 429, {"error": "Model is overloaded", "error_type": "Overloaded"}, Retry_After="0.02"
             )
             return True
         try:

@@ -19,7 +19,7 @@ from .fakes import TEXTS, Fake, probed, running, send
     [
         (
             401,
-            {"error": "no key", "error_type": "unauthorized"},
+            {"error": "no key", "error_type": "Unauthorized"},
             {},
             "answers 401 (no key); give its key",
         ),

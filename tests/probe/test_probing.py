@@ -127,7 +127,7 @@ def test_a_list_that_is_answered_otherwise_is_a_fault() -> None:
 def test_lists_that_are_refused_and_empty_texts_that_crash_are_faults() -> None:
     def handle(handler: Any, body: dict[str, Any]) -> bool:
         if isinstance(body["inputs"], list):
-            send(handler, 422, {"error": "one text only", "error_type": "validation"})
+            send(handler, 422, {"error": "one text only", "error_type": "Validation"})
         elif not body["inputs"]:
             send(handler, 500, {"error": "list index out of range"})
         else:
@@ -173,7 +173,7 @@ def test_other_errors_stop_the_ramp() -> None:
     def handle(handler: Any, body: dict[str, Any]) -> bool:
         count["now"] += 1
         if count["now"] > 3 + len(KNOWN) + 6 + 6:  # from the second step on
-            send(handler, 503, {"error": "no worker is left", "error_type": "unhealthy"})
+            send(handler, 503, {"error": "no worker is left", "error_type": "Unhealthy"})
             return True
         return False
 

@@ -47,7 +47,7 @@ def told() -> Iterator[Callable[[], list[dict[str, Any]]]]:
 def test_without_keys_everything_is_open_and_admin_is_not_there(client: TestClient) -> None:
     assert client.post("/", json={"inputs": SECRET}).status_code == 200
     answer = client.post("/admin/reload", json={}, headers=_shown("chief"))
-    assert (answer.status_code, answer.json()["error_type"]) == (404, "not_found")
+    assert (answer.status_code, answer.json()["error_type"]) == (404, "NotFound")
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_the_wrong_key_opens_nothing(guarded: TestClient, path: str, shown: dict
         answer = guarded.request(method, path, headers=shown)
         assert (answer.status_code, answer.json()["error_type"], answer.headers["www-authenticate"]) == (
             401,
-            "unauthorized",
+            "Unauthorized",
             "Bearer",
         )
 
@@ -90,7 +90,7 @@ def test_monitors_may_ask_by_head(guarded: TestClient, path: str) -> None:
 
 def test_a_misspelt_query_is_no_default(guarded: TestClient) -> None:
     answer = guarded.post("/predict?modle=other", json={"inputs": "Paris"}, headers=_shown("clinic"))
-    assert (answer.status_code, answer.json()["error_type"]) == (422, "validation")
+    assert (answer.status_code, answer.json()["error_type"]) == (422, "Validation")
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_a_bug_is_logged_by_kind_and_place_and_quotes_no_text(
     with TestClient(create_app(service), raise_server_exceptions=False) as client:
         answer = client.post("/", json={"inputs": SECRET}, headers={"x-request-id": "me"})
     assert (answer.status_code, answer.json()["error_type"]) == (
-        (424, "backend") if where == "compute" else (500, "internal")
+        (424, "Backend") if where == "compute" else (500, "Internal")
     )
     lines = told()
     assert "Hildegarde" not in answer.text + json.dumps(lines)
@@ -235,6 +235,6 @@ def test_a_stopping_endpoint_closes_connections_and_is_not_ready(
     assert client.get("/health/live").status_code == 200
     for path in ("/health", "/health/ready", "/v2/health/ready", "/ping"):
         answer = client.get(path)
-        assert (answer.status_code, answer.json()["error_type"]) == (503, "unhealthy")
+        assert (answer.status_code, answer.json()["error_type"]) == (503, "Unhealthy")
     answer = client.post("/", json={"inputs": "Paris"})
     assert (answer.status_code, answer.headers["connection"]) == (200, "close")

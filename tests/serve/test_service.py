@@ -56,7 +56,7 @@ def test_refusing_before_the_body_is_read_leaves_the_connection_usable(start: St
         second = pool.submit(held.post, {"inputs": TEXT})
         until(lambda: held.permits[0] == 2)
         status, body, headers = ask(connection, {"inputs": TEXT})  # late: the first that does not fit
-        assert (status, body["error_type"], int(headers["retry-after"]) >= 1) == (429, "overloaded", True)
+        assert (status, body["error_type"], int(headers["retry-after"]) >= 1) == (429, "Overloaded", True)
         assert held.service.models["ner"].admission.refusing == "inputs"
         for path in (
             "/",
@@ -64,7 +64,7 @@ def test_refusing_before_the_body_is_read_leaves_the_connection_usable(start: St
             "/v2/models/ner/infer",
         ):  # early: nonsense would be 422, had it been read
             status, body, headers = ask(connection, {"nonsense": TEXT * 1000}, path)
-            assert (status, body["error_type"], int(headers["retry-after"]) >= 1) == (429, "overloaded", True)
+            assert (status, body["error_type"], int(headers["retry-after"]) >= 1) == (429, "Overloaded", True)
         assert ask(connection, None, "/health/ready")[0] == 200
         held.go.set()
         assert second.result()[0] == 200
@@ -82,7 +82,7 @@ def test_too_many_tokens_are_refused_after_they_are_counted(start: Start) -> Non
         refused = [each.result() for each in found if each.done()]
         held.go.set()
     for status, body, headers in refused:
-        assert (status, body["error_type"], "retry-after" in headers) == (429, "overloaded", True)
+        assert (status, body["error_type"], "retry-after" in headers) == (429, "Overloaded", True)
         assert "too many tokens wait" in body["error"]
     until(lambda: held.permits == (0, 0))
 
@@ -129,7 +129,7 @@ def test_who_waits_too_long_is_refused_and_never_computed(start: Start) -> None:
         held.go.set()
         status, body, headers = late.result()
     thread.join(30)
-    assert (status, body["error_type"], "retry-after" in headers) == (429, "overloaded", True)
+    assert (status, body["error_type"], "retry-after" in headers) == (429, "Overloaded", True)
     assert held.ids(OTHER) not in held.seen
     until(lambda: held.permits == (0, 0))
 
@@ -170,7 +170,7 @@ def test_a_bug_leaks_no_permit(start: Start, monkeypatch: pytest.MonkeyPatch, wh
     with monkeypatch.context() as patch:
         patch.setattr(held.service.models["ner"].tagger, where, broken)
         status, body, _ = held.post({"inputs": TEXT})
-    assert (status, body["error_type"]) == ((500, "internal") if where == "read" else (424, "backend"))
+    assert (status, body["error_type"]) == ((500, "Internal") if where == "read" else (424, "Backend"))
     assert "Marie" not in str(body)
     until(lambda: held.permits == (0, 0))
     assert held.post({"inputs": TEXT})[0] == 200
@@ -180,7 +180,7 @@ def test_an_engine_that_hangs_is_told(start: Start) -> None:
     held = start(timeout=0.1)
     held.go.clear()
     status, body, _ = held.post({"inputs": TEXT})
-    assert (status, body["error_type"]) == (424, "backend")
+    assert (status, body["error_type"]) == (424, "Backend")
     assert "does not answer" in body["error"]
     until(lambda: held.permits == (0, 0))
 
@@ -189,7 +189,7 @@ def test_a_request_that_could_never_be_done_in_time_is_refused(start: Start) -> 
     held = start()
     held.service.models["ner"].batcher.seconds_per_token = 4.0
     status, body, _ = held.post({"inputs": TEXT})
-    assert (status, body["error_type"]) == (413, "too_large")
+    assert (status, body["error_type"]) == (413, "Validation")
     assert "send at most 3 in a request" in body["error"], (
         "half of what remains of 30 s after 4 that may wait"
     )

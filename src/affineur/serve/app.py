@@ -149,13 +149,15 @@ def _endpoint(check: HealthCheck, health: Health) -> Callable[[], Any]:
 
 
 def _add_errors(app: FastAPI) -> None:
-    async def refused(_: HttpRequest, error: Exception) -> Response:
+    async def refused(request: HttpRequest, error: Exception) -> Response:
         if isinstance(error, Problem):
             return json_response(error.body(), error.status, error.headers)
         if isinstance(error, HTTPException):
             kind = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "validation")
             said = "no such path" if kind == "not_found" else str(error.detail)
-            return json_response({"error": said, "error_type": kind}, error.status_code, error.headers)
+            if kind == "not_found" and len(request.scope["path"]) > 1 and request.scope["path"].endswith("/"):
+                said += "; leave out the slash at its end"
+            return json_response(Problem(kind, said).body(), error.status_code, error.headers)
         if isinstance(error, RequestValidationError):
             return json_response(
                 Problem("validation", "a parameter of the path or the query is not valid").body(), 422

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
 from affineur.errors import did_you_mean
+from affineur.serve.coding import STATE_BYTES, Inflater, coding_of
 from affineur.serve.framing import body_length
 from affineur.serve.listeners import RequestFacts
 from affineur.serve.parameters import Parameters, check_redaction, check_texts, shown
@@ -27,6 +28,8 @@ _STRING_OR_VALUE = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[{,]', re.DOTALL)
 _QUOTE = ord('"')
 #: Values in a body, beside the texts that it may hold.
 _MOST_VALUES = 1000
+#: A name that programs give to things; nobody's text.
+_PLAIN_NAME = re.compile(r"[A-Za-z_][\w.-]{0,39}", re.ASCII)
 #: Kinds of error of every route that takes texts.
 _OF_TEXTS = ("unauthorized", "validation", "backend", "overloaded", "unhealthy")
 
@@ -48,6 +51,7 @@ class _Incoming:
     def __init__(self, seconds: float) -> None:
         self.parts: list[bytes] = []
         self.size = 0
+        self.beside = 0  # bytes that are held beside its parts
         self.given_up = False
         self.time = asyncio.timeout(seconds)
 
@@ -62,6 +66,9 @@ class _Incoming:
 async def read_body(request: Request, service: Service, json: bool = True) -> bytes:
     """Read a body up to the limit, whether its length was told before or not.
 
+    One that is compressed is undone as it comes, and the limit holds for both: what is sent, and what is in
+    it.
+
     Args:
         request: Whose body it is.
         service: Has the limits.
@@ -69,20 +76,23 @@ async def read_body(request: Request, service: Service, json: bool = True) -> by
             (:func:`check_values`).
 
     Raises:
-        Problem: 408, 413, or 429 where bodies that have not come yet hold too much memory, and this one most.
+        Problem: 408, 413, or 429 where bodies that have not come yet hold too much memory, and this one most;
+            400 or 415 for a coding that it is not in, or that is not undone here.
     """
     most = service.settings.max_body_bytes
     if body_length(request.headers.get("content-length", "")) > most:
         raise _too_large(most)
     coming = _Incoming(service.settings.body_seconds)
+    coding = coding_of(request.headers.getlist("content-encoding"))
+    parts = _inflated(request, coding, coming, most) if coding else request.stream()
     try:
         async with coming.time:
-            async for part in request.stream():
+            async for part in parts:
                 coming.size += len(part)
                 if coming.size > most:
                     raise _too_large(most)
                 coming.parts.append(part)
-                service.bodies.hold(coming, coming.size)
+                service.bodies.hold(coming, coming.size + coming.beside)
                 if coming.given_up:
                     raise _too_many()
             body = b"".join(coming.parts)
@@ -97,6 +107,21 @@ async def read_body(request: Request, service: Service, json: bool = True) -> by
     finally:
         service.bodies.release(coming)
     return body
+
+
+async def _inflated(request: Request, coding: str, coming: _Incoming, most: int) -> AsyncIterator[bytes]:
+    """Undo a coding, and let others have their turn between the pieces."""
+    inflater, sent = Inflater(coding), 0
+    async for part in request.stream():
+        sent += len(part)
+        if sent > most:  # of a stream that says nothing, too
+            raise _too_large(most)
+        coming.beside = STATE_BYTES
+        yield b""  # so that it is held, whatever comes of it
+        for piece in inflater.pieces(part):
+            yield piece
+            await asyncio.sleep(0)
+    inflater.finish()
 
 
 def _too_many() -> Problem:
@@ -157,6 +182,8 @@ def explain(error: ValidationError, model: type[BaseModel]) -> Problem:
     """Return a validation error as one line that holds no text of the user's."""
     every = error.errors(include_url=False, include_context=False, include_input=False)
     first = every[0]
+    if first["type"] == "missing":  # what is there instead says more
+        first = next((each for each in every if each["type"] == "extra_forbidden"), first)
     where = ".".join(
         str(part) for part in first["loc"] if not str(part).startswith(("constrained-", "function-"))
     )
@@ -173,11 +200,51 @@ def explain(error: ValidationError, model: type[BaseModel]) -> Problem:
         return Problem("validation", "inputs is neither a text nor a list of texts")
     if kind == "extra_forbidden":
         fields = model.model_fields if len(first["loc"]) == 1 else Parameters.model_fields
-        known = [name for name in fields if name != "options"]
-        near = did_you_mean(str(first["loc"][-1])[:40], known)
         inside = "parameters" if len(first["loc"]) > 1 else "the body"
-        return Problem("validation", f"unknown entry in {inside}, expected {', '.join(known)}{near}")
+        return unknown_entry(first["loc"][-1], inside, [name for name in fields if name != "options"])
     return Problem("validation", f"{where or 'the body'}: {first['msg']}")
+
+
+def unknown_entry(name: object, where: str, known: Iterable[str], status: int | None = None) -> Problem:
+    """Return the refusal of what nobody knows: ignored, a misspelt threshold would change the answer.
+
+    Args:
+        name: Its name.
+        where: What it stands in.
+        known: Names that there are.
+        status: Where a protocol wants another than the kind's.
+    """
+    known = list(known)
+    near = did_you_mean(str(name)[:40], known)
+    return Problem(
+        "validation",
+        f"unknown entry {named(name)}in {where}, expected {', '.join(known) or 'none'}{near}",
+        status=status,
+    )
+
+
+def named(name: object) -> str:
+    """Quote a name that a user gave, with a blank after it; nothing where it might be somebody's text."""
+    return f"'{name}' " if isinstance(name, str) and _PLAIN_NAME.fullmatch(name) else ""
+
+
+def check_query(request: Request, *known: str, status: int | None = None) -> None:
+    """Refuse a query that holds anything else than what is known.
+
+    Args:
+        request: Whose query it is.
+        known: Names of entries.
+        status: Where a protocol wants another than the kind's.
+
+    Raises:
+        Problem: 422.
+    """
+    if request.scope["query_string"]:
+        for name in request.query_params:
+            if name not in known:
+                problem = unknown_entry(name, "the query", known, status)
+                problem.message += "; the others go into the body, under parameters"
+                raise problem
 
 
 async def answer_request(

@@ -1,6 +1,6 @@
 """What an endpoint answers when it does not answer: one line, a kind, a status.
 
-The schema is that of text-embeddings-inference.
+The schema is that of text-embeddings-inference, and so are the names of the kinds that it has.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-#: Kinds of error and their status.
+#: Kinds of error and their status. Those that text-embeddings-inference has, have its status.
 STATUS = {
     "empty": 400,
     "unauthorized": 401,
@@ -21,6 +21,21 @@ STATUS = {
     "overloaded": 429,
     "internal": 500,
     "unhealthy": 503,
+}
+#: What each is called in an answer. text-embeddings-inference has ``Unhealthy``, ``Backend``, ``Overloaded``,
+#: ``Validation`` (413 there: beyond a limit), ``Tokenizer`` (never sent here) and ``Empty``.
+ERROR_TYPES = {
+    "empty": "Empty",
+    "unauthorized": "Unauthorized",
+    "forbidden": "Forbidden",
+    "not_found": "NotFound",
+    "method_not_allowed": "MethodNotAllowed",
+    "too_large": "Validation",
+    "validation": "Validation",
+    "backend": "Backend",
+    "overloaded": "Overloaded",
+    "internal": "Internal",
+    "unhealthy": "Unhealthy",
 }
 
 
@@ -44,7 +59,7 @@ class Problem(Exception):
 
     def body(self) -> dict[str, Any]:
         """Return the answer's body."""
-        return {"error": self.message, "error_type": self.kind}
+        return {"error": self.message, "error_type": ERROR_TYPES[self.kind]}
 
 
 def overloaded(reason: str, seconds: float) -> Problem:

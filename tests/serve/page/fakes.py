@@ -96,7 +96,7 @@ def handler(fake: Fake) -> type[BaseHTTPRequestHandler]:
 
         def refused(self) -> bool:
             if fake.key is not None and self.headers.get("Authorization") != f"Bearer {fake.key}":
-                self.answer(401, b'{"error":"no valid key","error_type":"unauthorized"}')
+                self.answer(401, b'{"error":"no valid key","error_type":"Unauthorized"}')
                 return True
             return False
 
@@ -107,7 +107,7 @@ def handler(fake: Fake) -> type[BaseHTTPRequestHandler]:
                 if not self.refused():
                     self.answer(200, json.dumps(fake.info()).encode())
             else:
-                self.answer(404, b'{"error":"no such page","error_type":"not_found"}')
+                self.answer(404, b'{"error":"no such page","error_type":"NotFound"}')
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

@@ -6,10 +6,12 @@ import json
 import re
 import threading
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ..held import until
 from .conftest import Page
 from .fakes import EMOJI, KNOWN, Fake
 
@@ -169,11 +171,56 @@ def test_redacted_text_comes_from_the_server(page: Page, fake: Fake) -> None:
     page.find("[name=redact][value=pseudonym]").click()
     page.until("document.querySelector('.text').textContent.includes('[PER_1]')")
     page.settle()
-    fake.refusal = (429, {"error": "Model is overloaded", "error_type": "overloaded"}, {})
+    fake.refusal = (429, {"error": "Model is overloaded", "error_type": "Overloaded"}, {})
     page.expected.append("429")
     page.find("[name=redact][value='']").click()
     page.until("document.getElementById('status').textContent.includes('demandé')")
     assert page.text() == ""  # what stands there is never something else than what is chosen
+
+
+def test_case_43_the_redacted_text_is_shown_whole_and_can_be_taken_along(
+    page: Page, fake: Fake, tmp_path: Path
+) -> None:
+    del fake.models["ner-petit"]
+    page.open()
+    text = (EMOJI + "\n") * 60
+    page.analyze(text)
+    assert not page.find(".take").is_displayed()
+    page.find("[name=redact][value=pseudonym]").click()
+    page.until("document.querySelector('.text').textContent.includes('[PER_1]')")
+    page.settle()
+    hidden = fake.predict("ner", text, {"redact": "pseudonym"})["text"]
+    height, room = page.js(
+        "const t = document.querySelector('.text'); return [t.scrollHeight, t.clientHeight]"
+    )
+    assert height == room > 1000  # no box that scrolls inside the page
+    assert page.js("return getComputedStyle(document.querySelector('mark'), '::after').content") == "none"
+    assert (
+        page.js(
+            "return document.querySelector('.text').compareDocumentPosition(document.querySelector('.times'))"
+        )
+        & 4
+    )  # the result stands before the times
+    assert page.find("#only").text == (
+        "N’est masqué que ce que le modèle trouve. Only what the model finds is masked."
+    )
+    page.driver.execute_cdp_cmd(
+        "Browser.grantPermissions",
+        {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"], "origin": page.url},
+    )
+    page.js("document.querySelector('.copy').click()")
+    page.until("document.querySelector('.taken').textContent")
+    copied = page.driver.execute_async_script(
+        "const done = arguments[0]; navigator.clipboard.readText().then(done, (e) => done(String(e)))"
+    )
+    assert copied == hidden
+    page.driver.execute_cdp_cmd(
+        "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)}
+    )
+    page.js("document.querySelector('.save').click()")
+    file = tmp_path / "texte-masque.txt"
+    until(file.exists)
+    assert file.read_bytes().decode() == hidden
 
 
 def test_masking_covers_what_is_under_the_threshold(page: Page, fake: Fake) -> None:

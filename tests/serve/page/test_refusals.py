@@ -14,7 +14,7 @@ def test_markup_stays_text(page: Page, fake: Fake) -> None:
     page.open()
     page.analyze(f"Avec {hostile} et <script>alert(2)</script>")
     assert page.marks(0) == page.marks(1) == [hostile]
-    fake.refusal = (422, {"error": hostile, "error_type": "validation"}, {})
+    fake.refusal = (422, {"error": hostile, "error_type": "Validation"}, {})
     page.expected.append("422")
     page.analyze()
     assert hostile in page.status()
@@ -28,11 +28,13 @@ def test_key_is_asked_for_after_a_401_only_and_never_kept(page: Page, fake: Fake
     page.expected.append("401")
     page.open()
     page.until("!document.getElementById('secret').hidden")
-    assert "demande une clé d’accès" in page.status()
-    assert "no valid key" in page.status()
+    assert page.status() == "Saisissez la clé d’accès de ce serveur, puis « Analyser »."
+    assert page.js("return document.getElementById('status').className") == "status"  # nobody did wrong
     assert page.js("return document.activeElement.id") == "key"
     page.keys("wrong\ue007")
     page.until("document.getElementById('status').textContent.includes('refuse cette clé')")
+    assert "no valid key" in page.status()
+    assert page.js("return document.getElementById('status').className") == "status bad"
     page.js("document.getElementById('key').value = ''")
     page.keys("secret\ue007")
     page.until("document.querySelectorAll('.text')[1]?.textContent")

@@ -110,7 +110,7 @@ def test_reloads_under_load(tmp_path: Path, shared_onnx: Path, shared_int8: Path
         status, body, _ = endpoint.ask({"model": str(shared_int8)}, "/admin/reload", **bearer)
         assert (status, body["model"]["version"], body["model"]["folder"]) == (200, 2, shared_int8.name)
         status, body, _ = endpoint.ask({"model": str(model)}, "/admin/reload", **bearer)
-        assert (status, body["error_type"]) == (424, "backend")
+        assert (status, body["error_type"]) == (424, "Backend")
         assert body["error"].endswith("the artifact before it still serves")
         status, body, _ = endpoint.ask({}, "/admin/reload", **bearer)  # the last that was good, again
         assert (status, body["model"]["version"], body["model"]["folder"]) == (200, 3, shared_int8.name)

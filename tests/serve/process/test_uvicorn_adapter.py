@@ -162,7 +162,7 @@ def refused(answer: bytes, limit: str = f"{MOST} bytes") -> bool:
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 431 "), answer[:200]
     assert b"connection: close" in head
-    assert json.loads(body) == {"error": f"a head of more than {limit}", "error_type": "too_large"}
+    assert json.loads(body) == {"error": f"a head of more than {limit}", "error_type": "Validation"}
     return True
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from affineur.entities import Entity, LabeledPiece
 from affineur.runtime import PredictOptions
 from affineur.serve import parameters
-from affineur.serve.problems import STATUS, Problem, overloaded
+from affineur.serve.problems import ERROR_TYPES, STATUS, Problem, overloaded
 from affineur.serve.protocols import huggingface, kserve, runpod
 
 from ..conftest import LIMITS
@@ -33,7 +33,7 @@ TEXT = "Marie Duval à Paris"
         (
             b'{"inputs": "a", "parametres": {}}',
             "validation",
-            "unknown entry in the body, expected inputs, parameters; did you mean 'parameters'?",
+            "unknown entry 'parametres' in the body, expected inputs, parameters; did you mean 'parameters'?",
         ),
         (b"{", "validation", "the body is not JSON (EOF while parsing an object at line 1 column 1)"),
         (
@@ -47,7 +47,7 @@ def test_what_is_wrong_is_said_in_one_line(body: bytes, kind: str, said: str) ->
     with pytest.raises(Problem) as caught:
         huggingface.parse(body)
     assert (caught.value.kind, caught.value.message, caught.value.status) == (kind, said, STATUS[kind])
-    assert caught.value.body() == {"error": said, "error_type": kind}
+    assert caught.value.body() == {"error": said, "error_type": ERROR_TYPES[kind]}
 
 
 def test_parameters_become_the_runtime_s_options() -> None:

@@ -193,7 +193,7 @@ def test_redaction_hides_every_mention_and_its_map_leads_back(client: TestClient
 def test_what_excludes_each_other_is_refused(client: TestClient) -> None:
     for parameters in ({"redact": "type", "aggregation_strategy": "none"}, {"redact_map": True}):
         answer = client.post("/", json={"inputs": TEXT, "parameters": parameters})
-        assert (answer.status_code, answer.json()["error_type"]) == (422, "validation")
+        assert (answer.status_code, answer.json()["error_type"]) == (422, "Validation")
         assert "redact" in answer.json()["error"]
 
 
@@ -203,7 +203,7 @@ def test_models_are_named_by_the_query(client: TestClient) -> None:
     answer = client.post("/predict?model=autre", json={"inputs": TEXT})
     assert (answer.status_code, answer.json()) == (
         404,
-        {"error": "no such model, expected ner or int8", "error_type": "not_found"},
+        {"error": "no such model, expected ner or int8", "error_type": "NotFound"},
     )
 
 

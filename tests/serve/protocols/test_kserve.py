@@ -56,7 +56,7 @@ def test_the_server_names_itself(client: TestClient) -> None:
     answer = client.get("/v2").json()
     assert (answer["name"], answer["extensions"], set(answer)) == (
         "affineur",
-        ["binary_tensor_data"],
+        ["binary_tensor_data", "model_configuration"],
         {"name", "version", "extensions"},
     )
 
@@ -104,7 +104,7 @@ def test_a_version_answers_for_itself_alone(client: TestClient) -> None:
     answer = client.post("/v2/models/ner/versions/2/infer", json={"inputs": [tensor(TEXTS)]})
     assert (answer.status_code, answer.json()) == (
         404,
-        {"error": "no such version, expected 1", "error_type": "not_found"},
+        {"error": "no such version, expected 1", "error_type": "NotFound"},
     )
 
 
@@ -123,7 +123,7 @@ def test_an_unknown_model_is_not_found(client: TestClient, path: str) -> None:
     )
     assert (answer.status_code, answer.json()) == (
         404,
-        {"error": "no such model, expected ner or int8", "error_type": "not_found"},
+        {"error": "no such model, expected ner or int8", "error_type": "NotFound"},
     )
 
 
@@ -131,8 +131,8 @@ def test_an_unknown_model_is_not_found(client: TestClient, path: str) -> None:
     ("body", "said"),
     [
         ({}, "inputs"),
-        ({"inputs": []}, "inputs"),
-        ({"inputs": [tensor(TEXTS), tensor(TEXTS)]}, "inputs"),
+        ({"inputs": []}, "one input"),
+        ({"inputs": [tensor(TEXTS), tensor(TEXTS)]}, "one input"),
         ({"inputs": [tensor(TEXTS, shape=[2])]}, "shape [2] is for 2 texts, but there are 3"),
         ({"inputs": [tensor(TEXTS, shape=[3, 2])]}, "shape"),
         ({"inputs": [tensor(TEXTS, shape=[-3])]}, "shape"),
@@ -243,7 +243,7 @@ def test_nothing_is_ready_while_models_are_loaded(shared_onnx: Path) -> None:
             client.post("/v2/models/ner/infer", json={"inputs": [tensor(TEXTS)]})
         ]
         assert [(answer.status_code, answer.json()["error_type"]) for answer in answers] == [
-            (503, "unhealthy")
+            (503, "Unhealthy")
         ] * 4
         assert all(answer.headers["retry-after"] == "1" for answer in answers)
         assert client.get("/v2/health/live").status_code == client.get("/v2").status_code == 200

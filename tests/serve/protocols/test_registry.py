@@ -64,20 +64,21 @@ PROTOCOL = Post()
 
 def test_ours_are_the_files_of_the_folder() -> None:
     folder = Path(sys.modules["affineur.serve.protocols"].__file__ or "").parent
-    files = {path.stem for path in folder.glob("*.py")} - {"__init__"}
-    assert set(PROTOCOLS.names()) >= files == {"huggingface", "kserve", "runpod"}
+    files = {path.stem for path in folder.glob("[!_]*.py")}
+    assert set(PROTOCOLS.names()) >= files == {"huggingface", "kserve", "openai", "runpod"}
     for name in files:
         protocol = PROTOCOLS.get(name)
         assert protocol.name == name
         assert protocol.summary
 
 
-@pytest.mark.parametrize("name", ["huggingface", "kserve", "runpod"])
+@pytest.mark.parametrize("name", ["huggingface", "kserve", "openai", "runpod"])
 def test_what_a_protocol_says_of_its_paths_is_what_it_routes(name: str) -> None:
     protocol = PROTOCOLS.get(name)
     service = Service({"ner": "model"}, load, LIMITS, Metrics())
     routes = protocol.router(service).routes
-    posts = {route.path for route in routes if "POST" in route.methods}  # type: ignore[attr-defined]
+    shown = [route for route in routes if route.include_in_schema]  # type: ignore[attr-defined]
+    posts = {route.path for route in shown if "POST" in route.methods}  # type: ignore[attr-defined]
     assert posts == set(protocol.texts)
     assert set(protocol.short(service)) <= posts
     assert not {check.path for check in protocol.health} & {route.path for route in routes}  # type: ignore[attr-defined]

@@ -95,12 +95,12 @@ def test_a_job_that_fails_is_answered_as_runpod_answers_it(client: TestClient, j
 @pytest.mark.parametrize(
     ("body", "status", "kind"),
     [
-        (b"", 400, "empty"),
-        (b"{", 422, "validation"),
-        (b"{}", 422, "validation"),
-        (b'{"input": "texte"}', 422, "validation"),
-        (b'{"input": {"inputs": "a"}, "id": 5}', 422, "validation"),
-        (b" " * 200_001, 413, "too_large"),
+        (b"", 400, "Empty"),
+        (b"{", 422, "Validation"),
+        (b"{}", 422, "Validation"),
+        (b'{"input": "texte"}', 422, "Validation"),
+        (b'{"input": {"inputs": "a"}, "id": 5}', 422, "Validation"),
+        (b" " * 200_001, 413, "Validation"),
     ],
 )
 def test_what_is_no_job_is_an_error_of_the_request(

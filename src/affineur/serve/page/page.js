@@ -65,7 +65,7 @@ function parsed(said) {
 }
 
 function plainly(answer, withKey) {
-  if (answer.status === 401) return withKey ? "Le serveur refuse cette clé d’accès." : "Ce serveur demande une clé d’accès : saisissez-la, puis « Analyser ».";
+  if (answer.status === 401) return withKey ? "Le serveur refuse cette clé d’accès." : "Saisissez la clé d’accès de ce serveur, puis « Analyser ».";
   if (answer.status === 429) return `Le serveur est très demandé : réessayez ${wait(answer.headers.get("retry-after"))}.`;
   return REFUSALS[answer.status] ?? `Le serveur a répondu par une erreur (${answer.status}).`;
 }
@@ -141,6 +141,8 @@ function addColumn(model, place) {
     introduce(column);
     again();
   });
+  view.querySelector(".copy").addEventListener("click", () => copy(column));
+  view.querySelector(".save").addEventListener("click", () => save(column));
   view.querySelector(".choice").hidden = models.length === 1;
   view.querySelector("h2").hidden = models.length > 1;
   columns.push(column);
@@ -187,12 +189,13 @@ function say(text) {
 
 function complain(problem) {
   const cause = problem instanceof Refusal ? problem : new Refusal("La réponse du serveur est incohérente.", problem.message);
-  at("status").className = "status bad";
-  at("status").replaceChildren(cause.message, ...(cause.line ? [" ", el("code", "", cause.line)] : []));
   if (cause.status === 401) {
     at("secret").hidden = false;
     at("key").focus();
+    if (!at("key").value) return say(cause.message); // nobody has done anything wrong yet
   }
+  at("status").className = "status bad";
+  at("status").replaceChildren(cause.message, ...(cause.line ? [" ", el("code", "", cause.line)] : []));
 }
 
 function summary() {
@@ -215,6 +218,8 @@ function show() {
 
 function draw({ view, model, answer }, other) {
   view.querySelector(".times").hidden = !answer;
+  view.querySelector(".take").hidden = !answer?.redact;
+  view.querySelector(".taken").textContent = "";
   const text = view.querySelector(".text");
   if (!answer) {
     text.replaceChildren();
@@ -231,13 +236,12 @@ function draw({ view, model, answer }, other) {
     while (other?.entities[near]?.end <= one.start) near += 1;
     const apart = shared && !shared.has(identity(one)) ? `trouvé par ce modèle seul${instead(one, other, near)}` : undefined;
     parts.push(answer.letters.slice(position, one.start).join(""));
-    parts.push(marked(one, answer.letters.slice(one.start, one.end).join(""), apart));
+    parts.push(marked(one, answer.letters.slice(one.start, one.end).join(""), apart, answer.redact));
     position = one.end;
   }
   text.replaceChildren(...parts, answer.letters.slice(position).join(""));
   const first = text.querySelector("mark");
   if (first) first.tabIndex = 0;
-  text.tabIndex = first ? -1 : 0; // a box that scrolls must be reached by keyboard
   view.querySelector(".legend").replaceChildren(...legend(seen, answer.entities.length - seen.length));
 }
 
@@ -246,10 +250,11 @@ function milliseconds(time) {
 }
 
 /** Mark an entity; `apart` says how the other model differs, where it does. */
-function marked(one, words, apart) {
+function marked(one, words, apart, redact) {
   const mark = el("mark", `t${types.indexOf(one.entity_group) % COLORS}`, words);
   const rest = [percent.format(one.score), ...(apart ? [apart] : [])];
-  mark.dataset.type = apart ? `${one.entity_group} ≠` : one.entity_group;
+  // A placeholder says its type itself.
+  if (!redact) mark.dataset.type = apart ? `${one.entity_group} ≠` : one.entity_group;
   mark.dataset.tip = [named(one.entity_group), ...rest].join(" · ");
   mark.classList.toggle("apart", Boolean(apart));
   mark.tabIndex = -1; // one stop for Tab per text, arrows inside: a long text has thousands
@@ -276,6 +281,30 @@ function legend(seen, unsure) {
     return el("li", count ? "" : "none", el("span", `key t${place % COLORS}`, type), ` ${NAMES[type] ?? ""} `, el("strong", "", String(count)));
   });
   return unsure ? [...items, el("li", "none", `sous le seuil : ${unsure}`)] : items;
+}
+
+// ---- Taking the redacted text along ----
+
+const whole = ({ answer }) => answer.letters.join("");
+
+async function copy(column) {
+  const taken = column.view.querySelector(".taken");
+  try {
+    await navigator.clipboard.writeText(whole(column)); // is there by HTTPS and on this machine alone
+    taken.textContent = "Copié.";
+  } catch {
+    getSelection().selectAllChildren(column.view.querySelector(".text"));
+    taken.textContent = "Sélectionné : copiez avec Ctrl + C.";
+  }
+}
+
+function save(column) {
+  const link = el("a", "");
+  link.href = URL.createObjectURL(new Blob([whole(column)], { type: "text/plain;charset=utf-8" }));
+  link.download = `texte-masque${models.length > 1 ? `-${column.model.name}` : ""}.txt`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000); // once the browser has begun to read it
+  column.view.querySelector(".taken").textContent = "Téléchargé.";
 }
 
 // ---- The confidence beside an entity ----

@@ -289,8 +289,10 @@ class Connection(HttpToolsProtocol):
         cycle = self.cycle
         if cycle is None or cycle.response_complete or not cycle.response_started:
             body = to_json(problem.body())
-            head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
-            self.transport.write(STATUS_LINE[problem.status] + head % len(body) + body)
+            headers = {**problem.headers, "Content-Type": "application/json", "Connection": "close"}
+            head = "".join(f"{name.lower()}: {value}\r\n" for name, value in headers.items()).encode()
+            length = b"content-length: %d\r\n\r\n" % len(body)
+            self.transport.write(STATUS_LINE[problem.status] + head + length + body)
         if cycle is not None and not cycle.response_complete:  # nobody hears it any more
             cycle.disconnected = True
             cycle.message_event.set()

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from affineur.serve.exchange import (
     answer_request,
+    check_query,
     errors,
     parse_as,
     read_body,
@@ -21,7 +22,6 @@ from affineur.serve.exchange import (
     times,
 )
 from affineur.serve.parameters import Parameters
-from affineur.serve.problems import Problem
 from affineur.serve.protocols import Protocol
 from affineur.serve.service import Service
 from affineur.serve.settings import Settings
@@ -146,12 +146,7 @@ class HuggingFace(Protocol):
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             request = HttpRequest(scope, receive, send)
-            if any(name != "model" for name in request.query_params):
-                raise Problem(
-                    "validation",
-                    "unknown entry in the query, expected model; "
-                    "the others go into the body, under parameters",
-                )
+            check_query(request, "model")
             response = await _predict(request, service, request.query_params.get("model"))
             await response(scope, receive, send)
 

@@ -16,6 +16,7 @@ from pydantic_core import to_json
 from affineur.serve import logs
 from affineur.serve.exchange import (
     answer_request,
+    check_query,
     errors,
     explain,
     find,
@@ -47,15 +48,21 @@ _PATIENT = Settings(
 _NOT_THE_JOBS = frozenset({"not_found", "overloaded", "unhealthy"})
 
 
+_PLATFORM = "Of RunPod's platform; has no effect here."
+
+
 class RunRequest(BaseModel):
     """A job; what is wrong with its `input` makes the job fail, and is no error of the request."""
 
-    model_config = ConfigDict(extra="ignore", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     input: dict[str, Any] = Field(
         description="What `/predict` takes.", examples=[{"inputs": "Marie Duval habite à Paris."}]
     )
     id: str | None = Field(None, max_length=200)
+    webhook: str | None = Field(None, description=_PLATFORM)
+    policy: dict[str, Any] | None = Field(None, description=_PLATFORM)
+    s3Config: dict[str, Any] | None = Field(None, description=_PLATFORM)  # noqa: N815
 
 
 class RunResponse(BaseModel):
@@ -107,6 +114,7 @@ class RunPod(Protocol):
         )
         async def runsync(request: HttpRequest, model: ModelQuery = None) -> Response:
             """The same in RunPod's queue form: a job that fails is answered too, with its error."""
+            check_query(request, "model")
             job = parse(await read_body(request, service))
             try:
                 asked = read_input(job.input)
