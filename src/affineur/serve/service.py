@@ -253,7 +253,7 @@ class Service:
 
     def close(self) -> None:
         """Put every model away."""
-        for model in self.models.values():
+        for model in list(self.models.values()):  # one may still be loaded
             model.batcher.close(timeout=5)
         self.beside.close()
         self._listeners.close(timeout=5)
