@@ -216,13 +216,44 @@ def test_what_cannot_be_done_in_time_any_more_is_given_up_at_once(shared_onnx: P
         held.go.clear()
         long = pool.submit(held.post, {"inputs": "Marie Duval habite à Paris. " * 400})
         assert held.entered.acquire(timeout=30)
-        held.service.models["ner"].batcher.seconds_per_token = 1.0  # somebody else takes the processor
+        held.service.models["ner"].batcher.speed.learn(1.0)  # somebody else takes the processor
         before = len(held.seen)
         held.go.set()
         status, answer, _ = long.result(timeout=20)
         assert (status, answer["error_type"]) == (429, "Overloaded")
         assert len(held.seen) - before <= 2 * len(held.service.models["ner"].batcher._threads)
         until(lambda: held.permits == (0, 0))
+
+
+def test_a_process_that_was_stopped_takes_long_texts_as_before(shared_onnx: Path) -> None:
+    """SIGSTOP and SIGCONT, docker pause: a batch that spans it says nothing of the speed."""
+    with on_port(Held(shared_onnx, timeout=20)) as held, ThreadPoolExecutor(4) as pool:
+        speed, long = held.service.models["ner"].batcher.speed, {"inputs": "Marie Duval à Paris. " * 400}
+        before = speed.now
+        for _ in range(2):
+            while held.entered.acquire(blocking=False):
+                pass
+            held.go.clear()
+            asked = [pool.submit(held.post, long) for _ in range(2)]
+            assert held.entered.acquire(timeout=30)
+            time.sleep(0.5)
+            held.go.set()
+            assert {each.result(timeout=20)[0] for each in asked} <= {200, 429}
+        assert speed.now < 3 * before
+        assert held.post(long)[0] == 200
+
+
+def test_a_machine_that_was_slow_takes_long_texts_again(shared_onnx: Path) -> None:
+    with on_port(Held(shared_onnx)) as held:
+        speed, long = held.service.models["ner"].batcher.speed, {"inputs": "Marie Duval à Paris. " * 400}
+        for _ in range(200):
+            speed.took(0.1)
+        status, answer, headers = held.post(long)
+        assert (status, answer["error_type"], "retry-after" in headers) == (429, "overloaded", True)
+        assert speed.now > 0.09
+        speed._told -= 300  # nobody has asked meanwhile
+        assert held.post(long)[0] == 200
+        assert speed.now < 0.001
 
 
 def test_who_leaves_while_its_texts_are_read_is_read_no_further(

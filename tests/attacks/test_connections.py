@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import socket
 import subprocess
@@ -111,6 +112,79 @@ def test_a_head_holds_a_hundred_fields(endpoint: Running) -> None:
     assert statuses(talk(endpoint.port, head + b"a:b\r\n" * 5000)) == [431]
     trailer = post(b"", more="").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
     assert statuses(talk(endpoint.port, trailer + b"0\r\n" + b"a:b\r\n" * 5000))[-1:] in ([431], [400])
+
+
+# ---- 1, once more: bytes that are dear to parse ----
+
+CHUNKED = b"POST %s HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@contextlib.contextmanager
+def taking(endpoint: Running, seconds: float) -> Iterator[None]:
+    """Check that it takes the endpoint no more time of processors than that."""
+
+    def spent() -> float:
+        fields = Path(f"/proc/{endpoint.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    before = spent()
+    yield
+    assert spent() - before < seconds
+
+
+def test_few_empty_lines_may_come_before_a_request(port: int) -> None:
+    assert statuses(talk(port, b"\r\n" * 4 + PING + b"\r\n" * 4 + PING_ONCE)) == [200, 200]
+    assert statuses(talk(port, b"\r\n" * 5 + PING_ONCE)) == [400]
+    assert statuses(talk(port, PING + b"\r\n" * 5 + PING_ONCE)) == [200, 400]
+    assert statuses(talk(port, *[b"\r\n"] * 5, PING_ONCE)) == [400]
+
+
+def test_empty_lines_without_end_are_refused_unparsed(endpoint: Running, port: int) -> None:
+    with taking(endpoint, 0.5):
+        answers = [talk(port, *[b"\r\n" * 30_000] * 10, half_closed=True) for _ in range(5)]
+    assert [statuses(answer) for answer in answers] == [[400]] * 5
+
+
+def test_a_body_that_is_not_wanted_is_thrown_away_unparsed(endpoint: Running, port: int) -> None:
+    for head in (CHUNKED % b"/nope" + b"40000000\r\n", post(b"", "/nope", length=7_000_000)):
+        with taking(endpoint, 0.5), connect(port) as client:
+            client.sendall(head + b"\r\n" * 1000)
+            for _ in range(100):
+                client.sendall(b"\r\n" * 30_000)
+            client.shutdown(socket.SHUT_WR)
+            answer = heard(client)  # which no reset has taken away
+        assert statuses(answer) == [404]
+        assert b"connection: close" in answer
+
+
+def test_who_sends_little_in_vain_may_ask_again(endpoint: Running) -> None:
+    with connect(endpoint.port) as client:
+        client.sendall(post(b"", "/nope", length=60_000))
+        assert statuses(client.recv(65536)) == [404]
+        client.sendall(b"\r\n" * 30_000 + PING_ONCE)
+        assert statuses(heard(client)) == [200]
+
+
+def test_lines_without_anything_in_a_chunk_cost_no_more_than_others(endpoint: Running) -> None:
+    body = b"\r\n" * 190_000 + TEXT
+    whole = CHUNKED % b"/" + b"%x;a=b\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    with taking(endpoint, 0.8):
+        assert statuses(talk(endpoint.port, whole * 8 + PING_ONCE)) == [200] * 9
+
+
+@pytest.mark.parametrize("data", [b"1\r\n \r\n", b"0001\r\n \r\n", b"2\r\n\r\n\r\n"])
+def test_small_chunks_leave_others_their_turn(endpoint: Running, data: bytes) -> None:
+    head = CHUNKED % b"/" + b"1\r\n{\r\n"
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(connect(endpoint.port)) for _ in range(24)]
+        for client in clients:
+            client.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                client.send(head + data * 30_000)
+        began = time.monotonic()
+        for _ in range(5):
+            assert statuses(talk(endpoint.port, PING_ONCE)) == [200]
+        assert time.monotonic() - began < 0.5
 
 
 # ---- 2: answers nobody reads ----

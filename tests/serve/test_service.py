@@ -104,10 +104,10 @@ def test_a_document_longer_than_the_limit_of_tokens_lets_others_in(start: Start)
 def test_lone_words_do_not_spoil_the_speed_that_limits_go_by(start: Start) -> None:
     held = start()
     batcher = held.service.models["ner"].batcher
-    before = batcher.seconds_per_token
+    before = batcher.speed.now
     for _ in range(20):
         assert held.post({"inputs": "Nantes"})[0] == 200
-    assert batcher.seconds_per_token == before
+    assert batcher.speed.now == before
 
 
 def test_a_body_that_does_not_come_is_given_up(start: Start) -> None:
@@ -187,7 +187,7 @@ def test_an_engine_that_hangs_is_told(start: Start) -> None:
 
 def test_a_request_that_could_never_be_done_in_time_is_refused(start: Start) -> None:
     held = start()
-    held.service.models["ner"].batcher.seconds_per_token = 4.0
+    held.service.models["ner"].batcher.speed.learn(4.0)
     status, body, _ = held.post({"inputs": TEXT})
     assert (status, body["error_type"]) == (413, "Validation")
     assert "send at most 3 in a request" in body["error"], (

@@ -155,8 +155,10 @@ def _serve(args: argparse.Namespace) -> int:
     from affineur.pipeline.models import load_to_serve
 
     try:
+        from affineur.serve import logs
         from affineur.serve.process.server import ServePlan, serve
         from affineur.serve.settings import Settings
+        from affineur.serve.threads import working
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _EXTRA:
             raise
@@ -198,6 +200,9 @@ def _serve(args: argparse.Namespace) -> int:
             show.to_json({name: value for name, value in told.items() if value is not None}, args.json)
 
     serve(plan, ready)
+    if working():  # a model is still fetched or loaded; Python would wait for some of its threads
+        logs.flush()
+        os._exit(0)
     return 0
 
 

@@ -7,6 +7,7 @@ application says, which has it from the protocols.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import re
 import time
@@ -30,6 +31,8 @@ _ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 #: Seconds after which a refusal is told: clients that ask again at once would take the processor from those
 #: who are served.
 _HOLD = (0.2, 1.0)
+#: Seconds for an answer when the process ends.
+_LAST_WORD = 1.0
 _GONE = 499  # nobody is there to read it; it stands in metrics and logs
 
 
@@ -129,6 +132,11 @@ class AccessGate:
             await respond(problem, answer)
         except (Gone, ClientDisconnect):  # before it got an answer, or before it had sent its request
             status = _GONE
+        except asyncio.CancelledError:  # the process ends, and the time for answers is over
+            if status == _GONE:
+                with contextlib.suppress(TimeoutError):  # one before it may be unread
+                    async with asyncio.timeout(_LAST_WORD):
+                        await respond(Problem("unhealthy", "the endpoint has ended"), answer)
         except Exception:
             logs.fault("fault", id=identity, route=self._route(scope))
             if status == _GONE:

@@ -19,8 +19,11 @@ from affineur.serve.problems import Problem
 from affineur.serve.protocols import Health, HealthCheck
 from affineur.serve.queue.served import About
 from affineur.serve.service import Service
+from affineur.serve.threads import apart
 
 INFO, METRICS, RELOAD = "/info", "/metrics", "/admin/reload"
+#: Seconds between two looks whether the endpoint ends while an artifact is loaded.
+_LOOK = 0.2
 
 
 class ReloadRequest(BaseModel):
@@ -81,7 +84,7 @@ def operations_router(service: Service) -> APIRouter:
 
     @router.post(
         RELOAD,
-        responses=errors("forbidden", "not_found", "too_large"),
+        responses=errors("forbidden", "not_found", "too_large", "unhealthy"),
         openapi_extra=takes(ReloadRequest),
     )
     async def reload_model(request: HttpRequest) -> dict[str, Any]:
@@ -96,6 +99,8 @@ def operations_router(service: Service) -> APIRouter:
             reference = wanted.model or service.references[name]
             return {"model": asdict(await reload(service, name, reference, request.is_disconnected))}
         except (AffineurError, OSError, ValueError) as error:  # names that no file can have are among them
+            if service.draining:
+                raise Problem("unhealthy", "the endpoint is stopping") from None
             raise Problem("backend", f"{one_line(error)}; the artifact before it still serves") from None
 
     return router
@@ -119,10 +124,15 @@ async def reload(
         if service.draining or (gone is not None and await gone()):
             raise AffineurError("nobody waits for this artifact any more")
         # what has begun is ended, whoever goes away: else a loaded model would be left to nobody
-        return await asyncio.shield(asyncio.ensure_future(_load(service, name, reference)))
+        loading = asyncio.ensure_future(_load(service, name, reference))
+        loading.add_done_callback(lambda done: done.cancelled() or done.exception())  # it has been looked at
+        while not (await asyncio.wait({loading}, timeout=_LOOK))[0]:
+            if service.draining:
+                raise AffineurError("the endpoint is stopping")
+        return loading.result()
 
 
 async def _load(service: Service, name: str, reference: str) -> About:
-    new = await asyncio.get_running_loop().run_in_executor(None, service.prepare, name, reference)
+    new = await apart(lambda: service.prepare(name, reference))
     service.commit(new)
     return new.about

@@ -21,6 +21,7 @@ from affineur.serve.queue.admission import Permit, Refused
 from affineur.serve.queue.batcher import Expired, Job
 from affineur.serve.queue.portions import Found, Portions, SideThreads
 from affineur.serve.queue.served import Loader, ServedModel, start_model
+from affineur.serve.queue.speed import HALF_SECONDS
 from affineur.serve.settings import Settings
 
 T = TypeVar("T")
@@ -253,7 +254,7 @@ class Service:
 
     def close(self) -> None:
         """Put every model away."""
-        for model in self.models.values():
+        for model in list(self.models.values()):  # one may still be loaded
             model.batcher.close(timeout=5)
         self.beside.close()
         self._listeners.close(timeout=5)
@@ -272,7 +273,7 @@ class Service:
             Problem: If they are too many for one request, or for now.
             Gone: If nobody waits any more.
         """
-        most, why = self._most_tokens(model)
+        most = self._most_tokens(model.batcher.speed.relax())
 
         def read(texts: Sequence[str]) -> Reading:
             now = time.perf_counter()  # what waited for its turn so long would be read in vain
@@ -284,10 +285,7 @@ class Service:
 
         def counted(tokens: int, left: int) -> None:
             if tokens > most:
-                raise Problem(
-                    "too_large",
-                    f"the texts have more than {most} tokens, {why}; send at most {most} in a request",
-                )
+                raise self._too_long(model, tokens + left // _CHARACTERS)
             model.admission.charge(permit, tokens + left // _CHARACTERS)
 
         try:
@@ -299,25 +297,31 @@ class Service:
         except ParameterError as error:
             raise Problem("validation", str(error)) from None
 
-    def _most_tokens(self, model: ServedModel) -> tuple[int, str]:
-        """Return the most tokens of a request, and why no more."""
-        most, speed = self.settings.max_tokens, model.batcher.seconds_per_token
-        if speed * most > self.settings.work_seconds:
-            return int(self.settings.work_seconds / speed), "more than can be computed in time"
-        return most, "the limit of a request"
+    def _most_tokens(self, speed: float) -> int:
+        """Return the most tokens of a request, where one takes so many seconds."""
+        most = self.settings.max_tokens
+        return int(self.settings.work_seconds / speed) if speed * most > self.settings.work_seconds else most
+
+    def _too_long(self, model: ServedModel, tokens: int) -> Problem:
+        """Return the refusal of a request that would take too long: for good, or as slow as it is now."""
+        most = self._most_tokens(model.batcher.speed.best)
+        if tokens <= most:
+            self.metrics.shed.labels("deadline").inc()
+            return overloaded("so long a text would take too long as slow as it is now", HALF_SECONDS)
+        limit = self.settings.max_tokens
+        why = "the limit of a request" if most == limit else "more than can be computed in time"
+        return Problem(
+            "too_large", f"the texts have more than {most} tokens, {why}; send at most {most} in a request"
+        )
 
     def _refusal(self, model: ServedModel, reason: str) -> Problem:
         self.metrics.shed.labels(reason).inc()
-        return overloaded(
-            f"too many {reason} wait", model.admission.tokens * model.batcher.seconds_per_token / 2
-        )
+        return overloaded(f"too many {reason} wait", model.admission.tokens * model.batcher.speed.now / 2)
 
     def _failure(self, model: ServedModel, error: AffineurError) -> Problem:
         if isinstance(error, Expired):
             self.metrics.shed.labels("deadline").inc()
-            return overloaded(
-                "the request waited too long", model.admission.tokens * model.batcher.seconds_per_token
-            )
+            return overloaded("the request waited too long", model.admission.tokens * model.batcher.speed.now)
         return Problem("backend", str(error))
 
     def _tell(self, model: ServedModel) -> None:

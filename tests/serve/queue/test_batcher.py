@@ -414,7 +414,7 @@ def test_the_windows_of_a_document_leave_half_of_the_engine_to_others(make: Make
     engine = Engine(16)
     engine.go.clear()
     batcher = make(engine)
-    batcher.seconds_per_token = 0.1
+    batcher.speed.learn(0.1)
     busy, document = Waiter([window(16, 9)]), Waiter([window(16, 1) for _ in range(4)])
     batcher.submit(busy.job)
     assert engine.entered.acquire(timeout=30)

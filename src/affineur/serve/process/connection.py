@@ -37,6 +37,12 @@ _MOST_UNREAD = 16384
 _READ_SECONDS, _LEAST_READ = 10.0, 65536
 #: Seconds in which an answer must have begun after the client has ended sending.
 _HALF_CLOSED_SECONDS = 2.0
+#: What a connection may cost in one turn of the event loop, in pieces and chunks that are parsed.
+_TURN = 64
+#: Bytes of a body that are still read after its answer, so that the connection can be used again.
+_MOST_IN_VAIN = 65536
+#: Bytes that are thrown away after an answer that closes the connection: twice a body of the usual limit.
+_MOST_THROWN = 8_000_000
 #: Bytes that all connections of a server may make it hold beside bodies, and what is not counted of one.
 _MOST_HELD, _LITTLE = 64_000_000, 4096
 #: What ``SO_LINGER`` takes for not at all.
@@ -84,6 +90,9 @@ class Connection(HttpToolsProtocol):
     _ended = False  # the client sends no more
     _refused = False  # so nothing more is parsed
     _holds = False
+    _thrown = 0  # bytes that came after that
+    _budget = _TURN  # what this turn has left
+    _resting = False  # until the next turn
     _timer: asyncio.TimerHandle | None = None  # for the next head, or for what is left of an answer
     _reading: asyncio.TimerHandle | None = None  # for a client to read
 
@@ -108,8 +117,14 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse as much as is the turn of."""
-        self._framing.add(data)
-        self.go_on()
+        if not self._refused:
+            self._budget = _TURN
+            self._framing.add(data)
+            self.go_on()
+            return
+        self._thrown += len(data)
+        if self._thrown > _MOST_THROWN:
+            self.transport.close()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn's hangs up, whatever waits
         """Answer who has ended sending, but not for long: who has gone away looks the same.
@@ -126,16 +141,21 @@ class Connection(HttpToolsProtocol):
         """Parse until a request is whole, and read no more than that."""
         framing, transport = self._framing, self.transport
         while framing.left and not self._must_wait() and not transport.is_closing():
-            room = _MOST_HEAD - self._kept
-            if not room:
-                self._refuse(Problem("too_large", f"a head of more than {_MOST_HEAD} bytes", status=431))
+            if self._budget <= 0:
+                self._rest()
                 break
-            piece = framing.take(room)
-            self._kept += len(piece)
-            super().data_received(piece)
+            try:
+                piece = self._take()
+            except Problem as problem:
+                self._refuse(problem)
+                break
+            self._budget -= framing.cost
+            if piece:
+                self._kept += len(piece)
+                super().data_received(piece)
             if len(self.headers or ()) > MOST_FIELDS:
                 self._refuse(too_many_fields())
-        if transport.is_closing():
+        if self._refused or transport.is_closing():
             framing.clear()
         elif self._ended:
             if not framing.left and not self._busy:
@@ -145,6 +165,22 @@ class Connection(HttpToolsProtocol):
         elif self.flow.read_paused and not self._full():
             self.flow.read_on()
         self._tell_held()
+
+    def _take(self) -> bytes:
+        room = _MOST_HEAD - self._kept
+        if not room:
+            raise Problem("too_large", f"a head of more than {_MOST_HEAD} bytes", status=431)
+        return self._framing.take(room)
+
+    def _rest(self) -> None:
+        """Let others have their turn."""
+        if not self._resting:
+            self._resting = True
+            self.loop.call_soon(self._rested)
+
+    def _rested(self) -> None:
+        self._resting, self._budget = False, _TURN
+        self.go_on()
 
     def give_up(self) -> None:
         """Hang up, and let the kernel forget what it was to send."""
@@ -157,14 +193,16 @@ class Connection(HttpToolsProtocol):
         self._head, self._kept = self._kept, 0
         try:
             version = self.parser.get_http_version()
-            self._framing.body = check_head(self.parser.get_method().decode("ascii"), version, self.headers)
+            self._framing.end_head(
+                check_head(self.parser.get_method().decode("ascii"), version, self.headers)
+            )
         except Problem as problem:
             self._refuse(problem)
             return
         self._wait_no_more()
         super().on_headers_complete()
         self.headers = []  # what a trailer says comes too late to be part of the head
-        answer = _Answer(self.cycle.transport)
+        answer = _Answer(self)
         self.cycle.transport = answer  # type: ignore[assignment]  # it is asked for nothing that this has not
         self.cycle.on_response = functools.partial(self._end, answer)
 
@@ -178,6 +216,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Parse no more until there is an answer."""
+        self._framing.end_request()
         if not self._refused:
             super().on_message_complete()
             self._busy = not self.cycle.response_complete
@@ -188,6 +227,8 @@ class Connection(HttpToolsProtocol):
         """Begin to wait for the next head, unless that is there already."""
         self.cycle.body.clear()
         self._head = 0
+        if self._refused:  # it is being closed
+            return
         self._busy = True  # uvicorn reads on in this call, and sets a timer after that
         super().on_response_complete()
         self._busy = False
@@ -216,6 +257,33 @@ class Connection(HttpToolsProtocol):
         """Close a connection that is silent after its answer, unless that is still being read."""
         if not self.transport.get_write_buffer_size():
             super().timeout_keep_alive_handler()
+
+    def shutdown(self) -> None:
+        """End soon: at once where nothing is owed but what is thrown away."""
+        if self._refused:
+            self.transport.close()
+        else:
+            super().shutdown()
+
+    def in_vain(self) -> bool:
+        """Whether an answer comes before so much of its request that the rest is not worth reading."""
+        return self.cycle.more_body and (self._framing.chunked or self._framing.body > _MOST_IN_VAIN)
+
+    def close(self) -> None:
+        """Send what is to be sent, and hang up.
+
+        Who still sends would have the answer taken away by a reset: so what comes for a while is read, and
+        thrown away unparsed (RFC 9112, 9.6).
+        """
+        self._refused = True
+        self._framing.clear()
+        if self._ended or self.transport.is_closing():
+            self.transport.close()
+            return
+        self.server_state.owing.setdefault(self)
+        self.transport.write_eof()
+        self.flow.read_on()
+        self._wait()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP."""
@@ -294,10 +362,9 @@ class Connection(HttpToolsProtocol):
             length = b"content-length: %d\r\n\r\n" % len(body)
             self.transport.write(STATUS_LINE[problem.status] + head + length + body)
         if cycle is not None and not cycle.response_complete:  # nobody hears it any more
-            cycle.disconnected = True
+            cycle.disconnected, cycle.waiting_for_100_continue = True, False
             cycle.message_event.set()
-        self.transport.close()
-        self._wait()
+        self.close()
 
 
 class _Flow(FlowControl):
@@ -323,8 +390,9 @@ class _Answer:
     uvicorn writes them one after the other: two system calls here, and two wakings there.
     """
 
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
+    def __init__(self, connection: Connection) -> None:
+        self._connection, self._cycle = connection, connection.cycle
+        self._transport = connection.transport
         self._head: bytes | None = None  # empty once it is written
 
     def __getattr__(self, name: str) -> Any:
@@ -333,6 +401,9 @@ class _Answer:
     def write(self, data: bytes) -> None:
         """Write, or keep a head until there is more."""
         if self._head is None and not data.startswith(_CONTINUE):
+            if self._cycle.keep_alive and self._connection.in_vain():
+                self._cycle.keep_alive = False
+                data = data[:-2] + b"connection: close\r\n\r\n"
             self._head = data
         elif self._head:
             self._head, whole = b"", self._head + data
@@ -343,7 +414,10 @@ class _Answer:
     def close(self) -> None:
         """Close, once what is kept is written."""
         self.flush()
-        self._transport.close()
+        if self._cycle.more_body:
+            self._connection.close()
+        else:
+            self._transport.close()
 
     def flush(self) -> None:
         """Write what is kept."""

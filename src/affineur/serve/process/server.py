@@ -28,6 +28,7 @@ from affineur.serve.process.uvicorn_adapter import MOST_CONNECTIONS, Hooks, Serv
 from affineur.serve.queue.served import Loader
 from affineur.serve.service import Service
 from affineur.serve.settings import Settings
+from affineur.serve.threads import apart
 
 #: Descriptors of everything but connections for texts: those of health checks, models, and then some.
 _FILES = HEALTH_CONNECTIONS + 64
@@ -157,7 +158,7 @@ class Endpoint:
         """Load every model, unless that is done, while health checks are already answered."""
         try:
             if not self.service.models:
-                await asyncio.to_thread(self.service.load)
+                await apart(self.service.load)
         except AffineurError as error:
             self.failure = error
             self._server.end()

@@ -22,10 +22,9 @@ from affineur.errors import AffineurError, ModelError
 from affineur.runtime import EngineTagger, Logits, Window
 from affineur.runtime.texts import TextWindow
 from affineur.serve import logs
+from affineur.serve.queue.speed import Speed
 
 _MOST_WINDOWS = 256
-#: Weight of the latest batch in the running speed.
-_LATEST = 0.1
 #: By how much computing gives way to the rest of the process, where the system knows priorities of threads.
 _NICE = 5
 
@@ -110,6 +109,9 @@ class Batcher:
         age: Seconds by which the longest window may be overtaken by shorter ones that came later; others in
             proportion.
         by_length: Whether windows of about the same length are computed together; otherwise as they came.
+
+    Attributes:
+        speed: What a token takes.
     """
 
     def __init__(
@@ -121,7 +123,7 @@ class Batcher:
         by_length: bool = True,
     ) -> None:
         self.tagger = tagger
-        self.seconds_per_token = 0.0
+        self.speed = Speed(tagger.lanes)
         self._observer, self._batch_wait, self._age, self._by_length = (
             observer,
             batch_wait,
@@ -161,7 +163,7 @@ class Batcher:
                 # The windows of a document fall due one after another, as if half of the engine were its own:
                 # others get the other half.
                 due = job.arrived + (
-                    self._age * min(1.0, length / longest) + 2 * ahead * self.seconds_per_token
+                    self._age * min(1.0, length / longest) + 2 * ahead * self.speed.now
                     if self._by_length
                     else 0.0
                 )
@@ -312,10 +314,7 @@ class Batcher:
         seconds = time.perf_counter() - start
         tokens = sum(waiting.length for waiting in batch)
         if 2 * tokens >= self.tagger.budget:  # a lone word says nothing of the speed
-            new = seconds / tokens / (1 if alone else len(self._threads))
-            self.seconds_per_token += (
-                _LATEST * (new - self.seconds_per_token) if self.seconds_per_token else new
-            )
+            self.speed.took(seconds / tokens / (1 if alone else len(self._threads)))
         self._observer.batch(len(batch), logits.shape[0] * logits.shape[1], seconds)
         for waiting, row in zip(batch, logits, strict=True):
             self._finish(waiting, row)
@@ -347,7 +346,7 @@ class Batcher:
             job.left -= 1
             job.left_tokens -= waiting.length
             last = not job.left
-            vain = not last and now + job.left_tokens * self.seconds_per_token > job.deadline
+            vain = not last and now + job.left_tokens * self.speed.now > job.deadline
             if vain and not job.over:
                 self._forget({job})
         if last:

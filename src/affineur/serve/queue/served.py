@@ -89,7 +89,7 @@ def start_model(
     about = About(name, folder.kind, tagger.labels, folder.digest(), folder.size_bytes, path.name, version)
     seconds = _warm(tagger)
     batcher = Batcher(tagger, observer, settings.batch_wait, settings.age, settings.by_length)
-    batcher.seconds_per_token = seconds
+    batcher.speed.learn(seconds)
     in_time = min(int(settings.queue_seconds / seconds), _REQUESTS * settings.max_tokens)
     most_tokens = settings.max_waiting_tokens or max(_LEAST_TOKENS, in_time)
     return ServedModel(about, reference, batcher, Admission(settings.max_waiting_inputs, most_tokens))
