@@ -19,8 +19,9 @@ def evaluation(*right: bool, documents: list[int] | None = None) -> Evaluation:
     """Score sentences of one mention each, found or not."""
     counts = np.array([[[int(found), 1, 1]] for found in right])
     known = None if documents is None else np.array(documents)
+    words, outcomes, schemes = 3 * len(right), np.zeros((2, 4, 5), np.int64), (Scheme.IO, Scheme.IO)
     return Evaluation(
-        ("PER",), counts, known, 3 * len(right), 3 * len(right), Scheme.IO, 0, 0, "dev", "digest"
+        ("PER",), counts, known, words, words, Scheme.IO, 0, 0, "dev", "digest", words, outcomes, schemes
     )
 
 

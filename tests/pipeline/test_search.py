@@ -363,7 +363,21 @@ def test_the_sampler_goes_where_the_front_is() -> None:
 def found_of(trials: list[Trial], corpus: Corpus, **budget: Any) -> Found:
     recipe = recipe_of(Path("t"), Path("d"), budget=budget)
     counts = np.ones((20, 1, 3), dtype=np.int64)
-    scored = Evaluation(("PER",), counts, None, 20, 20, corpus.scheme, 0, 0, "dev", "x")
+    scored = Evaluation(
+        ("PER",),
+        counts,
+        None,
+        20,
+        20,
+        corpus.scheme,
+        0,
+        0,
+        "dev",
+        "x",
+        20,
+        np.zeros((2, 4, 5), int),
+        (corpus.scheme,) * 2,
+    )
     return Found(recipe, Path("o"), "t", 100, scored, tuple(trials))
 
 

@@ -29,7 +29,11 @@ from .sweeping import (
 
 def scored(lost: int, of: int) -> Evaluation:
     counts = np.array([[[int(i >= lost), 1, 1]] for i in range(of)])
-    return Evaluation(("PER",), counts, None, of, of, Scheme.IO, 0, 0, "test", "digest")
+    outcomes = np.zeros((2, 4, 5), np.int64)
+    schemes = (Scheme.IO, Scheme.IO)
+    return Evaluation(
+        ("PER",), counts, None, of, of, Scheme.IO, 0, 0, "test", "digest", of, outcomes, schemes
+    )
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,12 @@ from affineur.errors import ParameterError, counted
 from affineur.measure import (
     EVALUATION_COLUMNS,
     MARGIN,
+    PARTIAL_COLUMNS,
     Evaluation,
     benchmark_markdown,
     evaluation_cells,
     markdown,
+    partial_cells,
 )
 from affineur.measure.benchmark import ROUNDS
 from affineur.transfer import load_corpus
@@ -129,7 +131,7 @@ def _evaluate(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
         [
             (
                 f"F1 {total.f1:.2%} (95 %: {evaluation.low:.2%} to {evaluation.high:.2%}), precision"
-                f" {total.precision:.2%}, recall {total.recall:.2%}, accuracy {evaluation.accuracy:.2%}"
+                f" {total.precision:.2%}, recall {total.recall:.2%}, {evaluation.accuracy_said}"
             ),
             f"{counted(evaluation.sentences, 'sentence')}, {counted(evaluation.words, 'word')} of"
             f" {corpus.name}; mentions compared in {evaluation.scheme}"
@@ -142,6 +144,7 @@ def _evaluate(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
         ]
     )
     show.table(EVALUATION_COLUMNS, evaluation_cells(evaluation))
+    show.table(PARTIAL_COLUMNS, partial_cells(evaluation))
     figures = evaluation.as_dict() if args.json or folder else {}  # intervals take their time
     show.to_json({"model": shown(args.model), **figures}, args.json)
     if folder:

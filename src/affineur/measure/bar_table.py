@@ -124,7 +124,8 @@ MODEL: Mapping[str, Bar] = _by_name(
             "Words tagged right",
             SHARE,
             "at least",
-            "words with the right tag",
+            "words with exactly the right tag, as seqeval and conlleval count them (`accuracy`; not "
+            "`accuracy_repaired`)",
             needs=_SCORES,
             figure=figures.accuracy,
         ),

@@ -90,15 +90,20 @@ class OnMentions:
 
 @dataclass(frozen=True, slots=True)
 class OnWords:
-    """An accuracy rests on words: so many right of so many, compared in this scheme."""
+    """An accuracy rests on words: so many right of so many, the tags compared as model and data wrote them.
+
+    ``repaired`` is the share after repair, in the scheme both share, where it is another.
+    """
 
     right: int
     words_scored: int
-    scheme: str
+    repaired: float | None
 
     def words(self, *, brief: bool = False) -> str:
         """Say it; ``brief`` leaves out what only those who built the measurement understand."""
-        return f"{self.right:,} of {self.words_scored:,} words" + ("" if brief else f" in {self.scheme}")
+        after = "" if self.repaired is None else f"; after repair {self.repaired:.2%}"
+        as_written = "" if brief else f", tags as they are{after}"
+        return f"{self.right:,} of {self.words_scored:,} words{as_written}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,13 +186,14 @@ def _f1(ours: Evaluation | None, asked: Asked, lower_end: bool) -> Figure:
 
 
 def accuracy(measures: Measures, _: Asked) -> Figure:
-    """Words with the right tag ÷ words."""
+    """Words with exactly the right tag ÷ words, as seqeval counts them."""
     ours = measures.evaluation
     if ours is None:
         return NOT_SCORED
     if not ours.words:
         return Figure(None, "the data has no word")
-    return Figure(ours.accuracy, OnWords(ours.words_right, ours.words, str(ours.scheme)))
+    repaired = ours.accuracy_repaired if ours.words_right_repaired != ours.words_right else None
+    return Figure(ours.accuracy, OnWords(ours.words_right, ours.words, repaired))
 
 
 def drop(measures: Measures, asked: Asked) -> Figure:
