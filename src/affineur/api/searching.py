@@ -67,7 +67,7 @@ def sweep(
     *,
     data: Data,
     out: str | os.PathLike[str],
-    max_drop: float | None = None,
+    max_drop: float | str | None = None,
     min_f1: float | None = None,
     confidence: float = 0.95,
     methods: str | Sequence[str] = "magnitude",
@@ -90,8 +90,8 @@ def sweep(
         model: The model to prune.
         data: Labeled data: ``dev`` is searched, ``test`` confirms, ``train`` is for recovery and calibration.
         out: Folder of the model found.
-        max_drop: F1 that may be lost, 0.01 is a point: the upper end of the paired interval must not exceed
-            it.
+        max_drop: F1 that may be lost, 0.01 or ``1 point``: the upper end of the paired interval must not
+            exceed it.
         min_f1: F1 to keep: the lower end of its interval must reach it.
         confidence: Mass inside the intervals.
         methods: One or more pruning methods, or ``all``.
@@ -118,6 +118,7 @@ def sweep(
         ModelError: If a model cannot be used.
     """
     from affineur.measure import Budget
+    from affineur.measure.budget import fraction_of
     from affineur.pipeline.points import Plan
     from affineur.pipeline.sweep import sweep as search_sparsity
     from affineur.steps.pruning.core.method import METHODS
@@ -132,7 +133,7 @@ def sweep(
     )
     step = None if recover is False else STEPS.get("recover").given({} if recover is True else recover)
     plan = Plan(
-        Budget(min_f1, max_drop, confidence),
+        Budget(min_f1, None if max_drop is None else fraction_of(max_drop), confidence),
         chosen,
         None if points is None else tuple(sorted(set(points))),
         tolerance,
@@ -226,13 +227,13 @@ def search(
     )
 
 
-def _check_search(minutes: float = 1, max_drop: float = 0.01, **_: object) -> None:
+def _check_search(minutes: float = 1, max_drop: float | str = 0.01, **_: object) -> None:
     """Refuse what no recipe states, under the names it was given by."""
-    from affineur.measure import Budget
+    from affineur.measure.budget import fraction_of
 
     if not 0 < minutes < math.inf:
         raise ParameterError(f"minutes={minutes:g} is impossible, expected more than 0", "minutes")
-    Budget(max_drop=max_drop)
+    fraction_of(max_drop)
 
 
 def _context(device: str, threads: int | None, cache: Path | None) -> Context:

@@ -13,7 +13,7 @@ from affineur.api.model import load
 from affineur.artifact import CARD, MANIFEST, SCORES, Measured, read_manifest, write_card, write_text
 from affineur.cli import options, show
 from affineur.cli.commands import MEASURE, Commands
-from affineur.cli.numbers import Number
+from affineur.cli.numbers import Loss, Number
 from affineur.entities import Corpus
 from affineur.errors import ParameterError, counted
 from affineur.measure import (
@@ -80,7 +80,7 @@ def _add_compare(commands: Commands) -> None:
     )
     parser.add_argument(
         "--margin",
-        type=Number(float, 0, 1, "0.005 is half a point of F1"),
+        type=Loss(),
         default=MARGIN,
         metavar="X",
         help=f"F1 you are ready to lose, for the verdicts (default: {MARGIN:g})",

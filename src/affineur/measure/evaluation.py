@@ -191,6 +191,10 @@ class Evaluation(Shown):
         """Counts of one type."""
         return total(self.counts[:, self.types.index(kind)])
 
+    def with_gold(self, kind: str | None = None) -> int:
+        """Count what can show a loss: sentences, or documents where those are drawn, with a gold mention."""
+        return int(np.count_nonzero(self._units(kind)[:, 2]))
+
     def interval(self, kind: str | None = None, *, confidence: float = 0.95) -> Interval:
         """F1 with its interval, of one type or of all."""
         return f1_interval(self._units(kind), confidence)

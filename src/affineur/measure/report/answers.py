@@ -70,7 +70,11 @@ def verdict(report: Report) -> str:
         missed, many = sum(not v.passed for v in gate.verdicts), len(gate.verdicts)
         who = "" if gate.model == row.model else f"{gate.model} "
         met = "meets its only bar" if many == 1 else f"meets all {many} bars"
-        bars = f"; {who}" + (f"misses {missed} of {counted(many, 'bar')}" if missed else met)
+        if missed:
+            met = f"misses {missed} of {counted(many, 'bar')}"
+            if gate.verdict == "not provable":
+                met = f"cannot be shown to meet {missed} of {counted(many, 'bar')} with so few sentences"
+        bars = f"; {who}{met}"
     if report.alone:
         return f"{row.model} scores F1 {percent(row.f1, 2)} ({_interval(row.f1_low, row.f1_high)}){bars}."
     return (
@@ -125,7 +129,7 @@ def _good_enough(report: Report) -> Finding:
             question,
             outcome(gate),
             join([bar_list(report, gate), *better]),
-            "good" if gate.passed else "bad",
+            {"passed": "good", "failed": "bad", "not provable": "open"}[gate.verdict],
             finds,
             basis,
         )
