@@ -86,7 +86,7 @@ def test_found(model: Path, corpus: Path, tmp_path: Path, capsys: pytest.Capture
     for words in (
         "wanda",
         "attention+ffn",
-        "a drop of at most 90 points with 95% confidence",
+        "a drop of at most 49 points with 95% confidence",
         "of the whole model",
         "Chosen among 6 points, so that interval flatters it",
         f"Its interval on {found['data']} is inside the budget",
