@@ -1,4 +1,4 @@
-"""What the last line of a training says (case 34)."""
+"""What the last line of a training says (case 34), and what Python refuses in one line (case 38)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+import affineur
+from affineur.errors import ParameterError
+from affineur.runtime.given import given_sentences, given_texts
 from affineur.steps.core.step import STEPS
 
 
@@ -25,3 +28,35 @@ def test_the_last_line_tells_the_saved_model(name: str, keep_best: bool, dev: li
     source: Any = None
     step = STEPS.get(name).given({"layers": 1} if name == "distill" else {})
     assert step.said(info, source)[0] == said
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        (["a", None], "texts[1] is a NoneType, expected a text; leave out what is missing"),
+        (["a", float("nan")], "texts[1] is a float, expected a text; leave out what is missing"),
+        ([["a", "b"]], "texts[0] is a list, expected a text"),
+        ([3], "texts[0] is a int, expected a text"),
+        (None, "texts is of type NoneType, expected a text or a list of texts"),
+        (3, "texts is of type int, expected a text or a list of texts"),
+        (b"a", "texts is of type bytes"),
+        ("a", "type predict(text)"),
+    ],
+)
+def test_a_missing_value_among_texts_is_named(texts: Any, said: str) -> None:
+    # case 38: predict_batch with a missing value
+    with pytest.raises(ParameterError) as caught:
+        list(given_texts(texts))
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("sentences", [None, "a b", ["a b"], [["a", None]], [None], 3])
+def test_words_are_words(sentences: Any) -> None:
+    with pytest.raises(ParameterError, match="sentences"):
+        given_sentences(sentences)
+
+
+@pytest.mark.parametrize("models", [None, 3])
+def test_models_are_models(models: Any) -> None:
+    with pytest.raises(ParameterError, match="models is of type"):
+        affineur.compare(models)

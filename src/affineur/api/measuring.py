@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -102,6 +102,10 @@ def _references(models: _Models) -> list[str]:
     """Take one model or several, and return their references."""
     if isinstance(models, str | os.PathLike | Model):
         models = [models]
+    if not isinstance(models, Iterable):
+        raise ParameterError(
+            f"models is of type {type(models).__name__}, expected a list of models", "models"
+        )
     return [reference_of(model) for model in models]
 
 

@@ -16,6 +16,7 @@ from affineur.measure import Evaluation, evaluate
 from affineur.pipeline.models import Reference, load_any, model_name
 from affineur.runtime import EngineTagger
 from affineur.runtime.aggregation import AggregationStrategy
+from affineur.runtime.given import given_sentences
 from affineur.transfer.places.core.place import shown
 
 
@@ -142,8 +143,12 @@ class Model:
         )
 
     def tag(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
-        """Return the likeliest label of each word of some sentences that are cut into words."""
-        return self.tagger.tag(sentences)
+        """Return the likeliest label of each word of some sentences that are cut into words.
+
+        Raises:
+            ParameterError: If they are not cut into words.
+        """
+        return self.tagger.tag(given_sentences(sentences))
 
     def evaluate(self, data: Data = "sample", *, types: Sequence[str] | None = None) -> Evaluation:
         """Score it on labeled data: of a reference with several splits, on test.
