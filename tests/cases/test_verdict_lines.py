@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import affineur
+from affineur.entities import Corpus, Sentence
 from affineur.errors import ParameterError
+from affineur.measure import Candidate, analyze, compare
+from affineur.measure.report import Report, report_html
 from affineur.runtime.given import given_sentences, given_texts
 from affineur.steps.core.step import STEPS
 
@@ -60,3 +65,29 @@ def test_words_are_words(sentences: Any) -> None:
 def test_models_are_models(models: Any) -> None:
     with pytest.raises(ParameterError, match="models is of type"):
         affineur.compare(models)
+
+
+def test_a_page_that_quotes_says_so_and_one_without_text_holds_no_word_of_the_data() -> None:
+    # case 36: a report that is mailed
+    def source() -> Iterator[Sentence]:
+        for number in range(20):
+            yield Sentence((f"Zoé{number}", "Ménard", "dort"), ("I-PER", "I-PER", "O"))
+
+    class Silent:
+        labels = ("O", "I-PER")
+
+        def tag(self, sentences: Any) -> list[list[str]]:
+            return [["O"] * len(words) for words in sentences]
+
+    corpus = Corpus.scan("gold", source)
+    models = [Candidate(name, Silent(), 1, 0.0, 1) for name in ("a", "b")]
+    table = compare(models, corpus, rounds=1)
+    found = analyze(("b", Silent()), ("a", Silent()), corpus, types=("PER",), scheme=corpus.scheme)
+    assert (found.disagreements, found.missed is not None) == ((), True)  # missed by both, and still shown
+    with_text = report_html(Report("x", table, analysis=found))
+    assert "This page quotes sentences of gold" in with_text
+    assert "Ménard" in with_text
+    without = report_html(Report("x", table, analysis=found.without_text()))
+    for word in ("Ménard", "Zoé", "This page quotes"):
+        assert word not in without
+        assert word not in json.dumps(found.without_text().as_dict(), ensure_ascii=False)

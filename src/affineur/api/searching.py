@@ -31,6 +31,7 @@ def run(
     device: str = "cpu",
     threads: int | None = None,
     cache: Path | None = None,
+    text: bool = True,
     **changes: Any,
 ) -> Run:
     """Run a recipe: its steps, then table, report and cards. A killed run goes on where it stopped.
@@ -41,6 +42,7 @@ def run(
         device: A torch device.
         threads: Threads of each engine; ``None`` for one per usable processor.
         cache: Where teacher logits are kept; ``None`` for the user's cache.
+        text: Whether the report and ``errors.json`` may quote sentences of the data, names included.
         changes: Top-level keys that replace the recipe's, such as ``teacher`` or ``data``.
 
     Returns:
@@ -59,7 +61,7 @@ def run(
         recipe = make_recipe({**recipe, **changes})
     elif not isinstance(recipe, Recipe):
         recipe = read_recipe(os.fspath(recipe), changes)
-    return run_recipe(recipe, runs=os.fspath(runs), context=_context(device, threads, cache))
+    return run_recipe(recipe, runs=os.fspath(runs), context=_context(device, threads, cache), quote=text)
 
 
 def sweep(

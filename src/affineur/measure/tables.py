@@ -43,8 +43,9 @@ def comparison_cells(comparison: Comparison) -> list[list[str]]:
 def _cells(row: Row, first: bool) -> list[str]:
     return [
         row.model,
-        str(row.layers),
-        f"{row.sparsity:.1%}",
+        # A pipeline of others, such as spaCy's, tells neither.
+        str(row.layers or "–"),
+        f"{row.sparsity:.1%}" if row.layers else "–",
         megabytes(row.size_bytes),
         f"{row.f1:.2%}",
         f"{row.f1_low * 100:.1f}–{row.f1_high * 100:.1f}",
@@ -153,7 +154,10 @@ def evaluation_cells(evaluation: Evaluation) -> list[list[str]]:
             str(gold),
         ]
 
-    rows = [cells(kind, scores, scores.support) for kind, scores in evaluation.per_type.items()]
+    rows = [
+        cells(kind, scores, scores.support) if scores.support else [kind, *["–"] * 4, "0"]
+        for kind, scores in evaluation.per_type.items()
+    ]
     return [*rows, cells("all", evaluation, evaluation.total.gold)]
 
 

@@ -282,7 +282,14 @@ def row_reference(row: str, models: Mapping[str, Path]) -> str | None:
 
 
 def write_results(
-    recipe: Recipe, made: Run, splits: Splits, test: Corpus, scores: ScoreBook, context: Context
+    recipe: Recipe,
+    made: Run,
+    splits: Splits,
+    test: Corpus,
+    scores: ScoreBook,
+    context: Context,
+    *,
+    quote: bool = True,
 ) -> None:
     """Measure the models of a run and write everything; what is up to date is left as it is.
 
@@ -293,6 +300,7 @@ def write_results(
         test: What the models are scored on.
         scores: Where scores are kept.
         context: Where models are scored.
+        quote: Whether the report and ``errors.json`` may quote sentences of the data.
     """
     rows = recipe.compare.rows or list(dict.fromkeys([TEACHER, *made.steps]))
     # A step that had nothing to do made no model of its own.
@@ -310,6 +318,7 @@ def write_results(
         *seen,
         *(f"{row} {model_digest(ref)}" for row, ref in references.items()),
     ]
+    decides += [] if quote else ["no text"]
     key = hashlib.sha256("\n".join(decides).encode()).hexdigest()
     made.table, made.gate = (
         _read(folder / "compare.json"),
@@ -327,6 +336,8 @@ def write_results(
     }
     table = results.compare(candidates)
     analysis = results.analyze(candidates, table)
+    if not quote:
+        analysis = analysis.without_text()
     candidates.clear()  # what follows runs in fresh processes, or loads what it needs
     benchmark, gate = results.benchmark(), results.check()
     files: dict[str, Any] = {"errors.json": analysis.as_dict()}

@@ -35,13 +35,16 @@ from affineur.transfer.places.core.place import shown
 from affineur.transfer.push import place_to_push, push
 
 
-def run(recipe: Recipe, *, runs: Path | str = "runs", context: Context | None = None) -> Run:
+def run(
+    recipe: Recipe, *, runs: Path | str = "runs", context: Context | None = None, quote: bool = True
+) -> Run:
     """Run a recipe. A second run finds everything done; a killed one goes on where it stopped.
 
     Args:
         recipe: The recipe.
         runs: Folder that holds all runs.
         context: Where it works: device, threads, cache. Data, teacher and recipe are the recipe's own.
+        quote: Whether the report and ``errors.json`` may quote sentences of the data, names included.
 
     Raises:
         AffineurError: Whatever is wrong with the recipe's teacher, data or values, in one line, before any
@@ -61,7 +64,7 @@ def run(recipe: Recipe, *, runs: Path | str = "runs", context: Context | None = 
         scores = ScoreBook(folder / "scores")
         for step in steps:
             _make(step, made, _context_of(step.entry, made, context, scores, recipe.types))
-        write_results(recipe, made, splits, splits.get("test"), scores, context)
+        write_results(recipe, made, splits, splits.get("test"), scores, context, quote=quote)
         if recipe.publish:
             _publish(recipe.publish, made)
     return made

@@ -204,7 +204,9 @@ class EngineTagger(ABC):
         """
         if isinstance(texts, str):
             return self.predict_batch([texts], batch_size, strategy=strategy, threshold=threshold)[0]
-        return self.predict_batch(list(given_texts(texts)), batch_size, strategy=strategy, threshold=threshold)
+        return self.predict_batch(
+            list(given_texts(texts)), batch_size, strategy=strategy, threshold=threshold
+        )
 
     @overload
     def predict(self, text: str, *, strategy: Grouping = "word", threshold: float = 0.0) -> list[Entity]: ...
