@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import affineur
+from affineur import sample
 from affineur.entities import Corpus, Sentence
 from affineur.errors import ParameterError
-from affineur.measure import Candidate, analyze, compare
+from affineur.measure import Benchmark, Budget, Candidate, Curve, Ratio, analyze, compare
 from affineur.measure.report import Report, report_html
+from affineur.pipeline.ahead import ahead, in_words
+from affineur.pipeline.entries import planned
+from affineur.pipeline.parts import Parts
+from affineur.pipeline.recipe import make_recipe
+from affineur.pipeline.runner import quickened
 from affineur.runtime.given import given_sentences, given_texts
-from affineur.steps.core.step import STEPS
+from affineur.steps.core.step import STEPS, Shape
+from affineur.transfer import load_splits
 
 
 @pytest.mark.parametrize(
@@ -91,3 +100,65 @@ def test_a_page_that_quotes_says_so_and_one_without_text_holds_no_word_of_the_da
     for word in ("Ménard", "Zoé", "This page quotes"):
         assert word not in without
         assert word not in json.dumps(found.without_text().as_dict(), ensure_ascii=False)
+
+
+def test_a_finished_part_of_a_killed_run_is_not_measured_again(tmp_path: Path) -> None:
+    # case 39: sweep, comparison and benchmark began again
+    curve = Curve("m", "dev", 5, "b", 0.9, Budget(max_drop=0.01), ())
+    ratio = Ratio(1.0, 0.0, math.inf)
+    parts = Parts(tmp_path / "parts", "key")
+    asked: list[str] = []
+
+    def once(value: Any) -> Any:
+        asked.append("made")
+        return value
+
+    for _ in range(2):
+        assert parts.get("sweep", tuple[Curve, ...], lambda: once((curve,))) == (curve,)
+        assert parts.get("speed", Ratio, lambda: once(ratio)) == ratio
+        assert parts.get("benchmark", Benchmark | None, lambda: once(None)) is None
+    assert len(asked) == 3
+    other = Parts(tmp_path / "parts", "another")
+    other.get("speed", Ratio, lambda: once(ratio))
+    (tmp_path / "parts" / "sweep.json").write_text("{")  # killed while it was written by something else
+    parts.get("sweep", tuple[Curve, ...], lambda: once(()))
+    assert len(asked) == 5
+    parts.drop()
+    assert not (tmp_path / "parts").exists()
+
+
+def test_quick_leaves_out_what_takes_longest() -> None:
+    recipe = make_recipe(
+        {"name": "x", "teacher": "sample", "data": "sample", "sweep": None, "benchmark": None}
+    )
+    quick = quickened(recipe)
+    assert (quick.sweep, quick.benchmark, quick.compare.rounds, quick.compare.memory) == (
+        None,
+        None,
+        3,
+        False,
+    )
+    assert recipe.sweep is not None
+
+
+def test_time_ahead_is_said_in_its_parts() -> None:
+    recipe = make_recipe(
+        {
+            "name": "x",
+            "teacher": "sample",
+            "data": "sample",
+            "sweep": None,
+            "benchmark": None,
+            "steps": [{"distill": {"layers": 2, "epochs": 1}}],
+        }
+    )
+    splits = load_splits("sample")
+    steps = planned(recipe.steps, Shape.of(recipe.steps[0].step.open(sample.teacher())))
+    parts = ahead(recipe, steps, splits, 0.01, 1.0)
+    assert list(parts) == ["training", "sweep", "comparison", "benchmark"]
+    assert splits.train is not None
+    assert parts["training"] > len(splits.train) * 0.03
+    assert list(ahead(quickened(recipe), steps, splits, 0.01, 1.0)) == ["training", "comparison"]
+    assert in_words({"training": 600.0, "sweep": 12.3}) == (
+        "about 10 min ahead, what is done already aside: training 10 min, sweep 13 s"
+    )

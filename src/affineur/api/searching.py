@@ -32,6 +32,7 @@ def run(
     threads: int | None = None,
     cache: Path | None = None,
     text: bool = True,
+    quick: bool = False,
     **changes: Any,
 ) -> Run:
     """Run a recipe: its steps, then table, report and cards. A killed run goes on where it stopped.
@@ -42,6 +43,7 @@ def run(
         device: A torch device.
         threads: Threads of each engine; ``None`` for one per usable processor.
         cache: Where teacher logits are kept; ``None`` for the user's cache.
+        quick: Leave out sweep, benchmark, peak memory and most timing rounds; a later run makes up for them.
         text: Whether the report and ``errors.json`` may quote sentences of the data, names included.
         changes: Top-level keys that replace the recipe's, such as ``teacher`` or ``data``.
 
@@ -61,7 +63,9 @@ def run(
         recipe = make_recipe({**recipe, **changes})
     elif not isinstance(recipe, Recipe):
         recipe = read_recipe(os.fspath(recipe), changes)
-    return run_recipe(recipe, runs=os.fspath(runs), context=_context(device, threads, cache), quote=text)
+    return run_recipe(
+        recipe, runs=os.fspath(runs), context=_context(device, threads, cache), quote=text, quick=quick
+    )
 
 
 def sweep(

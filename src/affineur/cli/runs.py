@@ -49,6 +49,11 @@ def _finish(parser: argparse.ArgumentParser) -> None:
         "--seed", type=SEED, metavar="N", help="seed of everything random (default: the recipe's)"
     )
     parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="no sweep, no benchmark, no peak memory, three timing rounds; run again without it for all",
+    )
+    parser.add_argument(
         "--no-text",
         dest="text",
         action="store_false",
@@ -64,7 +69,13 @@ def _run(args: argparse.Namespace) -> int:
     given = {"teacher": args.teacher, "data": args.data, "name": args.name, "seed": args.seed}
     changes = {key: value for key, value in given.items() if value is not None}
     made = run(
-        args.recipe, runs=args.runs, device=args.device, threads=args.threads, text=args.text, **changes
+        args.recipe,
+        runs=args.runs,
+        device=args.device,
+        threads=args.threads,
+        text=args.text,
+        quick=args.quick,
+        **changes,
     )
     _show(made.table, made.gate, made.folder)
     if made.published:

@@ -9,6 +9,7 @@
     runs/NAME/errors.json                where the last model fails, and where it differs from the first
     runs/NAME/report.html                all of it, for people
     runs/NAME/models/…/README.md         each model's card, with its scores
+    runs/NAME/parts/                     sweep, comparison, benchmark of a killed run, for the next
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ from affineur.pipeline.benchmarking import benchmark_models
 from affineur.pipeline.check import check
 from affineur.pipeline.entries import TEACHER, Planned
 from affineur.pipeline.models import candidate, model_digest
+from affineur.pipeline.parts import Parts
 from affineur.pipeline.points import Points
 from affineur.pipeline.processes import peak_rss
 from affineur.pipeline.recipe import DataSection, Recipe
@@ -318,6 +320,7 @@ def write_results(
         *seen,
         *(f"{row} {model_digest(ref)}" for row, ref in references.items()),
     ]
+    parts = Parts(folder / "parts", hashlib.sha256("\n".join(decides).encode()).hexdigest())
     decides += [] if quote else ["no text"]
     key = hashlib.sha256("\n".join(decides).encode()).hexdigest()
     made.table, made.gate = (
@@ -330,16 +333,17 @@ def write_results(
         report(f"compare: {folder / 'compare.json'} is up to date")
         return
     results = _Results(recipe, made, splits, test, scores, context, references)
-    curves = results.curves()
+    curves = parts.get("sweep", tuple[Curve, ...], results.curves)
     candidates = {
         row: candidate(ref, context.device, row, threads=context.threads) for row, ref in references.items()
     }
-    table = results.compare(candidates)
+    table = parts.get("comparison", Comparison, lambda: results.compare(candidates))
     analysis = results.analyze(candidates, table)
     if not quote:
         analysis = analysis.without_text()
     candidates.clear()  # what follows runs in fresh processes, or loads what it needs
-    benchmark, gate = results.benchmark(), results.check()
+    benchmark = parts.get("benchmark", Benchmark | None, results.benchmark)
+    gate = results.check()
     files: dict[str, Any] = {"errors.json": analysis.as_dict()}
     if curves:
         files["sweep.json"] = {"curves": [curve.as_dict() for curve in curves]}
@@ -382,6 +386,7 @@ def write_results(
         folder / "compare.json",
         table.as_dict() | {"cells": comparison_cells(table), "footnotes": footnotes(table)} | more,
     )
+    parts.drop()
     made.table = _read(folder / "compare.json")
 
 
