@@ -103,7 +103,7 @@ def test_commands_show_no_secret(
     written.mkdir()
     models, data = [at("model"), at("int8")], ["--data", at("data")]
     bars = tmp_path / "bars.yaml"
-    bars.write_text("max_drop: 1.0\n")
+    bars.write_text("max_drop: 0.49\n")
     for words in (
         ["evaluate", models[0], *data],
         ["compare", *models, *data, "--rounds", "1"],

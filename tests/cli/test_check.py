@@ -61,7 +61,7 @@ def test_missed_bars_exit_3_and_every_file_is_written(
         "check",
         model,
         "--bars",
-        bars(REACHED + "min_f1_low: 1\nmax_drop: 1\nmin_agreement: 1\n"),
+        bars(REACHED + "min_f1_low: 1\nmax_drop: 0.49\nmin_agreement: 1\n"),
         "--data",
         str(shared_corpus),
         "-q",
@@ -80,8 +80,8 @@ def test_missed_bars_exit_3_and_every_file_is_written(
     assert capsys.readouterr().out.splitlines()[-1] == "missed: 1 of 6 bars (min_f1_low)"
     found = json.loads(files["check.json"].read_text())
     wanted = (
-        "written_by model data baseline passed bars sentences calls confidence data_digest model_digest"
-        " baseline_digest date machine"
+        "written_by model data baseline passed verdict bars sentences calls confidence data_digest"
+        " model_digest baseline_digest date machine"
     )
     assert list(found) == wanted.split()
     assert found["model_digest"] == found["baseline_digest"], "it is its own baseline"

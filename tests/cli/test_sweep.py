@@ -57,7 +57,7 @@ def test_found(model: Path, corpus: Path, tmp_path: Path, capsys: pytest.Capture
         "--data",
         str(corpus),
         "--max-drop",
-        "0.9",
+        "0.49",
         "--points",
         "0.3, 0.1,0.3",
         "--method",
@@ -74,7 +74,7 @@ def test_found(model: Path, corpus: Path, tmp_path: Path, capsys: pytest.Capture
     ]
     assert found["sparsity"] == describe(out).sparsity == pytest.approx(0.3, abs=1e-3)
     assert found["points"][3]["f1"] == found["best_by_method"]["magnitude"]["f1"]
-    assert found["max_drop"] == 0.9
+    assert found["max_drop"] == 0.49
     assert found["confirmation"]["data_digest"] == open_corpus(corpus / "test.conll").digest
     assert found["data_digest"] == open_corpus(corpus / "dev.conll").digest
     verify(out)
@@ -86,7 +86,7 @@ def test_found(model: Path, corpus: Path, tmp_path: Path, capsys: pytest.Capture
     for words in (
         "wanda",
         "attention+ffn",
-        "a drop of at most 90 points with 95% confidence",
+        "a drop of at most 49 points with 95% confidence",
         "of the whole model",
         "Chosen among 6 points, so that interval flatters it",
         f"Its interval on {found['data']} is inside the budget",
@@ -187,7 +187,7 @@ def test_the_card_has_the_commands_that_give_the_model_and_its_scores_again(
         "--data",
         str(corpus),
         "--max-drop",
-        "0.9",
+        "0.49",
         "--points",
         "0.1,0.3",
         "--scope",
@@ -232,7 +232,7 @@ def test_the_sample_is_called_by_the_name_that_is_typed(corpus: Path, tmp_path: 
                 "--data",
                 str(corpus),
                 "--max-drop",
-                "0.9",
+                "0.49",
                 "--points",
                 "0.1",
                 "-o",
@@ -257,7 +257,7 @@ def test_json_on_standard_output_is_json_alone(
         "--data",
         str(corpus),
         "--max-drop",
-        "0.9",
+        "0.49",
         "--points",
         "0.1",
         "-o",
@@ -280,7 +280,7 @@ def test_recover(model: Path, corpus: Path, tmp_path: Path) -> None:
         "--data",
         str(corpus),
         "--max-drop",
-        "0.9",
+        "0.49",
         "--points",
         "0.3",
         "-o",

@@ -213,7 +213,7 @@ def test_only_the_most_different_are_kept_in_memory(monkeypatch: pytest.MonkeyPa
     found, _ = _run(8, 300, 5, share=0.5)
     assert found.sentences_apart > 200
     assert len(found.disagreements) == 5
-    assert alive[1] <= 5 + 2  # one being made, one being thrown away
+    assert alive[1] <= 5 + 3  # one missed mention, one being made, one being thrown away
 
 
 def test_agreement() -> None:
@@ -274,7 +274,13 @@ def test_the_json_of_an_analysis() -> None:
         "better",
         "worse",
         "disagreements",
+        "missed_example",
+        "quotes_text",
     ]
+    assert said["quotes_text"] is True
+    bare = found.without_text().as_dict()
+    assert (bare["disagreements"], bare["missed_example"], bare["quotes_text"]) == ([], None, False)
+    assert bare["errors"] == said["errors"]
     assert len(said["disagreements"]) == 3
     assert set(said["disagreements"][0]) == {"number", "words", "gold", "baseline", "model", "words_apart"}
 

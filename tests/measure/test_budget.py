@@ -19,8 +19,9 @@ def evaluation(*right: bool, documents: list[int] | None = None) -> Evaluation:
     """Score sentences of one mention each, found or not."""
     counts = np.array([[[int(found), 1, 1]] for found in right])
     known = None if documents is None else np.array(documents)
+    words, outcomes, schemes = 3 * len(right), np.zeros((2, 4, 5), np.int64), (Scheme.IO, Scheme.IO)
     return Evaluation(
-        ("PER",), counts, known, 3 * len(right), 3 * len(right), Scheme.IO, 0, 0, "dev", "digest"
+        ("PER",), counts, known, words, words, Scheme.IO, 0, 0, "dev", "digest", words, outcomes, schemes
     )
 
 
@@ -38,7 +39,8 @@ POINT = Point("magnitude", 0.3, 0.3, False, 0.9, 0.88, 0.92, 0.01, 0.0, 0.02, 0.
         ({"min_f1": 84.5}, "min_f1=84.5"),
         ({"min_f1": 0.0}, "min_f1=0"),
         ({"min_f1": math.nan}, "min_f1=nan"),
-        ({"max_drop": 1.0}, "max_drop=1"),
+        ({"max_drop": 0.5}, "max_drop=0.5"),
+        ({"max_drop": 1.0}, "write 0.01 or '1 point'"),
         ({"max_drop": -0.01}, "max_drop=-0.01"),
         ({"max_drop": math.nan}, "max_drop=nan"),
         ({"max_drop": math.inf}, "max_drop=inf"),
@@ -102,13 +104,13 @@ def test_the_interval_has_to_be_inside_not_the_estimate() -> None:
 def test_more_confidence_is_harder_to_reach() -> None:
     good, bad = shared(190, 200), shared(192, 200)
     ends = [
-        Budget(max_drop=0.5, confidence=c).point(good, bad, "m", 0.1, 0.1).drop_high
+        Budget(max_drop=0.49, confidence=c).point(good, bad, "m", 0.1, 0.1).drop_high
         for c in (0.5, 0.8, 0.95, 0.99)
     ]
     assert ends == sorted(set(ends))
 
 
-@pytest.mark.parametrize("budget", [Budget(min_f1=0.5), Budget(max_drop=0.5)])
+@pytest.mark.parametrize("budget", [Budget(min_f1=0.5), Budget(max_drop=0.49)])
 def test_few_sentences_prove_nothing(budget: Budget) -> None:
     for sentences in (1, FEWEST - 1, FEWEST):
         perfect = evaluation(*[True] * sentences)

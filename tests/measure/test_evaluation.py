@@ -93,9 +93,9 @@ def test_scores_are_those_of_seqeval(scheme: Scheme, seed: int) -> None:
         ).max()
         < 1e-12
     )
+    assert found.accuracy == pytest.approx(accuracy_score(gold, predicted), abs=1e-12)
     if scheme is IO:
-        assert found.repaired == 0
-        assert found.accuracy == pytest.approx(accuracy_score(gold, predicted), abs=1e-12)
+        assert (found.repaired, found.accuracy_repaired) == (0, found.accuracy)
     else:
         assert found.repaired > 0
 
@@ -110,7 +110,8 @@ def test_counts_add_up_across_shards() -> None:
     assert whole.total.f1 != first.total.f1
     for kind in TYPES:
         assert whole.of_type(kind) == first.of_type(kind) + second.of_type(kind)
-    for number in ("words", "words_right", "repaired", "sentences"):
+    assert (whole.outcomes == first.outcomes + second.outcomes).all()
+    for number in ("words", "words_right", "words_right_repaired", "repaired", "sentences"):
         assert getattr(whole, number) == getattr(first, number) + getattr(second, number)
 
 
@@ -134,22 +135,23 @@ def test_a_perfect_model_and_a_silent_one() -> None:
 def test_a_bio_model_on_io_data_is_scored_in_io() -> None:
     found = scored(tags("I-PER I-PER O I-LOC"), tags("B-PER B-PER O B-LOC"), BIO, IO)
     assert found.scheme is IO
-    assert (found.total, found.merged, found.accuracy) == (Counts(2, 2, 2), 0, 1.0)
+    assert (found.total, found.merged, found.accuracy_repaired) == (Counts(2, 2, 2), 0, 1.0)
 
 
 def test_an_io_model_on_bio_data_is_scored_in_io_and_says_what_was_merged() -> None:
     found = scored(tags("B-PER B-PER I-PER B-LOC B-LOC"), tags("I-PER I-PER I-PER I-LOC I-LOC"), IO, BIO)
     assert found.scheme is IO
-    assert (found.total, found.merged, found.accuracy) == (Counts(2, 2, 2), 2, 1.0)
+    assert (found.total, found.merged, found.accuracy_repaired) == (Counts(2, 2, 2), 2, 1.0)
+    assert found.accuracy == 1 / 5  # no B- can be right
     assert found.as_dict()["merged_gold_mentions"] == 2
 
 
 def test_bioes_and_bio_meet_in_bio() -> None:
     found = scored(tags("B-PER B-PER I-PER O"), tags("S-PER B-PER E-PER O"), BIOES, BIO)
     assert found.scheme is BIO
-    assert (found.total, found.merged, found.accuracy) == (Counts(2, 2, 2), 0, 1.0)
+    assert (found.total, found.merged, found.accuracy_repaired) == (Counts(2, 2, 2), 0, 1.0)
     back = scored(tags("S-PER B-PER E-PER O"), tags("B-PER B-PER I-PER O"), BIO, BIOES)
-    assert (back.total, back.scheme, back.accuracy) == (Counts(2, 2, 2), BIO, 1.0)
+    assert (back.total, back.scheme, back.accuracy_repaired) == (Counts(2, 2, 2), BIO, 1.0)
 
 
 def test_bare_types_are_io_labels() -> None:

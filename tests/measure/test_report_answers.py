@@ -106,11 +106,15 @@ def typed(row: Row, **scores: tuple[float, int]) -> Row:
 def test_where_it_fails(compared: Comparison) -> None:
     row = compared.rows[1]
     assert (
-        answers(with_row(compared, typed(row, LOC=(0.9, 5), PER=(0.25, 7), DATE=(0.0, 0))))[2].short
+        answers(with_row(compared, typed(row, LOC=(0.9, 50), PER=(0.25, 70), DATE=(0.0, 0))))[2].short
         == "Most on PER: F1 25.0%."
     )
     assert (
-        answers(with_row(compared, typed(row, PER=(0.25, 7))))[2].short == "On PER, the only type: F1 25.0%."
+        answers(with_row(compared, typed(row, LOC=(0.9, 5), PER=(0.25, 7))))[2].short
+        == "Too few mentions of any type to say: fewer than 20 of each."
+    )
+    assert (
+        answers(with_row(compared, typed(row, PER=(0.25, 70))))[2].short == "On PER, the only type: F1 25.0%."
     )
     assert answers(with_row(compared, typed(row, PER=(1.0, 7))))[2].short.startswith("Nowhere in this data")
     assert len(answers(with_row(compared, typed(row)))) == 2
@@ -165,11 +169,11 @@ def test_kinds_are_ranked_by_share_not_by_count(compared: Comparison) -> None:
     found = confusion_of([[175, 0], [1, 3]], [5, 6], [20, 0], [0, 2])
     analysis = Analysis("student", "teacher", found, found, 0.9, 5, 1, 1, ())
     detail = answers(Report("x", compared, analysis=analysis))[2].detail
-    wanted = [
+    wanted = [  # what was missed first, the others by their share
+        "Missed: 20</strong> of 210 gold mentions, all of them A (20 of 200 A, 10%)",
         "Wrong boundary: 11</strong> of 210 gold mentions, most of all B (6 of 10 B, 60%)",
         "Invented: 2</strong> marks that touch no gold mention, all of them B (2, beside 10 gold mentions "
         "of it)",
-        "Missed: 20</strong> of 210 gold mentions, all of them A (20 of 200 A, 10%)",
         "Wrong type: 1</strong> of 210 gold mentions, all of them B taken for A (1 of 10 B, 10%)",
     ]
     places = [detail.index(line) for line in wanted]

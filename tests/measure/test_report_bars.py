@@ -90,7 +90,7 @@ def test_a_drop_is_a_change_of_f1_and_an_allowed_loss(compared: Comparison) -> N
 
 def test_details_without_jargon() -> None:
     mentions = OnMentions(9, "IO", 60, Interval(0.5, 0.01, 0.02), 0.95)
-    words = OnWords(5, 9, "BIO")
+    words = OnWords(5, 9, 8 / 9)
     difference = OnDifference(Difference(-0.01, -0.02, -0.005, 0.5), 0.9, "BIOES", ("LOC",))
     for basis, full, brief in (
         (mentions, "95 %: 1.00% to 2.00%; 9 gold mentions in IO", "95 %: 1.00% to 2.00%; 9 gold mentions"),
@@ -104,7 +104,7 @@ def test_details_without_jargon() -> None:
             "9 gold mentions in IO; too few sentences for an interval (5, needs 10)",
             "9 gold mentions; too few sentences for an interval (5, needs 10)",
         ),
-        (words, "5 of 9 words in BIO", "5 of 9 words"),
+        (words, "5 of 9 words, tags as they are; after repair 88.89%", "5 of 9 words"),
         (
             difference,
             "upper end; drop 1.00 points, 90 %: 0.50 to 2.00, in BIOES; over LOC",

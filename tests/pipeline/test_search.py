@@ -49,7 +49,7 @@ def recipe_of(teacher: Path, corpus: Path, **changes: Any) -> SearchRecipe:
         "teacher": str(teacher),
         "data": str(corpus),
         "minutes": 5,
-        "budget": {"max_drop": 0.5},
+        "budget": {"max_drop": 0.49},
         "ranges": RANGES,
     }
     return SearchRecipe.model_validate({**given, "train": {"epochs": 0.1}, **changes})
@@ -183,8 +183,8 @@ def test_nothing_is_taken_where_no_point_is_inside(recipe: SearchRecipe, tmp_pat
 
 def test_a_search_nobody_wrote_a_recipe_for(tiny_model, corpus: Path, tmp_path: Path) -> None:
     teacher = tiny_model("camembert")
-    recipe = default_search_recipe(str(teacher), str(corpus), 3, minutes=0.02, max_drop=0.9, seed=5)
-    assert (recipe.name, recipe.seed, recipe.f1_budget.max_drop) == (teacher.name, 5, 0.9)
+    recipe = default_search_recipe(str(teacher), str(corpus), 3, minutes=0.02, max_drop=0.49, seed=5)
+    assert (recipe.name, recipe.seed, recipe.f1_budget.max_drop) == (teacher.name, 5, 0.49)
     assert (recipe.ranges.layers, recipe.ranges.ffn_width) == ((1, 3), (0.25, 1.0))
     found = search(recipe, front=tmp_path / "front", out=tmp_path / "best")
     assert found.trials[0].choice == Choice(3, 1.0, None, 0.0, "fp32")
@@ -282,8 +282,8 @@ def test_folders_of_others_stay(recipe: SearchRecipe, tmp_path: Path) -> None:
     search(recipe, front=tmp_path / "out")
     with pytest.raises(ParameterError, match="holds a search with another teacher"):
         search(recipe.model_copy(update={"seed": 4}), front=tmp_path / "out")
-    relaxed = recipe.model_copy(update={"budget": recipe.budget.model_copy(update={"max_drop": 0.9})})
-    assert search(relaxed, front=tmp_path / "out").recipe.f1_budget.max_drop == 0.9
+    relaxed = recipe.model_copy(update={"budget": recipe.budget.model_copy(update={"max_drop": 0.49})})
+    assert search(relaxed, front=tmp_path / "out").recipe.f1_budget.max_drop == 0.49
     (tmp_path / "out" / "trials.json").write_text("{")
     with pytest.raises(ParameterError, match="damaged"):
         search(recipe, front=tmp_path / "out")
@@ -363,7 +363,21 @@ def test_the_sampler_goes_where_the_front_is() -> None:
 def found_of(trials: list[Trial], corpus: Corpus, **budget: Any) -> Found:
     recipe = recipe_of(Path("t"), Path("d"), budget=budget)
     counts = np.ones((20, 1, 3), dtype=np.int64)
-    scored = Evaluation(("PER",), counts, None, 20, 20, corpus.scheme, 0, 0, "dev", "x")
+    scored = Evaluation(
+        ("PER",),
+        counts,
+        None,
+        20,
+        20,
+        corpus.scheme,
+        0,
+        0,
+        "dev",
+        "x",
+        20,
+        np.zeros((2, 4, 5), int),
+        (corpus.scheme,) * 2,
+    )
     return Found(recipe, Path("o"), "t", 100, scored, tuple(trials))
 
 
@@ -420,7 +434,7 @@ def test_front_knee_and_pick(corpus: Path) -> None:
             r"'ranges.vocabulary' is \[None, None\], but it names a value twice",
         ),
         ({"budget": {}}, "budget: a budget needs"),
-        ({"budget": {"max_drop": 3}}, "budget: max_drop=3 is outside"),
+        ({"budget": {"max_drop": 3}}, "'budget.max_drop' is 3, but it is outside"),
         ({"minutes": 0}, "'minutes' is 0, but it should be greater than 0"),
         (
             {"ranges": {"vocabulary": [50]}, "train": {"hidden_weight": 1}},

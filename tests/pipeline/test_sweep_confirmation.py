@@ -29,7 +29,11 @@ from .sweeping import (
 
 def scored(lost: int, of: int) -> Evaluation:
     counts = np.array([[[int(i >= lost), 1, 1]] for i in range(of)])
-    return Evaluation(("PER",), counts, None, of, of, Scheme.IO, 0, 0, "test", "digest")
+    outcomes = np.zeros((2, 4, 5), np.int64)
+    schemes = (Scheme.IO, Scheme.IO)
+    return Evaluation(
+        ("PER",), counts, None, of, of, Scheme.IO, 0, 0, "test", "digest", of, outcomes, schemes
+    )
 
 
 @pytest.mark.parametrize(
@@ -71,7 +75,7 @@ def test_an_earlier_model_stays_where_test_disagrees(
     trained: Path, data: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, real = tmp_path / "out", Points.scored
-    assert swept(trained, out, data, Plan(Budget(max_drop=0.5), points=(0.1,))).out == out
+    assert swept(trained, out, data, Plan(Budget(max_drop=0.49), points=(0.1,))).out == out
     before = content(out)
 
     def fake(self: Points, reference: str | Path, corpus: Corpus) -> Evaluation:
@@ -82,7 +86,7 @@ def test_an_earlier_model_stays_where_test_disagrees(
         )
 
     monkeypatch.setattr(Points, "scored", fake)
-    found = swept(trained, out, data, Plan(Budget(max_drop=0.5), points=(0.2,)))
+    found = swept(trained, out, data, Plan(Budget(max_drop=0.49), points=(0.2,)))
     assert (found.confirmation.state, found.out, found.kept) == ("disagrees", None, out)
     assert content(out) == before
     assert "stays as it is; nothing was written" in found.lines()[-1]
@@ -91,7 +95,7 @@ def test_an_earlier_model_stays_where_test_disagrees(
 
 
 def test_only_a_confirmation_shows_anything(trained: Path, data: Splits, tmp_path: Path) -> None:
-    found = swept(trained, tmp_path / "out", data, Plan(Budget(max_drop=0.9), points=(0.0, 0.1)))
+    found = swept(trained, tmp_path / "out", data, Plan(Budget(max_drop=0.49), points=(0.0, 0.1)))
     assert found.confirmation.state == "confirmed"
     chosen, confirmed = found.lines()[1:3]
     assert "shown" not in chosen
@@ -114,7 +118,7 @@ def test_sentences_of_test_that_were_seen_before_are_counted(
     )
     in_dev, in_both = (sum(words in seen for words in test) for seen in (dev, dev + train))
     assert 0 < in_dev < in_both < 50, "or nothing is shown"
-    bare = Plan(Budget(max_drop=0.9), points=(0.1,))
+    bare = Plan(Budget(max_drop=0.49), points=(0.1,))
     lines: list[str] = []
     for plan, shared in ((bare, in_dev), (replace(bare, recovery=QUICK), in_both)):
         lines.clear()
@@ -137,7 +141,7 @@ def test_sentences_of_test_that_were_seen_before_are_counted(
         ).read_text("utf-8")
     fresh = corpus_of([Sentence((*s.words, "!"), (*s.tags, "O")) for s in data.get("test")], "test")
     found = swept(
-        trained, tmp_path / "out", replace(data, test=fresh), Plan(Budget(max_drop=0.9), points=(0.1,))
+        trained, tmp_path / "out", replace(data, test=fresh), Plan(Budget(max_drop=0.49), points=(0.1,))
     )
     assert found.confirmation.shared == 0
     assert "none of them seen before" in str(found.confirmation)

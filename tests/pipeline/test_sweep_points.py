@@ -53,7 +53,7 @@ def test_bisection_ends_within_the_tolerance(
     search = points_of(
         trained,
         data,
-        Plan(Budget(max_drop=0.5), tolerance=tolerance, recovery=QUICK if recovered else None),
+        Plan(Budget(max_drop=0.49), tolerance=tolerance, recovery=QUICK if recovered else None),
         tmp_path,
     )
     curve = search.curve("magnitude", search.plan.budget)
@@ -77,7 +77,7 @@ def test_the_scan_stops_where_two_in_a_row_are_outside(
         return Point(method, sparsity, sparsity, False, 0.9, 0.8, 1.0, 0.0, 0.0, 0.0, 1.0, sparsity in inside)
 
     monkeypatch.setattr(Points, "point", point)
-    search = points_of(trained, data, Plan(Budget(max_drop=0.5), tolerance=0.04), tmp_path)
+    search = points_of(trained, data, Plan(Budget(max_drop=0.49), tolerance=0.04), tmp_path)
     assert search.curve("magnitude", search.plan.budget).best.asked == 0.3
     assert tried == [0.1, 0.2, 0.3, 0.4, 0.5, 0.35, 0.325]
 
@@ -99,13 +99,13 @@ def test_the_scan_begins_above_the_zeros_there_are(
     monkeypatch.setattr(Points, "point", monotone(0.93, tried))
     sparse = tmp_path / "sparse"
     run_step("prune", trained, sparse, sparsity=0.92)
-    search = points_of(sparse, data, Plan(Budget(max_drop=0.5)), tmp_path)
+    search = points_of(sparse, data, Plan(Budget(max_drop=0.49)), tmp_path)
     assert search.curve("magnitude", search.plan.budget).best.asked == pytest.approx(0.93, abs=0.01)
     assert min(tried) > 0.92
 
     run_step("prune", trained, sparse, sparsity=0.985)
     with pytest.raises(ParameterError, match=r"98.50% sparse already"):
-        swept(sparse, tmp_path / "out", data, Plan(Budget(max_drop=0.5)))
+        swept(sparse, tmp_path / "out", data, Plan(Budget(max_drop=0.49)))
     assert beside(tmp_path / "out") == ["scores", "sparse"]
 
 

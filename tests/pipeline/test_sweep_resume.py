@@ -66,7 +66,7 @@ def test_a_second_run_scores_nothing_and_writes_the_same(
 
 def test_recovered(trained: Path, data: Splits, tmp_path: Path, count: Count) -> None:
     out = tmp_path / "out"
-    plan = Plan(Budget(max_drop=0.5), points=(0.1, 0.3), recovery=QUICK)
+    plan = Plan(Budget(max_drop=0.49), points=(0.1, 0.3), recovery=QUICK)
     found = swept(trained, out, data, plan, teacher=trained)
     assert count.of("fit") == 2
     assert found.chosen.recovered
@@ -85,7 +85,7 @@ def test_recovered(trained: Path, data: Splits, tmp_path: Path, count: Count) ->
     swept(trained, out, data, plan, teacher=trained)
     assert count.of("fit") == 0
     assert content(out) == before
-    swept(trained, out, data, replace(plan, budget=Budget(max_drop=0.6)), teacher=trained)
+    swept(trained, out, data, replace(plan, budget=Budget(max_drop=0.48)), teacher=trained)
     assert count.of("fit") == 0
     # Where only its scores are left, the winner is made once more, to the same bytes.
     shutil.rmtree(out)
@@ -102,7 +102,7 @@ def test_recovered(trained: Path, data: Splits, tmp_path: Path, count: Count) ->
 def test_a_folder_in_an_earlier_winner_is_not_in_the_way(
     trained: Path, data: Splits, tmp_path: Path, count: Count
 ) -> None:
-    out, plan = tmp_path / "out", Plan(Budget(max_drop=0.5), points=(0.3,), recovery=QUICK)
+    out, plan = tmp_path / "out", Plan(Budget(max_drop=0.49), points=(0.3,), recovery=QUICK)
     swept(trained, out, data, plan)
     before = content(out)
     assert count.of("fit") == 1
@@ -116,7 +116,7 @@ def test_an_edited_earlier_winner_is_made_again(
     trained: Path, data: Splits, tmp_path: Path, count: Count
 ) -> None:
     out = tmp_path / "out"
-    plan = Plan(Budget(max_drop=0.5), points=(0.3,), recovery=QUICK)
+    plan = Plan(Budget(max_drop=0.49), points=(0.3,), recovery=QUICK)
     swept(trained, out, data, plan)
     before = content(out)
     assert count.of("fit") == 1
@@ -131,7 +131,7 @@ def test_killed_between_and_inside_points(
     trained: Path, data: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, clean = tmp_path / "out", tmp_path / "clean"
-    plan = Plan(Budget(max_drop=0.5), points=(0.1, 0.2, 0.3), recovery=QUICK)
+    plan = Plan(Budget(max_drop=0.49), points=(0.1, 0.2, 0.3), recovery=QUICK)
     real = loop.fit
     calls = 0
 
@@ -173,7 +173,7 @@ def test_the_winner_so_far_survives_what_comes_after_a_kill(
     """Its scores are known in the second run, so that it is not made there: it must be told all the same from
     what is in the way.
     """
-    plan = Plan(Budget(max_drop=0.5), points=(0.1, 0.2, 0.3), recovery=QUICK)
+    plan = Plan(Budget(max_drop=0.49), points=(0.1, 0.2, 0.3), recovery=QUICK)
     real_fit, real_point = loop.fit, Points.point
     calls = 0
 

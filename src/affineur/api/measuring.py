@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from affineur.errors import ParameterError
 from affineur.measure import MARGIN, Bars, Benchmark, Comparison, Evaluation, Gate, parse_bars, read_bars
 from affineur.measure import compare as compare_candidates
 from affineur.measure.benchmark import ROUNDS
+from affineur.measure.budget import fraction_of
 from affineur.transfer.places.core.place import shown
 
 _Models = Sequence["str | os.PathLike[str] | Model"]
@@ -51,7 +52,7 @@ def compare(
     baseline: str | os.PathLike[str] | Model | None = None,
     types: Sequence[str] | None = None,
     rounds: int = 9,
-    margin: float = MARGIN,
+    margin: float | str = MARGIN,
     memory: bool = True,
     device: str = "cpu",
     threads: int | None = None,
@@ -64,7 +65,7 @@ def compare(
         baseline: Another baseline, put first.
         types: Types to score; ``None`` for all that every model knows.
         rounds: Timing rounds, interleaved; 8 are the fewest that give an interval.
-        margin: F1 one is ready to lose, for the verdicts.
+        margin: F1 one is ready to lose, 0.005 or ``0.5 points``, for the verdicts.
         memory: Whether the peak memory of a fresh process of each model is measured.
         device: A torch device.
         threads: Threads of each engine; ``None`` for one per usable processor.
@@ -78,10 +79,7 @@ def compare(
 
     if rounds < 1:
         raise ParameterError(f"rounds={rounds} is impossible, expected at least 1", "rounds")
-    if not 0 <= margin < 1:
-        raise ParameterError(
-            f"margin {margin:g} is outside [0, 1): it is a fraction, 0.005 is half a point of F1", "margin"
-        )
+    margin = fraction_of(margin, "margin")
     references = _references(models)
     if baseline is not None:
         first = reference_of(baseline)
@@ -107,6 +105,10 @@ def _references(models: _Models) -> list[str]:
     """Take one model or several, and return their references."""
     if isinstance(models, str | os.PathLike | Model):
         models = [models]
+    if not isinstance(models, Iterable):
+        raise ParameterError(
+            f"models is of type {type(models).__name__}, expected a list of models", "models"
+        )
     return [reference_of(model) for model in models]
 
 

@@ -17,6 +17,7 @@ from affineur.measure.documents import as_documents as read_as_documents
 from affineur.pipeline.models import Reference, load_any, model_name
 from affineur.runtime import EngineTagger
 from affineur.runtime.aggregation import AggregationStrategy
+from affineur.runtime.given import given_sentences
 from affineur.runtime.reading import Context
 from affineur.transfer.places.core.place import shown
 
@@ -158,8 +159,12 @@ class Model:
         )
 
     def tag(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
-        """Return the likeliest label of each word of some sentences that are cut into words."""
-        return self.tagger.tag(sentences)
+        """Return the likeliest label of each word of some sentences that are cut into words.
+
+        Raises:
+            ParameterError: If they are not cut into words.
+        """
+        return self.tagger.tag(given_sentences(sentences))
 
     def evaluate(
         self, data: Data = "sample", *, types: Sequence[str] | None = None, as_documents: int | None = None

@@ -31,6 +31,8 @@ def run(
     device: str = "cpu",
     threads: int | None = None,
     cache: Path | None = None,
+    text: bool = True,
+    quick: bool = False,
     **changes: Any,
 ) -> Run:
     """Run a recipe: its steps, then table, report and cards. A killed run goes on where it stopped.
@@ -41,6 +43,8 @@ def run(
         device: A torch device.
         threads: Threads of each engine; ``None`` for one per usable processor.
         cache: Where teacher logits are kept; ``None`` for the user's cache.
+        quick: Leave out sweep, benchmark, peak memory and most timing rounds; a later run makes up for them.
+        text: Whether the report and ``errors.json`` may quote sentences of the data, names included.
         changes: Top-level keys that replace the recipe's, such as ``teacher`` or ``data``.
 
     Returns:
@@ -59,7 +63,9 @@ def run(
         recipe = make_recipe({**recipe, **changes})
     elif not isinstance(recipe, Recipe):
         recipe = read_recipe(os.fspath(recipe), changes)
-    return run_recipe(recipe, runs=os.fspath(runs), context=_context(device, threads, cache))
+    return run_recipe(
+        recipe, runs=os.fspath(runs), context=_context(device, threads, cache), quote=text, quick=quick
+    )
 
 
 def sweep(
@@ -67,7 +73,7 @@ def sweep(
     *,
     data: Data,
     out: str | os.PathLike[str],
-    max_drop: float | None = None,
+    max_drop: float | str | None = None,
     min_f1: float | None = None,
     confidence: float = 0.95,
     methods: str | Sequence[str] = "magnitude",
@@ -90,8 +96,8 @@ def sweep(
         model: The model to prune.
         data: Labeled data: ``dev`` is searched, ``test`` confirms, ``train`` is for recovery and calibration.
         out: Folder of the model found.
-        max_drop: F1 that may be lost, 0.01 is a point: the upper end of the paired interval must not exceed
-            it.
+        max_drop: F1 that may be lost, 0.01 or ``1 point``: the upper end of the paired interval must not
+            exceed it.
         min_f1: F1 to keep: the lower end of its interval must reach it.
         confidence: Mass inside the intervals.
         methods: One or more pruning methods, or ``all``.
@@ -118,6 +124,7 @@ def sweep(
         ModelError: If a model cannot be used.
     """
     from affineur.measure import Budget
+    from affineur.measure.budget import fraction_of
     from affineur.pipeline.points import Plan
     from affineur.pipeline.sweep import sweep as search_sparsity
     from affineur.steps.pruning.core.method import METHODS
@@ -132,7 +139,7 @@ def sweep(
     )
     step = None if recover is False else STEPS.get("recover").given({} if recover is True else recover)
     plan = Plan(
-        Budget(min_f1, max_drop, confidence),
+        Budget(min_f1, None if max_drop is None else fraction_of(max_drop), confidence),
         chosen,
         None if points is None else tuple(sorted(set(points))),
         tolerance,
@@ -226,13 +233,13 @@ def search(
     )
 
 
-def _check_search(minutes: float = 1, max_drop: float = 0.01, **_: object) -> None:
+def _check_search(minutes: float = 1, max_drop: float | str = 0.01, **_: object) -> None:
     """Refuse what no recipe states, under the names it was given by."""
-    from affineur.measure import Budget
+    from affineur.measure.budget import fraction_of
 
     if not 0 < minutes < math.inf:
         raise ParameterError(f"minutes={minutes:g} is impossible, expected more than 0", "minutes")
-    Budget(max_drop=max_drop)
+    fraction_of(max_drop)
 
 
 def _context(device: str, threads: int | None, cache: Path | None) -> Context:

@@ -21,7 +21,7 @@ def add_parsers(commands: Commands) -> None:
     """Add the command of this module."""
     parser = commands.add(
         "check",
-        "the deployment checklist: exit status 3 where a bar is missed",
+        "the deployment checklist: exit status 3 where a bar is missed or cannot be proved",
         MEASURE,
         ("affineur check student_11L_int8 --bars bars/guide.yaml --data my_corpus",),
     )

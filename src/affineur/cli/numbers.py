@@ -60,6 +60,32 @@ class Number:
             raise ParameterError(f"{name}={shown} is impossible, expected {bounds}{example}", name)
 
 
+class Loss(Number):
+    """F1 that may be lost: a fraction, or points such as ``1 point``."""
+
+    def __init__(self) -> None:
+        super().__init__(float, 0, 0.5)
+
+    def __call__(self, text: str) -> int | float:
+        """Read it.
+
+        Raises:
+            ArgumentTypeError: If it is no number and no points.
+        """
+        from affineur.measure.budget import fraction_of  # numpy, which --help does without
+
+        try:
+            return fraction_of(text)
+        except ParameterError:
+            return super().__call__(text)
+
+    def check(self, name: str, value: float) -> None:
+        """Refuse half of F1 or more."""
+        from affineur.measure.budget import fraction_of
+
+        fraction_of(value, name)
+
+
 #: What a step takes, which has bounds of its own for each of its fields.
 COUNT, AMOUNT = Number(int, -(10**12), 10**12), Number(float, -1e12, 1e12)
 SEED = Number(int, 0, 2**32 - 1)

@@ -48,6 +48,17 @@ def _finish(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=SEED, metavar="N", help="seed of everything random (default: the recipe's)"
     )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="no sweep, no benchmark, no peak memory, three timing rounds; run again without it for all",
+    )
+    parser.add_argument(
+        "--no-text",
+        dest="text",
+        action="store_false",
+        help="quote no sentence of the data in report.html and errors.json, so that they may be passed on",
+    )
     options.add_common(parser, device=True, threads=True)
     parser.set_defaults(run=_run)
 
@@ -57,7 +68,15 @@ def _run(args: argparse.Namespace) -> int:
 
     given = {"teacher": args.teacher, "data": args.data, "name": args.name, "seed": args.seed}
     changes = {key: value for key, value in given.items() if value is not None}
-    made = run(args.recipe, runs=args.runs, device=args.device, threads=args.threads, **changes)
+    made = run(
+        args.recipe,
+        runs=args.runs,
+        device=args.device,
+        threads=args.threads,
+        text=args.text,
+        quick=args.quick,
+        **changes,
+    )
     _show(made.table, made.gate, made.folder)
     if made.published:
         show.lines([f"Published: {made.published}"])

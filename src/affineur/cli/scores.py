@@ -13,16 +13,18 @@ from affineur.api.model import load
 from affineur.artifact import CARD, MANIFEST, SCORES, Measured, read_manifest, write_card, write_text
 from affineur.cli import options, show
 from affineur.cli.commands import MEASURE, Commands
-from affineur.cli.numbers import Number
+from affineur.cli.numbers import Loss, Number
 from affineur.entities import Corpus
 from affineur.errors import ParameterError, counted
 from affineur.measure import (
     EVALUATION_COLUMNS,
     MARGIN,
+    PARTIAL_COLUMNS,
     Evaluation,
     benchmark_markdown,
     evaluation_cells,
     markdown,
+    partial_cells,
 )
 from affineur.measure.benchmark import ROUNDS
 from affineur.transfer import load_corpus
@@ -85,7 +87,7 @@ def _add_compare(commands: Commands) -> None:
     )
     parser.add_argument(
         "--margin",
-        type=Number(float, 0, 1, "0.005 is half a point of F1"),
+        type=Loss(),
         default=MARGIN,
         metavar="X",
         help=f"F1 you are ready to lose, for the verdicts (default: {MARGIN:g})",
@@ -140,7 +142,7 @@ def _evaluate(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
         [
             (
                 f"F1 {total.f1:.2%} (95 %: {evaluation.low:.2%} to {evaluation.high:.2%}), precision"
-                f" {total.precision:.2%}, recall {total.recall:.2%}, accuracy {evaluation.accuracy:.2%}"
+                f" {total.precision:.2%}, recall {total.recall:.2%}, {evaluation.accuracy_said}"
             ),
             f"{counted(evaluation.sentences, 'sentence')}, {counted(evaluation.words, 'word')} of"
             f" {corpus.name}; mentions compared in {evaluation.scheme}"
@@ -153,6 +155,7 @@ def _evaluate(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
         ]
     )
     show.table(EVALUATION_COLUMNS, evaluation_cells(evaluation))
+    show.table(PARTIAL_COLUMNS, partial_cells(evaluation))
     figures = evaluation.as_dict() if args.json or folder else {}  # intervals take their time
     show.to_json({"model": shown(args.model), **figures}, args.json)
     if folder:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from affineur.cli import options, show
 from affineur.cli.commands import MAKE, Commands
-from affineur.cli.numbers import SEED, Number
+from affineur.cli.numbers import SEED, Loss, Number
 from affineur.errors import ParameterError
 
 _RECIPES = (".yaml", ".yml")
@@ -52,7 +52,7 @@ def add_parsers(commands: Commands) -> None:
     )
     parser.add_argument(
         "--max-drop",
-        type=Number(float, 0, 1),
+        type=Loss(),
         metavar="X",
         help="without a recipe: F1 that may be lost (default: 0.01, a point)",
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from affineur.artifact import SCORES, write_text
 from affineur.cli import options, show
 from affineur.cli.commands import MAKE, Commands
-from affineur.cli.numbers import Number
+from affineur.cli.numbers import Loss, Number
 from affineur.cli.steps import add_field
 from affineur.errors import ParameterError
 from affineur.steps.core.step import STEPS
@@ -52,7 +52,7 @@ def add_parsers(commands: Commands) -> None:
     )
     group.add_argument(
         "--max-drop",
-        type=Number(float, 0, 1),
+        type=Loss(),
         metavar="X",
         help="F1 that may be lost, 0.01 is a point: the upper end of the paired interval must not exceed it",
     )

@@ -19,12 +19,14 @@ from affineur.measure.evaluation import (
 )
 from affineur.measure.figures import Measures
 from affineur.measure.gate import Gate, Verdict, gate_lines, junit_xml, summary_markdown
+from affineur.measure.partial import Outcomes, count_outcomes
 from affineur.measure.speed import Ratio, Throughput, median_ratio, throughput
 from affineur.measure.sweep import Confirmation, State, Sweep
 from affineur.measure.tables import (
     BENCHMARK_COLUMNS,
     COLUMNS,
     EVALUATION_COLUMNS,
+    PARTIAL_COLUMNS,
     SWEEP_COLUMNS,
     batching_cells,
     benchmark_cells,
@@ -35,6 +37,7 @@ from affineur.measure.tables import (
     footnotes,
     markdown,
     markdown_table,
+    partial_cells,
     rate,
     sweep_cells,
 )
@@ -44,6 +47,7 @@ __all__ = [
     "COLUMNS",
     "EVALUATION_COLUMNS",
     "MARGIN",
+    "PARTIAL_COLUMNS",
     "SWEEP_COLUMNS",
     "Analysis",
     "Bars",
@@ -64,6 +68,7 @@ __all__ = [
     "Gate",
     "Interval",
     "Measures",
+    "Outcomes",
     "Point",
     "Ratio",
     "Row",
@@ -84,6 +89,7 @@ __all__ = [
     "common_scheme",
     "compare",
     "comparison_cells",
+    "count_outcomes",
     "count_sentence",
     "evaluate",
     "evaluation_cells",
@@ -99,6 +105,7 @@ __all__ = [
     "megabytes",
     "model_types",
     "parse_bars",
+    "partial_cells",
     "percentiles",
     "rate",
     "read_bars",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from affineur.entities import Corpus, Mention, Scheme, Tagger, to_mentions
+from affineur.entities import MOST_WORDS, Corpus, Mention, Scheme, Tagger, to_mentions
 from affineur.measure.counts import IntArray
 from affineur.measure.evaluation import Judged, judge
 
@@ -127,6 +127,7 @@ class Analysis:
             baseline.
         worse: Those in which it makes more.
         disagreements: Those that differ most, the most different first.
+        missed: The shortest sentence with a mention that the model misses, whether the baseline does or not.
     """
 
     model: str
@@ -138,6 +139,16 @@ class Analysis:
     better: int
     worse: int
     disagreements: tuple[Disagreement, ...]
+    missed: Disagreement | None = None
+
+    @property
+    def quotes(self) -> bool:
+        """Whether a sentence of the data is quoted."""
+        return bool(self.disagreements) or self.missed is not None
+
+    def without_text(self) -> Analysis:
+        """Return the counts alone: no sentence of the data is quoted."""
+        return replace(self, disagreements=(), missed=None)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the stable keys of ``errors.json``."""
@@ -151,6 +162,8 @@ class Analysis:
             "better": self.better,
             "worse": self.worse,
             "disagreements": [asdict(one) for one in self.disagreements],
+            "missed_example": asdict(self.missed) if self.missed else None,
+            "quotes_text": self.quotes,
         }
 
 
@@ -177,6 +190,8 @@ def analyze(
     """
     ours, theirs = Confusion.empty(types), Confusion.empty(types)
     kept: list[tuple[int, int, Disagreement]] = []
+    missed: Disagreement | None = None
+    shortest = MOST_WORDS + 1  # words of that sentence
     apart = same = better = worse = 0
     both = zip(judge(model[1], corpus, types, scheme), judge(baseline[1], corpus, types, scheme), strict=True)
     for number, (mine, other) in enumerate(both, 1):
@@ -186,6 +201,9 @@ def analyze(
         ours.add(gold, predicted)
         theirs.add(gold, before)
         differing = _apart(mine, other)
+        if most and len(mine.gold) < shortest and _misses(gold, predicted):
+            shortest = len(mine.gold)
+            missed = Disagreement(number, mine.sentence.words, gold, before, predicted, differing)
         same += len(mine.gold) - differing
         if differing:
             apart += 1
@@ -201,7 +219,9 @@ def analyze(
             )
             (heapq.heappush if len(kept) < most else heapq.heappushpop)(kept, entry)
     ordered = tuple(entry[2] for entry in sorted(kept, key=lambda entry: (-entry[0], -entry[1])))
-    return Analysis(model[0], baseline[0], ours, theirs, same / corpus.words, apart, better, worse, ordered)
+    return Analysis(
+        model[0], baseline[0], ours, theirs, same / corpus.words, apart, better, worse, ordered, missed
+    )
 
 
 def agreement(
@@ -209,6 +229,11 @@ def agreement(
 ) -> float:
     """Return the share of words two models give the same tag, in [0, 1]."""
     return analyze(("", model), ("", parent), corpus, types=types, scheme=scheme, most=0).agreement
+
+
+def _misses(gold: Sequence[Mention], predicted: Sequence[Mention]) -> bool:
+    """Say whether some gold mention shares no word with any prediction."""
+    return any(not any(overlap(mention, other) for other in predicted) for mention in gold)
 
 
 def _apart(mine: Judged, other: Judged) -> int:

@@ -6,11 +6,13 @@ A new bar is one entry here, and what it needs measured one field of
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from affineur.measure import figures
+from affineur.measure.budget import MOST_LOST
 from affineur.measure.figures import Reader
 
 #: What a bar needs measured beyond the size of the weights.
@@ -40,7 +42,7 @@ class Unit:
     @property
     def is_share(self) -> bool:
         """Whether it is a ratio or a difference of ratios, which floating point rounds."""
-        return self.most == 1
+        return self.most <= 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,13 @@ class Bar:
 
 
 SHARE = Unit("a share from 0 to 1", 100, "%", 2, most=1.0)
-POINTS = Unit("a share from 0 to 1 (0.01 is one point of F1)", 100, " points", 2, most=1.0)
+POINTS = Unit(
+    "a share below 0.5 (0.01 is one point of F1), or points, such as '1 point'",
+    100,
+    " points",
+    2,
+    most=math.nextafter(MOST_LOST, 0),
+)
 BYTES = Unit("a number of bytes, 0 or more", 1e-6, " MB", 1)
 MILLISECONDS = Unit("milliseconds, 0 or more", 1, " ms", 1)
 SENTENCES = Unit("a number, 0 or more", 1, " sentences/s", 1)
@@ -124,7 +132,8 @@ MODEL: Mapping[str, Bar] = _by_name(
             "Words tagged right",
             SHARE,
             "at least",
-            "words with the right tag",
+            "words with exactly the right tag, as seqeval and conlleval count them (`accuracy`; not "
+            "`accuracy_repaired`)",
             needs=_SCORES,
             figure=figures.accuracy,
         ),
@@ -133,7 +142,8 @@ MODEL: Mapping[str, Bar] = _by_name(
             "F1 against the baseline",
             POINTS,
             "at most",
-            "the *upper end* of the paired interval of F1 lost to the baseline; 0.01 is a point",
+            "the *upper end* of the paired interval of F1 lost to the baseline; 0.01 is a point, as is "
+            "`1 point`; half of F1 or more is refused",
             needs=frozenset({"scores", "baseline"}),
             figure=figures.drop,
             by_type=True,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from affineur.artifact.reading import read_yaml
-from affineur.errors import RecipeError, did_you_mean, one_line
-from affineur.measure.bar_table import ENDPOINT, MODEL, Bar, Need, Unit, find_bar, spellings
+from affineur.errors import ParameterError, RecipeError, did_you_mean, one_line
+from affineur.measure.bar_table import ENDPOINT, MODEL, POINTS, Bar, Need, Unit, find_bar, spellings
+from affineur.measure.budget import fraction_of
 
 #: Of ``confidence``, which may stand beside the bars.
 _CONFIDENCE = Unit("at least 0.5 and less than 1, such as 0.95", 1, "", 2, 0.5, math.nextafter(1, 0))
@@ -165,8 +168,19 @@ def parse_bars(raw: object, where: str) -> Bars:
     if not isinstance(raw, Mapping):
         found = "is empty" if raw is None else "is not a mapping"
         raise RecipeError(f"{where} {found}, expected bars such as min_f1: 0.84")
-    limits = tuple((str(name), value) for name, value in raw.items() if name != "confidence")
+    limits = tuple(
+        (str(name), _read(str(name), value)) for name, value in raw.items() if name != "confidence"
+    )
     return Bars(limits, raw.get("confidence", 0.95), where)
+
+
+def _read(name: str, value: Any) -> Any:
+    """Read points where a bar is about a loss; everything else is left for :func:`_refuse`."""
+    found = find_bar(name)
+    if isinstance(value, str) and found and found[0].unit is POINTS:
+        with contextlib.suppress(ParameterError):
+            return fraction_of(value, name)
+    return value
 
 
 def _refuse(name: str, value: object, unit: Unit, where: str) -> None:
@@ -182,7 +196,7 @@ def _refuse(name: str, value: object, unit: Unit, where: str) -> None:
         return
     else:
         found = f"{value:g}" if isinstance(value, float) or abs(value) < 1e18 else "beyond any bar"
-        hint = f"; write {value / 100:.15g}" if unit.most <= 1 and 1 < value <= 100 else ""
+        hint = f"; write {value / 100:.15g}" if unit.most <= 1 and unit.most < value <= 100 else ""
     raise RecipeError(f"{where}: '{_short(name)}' is {found}, expected {unit.expected}{hint}")
 
 

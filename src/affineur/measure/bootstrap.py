@@ -15,9 +15,15 @@ What no unit shows, no resampling finds: of ten perfect sentences every draw is 
 kind leave room for a share of 1 - tail^(1/n) of another, about 3.7/n for a 95 % interval: the exact binomial
 bound of Clopper and Pearson 1934 (Biometrika 26: 404-413; 3/n where only one end counts, Hanley and
 Lippman-Hand 1983, JAMA 249: 1743-1745). At worst a model finds nothing there. So where no unit has an error
-(or none is worse than the baseline's; at the other end, none better) the interval reaches as far as that
-share can pull F1, and also where it is a single one: that shows no spread, so not how bad the next may be.
-From two on the expanded percentiles are about as wide as the exact bounds.
+(at the other end, where none has a mention found) the interval of F1 reaches as far as that share can pull
+it, and also where it is a single one: that shows no spread, so not how bad the next may be.
+
+The interval of a difference reaches as far as that share can pull it, whatever was seen: with every further
+loss the value is lower, and so is what it may be pulled to. Had only a model without a loss to reach so far,
+a worse one would be promised more. Where some twenty units or more differ, the percentiles reach farther
+anyway. A single unit that differs shows no spread; it counts as two that weigh alike, with four degrees of
+freedom. ``benchmarks/max_drop.py`` prints that more damage gives no tighter bound, and how often a bound is
+too hopeful.
 
 The p-value inverts the interval: it is the level at which the interval's end is at zero. Both tell one story.
 
@@ -44,7 +50,7 @@ FloatArray = npt.NDArray[np.float64]
 DRAWS = 10_000
 #: With fewer units than this a bootstrap tells nothing: no difference is called significant.
 FEWEST = 10
-_SPREAD = 2  # units that show how much such units differ
+_SPREAD = 2  # units, the fewest that show how much such units differ
 _BLOCK = 1 << 18  # numbers in one block of draws: few enough to stay in the cache
 _DEAR = 25  # what a distinct row costs in a multinomial, in units drawn by number (75 ns against about 3 ns)
 _BITS = 63  # of a packed integer, its sign aside
@@ -110,18 +116,16 @@ def f1_interval(counts: IntArray, confidence: float = 0.95, draws: int = DRAWS, 
     value = float(_f1(columns.sum(axis=0)[None])[0])
     drawn = _f1(_resample(columns, draws, seed))
     low, high = _expanded(drawn, confidence, len(columns), _freedom(_influence(columns)))
-    trials = _trials(counts)
-    bad, good = (
-        _unseen(_errors(columns) > 0, trials, confidence),
-        _unseen(columns[:, 0] > 0, trials, confidence),
-    )
+    unseen = _unseen(_trials(counts), confidence)
+    bad = unseen if _few(_errors(columns)) else 0.0
+    good = unseen if _few(columns[:, 0]) else 0.0
     return Interval(value, min(low, value - bad * value), max(high, value + good * (1 - value)))
 
 
 def f1_difference(
     counts: IntArray, baseline: IntArray, confidence: float = 0.95, draws: int = DRAWS, seed: int = 0
 ) -> Difference:
-    """Estimate F1 minus the baseline's F1 over the same units.
+    """Estimate F1 minus the baseline's F1 over the same units: the more is lost, the lower the low end.
 
     ``f1_difference(a, b)`` is exactly minus ``f1_difference(b, a)``. Two models that differ on none of ten
     sentences have the interval [-0.31, 0.31] and a p-value of 1; below ``FEWEST`` units the p-value is 1
@@ -148,17 +152,16 @@ def f1_difference(
         return Difference(value, -mirrored.high, -mirrored.low, mirrored.p_value)
     drawn = _resample(np.hstack([ours, theirs]), draws, seed)
     differences = _f1(drawn[:, :2]) - _f1(drawn[:, 2:])
-    units, freedom = len(counts), _freedom(_influence(ours) - _influence(theirs))
+    units = len(counts)
+    freedom = max(min(units - 1, 2.0 * _SPREAD), _freedom(_influence(ours) - _influence(theirs)))
     low, high = _expanded(differences, confidence, units, freedom)
     p_value = _p_value(differences, units, freedom) if value > 0 and units >= FEWEST else 1.0
-    trials, more = _trials(counts), _errors(ours) - _errors(theirs)
-    worse, better = _unseen(more > 0, trials, confidence), _unseen(more < 0, trials, confidence)
-    if worse:
-        p_value = max(
-            p_value, min(1.0, 2 * (1 + value) ** -trials)
-        )  # the level at which the lower end is at zero
+    trials = _trials(counts)
+    unseen = _unseen(trials, confidence)
+    # The level at which the lower end is at zero.
+    p_value = max(p_value, min(1.0, 2 * (1 + value) ** -trials))
     return Difference(
-        value, min(low, value - worse * (value + 1)), max(high, value + better * (1 - value)), p_value
+        value, min(low, value - unseen * (value + 1)), max(high, value + unseen * (1 - value)), p_value
     )
 
 
@@ -199,14 +202,6 @@ def _influence(columns: IntArray) -> FloatArray:
 # ---- what no unit shows ----
 
 
-def _errors(columns: IntArray) -> IntArray:
-    """Count mentions missed and mentions invented: F1 is 1 minus their share of predicted + gold.
-
-    Shape ``(units,)``.
-    """
-    return cast(IntArray, columns[:, 1] - 2 * columns[:, 0])
-
-
 def _trials(counts: IntArray) -> int:
     """Count what can show something: units with a gold mention.
 
@@ -215,13 +210,24 @@ def _trials(counts: IntArray) -> int:
     return int(np.count_nonzero(counts[:, 2]))
 
 
-def _unseen(seen: npt.NDArray[np.bool_], trials: int, confidence: float) -> float:
-    """Bound the share of a kind of unit that is seen at most once.
+def _errors(columns: IntArray) -> IntArray:
+    """Count mentions missed and mentions invented: F1 is 1 minus their share of predicted + gold.
 
-    Clopper and Pearson 1934 for none, half the error at either end.
+    Shape ``(units,)``.
     """
-    if trials and np.count_nonzero(seen) >= _SPREAD:
-        return 0.0
+    return cast(IntArray, columns[:, 1] - 2 * columns[:, 0])
+
+
+def _few(seen: IntArray) -> bool:
+    """Say whether so few units have something of a kind that they show no spread of it."""
+    return bool(np.count_nonzero(seen) < _SPREAD)
+
+
+def _unseen(trials: int, confidence: float) -> float:
+    """Bound the share of a kind of unit that is not seen, half the error at either end.
+
+    Clopper and Pearson 1934.
+    """
     return -expm1(log((1 - confidence) / 2) / trials) if trials else 1.0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -9,6 +10,34 @@ from typing import Any
 from affineur.errors import ParameterError
 from affineur.measure.bootstrap import FEWEST
 from affineur.measure.evaluation import Evaluation
+
+#: F1 that may be lost is less than this: who writes 1 means a point, not everything.
+MOST_LOST = 0.5
+_POINTS = re.compile(
+    r"\s*([0-9]{1,9}(?:[.,][0-9]{1,9})?|[.,][0-9]{1,9})\s*(?:points?|pts?)\s*", re.IGNORECASE
+)
+
+
+def fraction_of(value: float | str, name: str = "max_drop") -> float:
+    """Read F1 that may be lost: a fraction below a half, or points such as ``1 point``.
+
+    Args:
+        value: What was written.
+        name: The parameter it was written for.
+
+    Raises:
+        ParameterError: If it is neither.
+    """
+    expected = "expected a fraction below 0.5, such as 0.01, or points, such as '1 point'"
+    if isinstance(value, str):
+        if not (found := _POINTS.fullmatch(value)):
+            raise ParameterError(f"{name} is '{value[:40]}', {expected}", name)
+        value = float(found[1].replace(",", ".")) / 100
+    if not 0 <= value < MOST_LOST:  # NaN is not
+        instead = f"; write {value / 100:g} or '{value:g} point{'s' * (value != 1)}'" if value <= 100 else ""
+        hint = instead if value >= MOST_LOST else ""
+        raise ParameterError(f"{name}={value:g} is outside [0, 0.5): 0.01 is one point of F1{hint}", name)
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +103,8 @@ class Budget:
                 f"min_f1={self.min_f1:g} is outside (0, 1): F1 is a fraction here, for example 0.845",
                 "min_f1",
             )
-        if self.max_drop is not None and not 0 <= self.max_drop < 1:
-            raise ParameterError(
-                f"max_drop={self.max_drop:g} is outside [0, 1): it is a fraction, 0.01 is one point of F1",
-                "max_drop",
-            )
+        if self.max_drop is not None:
+            fraction_of(self.max_drop)
         if not 0.5 <= self.confidence < 1:
             raise ParameterError(
                 f"confidence={self.confidence:g} is outside [0.5, 1), expected for example 0.95", "confidence"

@@ -81,7 +81,8 @@ class Row:
 
     ``speedup_low`` and ``speedup_high`` are the ends of its 99 % interval: 0 and ``None`` where there were
     too few rounds. ``verdict`` says in plain words what the interval of the difference allows to say.
-    ``step`` is the difference to the row above, from the third row on.
+    ``step`` is the difference to the row above, from the third row on. ``accuracy`` compares tags as they are
+    written, ``accuracy_repaired`` after repair in the scheme all share.
     """
 
     model: str
@@ -94,6 +95,7 @@ class Row:
     precision: float
     recall: float
     accuracy: float
+    accuracy_repaired: float
     sentences_per_second: float
     speedup: float
     speedup_low: float
@@ -238,6 +240,7 @@ def compare(
                 precision=evaluation.total.precision,
                 recall=evaluation.total.recall,
                 accuracy=evaluation.accuracy,
+                accuracy_repaired=evaluation.accuracy_repaired,
                 sentences_per_second=speed.median,
                 **_speedup(speed.ratio(speeds[0])),
                 peak_rss_bytes=peak_rss(candidate.name) if peak_rss else None,

@@ -23,6 +23,7 @@ from affineur.entities import (
     project,
     renaming_hint,
     repair,
+    split_tag,
     to_mentions,
     types_of,
     with_prefix,
@@ -30,6 +31,7 @@ from affineur.entities import (
 from affineur.errors import DataError, ParameterError, counted
 from affineur.measure.bootstrap import FEWEST, Difference, Interval, by_document, f1_difference, f1_interval
 from affineur.measure.counts import Counts, IntArray, count_sentence, total
+from affineur.measure.partial import KINDS, Outcomes, count_outcomes, outcomes_of
 from affineur.progress import report
 
 _CHUNK = 1024  # sentences tagged together, so that lengths can be sorted
@@ -92,12 +94,16 @@ class Evaluation(Shown):
         counts: Shape ``(sentences, types, 3)``: true positives, predicted, gold.
         documents: Document of each sentence, or ``None`` where the data has none.
         words: Words scored.
-        words_right: Words with the right tag, in the scheme both sides share.
-        scheme: That scheme.
+        words_right: Words with exactly the tag of the data, as the model wrote it: nothing is repaired or
+            projected, as in seqeval and conlleval.
+        scheme: The scheme both sides share, in which mentions are compared.
         merged: Scored gold mentions that lost their own boundary by projecting the data to that scheme.
         repaired: Predicted tags changed by the ``begin`` rule because they formed no valid sequence.
         corpus: Name of the corpus.
         data_digest: Digest of the corpus.
+        words_right_repaired: Words with the right tag after repair, in the scheme both sides share.
+        outcomes: Shape ``(1 + types, 4, 5)``: see :func:`~affineur.measure.partial.count_outcomes`.
+        tag_schemes: The schemes of the model's labels and of the data.
     """
 
     types: tuple[str, ...]
@@ -110,6 +116,9 @@ class Evaluation(Shown):
     repaired: int
     corpus: str
     data_digest: str
+    words_right_repaired: int
+    outcomes: IntArray
+    tag_schemes: tuple[Scheme, Scheme]
 
     @property
     def sentences(self) -> int:
@@ -157,12 +166,35 @@ class Evaluation(Shown):
 
     @property
     def accuracy(self) -> float:
-        """Words with the right tag ÷ words."""
+        """Words with exactly the right tag ÷ words: the number of seqeval and conlleval.
+
+        Tags are compared as they are, ``B-PER`` with ``I-PER`` is wrong. Where model and data use different
+        schemes, as an IO model on BIO data, no ``B-`` can be right; :attr:`accuracy_repaired` is fair there.
+        """
         return self.words_right / self.words if self.words else 0.0
+
+    @property
+    def accuracy_repaired(self) -> float:
+        """Words with the right tag ÷ words, after repair and in the scheme model and data share."""
+        return self.words_right_repaired / self.words if self.words else 0.0
+
+    @property
+    def partial_match(self) -> dict[str, Outcomes]:
+        """Scores of SemEval-2013 over all types: ``strict``, ``exact``, ``partial`` and ``type``."""
+        return outcomes_of(self.outcomes[0])
+
+    @property
+    def partial_match_per_type(self) -> dict[str, dict[str, Outcomes]]:
+        """The same of each type by itself, as if there were no other."""
+        return {kind: outcomes_of(self.outcomes[place]) for place, kind in enumerate(self.types, 1)}
 
     def of_type(self, kind: str) -> Counts:
         """Counts of one type."""
         return total(self.counts[:, self.types.index(kind)])
+
+    def with_gold(self, kind: str | None = None) -> int:
+        """Count what can show a loss: sentences, or documents where those are drawn, with a gold mention."""
+        return int(np.count_nonzero(self._units(kind)[:, 2]))
 
     def interval(self, kind: str | None = None, *, confidence: float = 0.95) -> Interval:
         """F1 with its interval, of one type or of all."""
@@ -220,15 +252,23 @@ class Evaluation(Shown):
             "precision": all_types.precision,
             "recall": all_types.recall,
             "accuracy": self.accuracy,
+            "accuracy_repaired": self.accuracy_repaired,
             "f1_low": interval.low,
             "f1_high": interval.high,
             "per_type": {kind: scores.as_dict() for kind, scores in self.per_type.items()},
+            "partial_match": {kind: one.as_dict() for kind, one in self.partial_match.items()},
+            "partial_match_per_type": {
+                of: {kind: one.as_dict() for kind, one in found.items()}
+                for of, found in self.partial_match_per_type.items()
+            },
             "sentences": self.sentences,
             "words": self.words,
             "true_positive": all_types.true_positive,
             "predicted": all_types.predicted,
             "gold": all_types.gold,
             "scheme": str(self.scheme),
+            "model_scheme": str(self.tag_schemes[0]),
+            "data_scheme": str(self.tag_schemes[1]),
             "merged_gold_mentions": self.merged,
             "repaired_tags": self.repaired,
             "bootstrap_over": self.bootstrap_over,
@@ -241,15 +281,35 @@ class Evaluation(Shown):
         """F1 with its interval, and what it was measured on."""
         interval, words = self._interval, counted(self.words, "word")
         return (
-            f"F1 {interval.value:.2%} (95 %: {interval.low:.2%} to {interval.high:.2%}), accuracy "
-            f"{self.accuracy:.2%}, on {counted(self.sentences, 'sentence')}, {words} of {self.corpus}"
+            f"F1 {interval.value:.2%} (95 %: {interval.low:.2%} to {interval.high:.2%}), "
+            f"{self.accuracy_said}, on {counted(self.sentences, 'sentence')}, {words} of {self.corpus}"
+        )
+
+    @property
+    def accuracy_said(self) -> str:
+        """Accuracy in words, beside the one after repair where the two differ."""
+        if self.words_right == self.words_right_repaired:
+            return f"accuracy {self.accuracy:.2%}"
+        ours, theirs = self.tag_schemes
+        apart = "" if ours is theirs else f", the model's in {ours} and the data's in {theirs}"
+        return (
+            f"accuracy {self.accuracy:.2%} (tags as they are{apart}; after repair in {self.scheme}: "
+            f"{self.accuracy_repaired:.2%})"
         )
 
     def tables(self) -> list[Table]:
-        """Return what is shown: one row per type, and one for all."""
-        from affineur.measure.tables import EVALUATION_COLUMNS, evaluation_cells
+        """Return what is shown: one row per type and one for all, and the scores of partial matches."""
+        from affineur.measure.tables import (
+            EVALUATION_COLUMNS,
+            PARTIAL_COLUMNS,
+            evaluation_cells,
+            partial_cells,
+        )
 
-        return [Table(EVALUATION_COLUMNS, evaluation_cells(self), notes=[self.summary])]
+        return [
+            Table(EVALUATION_COLUMNS, evaluation_cells(self), notes=[self.summary]),
+            Table(PARTIAL_COLUMNS, partial_cells(self)),
+        ]
 
     def _type_score(self, kind: str) -> TypeScore:
         counts, interval = self.of_type(kind), self.interval(kind)
@@ -264,6 +324,8 @@ class Judged:
     gold: list[str]
     predicted: list[str]
     repaired: int
+    words_right: int
+    """Words whose tag is the gold one as both were written, before repair and projection."""
 
 
 def evaluate(
@@ -272,7 +334,8 @@ def evaluate(
     """Score a tagger on labeled sentences.
 
     Model and data may use different schemes: both sides are projected to the coarser one. Only predictions
-    are repaired. Memory holds one chunk of sentences and three integers per type and sentence.
+    are repaired. Accuracy alone compares tags as they are. Memory holds one chunk of sentences and three
+    integers per type and sentence.
 
     Args:
         tagger: The model.
@@ -289,17 +352,21 @@ def evaluate(
     scheme = common_scheme([tagger], corpus, scheme)
     counts: list[IntArray] = []
     documents: list[int] = []
-    words = right = merged = repaired = 0
+    outcomes = np.zeros((1 + len(scored), len(KINDS), 5), dtype=np.int64)
+    words = right = right_repaired = merged = repaired = 0
     for judged in judge(tagger, corpus, scored, scheme):
         gold, predicted, sentence = judged.gold, judged.predicted, judged.sentence
-        counts.append(count_sentence(to_mentions(gold, scheme), to_mentions(predicted, scheme), scored))
+        both = to_mentions(gold, scheme), to_mentions(predicted, scheme)
+        counts.append(count_sentence(*both, scored))
+        outcomes += count_outcomes(*both, scored)
         if scheme is Scheme.IO:
             merged += merged_by_io(
                 [mention for mention in to_mentions(sentence.tags, corpus.scheme) if mention.type in scored]
             )
         repaired += judged.repaired
         words += len(gold)
-        right += sum(a == b for a, b in zip(gold, predicted, strict=True))
+        right += judged.words_right
+        right_repaired += sum(a == b for a, b in zip(gold, predicted, strict=True))
         documents.append(-1 if sentence.document is None else sentence.document)
     return Evaluation(
         types=tuple(scored),
@@ -312,6 +379,9 @@ def evaluate(
         repaired=repaired,
         corpus=corpus.name,
         data_digest=corpus.digest,
+        words_right_repaired=right_repaired,
+        outcomes=outcomes,
+        tag_schemes=(detect(with_prefix(label) for label in tagger.labels), corpus.scheme),
     )
 
 
@@ -331,10 +401,14 @@ def judge(tagger: Tagger, corpus: Corpus, types: Sequence[str], scheme: Scheme) 
         for sentence, raw in zip(chunk, tagger.tag([s.words for s in chunk]), strict=True):
             if len(raw) != len(sentence.words):
                 raise ValueError(f"the tagger gave {len(raw)} tags for {len(sentence.words)} words")
-            valid, changed = repair([model_tags.get(tag) or with_prefix(tag) for tag in raw], model_scheme)
-            predicted = _restrict(project(valid, model_scheme, scheme), types)
+            written = [model_tags.get(tag) or with_prefix(tag) for tag in raw]
+            valid, changed = repair(written, model_scheme)
             yield Judged(
-                sentence, _restrict(project(sentence.tags, corpus.scheme, scheme), types), predicted, changed
+                sentence,
+                _restrict(project(sentence.tags, corpus.scheme, scheme), types),
+                _restrict(project(valid, model_scheme, scheme), types),
+                changed,
+                _alike(sentence.tags, written, types),
             )
         done += len(chunk)
         report("scoring sentences", done, len(corpus))
@@ -378,3 +452,13 @@ def scored_types(
 
 def _restrict(tags: Sequence[str], types: Sequence[str]) -> list[str]:
     return [tag if tag.partition("-")[2] in types else "O" for tag in tags]
+
+
+def _alike(gold: Sequence[str], written: Sequence[str], types: Sequence[str]) -> int:
+    """Count words with the same tag on both sides; BILOU letters are another spelling of BIOES ones."""
+
+    def plain(tag: str) -> tuple[str, str]:
+        found = split_tag(tag)
+        return found if found[1] in types else ("O", "")
+
+    return sum(a == b or plain(a) == plain(b) for a, b in zip(gold, written, strict=True))

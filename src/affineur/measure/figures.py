@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -10,6 +11,7 @@ from affineur.measure.benchmark import CALLS
 from affineur.measure.bootstrap import FEWEST, Difference, Interval
 from affineur.measure.counts import Counts
 from affineur.measure.evaluation import Evaluation
+from affineur.measure.power import needed_to_show, round_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +53,13 @@ class Asked:
         type: The type it is about, or ``None`` for all.
         confidence: Mass inside the intervals.
         baseline: What to call the baseline.
+        limit: The limit.
     """
 
     type: str | None = None
     confidence: float = 0.95
     baseline: str = "the baseline"
+    limit: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +94,20 @@ class OnMentions:
 
 @dataclass(frozen=True, slots=True)
 class OnWords:
-    """An accuracy rests on words: so many right of so many, compared in this scheme."""
+    """An accuracy rests on words: so many right of so many, the tags compared as model and data wrote them.
+
+    ``repaired`` is the share after repair, in the scheme both share, where it is another.
+    """
 
     right: int
     words_scored: int
-    scheme: str
+    repaired: float | None
 
     def words(self, *, brief: bool = False) -> str:
         """Say it; ``brief`` leaves out what only those who built the measurement understand."""
-        return f"{self.right:,} of {self.words_scored:,} words" + ("" if brief else f" in {self.scheme}")
+        after = "" if self.repaired is None else f"; after repair {self.repaired:.2%}"
+        as_written = "" if brief else f", tags as they are{after}"
+        return f"{self.right:,} of {self.words_scored:,} words{as_written}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +119,14 @@ class OnDifference:
         confidence: Mass inside the interval.
         scheme: The scheme both were compared in.
         types: The types compared, where not all that were scored.
+        open: Where neither is shown: with how many sentences, and about how many are needed.
     """
 
     difference: Difference
     confidence: float
     scheme: str
     types: tuple[str, ...] = ()
+    open: str = ""
 
     def words(self, *, brief: bool = False) -> str:
         """Say it; ``brief`` leaves out what only those who built the measurement understand."""
@@ -124,7 +135,8 @@ class OnDifference:
         )
         drop = f"drop {value:z.2f} points, {level(self.confidence)}: {low:z.2f} to {high:z.2f}"
         over = f"; over {', '.join(self.types)}" if self.types else ""
-        return f"{drop}{over}" if brief else f"upper end; {drop}, in {self.scheme}{over}"
+        open_ = f"; {self.open}" if self.open else ""
+        return f"{drop}{over}{open_}" if brief else f"upper end; {drop}, in {self.scheme}{over}{open_}"
 
 
 #: What stands behind a figure, or why there is none; another room may say it in words of its own.
@@ -133,10 +145,17 @@ Basis = OnMentions | OnWords | OnDifference | str
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """The figure of one bar: ``None`` where it could not be measured, with the reason as its basis."""
+    """The figure of one bar: ``None`` where it could not be measured, with the reason as its basis.
+
+    ``estimate`` is what was seen, where the figure is the end of its interval: a limit between the two is
+    neither shown to be reached nor seen to be missed. ``too_few`` says that there is no interval for want of
+    sentences.
+    """
 
     value: float | None
     basis: Basis = ""
+    estimate: float | None = None
+    too_few: bool = False
 
 
 def basis_words(basis: Basis, *, brief: bool = False) -> str:
@@ -174,20 +193,23 @@ def _f1(ours: Evaluation | None, asked: Asked, lower_end: bool) -> Figure:
     counts = _counts(ours, asked.type)
     few = ours.sentences < FEWEST
     if few and lower_end:
-        return Figure(None, too_few(ours.sentences))
+        return Figure(None, too_few(ours.sentences), too_few=True)
     interval = None if few else ours.interval(asked.type, confidence=asked.confidence)
     basis = OnMentions(counts.gold, str(ours.scheme), ours.sentences, interval, asked.confidence, lower_end)
-    return Figure(interval.low if lower_end and interval else counts.f1, basis)
+    return Figure(
+        interval.low if lower_end and interval else counts.f1, basis, counts.f1 if lower_end else None
+    )
 
 
 def accuracy(measures: Measures, _: Asked) -> Figure:
-    """Words with the right tag ÷ words."""
+    """Words with exactly the right tag ÷ words, as seqeval counts them."""
     ours = measures.evaluation
     if ours is None:
         return NOT_SCORED
     if not ours.words:
         return Figure(None, "the data has no word")
-    return Figure(ours.accuracy, OnWords(ours.words_right, ours.words, str(ours.scheme)))
+    repaired = ours.accuracy_repaired if ours.words_right_repaired != ours.words_right else None
+    return Figure(ours.accuracy, OnWords(ours.words_right, ours.words, repaired))
 
 
 def drop(measures: Measures, asked: Asked) -> Figure:
@@ -207,11 +229,31 @@ def drop(measures: Measures, asked: Asked) -> Figure:
     if ours is theirs and not reason:  # no matter of how many sentences were seen
         return Figure(0.0, f"{asked.baseline} is the same model")
     if reason or mine.sentences < FEWEST:
-        return Figure(None, reason or too_few(mine.sentences))
+        return Figure(None, reason or too_few(mine.sentences), too_few=not reason)
     difference = mine.minus(other, kind, confidence=asked.confidence)
     named = shared if kind is None and shared != ours.types else ()
-    basis = OnDifference(difference, asked.confidence, str(mine.scheme), named)
-    return Figure(0.0 - difference.low, basis)
+    estimate, upper = 0.0 - difference.value, 0.0 - difference.low
+    open_ = _open(mine, kind, asked, estimate, upper) if estimate <= asked.limit < upper else ""
+    basis = OnDifference(difference, asked.confidence, str(mine.scheme), named, open_)
+    return Figure(upper, basis, estimate)
+
+
+def _open(ours: Evaluation, kind: str | None, asked: Asked, estimate: float, upper: float) -> str:
+    """Say about how many sentences would show a loss within the limit.
+
+    The room between estimate and end shrinks with the square root of their number; at least as many have a
+    mention as a model without any loss needs.
+    """
+    here = f"not provable with {counted(ours.sentences, 'sentence')}"
+    least = needed_to_show(asked.limit, asked.confidence)
+    if least is None or asked.limit <= estimate:
+        return f"{here}, nor with any number"
+    telling = ours.with_gold(kind)
+    needed = max(
+        ours.sentences * least / telling if telling else 0.0,
+        ours.sentences * ((upper - estimate) / (asked.limit - estimate)) ** 2,
+    )
+    return f"{here}; about {round_up(needed):,} are needed"
 
 
 def size(measures: Measures, _: Asked) -> Figure:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 from xml.etree import ElementTree
 
 from affineur.display import Shown, Table
 from affineur.errors import counted
-from affineur.measure.bar_table import known_bar
+from affineur.measure.bar_table import Bar, known_bar
 from affineur.measure.bars import Bars, plain
 from affineur.measure.conditions import Conditions
 from affineur.measure.figures import NOT_MEASURED, Asked, Basis, Measures, basis_words
@@ -21,6 +21,9 @@ from affineur.measure.tables import markdown_table
 # exactly. Bytes are integers, and nothing is subtracted from a clock.
 _ROUNDING = 1e-12
 _NONE = "–"  # shown where there is no figure
+
+#: What a bar comes to. *Not provable*: what was seen is inside the limit, but the data cannot show it.
+Outcome = Literal["passed", "failed", "not provable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,8 @@ class Verdict:
         measured: The figure, or ``None`` where it could not be measured; that is a miss.
         passed: Whether the bar was reached.
         basis: What stands behind the figure, such as its interval, or why there is none.
+        open: Whether the bar was neither shown to be reached nor seen to be missed: what was seen is inside
+            the limit, but too few sentences stand behind it.
     """
 
     bar: str
@@ -40,11 +45,17 @@ class Verdict:
     measured: float | None
     passed: bool
     basis: Basis = ""
+    open: bool = False
 
     @property
     def state(self) -> str:
-        """``pass`` or ``MISS``."""
-        return "pass" if self.passed else "MISS"
+        """``pass``, ``MISS`` or ``open``."""
+        return "pass" if self.passed else "open" if self.open else "MISS"
+
+    @property
+    def verdict(self) -> Outcome:
+        """``passed``, ``failed`` or ``not provable``."""
+        return "passed" if self.passed else "not provable" if self.open else "failed"
 
     @property
     def detail(self) -> str:
@@ -58,6 +69,7 @@ class Verdict:
             "limit": self.limit,
             "measured": self.measured,
             "passed": self.passed,
+            "verdict": self.verdict,
             "detail": self.detail,
         }
 
@@ -104,6 +116,12 @@ class Gate(Shown):
         """Whether every bar was reached."""
         return all(verdict.passed for verdict in self.verdicts)
 
+    @property
+    def verdict(self) -> Outcome:
+        """``passed``; ``failed`` where a bar is missed; ``not provable`` where some are only not shown."""
+        found = {verdict.verdict for verdict in self.verdicts}
+        return "failed" if "failed" in found else "not provable" if "not provable" in found else "passed"
+
     def as_dict(self) -> dict[str, Any]:
         """Return the stable keys of ``check --json``."""
         return {
@@ -111,6 +129,7 @@ class Gate(Shown):
             "data": self.data,
             "baseline": self.baseline,
             "passed": self.passed,
+            "verdict": self.verdict,
             "bars": [verdict.as_dict() for verdict in self.verdicts],
             **(asdict(self.conditions) if self.conditions else {}),
         }
@@ -118,11 +137,14 @@ class Gate(Shown):
     @property
     def summary(self) -> str:
         """How many bars were reached, and which were not."""
-        missed = [plain(verdict.bar) for verdict in self.verdicts if not verdict.passed]
+        missed = [plain(verdict.bar) for verdict in self.verdicts if verdict.verdict == "failed"]
+        open_ = [plain(verdict.bar) for verdict in self.verdicts if verdict.verdict == "not provable"]
         many = counted(len(self.verdicts), "bar")
-        if missed:
-            return f"missed: {len(missed)} of {many} ({', '.join(missed)})"
-        return f"passed: {len(self.verdicts)} of {many}"
+        sentences = f" with {counted(self.conditions.sentences, 'sentence')}" if self.conditions else ""
+        parts = [f"missed: {len(missed)} of {many} ({', '.join(missed)})"] if missed else []
+        if open_:
+            parts.append(f"not provable{sentences}: {len(open_)} of {many} ({', '.join(open_)})")
+        return "; ".join(parts) or f"passed: {len(self.verdicts)} of {many}"
 
     @property
     def title(self) -> str:
@@ -161,9 +183,11 @@ def judge(bars: Bars, measures: Measures, *, model: str, data: str, baseline: st
         bars.refuse_unknown_types(measures.evaluation.types)
     verdicts = []
     for name, limit, bar, kind in bars.asked:
-        asked = Asked(kind, bars.confidence, baseline or "the baseline")
+        asked = Asked(kind, bars.confidence, baseline or "the baseline", limit)
         figure = bar.figure(measures, asked) if bar.figure else NOT_MEASURED
-        verdicts.append(judge_bar(name, limit, figure.value, figure.basis))
+        judged = judge_bar(name, limit, figure.value, figure.basis)
+        inside = figure.estimate is not None and _reaches(bar, limit, figure.estimate)
+        verdicts.append(replace(judged, open=not judged.passed and (inside or figure.too_few)))
     return Gate(model, data, baseline, tuple(verdicts))
 
 
@@ -182,11 +206,13 @@ def judge_bar(name: str, limit: float, measured: float | None, basis: Basis = ""
     if measured is not None and not math.isfinite(measured):
         measured, basis = None, "the figure is not a number"
     bar, _ = known_bar(name)
-    slack = _ROUNDING if bar.unit.is_share else 0.0
-    reached = measured is not None and (
-        measured >= limit - slack if bar.reach == "at least" else measured <= limit + slack
-    )
+    reached = measured is not None and _reaches(bar, limit, measured)
     return Verdict(name, limit, measured, reached, basis)
+
+
+def _reaches(bar: Bar, limit: float, measured: float) -> bool:
+    slack = _ROUNDING if bar.unit.is_share else 0.0
+    return measured >= limit - slack if bar.reach == "at least" else measured <= limit + slack
 
 
 def _compared(gate: Gate) -> Iterator[tuple[Verdict, str, str, str]]:
@@ -232,7 +258,7 @@ def junit_xml(gate: Gate) -> str:
         if one.passed:
             told = ElementTree.SubElement(case, "system-out")
         else:
-            told = ElementTree.SubElement(case, "failure", message=said, type="missed")
+            told = ElementTree.SubElement(case, "failure", message=said, type=one.verdict)
         told.text = f"{said}; {plain(one.detail)}"
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"

@@ -43,8 +43,9 @@ def comparison_cells(comparison: Comparison) -> list[list[str]]:
 def _cells(row: Row, first: bool) -> list[str]:
     return [
         row.model,
-        str(row.layers),
-        f"{row.sparsity:.1%}",
+        # A pipeline of others, such as spaCy's, tells neither.
+        str(row.layers or "–"),
+        f"{row.sparsity:.1%}" if row.layers else "–",
         megabytes(row.size_bytes),
         f"{row.f1:.2%}",
         f"{row.f1_low * 100:.1f}–{row.f1_high * 100:.1f}",
@@ -67,7 +68,7 @@ def _times(ratio: Ratio) -> str:
 
 
 #: What a note below the comparison is about.
-Footnote = Literal["data", "left out", "merged", "verdicts", "steps", "F1", "units", "machine"]
+Footnote = Literal["data", "left out", "merged", "verdicts", "steps", "F1", "accuracy", "units", "machine"]
 
 
 def footnotes(
@@ -84,6 +85,11 @@ def footnotes(
     steps = [f"{row.model} {_change(row.step)}" for row in rows if row.step]
     sentences, words = counted(comparison.sentences, "sentence"), counted(comparison.words, "word")
     compared = "" if brief else f"; mentions compared in {scheme}"
+    repaired = [
+        f"{row.model} {row.accuracy_repaired:.2%}"
+        for row in rows
+        if f"{row.accuracy:.2%}" != f"{row.accuracy_repaired:.2%}"
+    ]
     notes: dict[Footnote, list[str]] = {
         "data": [
             f"{sentences}, {words} of {comparison.data}; types {', '.join(comparison.types)}{compared}."
@@ -101,6 +107,11 @@ def footnotes(
             "F1: mentions, micro, exact span and type; 95 % bootstrap interval over "
             f"{comparison.bootstrap_over}. ΔF1: points against the first row, paired over the same sentences."
         ],
+        "accuracy": [
+            "Accuracy: words with exactly the tag of the data, as each model writes it. After repair"
+            f"{'' if brief else f', in {scheme}'}, which is fair where schemes differ: {', '.join(repaired)}."
+        ]
+        * bool(repaired),
         "units": [
             "Sparsity: zeros ÷ attention and feed-forward weights. Size: weights. Speed: median ratio over "
             f"interleaved rounds, with its {CONFIDENCE:.0%} interval where there are enough of them; within "
@@ -143,8 +154,29 @@ def evaluation_cells(evaluation: Evaluation) -> list[list[str]]:
             str(gold),
         ]
 
-    rows = [cells(kind, scores, scores.support) for kind, scores in evaluation.per_type.items()]
+    rows = [
+        cells(kind, scores, scores.support) if scores.support else [kind, *["–"] * 4, "0"]
+        for kind, scores in evaluation.per_type.items()
+    ]
     return [*rows, cells("all", evaluation, evaluation.total.gold)]
+
+
+PARTIAL_COLUMNS = (
+    *("Match (SemEval-2013)", "Precision", "Recall", "F1"),
+    *("Correct", "Incorrect", "Partial", "Missed", "Spurious"),
+)
+
+
+def partial_cells(evaluation: Evaluation) -> list[list[str]]:
+    """Return the cells under :data:`PARTIAL_COLUMNS`: one row per kind of match, over all types."""
+    return [
+        [
+            kind,
+            *(f"{value:.2%}" for value in (one.precision, one.recall, one.f1)),
+            *map(str, (one.correct, one.incorrect, one.partial, one.missed, one.spurious)),
+        ]
+        for kind, one in evaluation.partial_match.items()
+    ]
 
 
 SWEEP_COLUMNS = ("Method", "Sparsity", "F1", "Interval", "ΔF1 (interval)", "Budget")

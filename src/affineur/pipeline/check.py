@@ -23,6 +23,7 @@ from affineur.measure import (
 )
 from affineur.measure.conditions import Conditions
 from affineur.measure.gate import judge
+from affineur.measure.power import power
 from affineur.pipeline import models, processes
 from affineur.progress import report
 from affineur.transfer.places.core.place import shown
@@ -78,7 +79,11 @@ def check(
     processes.processors(threads)  # what is impossible is said before the long work
     ours = models.candidate(model, device, threads=threads)
     if bars.needs_scores:  # what is known to be wrong is said before anything is measured
-        bars.refuse_unknown_types(scored_types(model_types(ours.tagger), corpus, types))
+        known = scored_types(model_types(ours.tagger), corpus, types)
+        bars.refuse_unknown_types(known)
+        if against is not None and models.model_digest(model) != models.model_digest(against):
+            for line in unprovable(bars, corpus, known):
+                report(line)
     needed = dict.fromkeys(each for each in (against, source) if each)  # each of them is loaded once
     others = {
         each: _named_apart(
@@ -131,6 +136,25 @@ def check(
         machine=environment() | {"description": describe_machine()},
     )
     return replace(gate, conditions=conditions)
+
+
+def unprovable(bars: Bars, corpus: Corpus, types: Sequence[str]) -> list[str]:
+    """Say which bars a corpus cannot show to be reached, whatever a model loses, and how much would.
+
+    Args:
+        bars: The bars.
+        corpus: Gold data.
+        types: The types scored.
+    """
+    found = []
+    for name, limit, bar, kind in bars.asked:
+        if "baseline" in bar.needs:
+            shown_by = power(
+                corpus, limit, types=types if kind is None else [kind], confidence=bars.confidence
+            )
+            if not shown_by.enough:
+                found.append(f"{name}: {shown_by.words(limit)}")
+    return found
 
 
 def _parent(model: str, bars: Bars, baseline: str | None, parent: str | None) -> str | None:

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from affineur.artifact.reading import read_yaml as read_yaml_file
 from affineur.errors import ParameterError, RecipeError, brief, did_you_mean, one_line
 from affineur.measure import MARGIN, Bars, Budget, parse_bars
+from affineur.measure.budget import fraction_of
 from affineur.pipeline.entries import Entry, read_entry
 from affineur.pipeline.points import Plan
 from affineur.steps.core.step import STEPS
@@ -23,7 +25,20 @@ from affineur.transfer.cache import fetched, is_elsewhere
 from affineur.transfer.places.core.place import Access, Publication
 
 T = TypeVar("T")
-_Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _fraction(value: object) -> object:
+    """Read ``1 point``, and refuse what is half of F1 or more; pydantic wants another kind of error."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return value
+    try:
+        return fraction_of(value, "it")
+    except ParameterError as error:
+        raise ValueError(re.sub("^it=[^ ]+ ", "it ", str(error))) from None
+
+
+#: F1 that may be lost.
+Loss = Annotated[float, BeforeValidator(_fraction)]
 
 
 class Section(BaseModel):
@@ -55,7 +70,7 @@ class CompareSection(Section):
     rows: Annotated[list[str], Field(min_length=1)] | None = None
     rounds: Annotated[int, Field(ge=1)] = 9
     memory: bool = True
-    margin: _Share = MARGIN
+    margin: Loss = MARGIN
 
 
 class SweepSection(Section):
@@ -70,7 +85,7 @@ class SweepSection(Section):
         0.9,
     ]
     methods: Annotated[list[str], Field(min_length=1)] = ["magnitude"]
-    max_drop: _Share = 0.01
+    max_drop: Loss = 0.01
 
 
 class BenchmarkSection(Section):

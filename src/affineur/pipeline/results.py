@@ -9,6 +9,7 @@
     runs/NAME/errors.json                where the last model fails, and where it differs from the first
     runs/NAME/report.html                all of it, for people
     runs/NAME/models/…/README.md         each model's card, with its scores
+    runs/NAME/parts/                     sweep, comparison, benchmark of a killed run, for the next
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ from affineur.pipeline.benchmarking import benchmark_models
 from affineur.pipeline.check import check
 from affineur.pipeline.entries import TEACHER, Planned
 from affineur.pipeline.models import candidate, model_digest
+from affineur.pipeline.parts import Parts
 from affineur.pipeline.points import Points
 from affineur.pipeline.processes import peak_rss
 from affineur.pipeline.recipe import DataSection, Recipe
@@ -282,7 +284,14 @@ def row_reference(row: str, models: Mapping[str, Path]) -> str | None:
 
 
 def write_results(
-    recipe: Recipe, made: Run, splits: Splits, test: Corpus, scores: ScoreBook, context: Context
+    recipe: Recipe,
+    made: Run,
+    splits: Splits,
+    test: Corpus,
+    scores: ScoreBook,
+    context: Context,
+    *,
+    quote: bool = True,
 ) -> None:
     """Measure the models of a run and write everything; what is up to date is left as it is.
 
@@ -293,6 +302,7 @@ def write_results(
         test: What the models are scored on.
         scores: Where scores are kept.
         context: Where models are scored.
+        quote: Whether the report and ``errors.json`` may quote sentences of the data.
     """
     rows = recipe.compare.rows or list(dict.fromkeys([TEACHER, *made.steps]))
     # A step that had nothing to do made no model of its own.
@@ -310,6 +320,8 @@ def write_results(
         *seen,
         *(f"{row} {model_digest(ref)}" for row, ref in references.items()),
     ]
+    parts = Parts(folder / "parts", hashlib.sha256("\n".join(decides).encode()).hexdigest())
+    decides += [] if quote else ["no text"]
     key = hashlib.sha256("\n".join(decides).encode()).hexdigest()
     made.table, made.gate = (
         _read(folder / "compare.json"),
@@ -321,14 +333,17 @@ def write_results(
         report(f"compare: {folder / 'compare.json'} is up to date")
         return
     results = _Results(recipe, made, splits, test, scores, context, references)
-    curves = results.curves()
+    curves = parts.get("sweep", tuple[Curve, ...], results.curves)
     candidates = {
         row: candidate(ref, context.device, row, threads=context.threads) for row, ref in references.items()
     }
-    table = results.compare(candidates)
+    table = parts.get("comparison", Comparison, lambda: results.compare(candidates))
     analysis = results.analyze(candidates, table)
+    if not quote:
+        analysis = analysis.without_text()
     candidates.clear()  # what follows runs in fresh processes, or loads what it needs
-    benchmark, gate = results.benchmark(), results.check()
+    benchmark = parts.get("benchmark", Benchmark | None, results.benchmark)
+    gate = results.check()
     files: dict[str, Any] = {"errors.json": analysis.as_dict()}
     if curves:
         files["sweep.json"] = {"curves": [curve.as_dict() for curve in curves]}
@@ -371,6 +386,7 @@ def write_results(
         folder / "compare.json",
         table.as_dict() | {"cells": comparison_cells(table), "footnotes": footnotes(table)} | more,
     )
+    parts.drop()
     made.table = _read(folder / "compare.json")
 
 

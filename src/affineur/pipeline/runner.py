@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +21,9 @@ import yaml
 from affineur.artifact import ModelFolder, alone, open_folder, write_text
 from affineur.engines.core.references import model_folder
 from affineur.entities import Scheme, types_of, with_prefix
-from affineur.errors import RecipeError, did_you_mean
+from affineur.errors import AffineurError, RecipeError, did_you_mean
 from affineur.measure import scored_types
+from affineur.pipeline.ahead import ahead, in_words, seconds_per_sentence
 from affineur.pipeline.entries import TEACHER, Entry, Planned, planned
 from affineur.pipeline.models import load, model_digest
 from affineur.pipeline.recipe import PublishSection, Recipe
@@ -34,14 +36,26 @@ from affineur.transfer import DataOptions, Splits, load_corpus, load_splits
 from affineur.transfer.places.core.place import shown
 from affineur.transfer.push import place_to_push, push
 
+_QUICK_ROUNDS = 3
 
-def run(recipe: Recipe, *, runs: Path | str = "runs", context: Context | None = None) -> Run:
+
+def run(
+    recipe: Recipe,
+    *,
+    runs: Path | str = "runs",
+    context: Context | None = None,
+    quote: bool = True,
+    quick: bool = False,
+) -> Run:
     """Run a recipe. A second run finds everything done; a killed one goes on where it stopped.
 
     Args:
         recipe: The recipe.
         runs: Folder that holds all runs.
         context: Where it works: device, threads, cache. Data, teacher and recipe are the recipe's own.
+        quote: Whether the report and ``errors.json`` may quote sentences of the data, names included.
+        quick: Leave out what takes longest beside training: ``sweep``, ``benchmark``, peak memory and most
+            timing rounds. A later run without it makes up for them; no model is made again.
 
     Raises:
         AffineurError: Whatever is wrong with the recipe's teacher, data or values, in one line, before any
@@ -59,12 +73,39 @@ def run(recipe: Recipe, *, runs: Path | str = "runs", context: Context | None = 
         text = yaml.safe_dump(_without_secrets(recipe.as_dict()), sort_keys=False, allow_unicode=True)
         write_text(folder / "recipe.yaml", text)
         scores = ScoreBook(folder / "scores")
+        if not (folder / "compare.json").is_file():
+            _say_what_is_ahead(quickened(recipe) if quick else recipe, steps, splits, given, context)
         for step in steps:
             _make(step, made, _context_of(step.entry, made, context, scores, recipe.types))
-        write_results(recipe, made, splits, splits.get("test"), scores, context)
+        if quick:
+            report("quick: no sweep, no benchmark, no peak memory, three timing rounds")
+            recipe = quickened(recipe)
+        write_results(recipe, made, splits, splits.get("test"), scores, context, quote=quote)
         if recipe.publish:
             _publish(recipe.publish, made)
     return made
+
+
+def _say_what_is_ahead(
+    recipe: Recipe, steps: Sequence[Planned], splits: Splits, teacher: Path, context: Context
+) -> None:
+    """Say about how long it takes, as the teacher's speed on this machine tells; silent where it has none."""
+    begun = time.perf_counter()
+    try:
+        tagger = load(teacher, context.device, threads=context.threads)
+    except AffineurError:  # a teacher that is trained first has no classifier yet
+        return
+    loaded = time.perf_counter() - begun
+    each = seconds_per_sentence(tagger, splits.get("test"))
+    report(in_words(ahead(recipe, steps, splits, each, loaded)))
+
+
+def quickened(recipe: Recipe) -> Recipe:
+    """Return a recipe without what takes longest beside its steps."""
+    few = recipe.compare.model_copy(
+        update={"rounds": min(recipe.compare.rounds, _QUICK_ROUNDS), "memory": False}
+    )
+    return recipe.model_copy(update={"sweep": None, "benchmark": None, "compare": few})
 
 
 def _without_secrets(part: Any) -> Any:

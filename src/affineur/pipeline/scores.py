@@ -49,7 +49,7 @@ class ScoreBook:
                 are for.
         """
         decides = [
-            "2",
+            "3",
             digest,
             corpus.digest,
             corpus.has_documents,
@@ -77,9 +77,18 @@ class ScoreBook:
                     counts=evaluation.counts,
                     documents=np.array([]) if evaluation.documents is None else evaluation.documents,
                     totals=np.array(
-                        [evaluation.words, evaluation.words_right, evaluation.merged, evaluation.repaired]
+                        [
+                            evaluation.words,
+                            evaluation.words_right,
+                            evaluation.words_right_repaired,
+                            evaluation.merged,
+                            evaluation.repaired,
+                        ]
                     ),
-                    names=np.array([str(evaluation.scheme), *evaluation.types]),
+                    outcomes=evaluation.outcomes,
+                    names=np.array(
+                        [*map(str, (evaluation.scheme, *evaluation.tag_schemes)), *evaluation.types]
+                    ),
                 )
                 file.flush()
                 os.fsync(file.fileno())
@@ -90,8 +99,8 @@ class ScoreBook:
 
 def _read(path: Path, corpus: Corpus) -> Evaluation:
     with np.load(path, allow_pickle=False) as kept:
-        words, right, merged, repaired = (int(n) for n in kept["totals"])
-        scheme, *types = (str(n) for n in kept["names"])
+        words, right, right_repaired, merged, repaired = (int(n) for n in kept["totals"])
+        scheme, of_model, of_data, *types = (str(n) for n in kept["names"])
         documents = kept["documents"]
         return Evaluation(
             tuple(types),
@@ -104,4 +113,7 @@ def _read(path: Path, corpus: Corpus) -> Evaluation:
             repaired,
             corpus.name,
             corpus.digest,
+            right_repaired,
+            kept["outcomes"],
+            (Scheme(of_model), Scheme(of_data)),
         )

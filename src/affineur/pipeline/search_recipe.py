@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, ValidationError
 
 from affineur.errors import ParameterError, RecipeError, did_you_mean
 from affineur.measure import Budget
-from affineur.pipeline.recipe import DataSection, Recipe, Section, explain, read_yaml
+from affineur.pipeline.recipe import DataSection, Loss, Recipe, Section, explain, read_yaml
 from affineur.steps.core.step import STEPS, Step
 from affineur.steps.graphs.eight_bits import SCHEMES
 
@@ -60,7 +60,7 @@ class RangesSection(Section):
 class BudgetSection(Section):
     """``budget``: what F1 may be lost, or must be kept, with its whole interval."""
 
-    max_drop: float | None = None
+    max_drop: Loss | None = None
     min_f1: float | None = None
     confidence: float = 0.95
 
@@ -159,7 +159,7 @@ def make_search_recipe(raw: Mapping[str, Any]) -> SearchRecipe:
 
 
 def default_search_recipe(
-    teacher: str, data: str, layers: int, *, minutes: float = 20.0, max_drop: float = 0.01, **more: Any
+    teacher: str, data: str, layers: int, *, minutes: float = 20.0, max_drop: float | str = 0.01, **more: Any
 ) -> SearchRecipe:
     """Make the recipe of a search for which nobody wrote one.
 

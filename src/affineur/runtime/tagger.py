@@ -14,6 +14,7 @@ from affineur.entities import Entity, LabeledPiece
 from affineur.errors import ModelError, ParameterError
 from affineur.runtime.aggregation import AggregationStrategy, Grouping
 from affineur.runtime.batches import DEFAULT_BUDGET, plan_batches
+from affineur.runtime.given import given_texts
 from affineur.runtime.prediction import Logits, best_labels
 from affineur.runtime.reading import Context, PredictOptions, Reading, word_logits
 from affineur.runtime.texts import TextWindow
@@ -212,7 +213,7 @@ class EngineTagger(ABC):
                 [texts], batch_size, strategy=strategy, threshold=threshold, context=context
             )[0]
         return self.predict_batch(
-            list(texts), batch_size, strategy=strategy, threshold=threshold, context=context
+            list(given_texts(texts)), batch_size, strategy=strategy, threshold=threshold, context=context
         )
 
     @overload
@@ -313,12 +314,7 @@ class EngineTagger(ABC):
         """
         options = PredictOptions(strategy, threshold=threshold, context=context)
         check_batch_size(batch_size)
-        if isinstance(texts, str):
-            raise ParameterError("texts is one text, expected a list of texts; type predict(text)", "texts")
-        for place, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise ParameterError(f"texts[{place}] is a {type(text).__name__}, expected a text", "texts")
-        return self._predicted(texts, options, batch_size)
+        return self._predicted(list(given_texts(texts)), options, batch_size)
 
     @overload
     def predict_stream(
@@ -377,13 +373,14 @@ class EngineTagger(ABC):
             read_ahead: Most texts read ahead and sorted by length together; a million characters end it too.
 
         Raises:
-            ParameterError: If there is no such strategy, or an option is out of range.
+            ParameterError: If there is no such strategy, an option is out of range, or ``texts`` gives
+                something that is no text.
         """
         options = PredictOptions(
             strategy, threshold=threshold, context=context
         )  # refuses before the first text is asked for
         check_batch_size(batch_size)
-        return self._stream(texts, options, batch_size, read_ahead)
+        return self._stream(given_texts(texts), options, batch_size, read_ahead)
 
     def _stream(
         self, texts: Iterable[str], options: PredictOptions, batch_size: int | None, read_ahead: int

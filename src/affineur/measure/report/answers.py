@@ -70,7 +70,11 @@ def verdict(report: Report) -> str:
         missed, many = sum(not v.passed for v in gate.verdicts), len(gate.verdicts)
         who = "" if gate.model == row.model else f"{gate.model} "
         met = "meets its only bar" if many == 1 else f"meets all {many} bars"
-        bars = f"; {who}" + (f"misses {missed} of {counted(many, 'bar')}" if missed else met)
+        if missed:
+            met = f"misses {missed} of {counted(many, 'bar')}"
+            if gate.verdict == "not provable":
+                met = f"cannot be shown to meet {missed} of {counted(many, 'bar')} with so few sentences"
+        bars = f"; {who}{met}"
     if report.alone:
         return f"{row.model} scores F1 {percent(row.f1, 2)} ({_interval(row.f1_low, row.f1_high)}){bars}."
     return (
@@ -125,7 +129,7 @@ def _good_enough(report: Report) -> Finding:
             question,
             outcome(gate),
             join([bar_list(report, gate), *better]),
-            "good" if gate.passed else "bad",
+            {"passed": "good", "failed": "bad", "not provable": "open"}[gate.verdict],
             finds,
             basis,
         )
@@ -194,9 +198,7 @@ def _cost(report: Report) -> Finding:
     now, before = bytes_apart(row.size_bytes, first.size_bytes)
     tiles = [
         _tile("F1", *_f1_figures(row, first)),
-        _tile(
-            "Size", size, _instead(now, before), _instead(f"{row.layers} layers", f"{first.layers} layers")
-        ),
+        _tile("Size", size, _instead(now, before), _instead(_layers(row), _layers(first))),
         _tile("Speed", speed, f"{row.speedup:.2f}× the sentences a second", speed_interval(row.speed)),
         _tile("Memory", memory_change(row.peak_rss_bytes, first.peak_rss_bytes), *_memory(row, first)),
     ]
@@ -261,10 +263,19 @@ def _f1_change(row: Row) -> str:
     )
 
 
+#: Gold mentions that have to stand behind a type that is named in a headline.
+_ENOUGH = 20
+
+
+def _layers(row: Row) -> str:
+    return counted(row.layers, "layer") if row.layers else "layers unknown"
+
+
 def _fails(report: Report) -> Finding | None:
     seen = sorted(
         ((kind, one) for kind, one in report.row.per_type.items() if one.support), key=lambda pair: pair[1].f1
     )
+    enough = [(kind, one) for kind, one in seen if one.support >= _ENOUGH]
     clearly = [(kind, one) for kind, one in seen if one.f1_high < report.row.f1]
     lines = [_type_line(report, kind, one) for kind, one in clearly or seen[:2]]
     unseen = [kind for kind, one in report.row.per_type.items() if not one.support]
@@ -285,9 +296,11 @@ def _fails(report: Report) -> Finding | None:
         return None
     if seen and seen[0][1].f1 == 1:
         short = "Nowhere in this data: every entity was found, and no other marked."
+    elif seen and not enough:
+        short = f"Too few mentions of any type to say: fewer than {_ENOUGH} of each."
     elif seen:
         short = (
-            f"Most on {seen[0][0]}: F1 {percent(seen[0][1].f1)}."
+            f"Most on {enough[0][0]}: F1 {percent(enough[0][1].f1)}."
             if len(seen) > 1
             else f"On {seen[0][0]}, the only type: F1 {percent(seen[0][1].f1)}."
         )
@@ -321,7 +334,8 @@ def _kinds(report: Report) -> list[Html]:
     found = report.analysis.confusion
     ranked, count, gold = by_share(found), totals(found), sum(gold_mentions(found))
     lines = []
-    for name in dict.fromkeys(one.kind.name for one in ranked):
+    # What was missed stands first: for redaction it is what remains readable.
+    for name in sorted(dict.fromkeys(one.kind.name for one in ranked), key=lambda name: name != "missed"):
         these = [one for one in ranked if one.kind.name == name]
         of = (
             "marks that touch no gold mention"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from affineur.measure.bar_table import find_bar, known_bar
-from affineur.measure.figures import basis_words
+from affineur.measure.figures import OnDifference, basis_words
 from affineur.measure.gate import Gate, Verdict
 from affineur.measure.report.contents import Report
 from affineur.measure.report.markup import Html, el, join
@@ -22,8 +22,12 @@ def bar_name(bar: str) -> str:
 
 def outcome(gate: Gate) -> str:
     """Say in one sentence whether the bars were reached."""
-    many, unknown = len(gate.verdicts), sum(verdict.measured is None for verdict in gate.verdicts)
-    missed = sum(not verdict.passed for verdict in gate.verdicts) - unknown
+    many, open_ = len(gate.verdicts), sum(verdict.open for verdict in gate.verdicts)
+    unknown = sum(verdict.measured is None and not verdict.open for verdict in gate.verdicts)
+    missed = sum(not verdict.passed for verdict in gate.verdicts) - unknown - open_
+    if open_ and not missed and not unknown:
+        what = "the only bar" if many == 1 else f"{open_} of the {many} bars"
+        return f"Not provable with so few sentences: {what} set for it; no bar was seen to be missed."
     were = "was" if unknown == 1 else "were"
     if many == 1:
         if missed:
@@ -62,11 +66,15 @@ def _line(report: Report, gate: Gate, verdict: Verdict) -> Html:
 
 
 def _badge(verdict: Verdict) -> Html:
-    state, sign = ("missed", "✗") if verdict.measured is not None else ("no figure", "?")
+    state, sign, tone = "missed", "✗", "bad"
     if verdict.passed:
-        state, sign = "reached", "✓"
+        state, sign, tone = "reached", "✓", "good"
+    elif verdict.open:
+        state, sign, tone = "not provable", "?", "open"
+    elif verdict.measured is None:
+        state, sign = "no figure", "?"
     both = el("span", sign, class_="brief", aria_hidden="true"), el("span", state, class_="word")
-    return el("span", *both, class_=f"state {'good' if verdict.passed else 'bad'}")
+    return el("span", *both, class_=f"state {tone}")
 
 
 def _loss(report: Report, gate: Gate, verdict: Verdict, kind: str | None) -> tuple[list[str], str]:
@@ -79,7 +87,8 @@ def _loss(report: Report, gate: Gate, verdict: Verdict, kind: str | None) -> tup
     # A gate may have been judged on other types or with another confidence; then its own figures stand.
     if ours and change is not None and math.isclose(change.drop_high, upper, rel_tol=0, abs_tol=1e-9):
         interval = f"95\u00a0%: {points(-change.drop_high)} to {points(-change.drop_low)}"
-        return [el("strong", f"{name}: {points(-change.drop)} points ({interval})"), allowed], ""
+        said = verdict.basis.open if isinstance(verdict.basis, OnDifference) else ""
+        return [el("strong", f"{name}: {points(-change.drop)} points ({interval})"), allowed], said
     figures = (
         f"at most {upper * 100:.2f} points lost"
         if upper > 0

@@ -56,6 +56,11 @@ class Report:
             raise ParameterError(f"no row '{self.chosen}' to report on, expected one of {', '.join(names)}")
 
     @property
+    def quotes(self) -> bool:
+        """Whether sentences of the data are quoted."""
+        return self.analysis is not None and self.analysis.quotes
+
+    @property
     def baseline(self) -> Row:
         """The row all others are compared with."""
         return self.comparison.rows[0]

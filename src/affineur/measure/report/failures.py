@@ -120,9 +120,10 @@ def find_errors(
 
 def example(analysis: Analysis, kind: ErrorKind) -> tuple[Disagreement, Mention, Mention | None] | None:
     """Find a sentence that shows an error of the model among those that are kept; the shortest reads best."""
+    kept = [*analysis.disagreements, *([analysis.missed] if analysis.missed else [])]
     found = (
         (one, mention, instead)
-        for one in sorted(analysis.disagreements, key=lambda one: (len(one.words), one.number))
+        for one in sorted(kept, key=lambda one: (len(one.words), one.number))
         for what, mention, instead in find_errors(one.gold, one.model)
         if what == kind
     )

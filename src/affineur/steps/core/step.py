@@ -213,8 +213,14 @@ class Step(BaseModel):
             info: The result.
             source: What it was made from.
         """
-        dev = info.manifest.scores.get("dev_f1") if info.manifest else None
-        return [f"dev F1 {dev[-1]:.4f}"] if dev else []
+        manifest = info.manifest
+        dev = manifest.scores.get("dev_f1") if manifest else None
+        if not (manifest and dev):
+            return []
+        # What is saved is the best epoch where the step keeps that, else the last.
+        saved = max(dev) if manifest.parameters.get("keep_best") else dev[-1]
+        where = f" (after epoch {dev.index(saved) + 1} of {len(dev)}, the best)" if saved != dev[-1] else ""
+        return [f"dev F1 of the saved model {saved:.4f}{where}"]
 
     def result(self, info: ModelInfo, source: ModelFolder) -> dict[str, Any]:
         """Return what was made, under stable keys, for machines.
