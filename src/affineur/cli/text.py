@@ -234,10 +234,11 @@ def _redacted(
 ) -> Iterator[tuple[str, Any]]:
     from affineur.runtime.annotation import json_line
     from affineur.runtime.redaction import redact
+    from affineur.runtime.restoring import map_of
 
     for text, found in results:
         redacted = redact(text, found, style=style)
-        write_map(json_line({"map": [replacement._asdict() for replacement in redacted.replacements]}) + "\n")
+        write_map(json_line(map_of(redacted.text, redacted.replacements).as_dict()) + "\n")
         output.show(partial(show.lines, [redacted.text], end=end))
         yield redacted.text, redacted.entities
 
