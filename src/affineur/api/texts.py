@@ -7,6 +7,7 @@ from pathlib import Path
 
 from affineur.api.model import Model, load
 from affineur.runtime.aggregation import AggregationStrategy
+from affineur.runtime.rules.core.rule import RulesAsked, check_rules
 
 
 def annotate(
@@ -16,6 +17,7 @@ def annotate(
     out: str | os.PathLike[str],
     strategy: AggregationStrategy = "word",
     threshold: float = 0.0,
+    rules: RulesAsked = None,
     device: str = "cpu",
     threads: int | None = None,
 ) -> int:
@@ -28,6 +30,7 @@ def annotate(
         out: The file to write: JSON lines with entities, or CoNLL with predicted tags.
         strategy: How pieces become entities.
         threshold: Entities with a lower score are left out.
+        rules: Rules that find more beside the model, such as ``fr`` or ``fr:email,phone``.
         device: A torch device.
         threads: Threads of the engine.
 
@@ -46,7 +49,8 @@ def annotate(
     from affineur.transfer.sources import text_file
 
     check_strategy(strategy)
+    check_rules(rules, strategy)
     with text_file(os.fspath(source)) as texts:
-        check_files(texts, Path(out), strategy=strategy, threshold=threshold)
+        check_files(texts, Path(out), strategy=strategy, threshold=threshold, rules=rules)
         tagger = load(model, device=device, threads=threads)._engine
-        return write_annotated(tagger, texts, Path(out), strategy=strategy, threshold=threshold)
+        return write_annotated(tagger, texts, Path(out), strategy=strategy, threshold=threshold, rules=rules)

@@ -20,8 +20,8 @@ def add_parsers(commands: Commands) -> None:
         "the names back into a text that predict --redact made, by its map",
         USE,
         (
-            "affineur predict sample --document --redact=pseudonym --redact-map map.jsonl < letter.txt > out.txt",
-            "affineur restore out.txt --map map.jsonl > letter.txt",
+            "affineur predict sample --document --redact=pseudonym --redact-map map.jsonl < in.txt > out.txt",
+            "affineur restore out.txt --map map.jsonl > again.txt",
         ),
         "An unchanged text comes back to the byte; in a changed one names follow their placeholders.",
     )

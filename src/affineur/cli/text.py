@@ -37,7 +37,7 @@ def add_parsers(commands: Commands) -> None:
         (
             'affineur predict sample "Marie travaille à l\'hôpital de Paris."',
             'affineur predict sample "Marie Duval vit à Paris." --redact=pseudonym',
-            "affineur predict sample --document --redact < letter.txt",
+            "affineur predict sample --document --redact --rules fr < letter.txt",
         ),
     )
     options.add_model(parser, _ANY)
@@ -56,6 +56,7 @@ def add_parsers(commands: Commands) -> None:
         "--strategy", "--aggregation-strategy", default="word", metavar="NAME", help=_STRATEGY_HELP
     )
     options.add_threshold(parser)
+    options.add_rules(parser)
     parser.add_argument(
         "--batch-size",
         type=Number(int, 1, 1_000_000),
@@ -102,6 +103,7 @@ def add_parsers(commands: Commands) -> None:
         "--strategy", "--aggregation-strategy", default="word", metavar="NAME", help=_STRATEGY_HELP
     )
     options.add_threshold(parser)
+    options.add_rules(parser)
     options.add_common(parser, device=True, threads=True)
     parser.set_defaults(run=_annotate)
 
@@ -122,10 +124,12 @@ def _predict(args: argparse.Namespace) -> int:
     from affineur.api.model import load
     from affineur.runtime.aggregation import check_strategy
     from affineur.runtime.annotation import as_json
+    from affineur.runtime.rules.core.rule import check_rules
     from affineur.runtime.tagger import check_batch_size
 
     check_batch_size(args.batch_size)
     check_strategy(args.strategy)
+    check_rules(args.rules, args.strategy)
     texts = args.texts
     args.redact_map = _map_path(args.redact_map)
     if args.redact is not None:
@@ -150,7 +154,12 @@ def _predict(args: argparse.Namespace) -> int:
         # Who types waits for each answer; a file is faster sorted by length, a thousand lines at a time.
         ahead = {"read_ahead": 1} if not texts and streams.is_typed() else {}
         found = model.stream(
-            read, strategy=args.strategy, threshold=args.threshold, batch_size=args.batch_size, **ahead
+            read,
+            strategy=args.strategy,
+            threshold=args.threshold,
+            batch_size=args.batch_size,
+            rules=args.rules,
+            **ahead,
         )
         results = zip(kept, found, strict=True)
         files = [path for path in (args.redact_map, args.json) if path is not None and str(path) != "-"]
@@ -215,6 +224,7 @@ def _annotate(args: argparse.Namespace) -> int:
         out=args.out,
         strategy=args.strategy,
         threshold=args.threshold,
+        rules=args.rules,
         device=args.device,
         threads=args.threads,
     )

@@ -15,6 +15,7 @@ from affineur.entities import detect, numbered_lines, refuse_nul, refuse_too_lon
 from affineur.errors import DataError, ParameterError, one_line
 from affineur.progress import report
 from affineur.runtime.aggregation import AggregationStrategy
+from affineur.runtime.rules.core.rule import RulesAsked, check_rules, with_rules
 from affineur.runtime.tagger import EngineTagger
 
 _CHUNK = 1024  # sentences in memory together
@@ -29,6 +30,7 @@ def annotate(
     *,
     strategy: AggregationStrategy = "word",
     threshold: float = 0.0,
+    rules: RulesAsked = None,
 ) -> int:
     """Write a file with the entities a model finds in another.
 
@@ -43,6 +45,7 @@ def annotate(
         out: The file to write.
         strategy: For raw text, as in :meth:`EngineTagger.predict_batch`.
         threshold: For raw text: entities with a lower score are left out, in [0, 1].
+        rules: For raw text: rules beside the model, such as ``fr``.
 
     Returns:
         How many texts or sentences there were.
@@ -53,11 +56,11 @@ def annotate(
             out of range.
         AffineurError: If ``out`` cannot be written; what was there is unchanged.
     """
-    check_files(source, out, strategy=strategy, threshold=threshold)
+    check_files(source, out, strategy=strategy, threshold=threshold, rules=rules)
     lines: Iterator[str]
     if is_text(source):
         what = "texts"
-        rows = annotate_rows(tagger, _rows(source), strategy=strategy, threshold=threshold)
+        rows = annotate_rows(tagger, _rows(source), strategy=strategy, threshold=threshold, rules=rules)
         lines = (json_line(row) + "\n" for row in rows)
     else:
         what, lines = "sentences", _annotated_words(tagger, source)
@@ -77,6 +80,7 @@ def annotate_rows(
     *,
     strategy: AggregationStrategy = "word",
     threshold: float = 0.0,
+    rules: RulesAsked = None,
 ) -> Iterator[dict[str, Any]]:
     """Add the entities a model finds to rows of any kind, as they come and in their order.
 
@@ -87,6 +91,7 @@ def annotate_rows(
         rows: Each with its text under ``text``.
         strategy: As in :meth:`EngineTagger.predict_batch`.
         threshold: Entities with a lower score are left out, in [0, 1].
+        rules: Rules beside the model, such as ``fr``.
 
     Returns:
         The rows, each with ``entities`` after what it holds: as in ``predict --json``.
@@ -98,13 +103,21 @@ def annotate_rows(
     read, kept = tee(rows)
     texts = (row["text"] for row in read)
     results: Iterator[list[Any]] = tagger.predict_stream(texts, strategy=strategy, threshold=threshold)
+    more = check_rules(rules, strategy)
     return (
-        {**row, "entities": [entity.as_dict() for entity in found]}
+        {
+            **row,
+            "entities": [
+                entity.as_dict() for entity in (with_rules(row["text"], found, more) if more else found)
+            ],
+        }
         for row, found in zip(kept, results, strict=True)
     )
 
 
-def check_files(source: Path, out: Path, *, strategy: str = "word", threshold: float = 0.0) -> None:
+def check_files(
+    source: Path, out: Path, *, strategy: str = "word", threshold: float = 0.0, rules: RulesAsked = None
+) -> None:
     """Refuse what cannot be annotated, before a model is loaded.
 
     Raises:
@@ -122,6 +135,7 @@ def check_files(source: Path, out: Path, *, strategy: str = "word", threshold: f
     if is_text(source):
         return
     given = f"strategy={strategy}" if strategy != "word" else f"threshold={threshold:g}" if threshold else ""
+    given = given or ("" if rules is None else f"rules={rules}")
     if given:
         raise ParameterError(
             f"{source} is read as CoNLL (not .txt or .jsonl), where words are given; "

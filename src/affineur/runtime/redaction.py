@@ -53,9 +53,10 @@ def redact(text: str, entities: Sequence[Entity], *, style: RedactionStyle = "ty
     Args:
         text: The text of one document.
         entities: Its mentions, from any strategy but ``none``.
-        style: ``type`` gives ``[PER]`` (``[PER*]`` where the text holds ``[PER]``). ``pseudonym`` gives ``[PER_1]``, the same number for the same name:
-            the same type and the same letters and digits, whatever their case and accents; numbers follow
-            first appearance, and those that stand in the text already (it holds ``[PER_1]``) are skipped.
+        style: ``type`` gives ``[PER]`` (``[PER*]`` where the text holds ``[PER]`` already). ``pseudonym``
+            gives ``[PER_1]``, the same number for the same name: the same type and the same letters and
+            digits, whatever their case and accents; numbers follow first appearance, and those that stand in
+            the text already (it holds ``[PER_1]``) are skipped.
 
     Raises:
         ParameterError: If there is no such style, an entity lies outside the text, or pieces are given.
