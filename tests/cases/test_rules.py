@@ -40,7 +40,7 @@ NOTHING = [
     "Hémoglobine 13,5 g/dl, leucocytes 10000 UI, plaquettes 250000 /mm3, créatinine 32",
     "En 1981, puis en 2005 ; vers 14h30 ; version 1.2.3 ; article L.322-3",
     "faux : 1850578006084 92 ; 12 34 56 78 90 ; 1 850 578 006 084 91",
-    "le mois de mai, un jour de mars, la fin août",
+    "dix-sept cas, vingt sept lits ; le mois de mai, un jour de mars, la fin août",
     "IPP non communiqué ; RPPS 12 ; dossier complet",
     "FR76 3000 6000 0112 3456 7890 188 sans la bonne clé",
     "12345 patients, réf. 44000 Nantes",

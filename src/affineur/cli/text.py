@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -18,6 +19,7 @@ from affineur.cli import options, show, streams
 from affineur.cli.commands import USE, Commands
 from affineur.cli.numbers import Number
 from affineur.errors import AffineurError, ParameterError, counted
+from affineur.progress import report
 
 _STRATEGY_HELP = (
     "how pieces become entities: word (ours), or transformers' none, simple, first, average, max, equal to"
@@ -37,7 +39,7 @@ def add_parsers(commands: Commands) -> None:
         (
             'affineur predict sample "Marie travaille à l\'hôpital de Paris."',
             'affineur predict sample "Marie Duval vit à Paris." --redact=pseudonym',
-            "affineur predict sample --document --redact --rules fr < letter.txt",
+            "affineur predict sample --file letter.txt --document --redact --rules fr",
         ),
     )
     options.add_model(parser, _ANY)
@@ -48,9 +50,15 @@ def add_parsers(commands: Commands) -> None:
         help="a text; without any, lines of standard input are read, and answered as they come",
     )
     parser.add_argument(
+        "--file",
+        metavar="FILE",
+        type=Path,
+        help="read a file as if it were standard input: a text in each line, or with --document one text",
+    )
+    parser.add_argument(
         "--document",
         action="store_true",
-        help="standard input is one text, not one per line: a name has one pseudonym throughout",
+        help="standard input, or FILE, is one text, not one per line: a name has one pseudonym throughout",
     )
     parser.add_argument(
         "--strategy", "--aggregation-strategy", default="word", metavar="NAME", help=_STRATEGY_HELP
@@ -143,7 +151,16 @@ def _predict(args: argparse.Namespace) -> int:
             "document",
         )
     texts = streams.arguments(texts)
-    with _map_alone(args.redact_map):
+    if args.file is not None and texts:
+        raise ParameterError(
+            f"--file {args.file} is read for texts, but {counted(len(texts), 'TEXT')} came too"
+        )
+    for text in texts:
+        if _is_file(text):
+            report(f"note: '{text}' is the name of a file; to read that file: --file {shlex.quote(text)}")
+    with contextlib.ExitStack() as stack, _map_alone(args.redact_map):
+        if args.file is not None:
+            stack.enter_context(streams.from_file(args.file))
         model = load(args.model, device=args.device, threads=args.threads)
         end = "\n"
         if args.document:
@@ -174,6 +191,14 @@ def _predict(args: argparse.Namespace) -> int:
                 write(piece)
         output.finish()
     return 0
+
+
+def _is_file(text: str) -> bool:
+    """Say whether a text is the name of a file, which nobody means to have tagged."""
+    try:
+        return len(text) < 1000 and "\n" not in text and Path(text).is_file()
+    except (OSError, ValueError):  # no name of a file
+        return False
 
 
 def _check_redaction(args: argparse.Namespace) -> None:

@@ -42,8 +42,8 @@ _FORMS = (
     rf"{_BEFORE}(?<!\d[ ])(?:(?:0[1-9]|[12]\d|3[01])|\b(?:{_DAY_WORDS}))[ ](?:0[1-9]"
     rf"|1[0-2])[ ]{_YEAR}{_AFTER}",
     # 1er mars 2022, 18 avril, 05nov, lundi 3 mai, le deux janvier mille neuf cent soixante dix huit
-    rf"(?<![\w.,/\-])(?:(?:{WEEKDAYS})[ ,]{{1,2}}(?:le[ ])?)?(?:1[ ]?er|{_DAY}"
-    rf"|(?:{_DAY_WORDS})\b)[ \-]?(?:{MONTHS})"
+    rf"(?<![\w.,/\-])(?:(?:{WEEKDAYS})[ ,]{{1,2}}(?:le[ ])?)?(?:(?:1[ ]?er|{_DAY})[ \-]?"
+    rf"|(?:{_DAY_WORDS})[ ](?!sept\b))(?:{MONTHS})"
     rf"(?![^\W\d_])(?:[ \-,]{{0,3}}(?:{_YEAR}|{_YEAR_WORDS}\b)|[ ]{_SHORT_YEAR})?",
     # nov. 2019, dec1993, mars mille neuf cent dix; Sept 01 , 2026
     rf"(?<![\w])(?:{MONTHS})[ \-,]{{0,2}}(?:{_YEAR}|{_YEAR_WORDS}\b)",
