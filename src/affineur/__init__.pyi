@@ -26,7 +26,7 @@ from affineur.errors import AffineurError as AffineurError
 from affineur.pipeline.recipe import Recipe as Recipe
 from affineur.pipeline.recipe import read_recipe as read_recipe
 from affineur.runtime.redaction import redact as redact
-from affineur.runtime.redaction import restore as restore
+from affineur.runtime.restoring import restore as restore
 from affineur.steps.core.step import Step as Step
 from affineur.steps.pruning.core.zeroing import prune_model as prune_model
 from affineur.steps.training.mask import KeepZeros as KeepZeros

@@ -21,7 +21,7 @@ DEVICE = (
     "evaluate compare benchmark check predict annotate probe-endpoint"
 )
 SEED = "demo run train distill recover search sweep"
-NO_THREADS = "pack unpack cast info data key probe-endpoint pull push cache verify"
+NO_THREADS = "pack unpack cast info data key restore probe-endpoint pull push cache verify"
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:

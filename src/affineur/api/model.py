@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import tee
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, cast, overload
 
 from affineur.api.data import Data, corpus_of
 from affineur.artifact import ModelFolder, ModelInfo, describe
@@ -19,6 +20,7 @@ from affineur.runtime import EngineTagger
 from affineur.runtime.aggregation import AggregationStrategy
 from affineur.runtime.given import given_sentences
 from affineur.runtime.reading import Context
+from affineur.runtime.rules.core.rule import RulesAsked, check_rules, with_rules
 from affineur.transfer.places.core.place import shown
 
 
@@ -84,6 +86,7 @@ class Model:
         threshold: float = 0.0,
         context: Context | None = None,
         batch_size: int | None = None,
+        rules: RulesAsked = None,
     ) -> list[Entity]: ...
 
     @overload
@@ -95,6 +98,7 @@ class Model:
         threshold: float = 0.0,
         context: Context | None = None,
         batch_size: int | None = None,
+        rules: RulesAsked = None,
     ) -> list[list[Entity]]: ...
 
     def __call__(
@@ -105,6 +109,7 @@ class Model:
         threshold: float = 0.0,
         context: Context | None = None,
         batch_size: int | None = None,
+        rules: RulesAsked = None,
     ) -> Any:
         """Find the entities of one text, or of several.
 
@@ -116,6 +121,9 @@ class Model:
             context: What the model is shown at once: ``sentence`` or ``document``; by default ``sentence``
                 for ``word``, and ``document`` for the others, which equal transformers' pipeline only then.
             batch_size: Most texts in a batch, beside the token budget; ``None`` for that alone.
+            rules: Rules that find more beside the model, with score 1: a set (``fr``), some of it
+                (``fr:email,phone``), all but some (``fr:-date``), or several sets. What a rule finds stays
+                whole; of a model's entity stays what lies outside.
 
         Returns:
             Entities with ``type``, ``word``, ``start``, ``end`` (characters) and ``score``: a list for one
@@ -125,9 +133,15 @@ class Model:
             ParameterError: If a value is impossible.
             ModelError: If the model cannot be used, or only tags words.
         """
-        return self._engine(
+        more = check_rules(rules, strategy)
+        found: Any = self._engine(
             texts, strategy=strategy, threshold=threshold, context=context, batch_size=batch_size
         )
+        if not more:
+            return found
+        if isinstance(texts, str):
+            return with_rules(texts, found, more)
+        return [with_rules(text, each, more) for text, each in zip(texts, found, strict=True)]
 
     def stream(
         self,
@@ -138,6 +152,7 @@ class Model:
         context: Context | None = None,
         batch_size: int | None = None,
         read_ahead: int = 1024,
+        rules: RulesAsked = None,
     ) -> Iterator[list[Entity]] | Iterator[list[LabeledPiece]]:
         """Find the entities of texts as they come, in their order; memory does not grow with their number.
 
@@ -148,15 +163,21 @@ class Model:
             context: As when the model is called.
             batch_size: Most texts in a batch; ``None`` for the token budget alone.
             read_ahead: Most texts read ahead and sorted by length together.
+            rules: As when the model is called.
         """
-        return self._engine.predict_stream(
-            texts,
+        more = check_rules(rules, strategy)
+        read, kept = tee(texts) if more else (texts, ())
+        found: Any = self._engine.predict_stream(
+            read,
             strategy=strategy,
             threshold=threshold,
             context=context,
             batch_size=batch_size,
             read_ahead=read_ahead,
         )
+        if not more:
+            return cast(Iterator[list[Entity]], found)
+        return (with_rules(text, each, more) for text, each in zip(kept, found, strict=True))
 
     def tag(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
         """Return the likeliest label of each word of some sentences that are cut into words.

@@ -8,6 +8,7 @@ from pathlib import Path
 from affineur.api.model import Model, load
 from affineur.runtime.aggregation import AggregationStrategy
 from affineur.runtime.reading import Context
+from affineur.runtime.rules.core.rule import RulesAsked, check_rules
 
 
 def annotate(
@@ -19,6 +20,7 @@ def annotate(
     threshold: float = 0.0,
     context: Context | None = None,
     format: str | None = None,
+    rules: RulesAsked = None,
     device: str = "cpu",
     threads: int | None = None,
 ) -> int:
@@ -34,6 +36,7 @@ def annotate(
         threshold: Entities with a lower score are left out.
         context: What the model is shown at once: ``sentence`` or ``document``; see :meth:`Model.__call__`.
         format: What the file is, where that is not to be found out: ``text``, ``json`` or ``conll``.
+        rules: Rules that find more beside the model, such as ``fr`` or ``fr:email,phone``.
         device: A torch device.
         threads: Threads of the engine.
 
@@ -55,10 +58,20 @@ def annotate(
 
     check_strategy(strategy)
     check_context(context)
+    check_rules(rules, strategy)
     with text_file(os.fspath(source)) as texts:
         kind = kind_of(texts, format)
-        check_files(texts, Path(out), strategy=strategy, threshold=threshold, context=context, kind=kind)
+        check_files(
+            texts, Path(out), strategy=strategy, threshold=threshold, context=context, rules=rules, kind=kind
+        )
         tagger = load(model, device=device, threads=threads)._engine
         return write_annotated(
-            tagger, texts, Path(out), strategy=strategy, threshold=threshold, context=context, kind=kind
+            tagger,
+            texts,
+            Path(out),
+            strategy=strategy,
+            threshold=threshold,
+            context=context,
+            rules=rules,
+            kind=kind,
         )

@@ -21,6 +21,7 @@ from affineur.cli import (
     move,
     options,
     probe,
+    restore,
     runs,
     scores,
     search,
@@ -174,7 +175,21 @@ def _built() -> tuple[argparse.ArgumentParser, Commands]:
     )
     parser.add_argument("--version", action="version", version=f"affineur {__version__}")
     commands = Commands(parser)
-    for module in (runs, steps, search, sweep, scores, check, info, text, serve, probe, move, verify):
+    for module in (
+        runs,
+        steps,
+        search,
+        sweep,
+        scores,
+        check,
+        info,
+        text,
+        restore,
+        serve,
+        probe,
+        move,
+        verify,
+    ):
         module.add_parsers(commands)
     steps.add_plugins(commands)
     parser.epilog = commands.overview()

@@ -88,6 +88,19 @@ DATA_HELP = (
 )
 
 
+def add_rules(parser: argparse.ArgumentParser) -> None:
+    """Add ``--rules``."""
+    parser.add_argument(
+        "--rules",
+        action="append",
+        metavar="SET",
+        help=(
+            "find by rules too what has a form of its own: fr for e-mail, URL, telephone, NIR, IBAN, dates,"
+            " postal codes, numbers of patients; fr:email,phone for some of them, fr:-date for all but some"
+        ),
+    )
+
+
 def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """Add ``--data`` and how to read it."""
     group = parser.add_argument_group("data")

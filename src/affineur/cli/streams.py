@@ -62,6 +62,25 @@ def whole() -> str:
     return _text(_input().read())
 
 
+@contextlib.contextmanager
+def from_file(path: Path) -> Iterator[None]:
+    """Have a file read wherever standard input would be.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise DataError(f"cannot be read ({error.strerror})", path) from None
+    before = sys.stdin
+    with io.TextIOWrapper(file, encoding="utf-8") as sys.stdin:
+        try:
+            yield
+        finally:
+            sys.stdin = before
+
+
 def is_typed() -> bool:
     """Say whether somebody types the texts and waits for each answer."""
     return sys.stdin is not None and sys.stdin.isatty()

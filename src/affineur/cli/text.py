@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -18,6 +19,7 @@ from affineur.cli import options, show, streams
 from affineur.cli.commands import USE, Commands
 from affineur.cli.numbers import Number
 from affineur.errors import AffineurError, ParameterError, counted
+from affineur.progress import report
 
 _STRATEGY_HELP = (
     "how pieces become entities: word (ours), or transformers' none, simple, first, average, max, equal to"
@@ -42,7 +44,7 @@ def add_parsers(commands: Commands) -> None:
         (
             'affineur predict sample "Marie travaille à l\'hôpital de Paris."',
             'affineur predict sample "Marie Duval vit à Paris." --redact=pseudonym',
-            "affineur predict sample --document --redact < letter.txt",
+            "affineur predict sample --file letter.txt --document --redact --rules fr",
             "affineur predict sample --context document < articles.txt",
         ),
     )
@@ -54,15 +56,22 @@ def add_parsers(commands: Commands) -> None:
         help="a text; without any, lines of standard input are read, and answered as they come",
     )
     parser.add_argument(
+        "--file",
+        metavar="FILE",
+        type=Path,
+        help="read a file as if it were standard input: a text in each line, or with --document one text",
+    )
+    parser.add_argument(
         "--document",
         action="store_true",
-        help="standard input is one text, not one per line: a name has one pseudonym throughout",
+        help="standard input, or FILE, is one text, not one per line: a name has one pseudonym throughout",
     )
     parser.add_argument(
         "--strategy", "--aggregation-strategy", default="word", metavar="NAME", help=_STRATEGY_HELP
     )
     parser.add_argument("--context", metavar="NAME", help=_CONTEXT_HELP)
     options.add_threshold(parser)
+    options.add_rules(parser)
     parser.add_argument(
         "--batch-size",
         type=Number(int, 1, 1_000_000),
@@ -116,6 +125,7 @@ def add_parsers(commands: Commands) -> None:
     )
     parser.add_argument("--context", metavar="NAME", help=_CONTEXT_HELP)
     options.add_threshold(parser)
+    options.add_rules(parser)
     options.add_common(parser, device=True, threads=True)
     parser.set_defaults(run=_annotate)
 
@@ -137,11 +147,13 @@ def _predict(args: argparse.Namespace) -> int:
     from affineur.runtime.aggregation import check_strategy
     from affineur.runtime.annotation import as_json
     from affineur.runtime.reading import check_context
+    from affineur.runtime.rules.core.rule import check_rules
     from affineur.runtime.tagger import check_batch_size
 
     check_batch_size(args.batch_size)
     check_strategy(args.strategy)
     check_context(args.context)
+    check_rules(args.rules, args.strategy)
     texts = args.texts
     args.redact_map = _map_path(args.redact_map)
     if args.redact is not None:
@@ -155,7 +167,16 @@ def _predict(args: argparse.Namespace) -> int:
             "document",
         )
     texts = streams.arguments(texts)
-    with _map_alone(args.redact_map):
+    if args.file is not None and texts:
+        raise ParameterError(
+            f"--file {args.file} is read for texts, but {counted(len(texts), 'TEXT')} came too"
+        )
+    for text in texts:
+        if _is_file(text):
+            report(f"note: '{text}' is the name of a file; to read that file: --file {shlex.quote(text)}")
+    with contextlib.ExitStack() as stack, _map_alone(args.redact_map):
+        if args.file is not None:
+            stack.enter_context(streams.from_file(args.file))
         model = load(args.model, device=args.device, threads=args.threads)
         end = "\n"
         if args.document:
@@ -171,6 +192,7 @@ def _predict(args: argparse.Namespace) -> int:
             threshold=args.threshold,
             context=args.context or ("sentence" if args.redact is not None else None),
             batch_size=args.batch_size,
+            rules=args.rules,
             **ahead,
         )
         results = zip(kept, found, strict=True)
@@ -186,6 +208,14 @@ def _predict(args: argparse.Namespace) -> int:
                 write(piece)
         output.finish()
     return 0
+
+
+def _is_file(text: str) -> bool:
+    """Say whether a text is the name of a file, which nobody means to have tagged."""
+    try:
+        return len(text) < 1000 and "\n" not in text and Path(text).is_file()
+    except (OSError, ValueError):  # no name of a file
+        return False
 
 
 def _check_redaction(args: argparse.Namespace) -> None:
@@ -241,6 +271,7 @@ def _annotate(args: argparse.Namespace) -> int:
         threshold=args.threshold,
         context=args.context,
         format=args.format,
+        rules=args.rules,
         device=args.device,
         threads=args.threads,
     )
@@ -260,10 +291,11 @@ def _redacted(
 ) -> Iterator[tuple[str, Any]]:
     from affineur.runtime.annotation import json_line
     from affineur.runtime.redaction import redact
+    from affineur.runtime.restoring import map_of
 
     for text, found in results:
         redacted = redact(text, found, style=style)
-        write_map(json_line({"map": [replacement._asdict() for replacement in redacted.replacements]}) + "\n")
+        write_map(json_line(map_of(redacted.text, redacted.replacements).as_dict()) + "\n")
         output.show(partial(show.lines, [redacted.text], end=end))
         yield redacted.text, redacted.entities
 

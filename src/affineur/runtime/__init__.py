@@ -5,7 +5,8 @@ from affineur.runtime.annotation import annotate, annotate_rows
 from affineur.runtime.batches import DEFAULT_BUDGET, FixedBatches, plan_batches
 from affineur.runtime.prediction import Logits, best_labels, word_entities
 from affineur.runtime.reading import PredictOptions, Reading
-from affineur.runtime.redaction import STYLES, Redacted, RedactionStyle, Replacement, redact, restore
+from affineur.runtime.redaction import STYLES, Redacted, RedactionStyle, redact
+from affineur.runtime.restoring import Replacement, restore
 from affineur.runtime.tagger import EngineTagger, pad
 from affineur.runtime.windows import Encoder, Window, max_positions
 

@@ -16,6 +16,7 @@ from affineur.errors import DataError, ParameterError, one_line
 from affineur.progress import report
 from affineur.runtime.aggregation import AggregationStrategy
 from affineur.runtime.reading import Context
+from affineur.runtime.rules.core.rule import RulesAsked, check_rules, with_rules
 from affineur.runtime.tagger import EngineTagger
 
 _CHUNK = 1024  # sentences in memory together
@@ -32,6 +33,7 @@ def annotate(
     threshold: float = 0.0,
     context: Context | None = None,
     kind: str | None = None,
+    rules: RulesAsked = None,
 ) -> int:
     """Write a file with the entities a model finds in another.
 
@@ -48,6 +50,7 @@ def annotate(
         threshold: For raw text: entities with a lower score are left out, in [0, 1].
         context: For raw text: ``sentence`` or ``document``, as there.
         kind: ``text``, ``json`` or ``conll``; ``None`` to go by the suffix: ``.txt``, ``.jsonl`` or another.
+        rules: For raw text: rules beside the model, such as ``fr``.
 
     Returns:
         How many texts or sentences there were.
@@ -59,12 +62,14 @@ def annotate(
         AffineurError: If ``out`` cannot be written; what was there is unchanged.
     """
     kind = kind or _by_suffix(source)
-    check_files(source, out, strategy=strategy, threshold=threshold, context=context, kind=kind)
+    check_files(source, out, strategy=strategy, threshold=threshold, context=context, rules=rules, kind=kind)
     lines: Iterator[str]
     if kind != "conll":
         what = "texts"
         given = _rows(source, kind == "json")
-        rows = annotate_rows(tagger, given, strategy=strategy, threshold=threshold, context=context)
+        rows = annotate_rows(
+            tagger, given, strategy=strategy, threshold=threshold, context=context, rules=rules
+        )
         lines = (json_line(row) + "\n" for row in rows)
     else:
         what, lines = "sentences", _annotated_words(tagger, source)
@@ -85,6 +90,7 @@ def annotate_rows(
     strategy: AggregationStrategy = "word",
     threshold: float = 0.0,
     context: Context | None = None,
+    rules: RulesAsked = None,
 ) -> Iterator[dict[str, Any]]:
     """Add the entities a model finds to rows of any kind, as they come and in their order.
 
@@ -96,6 +102,7 @@ def annotate_rows(
         strategy: As in :meth:`EngineTagger.predict_batch`.
         threshold: Entities with a lower score are left out, in [0, 1].
         context: As there.
+        rules: Rules beside the model, such as ``fr``.
 
     Returns:
         The rows, each with ``entities`` after what it holds: as in ``predict --json``.
@@ -109,8 +116,14 @@ def annotate_rows(
     results: Iterator[list[Any]] = tagger.predict_stream(
         texts, strategy=strategy, threshold=threshold, context=context
     )
+    more = check_rules(rules, strategy)
     return (
-        {**row, "entities": [entity.as_dict() for entity in found]}
+        {
+            **row,
+            "entities": [
+                entity.as_dict() for entity in (with_rules(row["text"], found, more) if more else found)
+            ],
+        }
         for row, found in zip(kept, results, strict=True)
     )
 
@@ -123,6 +136,7 @@ def check_files(
     threshold: float = 0.0,
     context: str | None = None,
     kind: str | None = None,
+    rules: RulesAsked = None,
 ) -> None:
     """Refuse what cannot be annotated, before a model is loaded.
 
@@ -142,6 +156,7 @@ def check_files(
         return
     given = f"strategy={strategy}" if strategy != "word" else f"threshold={threshold:g}" if threshold else ""
     given = given or (f"context={context}" if context else "")
+    given = given or ("" if rules is None else f"rules={rules}")
     if given:
         raise ParameterError(
             f"{source} is read as CoNLL (not .txt or .jsonl), where words are given; "

@@ -7,33 +7,19 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 from affineur.entities import Entity, LabeledPiece
 from affineur.errors import ParameterError, did_you_mean
 from affineur.runtime.folding import word_spans
 from affineur.runtime.repetitions import Repetitions
+from affineur.runtime.restoring import Replacement
+from affineur.runtime.restoring import restore as restore
 
 RedactionStyle = Literal["type", "pseudonym"]
 
 #: ``type`` writes ``[PER]``, ``pseudonym`` writes ``[PER_1]``.
 STYLES: tuple[str, ...] = get_args(RedactionStyle)
-
-
-class Replacement(NamedTuple):
-    """One mention that was replaced.
-
-    Args:
-        placeholder: What stands in the redacted text.
-        start: First character there, in code points.
-        end: One past the last character.
-        word: What stood in the original.
-    """
-
-    placeholder: str
-    start: int
-    end: int
-    word: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +53,10 @@ def redact(text: str, entities: Sequence[Entity], *, style: RedactionStyle = "ty
     Args:
         text: The text of one document.
         entities: Its mentions, from any strategy but ``none``.
-        style: ``type`` gives ``[PER]``. ``pseudonym`` gives ``[PER_1]``, the same number for the same name:
-            the same type and the same letters and digits, whatever their case and accents; numbers follow
-            first appearance, and those that stand in the text already (it holds ``[PER_1]``) are skipped.
+        style: ``type`` gives ``[PER]`` (``[PER*]`` where the text holds ``[PER]`` already). ``pseudonym``
+            gives ``[PER_1]``, the same number for the same name: the same type and the same letters and
+            digits, whatever their case and accents; numbers follow first appearance, and those that stand in
+            the text already (it holds ``[PER_1]``) are skipped.
 
     Raises:
         ParameterError: If there is no such style, an entity lies outside the text, or pieces are given.
@@ -94,30 +81,6 @@ def redact(text: str, entities: Sequence[Entity], *, style: RedactionStyle = "ty
         replacements.append(Replacement(placeholder, start, length, text[mention.start : mention.end]))
         last = mention.end
     return Redacted("".join([*kept, text[last:]]), found, replacements)
-
-
-def restore(redacted_text: str, replacements: Sequence[tuple[str, int, int, str]]) -> str:
-    """Undo :func:`redact`, to the character.
-
-    Args:
-        redacted_text: The redacted text, unchanged.
-        replacements: Those of the same text, in order: placeholder, start, end, original word.
-
-    Raises:
-        ParameterError: If a placeholder is not where it should be.
-    """
-    parts: list[str] = []
-    last = 0
-    for placeholder, start, end, word in replacements:
-        if start < last or redacted_text[start:end] != placeholder:
-            raise ParameterError(
-                f"no '{placeholder}' at {start}-{end}: these replacements belong to another text, "
-                "or it was changed",
-                "replacements",
-            )
-        parts += redacted_text[last:start], word
-        last = end
-    return "".join([*parts, redacted_text[last:]])
 
 
 def check_style(name: str) -> None:
@@ -204,7 +167,9 @@ def _placeholders(
     for mention in mentions:
         kind = mention.type
         if style == "type":
-            yield f"[{kind}]"
+            if (kind, "") not in known:
+                known[kind, ""] = _free_type(kind, text)
+            yield known[kind, ""]
             continue
         name = repetitions.identity(mention.start, mention.end)
         identity = kind, name or text[mention.start : mention.end]
@@ -213,6 +178,13 @@ def _placeholders(
         if identity not in known:
             known[identity] = next(free[kind])
         yield known[identity]
+
+
+def _free_type(kind: str, text: str) -> str:
+    """Return a type's placeholder, with stars where the text holds it already."""
+    while (placeholder := f"[{kind}]") in text:
+        kind += "*"
+    return placeholder
 
 
 def _free_pseudonyms(kind: str, text: str) -> Iterator[str]:

@@ -11,10 +11,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from affineur.entities import Entity, LabeledPiece
+from affineur.errors import ParameterError
 from affineur.runtime import PredictOptions
 from affineur.runtime.aggregation import AggregationStrategy
 from affineur.runtime.reading import Context
 from affineur.runtime.redaction import redact, without_overlap
+from affineur.runtime.rules.core.rule import RULES, chosen_rules, with_rules
 from affineur.serve.problems import Problem
 from affineur.serve.settings import Settings
 
@@ -28,6 +30,17 @@ _REDACTION: list[Any] = [
             },
             "required": ["redact", "aggregation_strategy"],
         }
+    },
+    {
+        "anyOf": [
+            {"properties": {"rules": {"type": "null"}}},
+            {
+                "not": {
+                    "properties": {"aggregation_strategy": {"const": "none"}},
+                    "required": ["aggregation_strategy"],
+                }
+            },
+        ]
     },
     {
         "anyOf": [
@@ -71,6 +84,12 @@ class Parameters(BaseModel):
         None,
         description="Give the text with its mentions replaced by `[PER]` or by `[PER_1]`; "
         "what `threshold` and `ignore_labels` leave out stays.",
+    )
+    rules: Annotated[str, Field(max_length=200)] | None = Field(
+        None,
+        description="Rules that find more beside the model: `fr`, some of them as `fr:email,phone`, "
+        "all but some as `fr:-date`. `threshold` and `ignore_labels` are for the model's entities.",
+        json_schema_extra=lambda schema: schema.update(pattern=_rules_asked()),
     )
     redact_map: bool | None = Field(None, description="With `redact`: also what stood there, to undo it.")
 
@@ -116,6 +135,32 @@ def check_redaction(parameters: Parameters) -> None:
         )
     if parameters.redact_map and not parameters.redact:
         raise Problem("validation", 'redact_map needs redact; expected "redact": "type" or "pseudonym"')
+    if parameters.rules is None:
+        return
+    if parameters.aggregation_strategy == "none":
+        raise Problem(
+            "validation",
+            "rules give entities and aggregation_strategy none gives pieces; leave one of them out",
+        )
+    try:
+        chosen_rules(parameters.rules)
+    except ParameterError:
+        raise Problem("validation", f"rules are not known, expected {_rule_names()}") from None
+
+
+def _rule_names() -> str:
+    return "; ".join(
+        f"{name}, or {name}: and some of {', '.join(each.rules)}" for name, each in RULES.all().items()
+    )
+
+
+def _rules_asked() -> str:
+    """Return the pattern of what :func:`chosen_rules` takes, for JSON Schema."""
+    sets = []
+    for name, each in RULES.all().items():
+        one = f"-?({'|'.join(each.rules)})"
+        sets.append(f"{name}(:{one}(,{one})*)?")
+    return f"^({'|'.join(sets)})$"
 
 
 def _fields(entity: Entity, text: str) -> dict[str, Any]:
@@ -144,6 +189,8 @@ def shown(text: str, found: Sequence[Entity] | Sequence[LabeledPiece], parameter
             if piece.start < piece.end
         ]
     entities = [entity for entity in found if isinstance(entity, Entity)]
+    if parameters.rules is not None:
+        entities = with_rules(text, entities, chosen_rules(parameters.rules))
     if parameters.redact is None:
         return [_fields(entity, text) for entity in without_overlap(text, entities)]
     hidden = redact(text, entities, style=parameters.redact)

@@ -1,0 +1,1 @@
+"""What a rule is, and arithmetic that several sets share."""
