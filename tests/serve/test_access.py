@@ -238,3 +238,12 @@ def test_a_stopping_endpoint_closes_connections_and_is_not_ready(
         assert (answer.status_code, answer.json()["error_type"]) == (503, "Unhealthy")
     answer = client.post("/", json={"inputs": "Paris"})
     assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+
+
+@pytest.mark.parametrize(
+    "path", ["/metrics%0A", "/info%0a", "/health%0A", "/predict%0d", "/v2/models/ner/infer%0A"]
+)
+def test_a_path_with_a_line_feed_is_no_path(client: TestClient, path: str) -> None:
+    """Issue 19: a proxy that closes /metrics let it pass, and Starlette's routes took it for the same."""
+    for answer in (client.get(path), client.post(path, json={"inputs": "Marie"})):
+        assert (answer.status_code, answer.json()["error_type"]) == (404, "NotFound")

@@ -163,7 +163,12 @@ def differ(single: Sequence[Found], listed: Sequence[Found]) -> bool:
 def _score(found: Found) -> float:
     """Return the score, or -1 where it is no number."""
     score = found.get("score")
-    return float(score) if isinstance(score, (int, float)) and not isinstance(score, bool) else -1.0
+    if isinstance(score, bool) or not isinstance(score, (int, float)):
+        return -1.0
+    try:
+        return float(score)
+    except OverflowError:  # an integer of 400 digits
+        return -1.0
 
 
 def _offsets(text: str, found: Found) -> tuple[int, int] | None:

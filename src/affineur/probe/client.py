@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Found = dict[str, Any]
 
 _LOST = ("timeout", "connection", "tls")
+_MOST_ANSWER = 1 << 26  # bytes: entities of the largest request take a tenth of it
 _SCHEMA = (
     "expected a list of entities, such as "
     "[{'entity_group': 'PER', 'score': 0.99, 'word': 'Marie', 'start': 0, 'end': 5}]"
@@ -92,6 +93,22 @@ class Reply:
         return EndpointError(f"{url} {self.said}{_HINTS.get(self.kind, '')}", self.kind)
 
 
+class _TooLongError(Exception):
+    """More came than any answer has."""
+
+
+async def _read_within(response: aiohttp.ClientResponse) -> bytes:
+    """Read an answer of bounded size, whatever its coding makes of what is sent."""
+    parts, size = [], 0
+    async for part in response.content.iter_chunked(1 << 16):
+        size += len(part)
+        if size > _MOST_ANSWER:
+            response.close()
+            raise _TooLongError
+        parts.append(part)
+    return b"".join(parts)
+
+
 class Endpoint:
     """An address and the connections to it; made by :func:`connect`.
 
@@ -119,7 +136,10 @@ class Endpoint:
             async with self._session.post(
                 self._url, json={"input": body} if self._queue else body, allow_redirects=False
             ) as response:
-                raw = await response.read()
+                raw = await _read_within(response)
+        except _TooLongError:
+            said = f"answers with more than {_MOST_ANSWER:,} bytes, expected entities"
+            return Reply("schema", time.perf_counter() - start, said=said)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             kind, said = _lost(error, self._timeout)
             return Reply(kind, time.perf_counter() - start, said=said)
@@ -284,7 +304,7 @@ def _complaint(value: object, raw: bytes) -> str:
 def _number(values: Mapping[str, Any], name: str) -> float | None:
     try:
         number = float(values[name])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):  # an integer of 400 digits
         return None
     return number if 0 <= number < math.inf else None
 

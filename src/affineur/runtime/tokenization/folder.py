@@ -73,10 +73,14 @@ def read_tokenizer(folder: Path, config: Mapping[str, Any]) -> FolderTokenizer:
         if isinstance(begins := settings.values.get(PREFIX_SPACE_IN_TEXT), bool):
             tokenizer = with_prefix_space(tokenizer, begins)
         tokenizer.model.tokenize("\U0010ffff")  # raises where there is no piece for what no piece stands for
+        tokenizer.encode("a")  # and where an id of its special pieces is none
         longest = settings.values.get("model_max_length", settings.values.get("max_len"))
     except ModelError:
         raise
-    except Exception as error:  # what the settings say may be anything, and the library raises bare Exception
+    except BaseException as error:  # what the settings say may be anything; the library raises bare Exception
+        # … and where it panics, what is no Exception: nobody would catch it.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         raise ModelError(f"the tokenizer of {folder} cannot be read ({one_line(error)})") from None
     named = {**(FAMILIES[kind].named if kind in FAMILIES else {}), **_given(settings)}
     return FolderTokenizer(
