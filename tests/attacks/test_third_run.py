@@ -40,7 +40,8 @@ def test_an_answer_without_an_end_is_bounded(monkeypatch: pytest.MonkeyPatch) ->
     server = socket.create_server(("127.0.0.1", 0))
 
     def answer() -> None:
-        peer, _ = server.accept()
+        with server:
+            peer, _ = server.accept()
         with peer:
             peer.recv(65536)
             peer.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n")
