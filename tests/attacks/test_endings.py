@@ -106,7 +106,7 @@ def test_it_ends_while_another_model_is_fetched_without_end(
         assert endpoint.process.wait(20) == 0
         assert time.monotonic() - began < 5
         assert statuses(answer) == [503]
-        assert json.loads(answer.partition(b"\r\n\r\n")[2])["error_type"] == "unhealthy"
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["error_type"] == "Unhealthy"
         assert "Traceback" not in endpoint.errors
 
 
@@ -122,5 +122,5 @@ def test_who_is_not_answered_at_the_end_is_told_so(
         until(lambda: held.entered.acquire(blocking=False))
         servers[0].end_at_once()
         status, body, _ = asked.result(20)
-    assert (status, body["error_type"]) == (503, "unhealthy")
+    assert (status, body["error_type"]) == (503, "Unhealthy")
     assert not [line for line in lines() if "Exception" in str(line)]

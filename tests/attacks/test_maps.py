@@ -135,7 +135,7 @@ def test_a_text_file_with_nul_is_refused_with_its_line(tmp_path: Path) -> None:
     source = tmp_path / "texts.txt"
     source.write_bytes(b"Bon\nJean\0dort\n")
     with pytest.raises(DataError, match="UTF-16") as error:
-        list(annotation._rows(source))
+        list(annotation._rows(source, False))
     assert ":2" in str(error.value)
 
 

@@ -286,7 +286,7 @@ def test_a_format_that_is_named_is_taken(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("a,b\tO\nc,d\tB-PER\n", "utf-8")
     assert said(load_corpus(path, options=DataOptions(format="conll"))) == [["a,b/O", "c,d/B-PER"]]
-    with pytest.raises(AffineurError, match="no data format 'conl', expected one of conll, csv"):
+    with pytest.raises(AffineurError, match="no data format 'conl', expected one of annotated, brat, conll"):
         load_corpus(path, options=DataOptions(format="conl"))
 
 

@@ -45,7 +45,7 @@ def test_the_samples_text_is_used_where_none_is_named(tiny_model, tmp_path: Path
         ),
         (["--calibration", "DATA", "--method", "layerwise"], "the method is 'layerwise'"),
         (["--calibration", "DATA/nothing.conll", "--method", "wanda"], "no such file"),
-        (["--calibration", "DATA/raw.txt", "--method", "wanda"], "raw.txt:1: "),
+        (["--calibration", "DATA/latin.txt", "--method", "wanda"], "latin.txt:1: not UTF-8"),
         (["--method", "wandb"], "did you mean 'wanda'?"),
     ],
     ids=str,
@@ -58,7 +58,7 @@ def test_errors_of_the_command(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (corpus / "raw.txt").write_text("Marie habite à Lyon.\nIl pleut.\n")
+    (corpus / "latin.txt").write_bytes("Marie habite à Lyon.\nIl pleut.\n".encode("latin-1"))
     words = [word.replace("DATA", str(corpus)) for word in more]
     assert main(["prune", str(tiny_model()), "-o", str(tmp_path / "out"), "-q", *words]) == 1
     said = capsys.readouterr().err.strip()

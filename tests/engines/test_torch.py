@@ -160,14 +160,12 @@ def _spoil(folder: Path, name: str, value: float | None) -> Path:
 )
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_no_numbers(name: str, value: float, tiny_model) -> None:
-    tagger = load_tagger(_spoil(tiny_model(), name, value))
-    for ask in (lambda: tagger.tag([["Paris"]]), lambda: tagger.predict("Paris")):
-        with pytest.raises(ModelError, match="outputs are not numbers"):
-            ask()
+    with pytest.raises(ModelError, match=rf"{name} holds .* that are NaN or infinite"):
+        load_tagger(_spoil(tiny_model(), name, value))
 
 
 def test_missing_tensors(tiny_model) -> None:
-    with pytest.raises(ModelError, match=r"lacks 1 tensors of its architecture \(such as classifier.bias\)"):
+    with pytest.raises(ModelError, match="lacks 1 tensor of its architecture: classifier.bias"):
         load_tagger(_spoil(tiny_model(), "classifier.bias", None))
 
 
