@@ -165,7 +165,7 @@ def test_weights_that_are_no_numbers(name: str, value: float, tiny_model) -> Non
 
 
 def test_missing_tensors(tiny_model) -> None:
-    with pytest.raises(ModelError, match="lacks 1 tensor of its architecture: classifier.bias"):
+    with pytest.raises(ModelError, match=r"lacks 1 tensor of its architecture: classifier\.bias"):
         load_tagger(_spoil(tiny_model(), "classifier.bias", None))
 
 
