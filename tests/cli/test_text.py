@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from affineur.cli.main import main
+from affineur.cli.text import with_style
 from affineur.engines.support.torch_tagger import load_tagger
 from affineur.entities import open_corpus
 from affineur.runtime.redaction import Replacement, redact, restore
@@ -278,6 +279,20 @@ def test_a_redacted_stream_is_answered_before_it_ends(
     assert Counted.most_ahead <= 1025  # what is read ahead for sorting by length, however long the stream
 
 
+@pytest.mark.parametrize(
+    ("words", "style"),
+    [
+        (["--redact", "pseudonym", "Marie"], ["--redact=pseudonym", "Marie"]),
+        (["--redact", "type"], ["--redact=type"]),
+        (["--redact", "Marie"], ["--redact=type", "Marie"]),
+        (["Marie", "--redact"], ["Marie", "--redact=type"]),
+        (["type"], ["type"]),
+    ],
+)
+def test_redact_takes_a_style_and_no_text(words: list[str], style: list[str]) -> None:
+    assert with_style(["predict", "m", *words]) == ["predict", "m", *style]
+
+
 def test_wrong_redactions_are_told_before_a_model_is_loaded(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -286,10 +301,6 @@ def test_wrong_redactions_are_told_before_a_model_is_loaded(
         (
             [text, "--redact=pseudonim"],
             "no redaction style 'pseudonim', expected one of type, pseudonym; did you mean 'pseudonym'?",
-        ),
-        (
-            ["--redact", "pseudonym", text],
-            "'pseudonym' stands apart from --redact and would be a text; write --redact=pseudonym",
         ),
         ([text, "--redact", "--aggregation-strategy", "none"], "strategy none gives pieces"),
         ([text, "--redact", "--redact-map", tmp_path], "is a folder, expected a file"),

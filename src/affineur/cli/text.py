@@ -131,7 +131,7 @@ def add_parsers(commands: Commands) -> None:
 
 
 def with_style(arguments: Sequence[str]) -> list[str]:
-    """Give ``--redact`` its value where it stands alone, so that it never takes the text that follows.
+    """Give ``--redact`` its value, so that it takes a style that follows and never a text.
 
     Args:
         arguments: Words of the command line.
@@ -139,7 +139,13 @@ def with_style(arguments: Sequence[str]) -> list[str]:
     words = list(arguments)
     if words[:1] != ["predict"]:
         return words
-    return ["--redact=type" if word == "--redact" else word for word in words]
+    joined: list[str] = []
+    for word in words:
+        if word in _STYLES and joined[-1] == "--redact":
+            joined[-1] = f"--redact={word}"
+        else:
+            joined.append(word)
+    return ["--redact=type" if word == "--redact" else word for word in joined]
 
 
 def _predict(args: argparse.Namespace) -> int:
@@ -226,11 +232,6 @@ def _check_redaction(args: argparse.Namespace) -> None:
     if args.strategy == "none":
         raise ParameterError(
             "--redact replaces whole entities, --strategy none gives pieces; leave one of them out"
-        )
-    if args.texts and args.texts[0] in _STYLES:
-        style = args.texts[0]
-        raise ParameterError(
-            f"'{style}' stands apart from --redact and would be a text; write --redact={style}"
         )
     _check_map_file(args.redact_map, args.json)
 
