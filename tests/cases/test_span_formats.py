@@ -316,3 +316,15 @@ def test_labels_are_wanted_where_they_are_needed(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("Marie dort.\nLuc rit.\n", encoding="utf-8")
     with pytest.raises(DataError):
         load_corpus(tmp_path / "a.txt")
+
+
+def test_what_is_passed_over_is_counted_anew_by_each_reading(tmp_path: Path) -> None:
+    rejected = {"text": "Luc rit.", "spans": [], "answer": "reject"}
+    (tmp_path / "a.jsonl").write_text(
+        "\n" + json.dumps(rejected) + "\n" + json.dumps(RECORDS["prodigy"][1][0]), encoding="utf-8"
+    )
+    corpus = load_corpus(tmp_path / "a.jsonl")
+    assert [len(list(corpus)) for _ in range(2)] == [2, 2]
+    assert [note for note in load_corpus(tmp_path / "a.jsonl").notes if "passed over" in note] == [
+        "1 text passed over: each was rejected or ignored"
+    ]

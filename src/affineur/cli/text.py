@@ -262,20 +262,21 @@ def _annotate(args: argparse.Namespace) -> int:
     from affineur.transfer.sources import text_file
 
     source = shown(args.source)
-    with text_file(args.source) as file:
-        what = "sentence" if kind_of(file, args.format) == "conll" else "text"
-    done = annotate(
-        args.model,
-        args.source,
-        out=args.out,
-        strategy=args.strategy,
-        threshold=args.threshold,
-        context=args.context,
-        format=args.format,
-        rules=args.rules,
-        device=args.device,
-        threads=args.threads,
-    )
+    with text_file(args.source) as file:  # a place is asked once
+        kind = kind_of(file, args.format)
+        done = annotate(
+            args.model,
+            file,
+            out=args.out,
+            strategy=args.strategy,
+            threshold=args.threshold,
+            context=args.context,
+            format=kind,
+            rules=args.rules,
+            device=args.device,
+            threads=args.threads,
+        )
+    what = "sentence" if kind == "conll" else "text"
     show.lines([f"{counted(done, what)} annotated in {args.out}"])
     show.to_json({"source": source, "out": str(args.out), "annotated": done}, args.json)
     return 0

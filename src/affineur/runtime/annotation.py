@@ -32,7 +32,7 @@ def annotate(
     strategy: AggregationStrategy = "word",
     threshold: float = 0.0,
     context: Context | None = None,
-    kind: str | None = None,
+    kind: str,
     rules: RulesAsked = None,
 ) -> int:
     """Write a file with the entities a model finds in another.
@@ -49,7 +49,7 @@ def annotate(
         strategy: For raw text, as in :meth:`EngineTagger.predict_batch`.
         threshold: For raw text: entities with a lower score are left out, in [0, 1].
         context: For raw text: ``sentence`` or ``document``, as there.
-        kind: ``text``, ``json`` or ``conll``; ``None`` to go by the suffix: ``.txt``, ``.jsonl`` or another.
+        kind: ``text``, ``json`` or ``conll``.
         rules: For raw text: rules beside the model, such as ``fr``.
 
     Returns:
@@ -61,7 +61,6 @@ def annotate(
             out of range.
         AffineurError: If ``out`` cannot be written; what was there is unchanged.
     """
-    kind = kind or _by_suffix(source)
     check_files(source, out, strategy=strategy, threshold=threshold, context=context, rules=rules, kind=kind)
     lines: Iterator[str]
     if kind != "conll":
@@ -135,7 +134,7 @@ def check_files(
     strategy: str = "word",
     threshold: float = 0.0,
     context: str | None = None,
-    kind: str | None = None,
+    kind: str,
     rules: RulesAsked = None,
 ) -> None:
     """Refuse what cannot be annotated, before a model is loaded.
@@ -152,7 +151,7 @@ def check_files(
         )
     if out.exists() and out.samefile(source):
         raise ParameterError(f"{out} is the file that is read; name another", "out")
-    if (kind or _by_suffix(source)) != "conll":
+    if kind != "conll":
         return
     given = f"strategy={strategy}" if strategy != "word" else f"threshold={threshold:g}" if threshold else ""
     given = given or (f"context={context}" if context else "")
@@ -163,10 +162,6 @@ def check_files(
             f"{given} is for raw text: leave it out, or say format=text",
             given.partition("=")[0],
         )
-
-
-def _by_suffix(source: Path) -> str:
-    return {".txt": "text", ".jsonl": "json"}.get(source.suffix.lower(), "conll")
 
 
 def _rows(source: Path, rows: bool) -> Iterator[dict[str, Any]]:

@@ -26,15 +26,7 @@ def marked_documents(path: Path, read: Read) -> Iterator[SpanDocument]:
     Raises:
         DataError: If the file is no such JSON, or what ``read`` raises, with the row.
     """
-    for row, record in json_records(path):
-        try:
-            document = read(record, row)
-        except DataError as error:
-            if error.path is not None:
-                raise
-            raise DataError(f"row {row}: {error}", path, row) from None
-        if document is not None:
-            yield document
+    return (document for document in _documents(path, read) if document is not None)
 
 
 def marked_corpus(path: Path, read: Read, unmarked: str) -> Corpus:
@@ -53,18 +45,31 @@ def marked_corpus(path: Path, read: Read, unmarked: str) -> Corpus:
     """
     passed_over = 0
 
-    def counting(record: Mapping[str, Any], row: int) -> SpanDocument | None:
+    def documents() -> Iterator[SpanDocument]:
         nonlocal passed_over
-        passed_over = 0 if row == 1 else passed_over
-        document = read(record, row)
-        passed_over += document is None
-        return document
+        passed_over = 0  # whoever reads again counts again
+        for document in _documents(path, read):
+            if document is None:
+                passed_over += 1
+            else:
+                yield document
 
-    corpus = span_corpus(path, lambda: marked_documents(path, counting))
+    corpus = span_corpus(path, documents)
     if not passed_over:
         return corpus
     note = f"{counted(passed_over, 'text')} passed over: each {unmarked}"
     return replace(corpus, notes=(*corpus.notes, note))
+
+
+def _documents(path: Path, read: Read) -> Iterator[SpanDocument | None]:
+    for row, record in json_records(path):
+        try:
+            document = read(record, row)
+        except DataError as error:
+            if error.path is not None:
+                raise
+            raise DataError(f"row {row}: {error}", path, row) from None
+        yield document
 
 
 def field(record: Mapping[str, Any], name: str, kind: type[Any], shown: str) -> Any:
