@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from affineur.entities import Entity, LabeledPiece
@@ -117,14 +117,17 @@ def test_what_was_redacted_comes_back_to_the_character(document, style) -> None:
 
 
 @given(documents(), st.sampled_from(STYLES))
+@example(("[PER] : Jean", [Entity("PER", "Jean", 8, 12, 0.9)]), "type")
 def test_entities_are_where_they_say_and_hold_placeholders(document, style) -> None:
     text, entities = document
     redacted = redact(text, entities, style=style)
     assert all(e.word == redacted.text[e.start : e.end] for e in redacted.entities)
-    assert all(
-        re.fullmatch(rf"\[{re.escape(e.type)}{'_[0-9]+' if style == 'pseudonym' else ''}\]", e.word)
-        for e in redacted.entities
-    )
+    for e in redacted.entities:
+        if style == "pseudonym":
+            assert re.fullmatch(rf"\[{re.escape(e.type)}_[0-9]+\]", e.word)
+        else:  # with as few stars as give what the text does not hold
+            shapes = (f"[{e.type}{'*' * stars}]" for stars in range(len(text) + 1))
+            assert e.word == next(shape for shape in shapes if shape not in text)
     assert [(e.word, e.start, e.end) for e in redacted.entities] == [r[:3] for r in redacted.replacements]
     spans = original_spans(redacted)
     assert all(text[a:b] == r.word for (a, b), r in zip(spans, redacted.replacements, strict=True))
