@@ -71,6 +71,7 @@ def distill(
     warmup: float = 0.0,
     dropout: float | None = None,
     replace_mentions: float = 0.0,
+    freeze_embeddings: bool = False,
     precision: Literal['auto', 'fp32', 'bf16'] = 'auto',
     seed: int = 13,
     soft_weight: float = 0.5,
@@ -97,6 +98,7 @@ def distill(
         warmup: Share of the training steps spent warming up.
         dropout: Share of values dropped while training; the model's own if left out.
         replace_mentions: Augmentation: share of mentions replaced by others of their type.
+        freeze_embeddings: Leave the vectors of pieces as they are, those that the data lacks beside the others.
         precision: Multiply in fp32, or in bf16 where device and CPU have instructions for it.
         seed: Seed of data order, dropout and augmentation.
         soft_weight: Weight of the teacher's soft labels, the rest is the data's.
@@ -240,6 +242,7 @@ def recover(
     warmup: float = 0.0,
     dropout: float | None = None,
     replace_mentions: float = 0.0,
+    freeze_embeddings: bool = False,
     precision: Literal['auto', 'fp32', 'bf16'] = 'auto',
     seed: int = 13,
     soft_weight: float = 0.5,
@@ -267,6 +270,7 @@ def recover(
         warmup: Share of the training steps spent warming up.
         dropout: Share of values dropped while training; the model's own if left out.
         replace_mentions: Augmentation: share of mentions replaced by others of their type.
+        freeze_embeddings: Leave the vectors of pieces as they are, those that the data lacks beside the others.
         precision: Multiply in fp32, or in bf16 where device and CPU have instructions for it.
         seed: Seed of data order, dropout and augmentation.
         soft_weight: Weight of the teacher's soft labels, the rest is the data's.
@@ -331,6 +335,7 @@ def train(
     warmup: float = 0.0,
     dropout: float | None = None,
     replace_mentions: float = 0.0,
+    freeze_embeddings: bool = False,
     precision: Literal['auto', 'fp32', 'bf16'] = 'auto',
     seed: int = 13,
     device: str = 'cpu',
@@ -360,6 +365,7 @@ def train(
         warmup: Share of the training steps spent warming up.
         dropout: Share of values dropped while training; the model's own if left out.
         replace_mentions: Augmentation: share of mentions replaced by others of their type.
+        freeze_embeddings: Leave the vectors of pieces as they are, those that the data lacks beside the others.
         precision: Multiply in fp32, or in bf16 where device and CPU have instructions for it.
         seed: Seed of data order, dropout and augmentation.
         device: Cpu, cuda or auto.
