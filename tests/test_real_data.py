@@ -26,7 +26,7 @@ def test_f1_is_seqevals(name: str, types: list[str] | None, f1: float | None) ->
         pytest.skip(f"{name} is not beside this checkout")
     metrics = pytest.importorskip("seqeval.metrics")
     corpus = open_corpus(DATA / name).head(1378)
-    tagger = load_tagger(sample.teacher())
+    tagger = load_tagger(sample.model(sample.TEACHER))
     ours = evaluate(tagger, corpus, types=types)
     sentences = list(corpus)
     kept = {f"I-{kind}" for kind in types or corpus.types}
