@@ -1,8 +1,8 @@
-"""What the base install weighs with and without the French models, and how long it takes: a fresh environment.
+"""What the base install weighs, with and without the French models, and how long it takes.
 
     python benchmarks/base_install.py [MODEL]
 
-Builds both wheels and prints their sizes. Installs `affineur`, then `affineur[fr]` beside it, and prints the
+Builds both wheels and prints their sizes. Installs `affineur` in a fresh environment, then `affineur[fr]` beside it, and prints the
 installed size of every package (pip and setuptools, which the environment brings, left out) and that torch is
 not among them; the median of nine whole processes for `affineur predict "…"`, which uses `sample-int8`; and
 the best of five for `import affineur` and for `affineur.load`. With MODEL, an exported ONNX artifact: also
@@ -88,7 +88,7 @@ def _predicted(affineur: Path) -> str:
         start = time.perf_counter()
         said = subprocess.run([affineur, "predict", TEXT], check=True, capture_output=True, text=True).stdout
         wall.append(time.perf_counter() - start)
-    return f"{statistics.median(wall[1:]):6.2f} s (median of 9)  affineur predict \"{TEXT}\"\n{said}"
+    return f'{statistics.median(wall[1:]):6.2f} s (median of 9)  affineur predict "{TEXT}"\n{said}'
 
 
 def _same(python: Path, model: str) -> bool:
