@@ -2,12 +2,12 @@
 
     python benchmarks/base_install.py [MODEL]
 
-Builds both wheels and prints their sizes. Installs `affineur` in a fresh environment, then `affineur[fr]` beside it, and prints the
-installed size of every package (pip and setuptools, which the environment brings, left out) and that torch is
-not among them; the median of nine whole processes for `affineur predict "…"`, which uses `sample-int8`; and
-the best of five for `import affineur` and for `affineur.load`. With MODEL, an exported ONNX artifact: also
-until its first entities, and whether the entities of the sample's sentences, scores and offsets included, are
-there those that this environment finds, which has torch and all else."""
+Builds both wheels and prints their sizes. Installs `affineur` in a fresh environment, then `affineur[fr]`
+beside it, and prints the installed size of every package (pip and setuptools, which the environment brings,
+left out); torch is not among them. Then the median of nine whole processes for `affineur predict "…"`, which
+uses `sample-int8`, and the best of five for `import affineur` and for `affineur.load`. With MODEL, an
+exported ONNX artifact: also until its first entities, and whether the entities of the sample's sentences, scores and
+offsets included, are there those that this environment finds, which has torch and all else."""
 
 from __future__ import annotations
 
@@ -83,12 +83,9 @@ def _weighed(python: Path, name: str) -> str:
 
 def _predicted(affineur: Path) -> str:
     """Say what the median of nine whole processes took, after one that writes the bytecode."""
-    wall = []
-    for _ in range(10):
-        start = time.perf_counter()
-        said = subprocess.run([affineur, "predict", TEXT], check=True, capture_output=True, text=True).stdout
-        wall.append(time.perf_counter() - start)
-    return f'{statistics.median(wall[1:]):6.2f} s (median of 9)  affineur predict "{TEXT}"\n{said}'
+    taken = [_timed([affineur, "predict", TEXT]) for _ in range(10)][1:]
+    wall, busy = (statistics.median(each) for each in zip(*taken, strict=True))
+    return f'{wall:6.2f} s ({busy:.2f} s of processor time), median of 9:  affineur predict "{TEXT}"'
 
 
 def _same(python: Path, model: str) -> bool:
@@ -115,16 +112,17 @@ def _best(python: Path, code: str) -> str:
     """Say what the fastest of five processes took; the first writes the bytecode. Processor time hardly feels
     other work beside it.
     """
-    wall, busy = [], []
-    for _ in range(5):
-        start, before = time.perf_counter(), os.times()
-        subprocess.run([python, "-c", code], check=True)
-        after = os.times()
-        wall.append(time.perf_counter() - start)
-        busy.append(
-            after.children_user + after.children_system - before.children_user - before.children_system
-        )
+    wall, busy = zip(*(_timed([python, "-c", code]) for _ in range(5)), strict=True)
     return f"{min(wall):6.2f} s ({min(busy):.2f} s of processor time)  {code}"
+
+
+def _timed(command: list[str | Path]) -> tuple[float, float]:
+    """Run a process; its seconds and its seconds of processor time."""
+    start, before = time.perf_counter(), os.times()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    wall, after = time.perf_counter() - start, os.times()
+    busy = after.children_user + after.children_system - before.children_user - before.children_system
+    return wall, busy
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-"""The wheels: what is in them, and the bare one in a clean environment, where it installs without torch, imports,
-looks at models and says what it lacks.
+"""The wheels: what is in them, and the bare one in a clean environment, where it installs without torch,
+imports, looks at models and says what it lacks.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ def test_a_notebook_is_kept_without_output(path: Path) -> None:
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_a_notebook_runs(path: Path, tmp_path: Path, shared_model) -> None:
-    """What takes steps takes them on a tiny model in the place of the teacher, which has 200 times its weights."""
+    """What takes steps takes them on a tiny model, in the place of the teacher."""
     nbformat = pytest.importorskip("nbformat")
     nbclient = pytest.importorskip("nbclient")
     notebook = nbformat.read(path, as_version=4)
