@@ -6,8 +6,8 @@ Builds both wheels and prints their sizes. Installs `affineur` in a fresh enviro
 beside it, and prints the installed size of every package (pip and setuptools, which the environment brings,
 left out); torch is not among them. Then the median of nine whole processes for `affineur predict "…"`, which
 uses `sample-int8`, and the best of five for `import affineur` and for `affineur.load`. With MODEL, an
-exported ONNX artifact: also until its first entities, and whether the entities of the sample's sentences, scores and
-offsets included, are there those that this environment finds, which has torch and all else."""
+exported ONNX artifact: also until its first entities, and whether the entities of the sample's sentences,
+scores and offsets included, are there those that this environment finds, which has torch and all else."""
 
 from __future__ import annotations
 
