@@ -6,10 +6,12 @@ BIN := .venv/bin
 
 setup: .venv/ready
 
-# torch comes first and by itself: a range would let pip choose a newer build with several gigabytes of CUDA.
-.venv/ready: pyproject.toml
+# torch comes first and by itself: a range would let pip choose a newer build with several gigabytes of CUDA. The
+# French models come before what asks for them, which is then content with what is installed and asks no index.
+.venv/ready: pyproject.toml packages/affineur-fr/pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet torch==2.13.0
+	$(BIN)/pip install --quiet --editable packages/affineur-fr
 	$(BIN)/pip install --quiet --editable '.[all,dev]'
 	@touch $@
 

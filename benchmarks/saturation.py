@@ -76,7 +76,7 @@ def main() -> int:
 def saturate(test: Corpus, work: Path) -> None:
     """Shift, quantize, score here and there, and print."""
     print(f"{describe_machine()}\n{len(test):,} sentences of {test.name}\n")
-    teacher, shifted = load(sample.teacher()), load(_shifted(work / "shifted"))
+    teacher, shifted = load(sample.model(sample.TEACHER)), load(_shifted(work / "shifted"))
     before, after = (_logits(tagger, test) for tagger in (teacher, shifted))
     print(
         f"fp32: F1 {evaluate(teacher, test).total.f1:.3f}, with values raised by {_SHIFT:g}"
@@ -122,14 +122,14 @@ def saturate(test: Corpus, work: Path) -> None:
 
 def _shifted(folder: Path) -> Path:
     """Raise the values by a constant that the output projection takes off again: the same function."""
-    model = load_model(open_folder(sample.teacher()))
+    model = load_model(open_folder(sample.model(sample.TEACHER)))
     with torch.no_grad():
         for layer in model.base_model.encoder.layer:
             layer.attention.self.value.bias += _SHIFT
             output = layer.attention.output.dense
             output.bias -= _SHIFT * output.weight.sum(dim=1)
     folder.mkdir()
-    save_model(model, folder, sample.teacher())
+    save_model(model, folder, sample.model(sample.TEACHER))
     return folder
 
 

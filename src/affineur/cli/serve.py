@@ -7,6 +7,7 @@ import os
 from functools import partial
 from pathlib import Path
 
+from affineur import sample
 from affineur.cli import options, show
 from affineur.cli.commands import SERVE, Commands
 from affineur.cli.numbers import Number
@@ -29,12 +30,13 @@ def add_parsers(commands: Commands) -> None:
         "serve",
         "an HTTP endpoint: Hugging Face's schema, KServe V2, RunPod, a page at /ui",
         SERVE,
-        ("affineur serve student_11L_int8", "affineur serve student_11L_int8 --host 0.0.0.0 --key-file keys"),
+        ("affineur serve", "affineur serve student_11L_int8 --host 0.0.0.0 --key-file keys"),
     )
-    parser.add_argument(
-        "model",
-        metavar="MODEL",
-        help="a folder, a Hub id, 'sample', or torch-int8: and one of these; an exported one needs no torch",
+    options.add_model(
+        parser,
+        "a folder, a Hub id, 'sample', or torch-int8: and one of these; an exported one needs no torch;"
+        " without one, 'sample-int8' of affineur-fr",
+        required=False,
     )
     parser.add_argument(
         "--host",
@@ -215,7 +217,7 @@ def _key(args: argparse.Namespace) -> int:
 
 
 def _references(args: argparse.Namespace) -> dict[str, str]:
-    references = {args.name: args.model}
+    references = {args.name: args.model or sample.DEFAULT}
     for also in args.also:
         name, equals, reference = also.partition("=")
         if not equals or not name or not reference:

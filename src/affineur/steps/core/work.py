@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from affineur import sample
 from affineur.artifact import (
     CARD,
     PRUNING_INFO,
@@ -257,8 +256,6 @@ def _model_name(path: Path, manifest: Manifest | None) -> str:
     if source.startswith("hub:"):
         return source.removeprefix("hub:").partition("@")[0]
     path = path.absolute()
-    if path == sample.teacher().absolute():
-        return "sample"  # as it is typed
     # In the Hub's cache the folder's own name is a commit: models--owner--name/snapshots/commit.
     if path.parent.name == "snapshots" and path.parent.parent.name.startswith("models--"):
         return path.parent.parent.name.removeprefix("models--").replace("--", "/")
