@@ -44,7 +44,7 @@ from affineur.measure import (
     rate,
 )
 from affineur.measure.speed import ROUNDS, Ratio
-from affineur.pipeline import benchmark_models, candidate
+from affineur.pipeline import ScoreBook, benchmark_models, candidate, model_digest
 from affineur.pipeline.models import Reference
 from affineur.progress import report
 from affineur.transfer import load_corpus
@@ -127,11 +127,25 @@ def opened(data: Path | None, names: Sequence[str]) -> tuple[dict[str, Corpus], 
     return found, absent
 
 
-def score(candidates: Sequence[Candidate], corpus: Corpus) -> Scored:
+def score(
+    candidates: Sequence[Candidate],
+    corpus: Corpus,
+    book: ScoreBook | None = None,
+    references: Sequence[str] = (),
+) -> Scored:
     """Score models on the types that the corpus has and all of them know.
 
     A type that the corpus does not have is left out for all: each mention of it would be counted as wrong,
     though nobody has looked for it in the text.
+
+    Args:
+        candidates: The models.
+        corpus: The gold data.
+        book: Where scores are kept between runs, if anywhere.
+        references: What was typed for the models, to keep their scores by what is behind it.
+
+    Raises:
+        DataError: If there is no such type.
     """
     known = set.intersection(*(set(model_types(each.tagger)) for each in candidates))
     types = tuple(kind for kind in corpus.types if kind in known)
@@ -143,9 +157,13 @@ def score(candidates: Sequence[Candidate], corpus: Corpus) -> Scored:
     taggers = [each.tagger for each in candidates]
     scheme = common_scheme(taggers, corpus)
     evaluations = []
-    for each in candidates:
+    for place, each in enumerate(candidates):
         report(f"scoring {each.name} on {corpus.name}")
-        evaluations.append(evaluate(each.tagger, corpus, types=types, scheme=scheme))
+        if book is None:
+            evaluations.append(evaluate(each.tagger, corpus, types=types, scheme=scheme))
+        else:
+            digest, tagger = model_digest(references[place]), taggers[place]
+            evaluations.append(book.evaluate(digest, lambda tagger=tagger: tagger, corpus, types, scheme))
     return Scored(corpus, types, tuple(k for k in corpus.types if k not in known), tuple(evaluations))
 
 
@@ -325,7 +343,8 @@ def french(args: argparse.Namespace) -> int:
     names = [each.name for each in candidates]
     peer = names[references.index(args.peer)]
     sizes = {name: bytes_needed(reference) for name, reference in zip(names, references, strict=True)}
-    scored = {name: score(candidates, corpus) for name, corpus in corpora.items()}
+    book = ScoreBook(args.work) if args.work else None
+    scored = {name: score(candidates, corpus, book, references) for name, corpus in corpora.items()}
     del candidates  # a loaded model's threads may be awake while others are timed
     words = corpora.get(PROMISED) or next(iter(corpora.values()))
     # The peer first, whose speed the others are measured by.
@@ -417,11 +436,15 @@ def main() -> int:
     parser.add_argument(
         "--threads", type=int, nargs="+", help="threads of each engine, a run for each (default: 1, and all)"
     )
+    parser.add_argument("--work", type=Path, help="keep scores there, so that a second run only takes times")
     parser.add_argument("--json", type=Path, help="write all figures there")
     parser.add_argument("--markdown", type=Path, help="write the tables there as Markdown")
     args = parser.parse_args()
     if args.rounds < 0:
         parser.error(f"--rounds {args.rounds}: expected at least 0")
+    for file in (args.json, args.markdown):  # said before minutes of work, not behind them
+        if file is not None and not file.absolute().parent.is_dir():
+            parser.error(f"{file}: no folder {file.parent} to write it to")
     args.threads = args.threads or sorted({1, usable_threads()})
     return guarded(lambda: french(args), "french.py")
 

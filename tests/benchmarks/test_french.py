@@ -74,6 +74,16 @@ def test_models_and_a_corpus_without_a_common_type_are_an_error(french: ModuleTy
         french.score([_model("stranger", stranger)], corpus_of(GOLD))
 
 
+def test_kept_scores_are_not_computed_again(
+    french: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(french, "model_digest", lambda reference: f"digest of {reference}")
+    tagger, book = tagger_of(GOLD, labels_of(Scheme.BIO)), french.ScoreBook(tmp_path)
+    first, second = (french.score([_model("a", tagger)], corpus_of(GOLD), book, ["a"]) for _ in range(2))
+    assert tagger.batches == [12]
+    assert [each.f1 for each in (*first.evaluations, *second.evaluations)] == [1.0, 1.0]
+
+
 # ---- promises ----
 
 
