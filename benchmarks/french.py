@@ -54,7 +54,7 @@ SMALLER_PEER = "fr_core_news_sm"
 #: Where each corpus is below ``--data``; the sample's text is embedded. Promises of F1 are about the first.
 CORPORA = {
     "wikineural-fr": "wikineural-fr/test.conll",
-    "sample": "",
+    "sample-text": "",
     "europeana-fr": "europeana-fr/press-a.conll",
     "newseye-fr": "newseye-fr/dev.conll",
     "hipe2020-fr": "hipe2020-fr/dev.conll",

@@ -157,9 +157,9 @@ def test_what_was_not_measured_is_not_judged(french: ModuleType) -> None:
 
 def test_what_is_not_there_is_told_and_the_sample_always_is(french: ModuleType, tmp_path: Path) -> None:
     found, absent = french.opened(None, list(french.CORPORA))
-    assert list(found) == ["sample"]
+    assert list(found) == ["sample-text"]
     assert len(absent) == len(french.CORPORA) - 1
-    found, absent = french.opened(tmp_path, ["sample", "newseye-fr"])
+    found, absent = french.opened(tmp_path, ["sample-text", "newseye-fr"])
     assert absent == [f"newseye-fr is left out: {tmp_path / 'newseye-fr/dev.conll'} is not there"]
 
 
@@ -169,7 +169,7 @@ def test_a_wrong_name_and_nothing_at_all_are_errors(french: ModuleType, tmp_path
     with pytest.raises(ParameterError, match="is not there"):
         french.opened(tmp_path, ["newseye-fr"])
     with pytest.raises(DataError, match="no such folder"):
-        french.opened(tmp_path / "none", ["sample"])
+        french.opened(tmp_path / "none", ["sample-text"])
 
 
 # ---- the command ----
