@@ -214,7 +214,7 @@ class _Graph:
     def __init__(self, model: ModelProto) -> None:
         self._nodes = list(model.graph.node)
         self._constants = constants_of(model)
-        self._makers = {output: node for node in self._nodes for output in node.output}
+        self._makers: dict[str, NodeProto] = {output: node for node in self._nodes for output in node.output}
         self._readers = readers_of(model)
 
     def layers(self) -> list[_Attention]:
