@@ -69,6 +69,9 @@ def distill(
     batch_size: int = 8,
     weight_decay: float = 0.01,
     warmup: float = 0.0,
+    dropout: float | None = None,
+    replace_mentions: float = 0.0,
+    precision: Literal['auto', 'fp32', 'bf16'] = 'auto',
     seed: int = 13,
     soft_weight: float = 0.5,
     temperature: float = 2.0,
@@ -92,6 +95,9 @@ def distill(
         batch_size: Sentences in a training step.
         weight_decay: AdamW's weight decay.
         warmup: Share of the training steps spent warming up.
+        dropout: Share of values dropped while training; the model's own if left out.
+        replace_mentions: Augmentation: share of mentions replaced by others of their type.
+        precision: Multiply in fp32, or in bf16 where device and CPU have instructions for it.
         seed: Seed of data order, dropout and augmentation.
         soft_weight: Weight of the teacher's soft labels, the rest is the data's.
         temperature: Softens the predictions of teacher and student alike.
@@ -232,6 +238,9 @@ def recover(
     batch_size: int = 8,
     weight_decay: float = 0.01,
     warmup: float = 0.0,
+    dropout: float | None = None,
+    replace_mentions: float = 0.0,
+    precision: Literal['auto', 'fp32', 'bf16'] = 'auto',
     seed: int = 13,
     soft_weight: float = 0.5,
     temperature: float = 2.0,
@@ -256,6 +265,9 @@ def recover(
         batch_size: Sentences in a training step.
         weight_decay: AdamW's weight decay.
         warmup: Share of the training steps spent warming up.
+        dropout: Share of values dropped while training; the model's own if left out.
+        replace_mentions: Augmentation: share of mentions replaced by others of their type.
+        precision: Multiply in fp32, or in bf16 where device and CPU have instructions for it.
         seed: Seed of data order, dropout and augmentation.
         soft_weight: Weight of the teacher's soft labels, the rest is the data's.
         temperature: Softens the predictions of teacher and student alike.
@@ -310,7 +322,6 @@ def train(
     epochs: float = 3.0,
     tags: Literal['IO', 'BIO', 'BIOES'] = 'IO',
     new_head: bool = False,
-    replace_mentions: float = 0.0,
     join_sentences: float = 0.0,
     label_smoothing: float = 0.0,
     patience: int | None = None,
@@ -318,6 +329,9 @@ def train(
     batch_size: int = 8,
     weight_decay: float = 0.01,
     warmup: float = 0.0,
+    dropout: float | None = None,
+    replace_mentions: float = 0.0,
+    precision: Literal['auto', 'fp32', 'bf16'] = 'auto',
     seed: int = 13,
     device: str = 'cpu',
     cache: Path | None = None,
@@ -337,7 +351,6 @@ def train(
         epochs: Passes over the data, fractions allowed.
         tags: Scheme of a new classifier's labels.
         new_head: Give a token classifier a new classifier, for the types of the data.
-        replace_mentions: Augmentation: share of mentions replaced by others of their type.
         join_sentences: Share of sentences that are joined, two to eight, for a model that reads longer text.
         label_smoothing: Probability mass spread over the other labels.
         patience: Stop after this many epochs without a better dev F1.
@@ -345,6 +358,9 @@ def train(
         batch_size: Sentences in a training step.
         weight_decay: AdamW's weight decay.
         warmup: Share of the training steps spent warming up.
+        dropout: Share of values dropped while training; the model's own if left out.
+        replace_mentions: Augmentation: share of mentions replaced by others of their type.
+        precision: Multiply in fp32, or in bf16 where device and CPU have instructions for it.
         seed: Seed of data order, dropout and augmentation.
         device: Cpu, cuda or auto.
         cache: Where teacher logits and scores are kept.

@@ -10,7 +10,18 @@ from typing import Any
 
 _LIBRARIES = ("affineur", "torch", "transformers", "tokenizers", "safetensors", "numpy", "spacy")
 # What decides the speed and the exactness of kernels, among the hundred flags of a CPU.
-_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "asimddp", "i8mm")
+_FLAGS = (
+    "avx2",
+    "avx512f",
+    "avx512_vnni",
+    "avx_vnni",
+    "avx512_bf16",
+    "amx_int8",
+    "amx_bf16",
+    "asimddp",
+    "i8mm",
+    "bf16",
+)
 
 
 def environment() -> dict[str, Any]:

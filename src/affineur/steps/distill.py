@@ -84,7 +84,8 @@ class Distill(Learning):
         from affineur.steps.training.scoring import corpora, dev_scorer
 
         train, dev = context.splits.get("train"), context.splits.dev
-        work = Work(self, out, model, context, corpora(model.labels, train, dev))
+        known, precision = corpora(model.labels, train, dev), self.precision_in(context)
+        work = Work(self, out, model, context, known, resolved={"precision": precision})
         if work.finished():
             return out
         import copy
@@ -105,6 +106,7 @@ class Distill(Learning):
             trial = dev_scorer(dev.head(_SEARCH_SENTENCES), encoder, model.labels) if dev else None
             kept, trials = self._choose(teacher, trial, place)
             data = encode_corpus(train, encoder, model.labels, place)
+            self.augment(data, encoder)
             if self.soft_weight and self.epochs:
                 tagger = TorchTagger(teacher, encoder, model.labels)
                 data.with_teacher(teacher_logits(tagger, model.digest(), train, model.labels, context.cache))
@@ -113,7 +115,14 @@ class Distill(Learning):
             before = score(student) if score else None
             what = f"distill to {self.layers} layers"
             log = fit(
-                student, data, self.settings(), place / "checkpoints", what, encoder.pad_id, soft, score
+                student,
+                data,
+                self.settings(precision),
+                place / "checkpoints",
+                what,
+                encoder.pad_id,
+                soft,
+                score,
             )
             scores = {"layers_kept": kept, "layer_search": trials, "dev_f1_untrained": before, **log}
             return work.write(student, scores)

@@ -83,7 +83,8 @@ class Recover(Learning):
         if not needed:
             return model.path
         unused = ("if_f1_below", *(() if context.teacher else SOFT))
-        work = Work(self, out, model, context, known, context.teacher, unused=unused)
+        resolved = {"precision": self.precision_in(context)}
+        work = Work(self, out, model, context, known, context.teacher, resolved, unused)
         if work.finished():
             return out
         import torch
@@ -107,13 +108,14 @@ class Recover(Learning):
 
         with work.workplace() as place:
             data = encode_corpus(train, encoder, model.labels, place)
+            self.augment(data, encoder)
             soft = self._ask(context.teacher, data, network, encoder, context) if context.teacher else None
             if score and before is None:
                 before = score(network)
             log = fit(
                 network,
                 data,
-                self.settings(),
+                self.settings(resolved["precision"]),
                 place / "checkpoints",
                 "recover",
                 encoder.pad_id,

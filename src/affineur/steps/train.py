@@ -44,9 +44,6 @@ class Train(Training):
     new_head: bool = Field(
         False, description="give a token classifier a new classifier, for the types of the data"
     )
-    replace_mentions: float = Field(
-        0.0, ge=0, le=1, description="augmentation: share of mentions replaced by others of their type"
-    )
     join_sentences: float = Field(
         0.0,
         ge=0,
@@ -124,7 +121,13 @@ class Train(Training):
         unused = (*(("tags",) if kept else ()), *(() if decides else ("new_head",)))
         _check_labels(model.path, kept, train)
         model, weights = replace(model, labels=labels), _has_weights(model.path)
-        resolved = {"labels": list(labels), "from_weights": weights, "keep_best": dev is not None}
+        precision = self.precision_in(context)
+        resolved = {
+            "labels": list(labels),
+            "from_weights": weights,
+            "keep_best": dev is not None,
+            "precision": precision,
+        }
         known = corpora(labels, train, dev)
         work = Work(self, out, model, context, known, resolved=resolved, unused=unused)
         if work.finished():
@@ -140,13 +143,12 @@ class Train(Training):
         encoder = load_encoder(model)
         score = dev_scorer(dev, encoder, labels) if dev else None
         settings = self.settings(
-            label_smoothing=self.label_smoothing, patience=self.patience, keep_best=dev is not None
+            precision, label_smoothing=self.label_smoothing, patience=self.patience, keep_best=dev is not None
         )
         with work.workplace() as place:
             shown = joined(train, self.join_sentences, self.seed) if self.join_sentences else train
             data = encode_corpus(shown, encoder, labels, place)
-            if self.replace_mentions:
-                data.with_mention_replacement(self.replace_mentions, self.seed, encoder.max_length)
+            self.augment(data, encoder)
             log = fit(network, data, settings, place / "checkpoints", "train", encoder.pad_id, None, score)
             return work.write(network, log)
 

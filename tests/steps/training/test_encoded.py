@@ -207,7 +207,8 @@ def test_batches_are_padded_and_teacher_rows_follow_the_labelled_pieces(
 
 def swapped(
     corpus: Corpus, labels: tuple[str, ...], encoder: Encoder, index: int, draws: tuple[float, int, int, int]
-) -> Sentence:
+) -> tuple[Sentence, list[int]]:
+    """Return the sentence with mentions swapped, and where in the corpus each of its words stood."""
     share, seed, epoch, longest = draws
     scheme = detect(labels)
     sentences = [Sentence(s.words, tuple(project(s.tags, corpus.scheme, scheme))) for s in corpus]
@@ -219,21 +220,24 @@ def swapped(
             if m.end < len(sentence.words)
         ]
 
-    bank: dict[str, list[tuple[str, ...]]] = {}
-    for sentence in sentences:
+    bank: dict[str, list[tuple[tuple[str, ...], range]]] = {}
+    before = np.cumsum([0, *(len(s.words) for s in sentences)]).tolist()
+    for first, sentence in zip(before, sentences, strict=False):
         for start, end, kind in mentions(sentence):
-            bank.setdefault(kind, []).append(sentence.words[start:end])
+            bank.setdefault(kind, []).append((sentence.words[start:end], range(first + start, first + end)))
     words, tags = list(sentences[index].words), list(sentences[index].tags)
+    stood = list(range(before[index], before[index + 1]))
     random = np.random.default_rng((seed, epoch, index))
     for start, end, kind in reversed(mentions(sentences[index])):
         if random.random() >= share:
             continue
-        new = bank[kind][random.integers(len(bank[kind]))]
+        new, there = bank[kind][random.integers(len(bank[kind]))]
         changed = [*words[:start], *new, *words[end:]]
         if pieces_of(encoder, changed) <= longest:
             words = changed
+            stood = [*stood[:start], *there, *stood[end:]]
             tags = [*tags[:start], *to_tags([Mention(0, len(new), kind)], len(new), scheme), *tags[end:]]
-    return Sentence(tuple(words), tuple(tags))
+    return Sentence(tuple(words), tuple(tags)), stood
 
 
 def pieces_of(encoder: Encoder, words: list[str]) -> int:
@@ -269,14 +273,17 @@ def test_swapping_mentions_is_encoding_swapped_words(
     encoder = load_encoder(shared_model(family))
     data = encode_corpus(train_corpus, encoder, labels, tmp_path_factory.mktemp("data"))
     assert len(data) == len(train_corpus)
+    # a teacher says of each word where in the corpus it stands
+    data.with_teacher(np.repeat(np.arange(train_corpus.words, dtype=np.float32)[:, None], len(labels), 1))
     data.with_mention_replacement(share, seed, longest)
     data.set_epoch(epoch)
     item = data[index]
-    wanted = swapped(train_corpus, labels, encoder, index, (share, seed, epoch, longest))
+    wanted, stood = swapped(train_corpus, labels, encoder, index, (share, seed, epoch, longest))
     one = Corpus.scan("one", lambda: iter([wanted]), detect(labels))
     (expected,) = whole(encode_corpus(one, encoder, labels, tmp_path_factory.mktemp("one")))
     assert (item["input_ids"].tolist(), item["labels"].tolist()) == expected
     assert data[index]["input_ids"].tolist() == expected[0]  # asked twice, the same
+    assert item["teacher"][:, 0].tolist() == stood
 
 
 def test_replacement_changes_with_the_epoch_and_not_at_share_zero(

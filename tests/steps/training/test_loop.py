@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import itertools
 import math
@@ -162,19 +163,21 @@ def undisturbed(
 
 
 @pytest.mark.usefixtures("_checkpoint_each_step")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(("after", "replace"), [(1, 0.0), (4, 0.0), (4, 0.7), (5, 0.7), (7, 0.0)])
 def test_interrupted_once_it_ends_with_the_same_weights(
-    after: int, replace: float, data: EncodedCorpus, fresh, tmp_path: Path
+    after: int, replace: float, precision: str, data: EncodedCorpus, fresh, tmp_path: Path
 ) -> None:
     """Epochs have four steps: inside the first, at its end, inside the second. The model has dropout."""
+    settings = dataclasses.replace(SETTINGS, precision=precision)
     data.with_mention_replacement(replace, 5, 64)
-    wanted, _ = undisturbed(fresh, data, SETTINGS, tmp_path)
+    wanted, _ = undisturbed(fresh, data, settings, tmp_path)
     with pytest.raises(InterruptedTrainingError):
-        fit(fresh(), data, SETTINGS, tmp_path / "c", "train", 1, callbacks=[Die(after)])
+        fit(fresh(), data, settings, tmp_path / "c", "train", 1, callbacks=[Die(after)])
     model = fresh()
     heard: list[str] = []
     with listening(lambda what, *_: heard.append(what)):
-        log = fit(model, data, SETTINGS, tmp_path / "c", "train", 1)
+        log = fit(model, data, settings, tmp_path / "c", "train", 1)
     assert heard[0] == f"train: going on from step {after} of 8"
     assert len(heard) == 1 + 8 - after
     assert log["steps"] == 8
@@ -302,9 +305,9 @@ def test_each_epoch_has_its_own_order_and_its_own_replacements(
     asked: list[tuple[int, int]] = []
     real = MentionReplacement.apply
 
-    def apply(self: MentionReplacement, pieces: Any, targets: Any, index: int, epoch: int) -> Any:
+    def apply(self: MentionReplacement, index: int, epoch: int) -> Any:
         asked.append((epoch, index))
-        return real(self, pieces, targets, index, epoch)
+        return real(self, index, epoch)
 
     monkeypatch.setattr(MentionReplacement, "apply", apply)
     fit(fresh(), data, TrainSettings(epochs=3, batch_size=8), tmp_path / "c", "train", 1)
@@ -407,6 +410,62 @@ def plain_loss(
         ]
         loss += soft.hidden_weight * np.mean(distances)
     return float(loss)
+
+
+def test_bf16_multiplies_in_bf16_and_keeps_weights_in_fp32(
+    data: EncodedCorpus, fresh, tmp_path: Path
+) -> None:
+    results = {}
+    for precision in ("fp32", "bf16"):
+        model = fresh()
+        kinds: set[torch.dtype] = set()
+        linear = next(m for m in model.modules() if isinstance(m, torch.nn.Linear))
+        linear.register_forward_hook(lambda *seen, kinds=kinds: kinds.add(seen[-1].dtype))
+        settings = dataclasses.replace(SETTINGS, precision=precision, dropout=0.0)
+        fit(model, data, settings, tmp_path / precision, "train", 1)
+        assert {p.dtype for p in model.parameters()} == {torch.float32}
+        assert kinds == {torch.float32 if precision == "fp32" else torch.bfloat16}
+        results[precision] = weights(model)
+    first, last = (torch.cat([p.flatten() for p in w.values()]) for w in results.values())
+    assert 0 < (first - last).abs().max() < 5e-3  # eight steps of 1e-3 at most
+
+
+@pytest.mark.parametrize("family", ["camembert", "modernbert"])
+def test_dropout_is_the_models_own_or_what_is_asked_for(
+    family: str, shared_model, train_corpus: Corpus, tmp_path: Path
+) -> None:
+    """Without dropout the seed of the random states decides nothing; the configuration stays."""
+    folder = (
+        shared_model(family, num_hidden_layers=2, attention_dropout=0.2, mlp_dropout=0.2)
+        if family == "modernbert"
+        else shared_model(family, num_hidden_layers=2)
+    )
+    corpus = encode_corpus(train_corpus, load_encoder(folder), LABELS, tmp_path)
+
+    def trained(share: float | None, seed: int) -> dict[str, torch.Tensor]:
+        model = load_model(folder)
+        own = {id(m): m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)}
+        place = tmp_path / f"{share} {seed}"
+        callbacks = [Reseed(seed)]
+        fit(
+            model, corpus, TrainSettings(0.5, 1e-3, 16, dropout=share), place, "train", 1, callbacks=callbacks
+        )
+        assert own == {id(m): m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)}
+        return weights(model)
+
+    assert same_bits(trained(0.0, 1), trained(0.0, 2))
+    assert not same_bits(trained(None, 1), trained(None, 2))
+    assert not same_bits(trained(0.5, 1), trained(None, 1))
+
+
+class Reseed(TrainerCallback):
+    """Gives dropout other random numbers, and the data the same order."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        torch.manual_seed(self.seed)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])

@@ -70,19 +70,22 @@ class EncodedCorpus(Dataset[Item]):
             labels)`` where there are some.
         """
         pieces, targets = self.window(index)
+        words = self.words(index)
         if self._replacer is not None and self._single[index]:
-            pieces, targets = self._replacer.apply(pieces, targets, index, self._epoch)
+            pieces, targets, words = self._replacer.apply(index, self._epoch)
         item: Item = {"input_ids": pieces, "labels": targets}
         if self._teacher is not None:
-            item["teacher"] = self._teacher[
-                self._word_index[self._word_bounds[index] : self._word_bounds[index + 1]]
-            ]
+            item["teacher"] = self._teacher[words]
         return item
 
     def window(self, index: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int16]]:
         """Return the pieces and targets of one window as they stand in the corpus."""
         span = slice(self._bounds[index], self._bounds[index + 1])
         return self._pieces[span], self._targets[span]
+
+    def words(self, index: int) -> npt.NDArray[np.int64]:
+        """Return which words of the corpus the labeled pieces of one window stand for."""
+        return self._word_index[self._word_bounds[index] : self._word_bounds[index + 1]]
 
     @property
     def lengths(self) -> list[int]:
@@ -126,10 +129,17 @@ class MentionReplacement:
         self._bank = {kind: np.array(spans, dtype=np.int64) for kind, spans in bank.items()}
 
     def apply(
-        self, pieces: npt.NDArray[np.int32], targets: npt.NDArray[np.int16], index: int, epoch: int
-    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int16]]:
-        """Return a window with some mentions swapped; the same for the same seed, epoch and index."""
+        self, index: int, epoch: int
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int16], npt.NDArray[np.int64]]:
+        """Return a window with some mentions swapped; the same for the same seed, epoch and index.
+
+        Returns:
+            Pieces and targets as :meth:`EncodedCorpus.window` gives them, and the words of the corpus that
+            its labeled pieces stand for: a teacher says of a mention what it said where the mention stood.
+        """
         random = np.random.default_rng((self._seed, epoch, index))
+        pieces, targets = self._corpus.window(index)
+        words = self._corpus.words(index)
         for start, end, kind in reversed(self._spans(targets)):
             if random.random() >= self._share:
                 continue
@@ -137,9 +147,13 @@ class MentionReplacement:
             if len(pieces) - (end - start) + (last - first) > self._longest:
                 continue
             new_pieces, new_targets = self._corpus.window(int(other))
+            here, there = _labeled(targets, start, end), _labeled(new_targets, first, last)
+            words = np.concatenate(
+                [words[: here[0]], self._corpus.words(int(other))[slice(*there)], words[here[1] :]]
+            )
             pieces = np.concatenate([pieces[:start], new_pieces[first:last], pieces[end:]])
             targets = np.concatenate([targets[:start], new_targets[first:last], targets[end:]])
-        return pieces, targets
+        return pieces, targets, words
 
     def _spans(self, targets: npt.NDArray[np.int16]) -> list[tuple[int, int, str]]:
         """Find the piece span and type of each mention that ends before the last piece of the window."""
@@ -152,6 +166,12 @@ class MentionReplacement:
             for m in to_mentions(tags, self._scheme)
             if m.end < len(firsts)
         ]
+
+
+def _labeled(targets: npt.NDArray[np.int16], start: int, end: int) -> tuple[int, int]:
+    """Count the labeled pieces before two places of a window."""
+    labeled = targets != IGNORED
+    return int(labeled[:start].sum()), int(labeled[:end].sum())
 
 
 def encode_corpus(corpus: Corpus, encoder: Encoder, labels: tuple[str, ...], folder: Path) -> EncodedCorpus:

@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
+from affineur.steps.core.context import Context
 from affineur.steps.core.step import DATA, Input, Step
+from affineur.steps.training.precision import Precision, precision_on
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from affineur.runtime import Encoder
+    from affineur.steps.training.encoded import EncodedCorpus
     from affineur.steps.training.loop import SoftTargets, TrainSettings
 
 
@@ -25,17 +29,55 @@ class Training(Step):
     batch_size: int = Field(8, ge=1, description="sentences in a training step")
     weight_decay: float = Field(0.01, ge=0, description="AdamW's weight decay")
     warmup: float = Field(0.0, ge=0, le=1, description="share of the training steps spent warming up")
+    dropout: float | None = Field(
+        None, ge=0, lt=1, description="share of values dropped while training; the model's own if left out"
+    )
+    replace_mentions: float = Field(
+        0.0, ge=0, le=1, description="augmentation: share of mentions replaced by others of their type"
+    )
+    precision: Precision = Field(
+        "auto", description="multiply in fp32, or in bf16 where device and CPU have instructions for it"
+    )
     seed: int = Field(13, ge=0, lt=2**32, description="seed of data order, dropout and augmentation")
 
-    def settings(self, **more: Any) -> TrainSettings:
+    def check(self, context: Context) -> None:
+        """Check that there is data, and that the device can compute in the precision asked for.
+
+        Raises:
+            DataError: If there is no train part.
+            ParameterError: If the device has no instructions for it.
+        """
+        super().check(context)
+        self.precision_in(context)
+
+    def precision_in(self, context: Context) -> str:
+        """Return what matrices are multiplied in, ``fp32`` or ``bf16``: part of what decides the result.
+
+        Raises:
+            ParameterError: If the device has no instructions for what is asked for.
+        """
+        from affineur.engines.support.checkpoints import pick_device
+
+        cpu = context.device == "cpu"  # torch is imported for others alone
+        return precision_on(self.precision, "cpu" if cpu else pick_device(context.device))
+
+    def augment(self, data: EncodedCorpus, encoder: Encoder) -> None:
+        """Let each epoch see other mentions, where that is asked for."""
+        if self.replace_mentions:
+            data.with_mention_replacement(self.replace_mentions, self.seed, encoder.max_length)
+
+    def settings(self, precision: str, **more: Any) -> TrainSettings:
         """Return how the training loop is to train.
 
         Args:
+            precision: What :meth:`precision_in` says.
             more: Settings that are no parameters of every step.
         """
         from affineur.steps.training.loop import TrainSettings
 
         return TrainSettings(
+            precision=precision,
+            dropout=self.dropout,
             epochs=self.epochs,
             learning_rate=self.learning_rate,
             batch_size=self.batch_size,

@@ -11,6 +11,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import Sampler
 from transformers import (
     EarlyStoppingCallback,
@@ -55,6 +57,8 @@ class TrainSettings:
         label_smoothing: Mass spread over the wrong labels.
         patience: Evaluations without a better dev F1 before training stops; ``None`` never stops early.
         keep_best: End with the weights of the best dev F1 rather than the last ones (needs dev data).
+        precision: ``bf16`` multiplies matrices under autocast; weights, norms and losses stay in fp32.
+        dropout: Share of values dropped in every dropout of the model; ``None`` for the model's own.
     """
 
     epochs: float = 3.0
@@ -66,6 +70,8 @@ class TrainSettings:
     label_smoothing: float = 0.0
     patience: int | None = None
     keep_best: bool = False
+    precision: str = "fp32"
+    dropout: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +180,8 @@ def fit(
                 load_file((checkpoints / Path(best).name if best else resume) / "model.safetensors")
             )
         else:
-            trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+            with _dropout(model, settings.dropout):
+                trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     model.eval()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     return {
@@ -209,9 +216,10 @@ class _Trainer(Trainer):
         teacher = inputs.pop("teacher", None)
         labels = inputs.pop("labels")
         hidden = bool(self._soft and self._soft.hidden_weight)
-        output = model(**inputs, output_hidden_states=hidden)
+        with self._arithmetic(inputs):
+            output = model(**inputs, output_hidden_states=hidden)
         labeled = labels != IGNORED
-        logits = output.logits[labeled]
+        logits = output.logits[labeled].float()
         loss = functional.cross_entropy(
             logits, labels[labeled], label_smoothing=self._settings.label_smoothing
         )
@@ -221,10 +229,11 @@ class _Trainer(Trainer):
                 soft = soft_label_loss(logits[known], teacher[known], self._soft.temperature)
                 loss = (1 - self._soft.weight) * loss + self._soft.weight * soft
         if hidden and self._soft is not None and self._soft.teacher is not None:
-            with torch.no_grad():
+            with torch.no_grad(), self._arithmetic(inputs):
                 wanted = self._soft.teacher(**inputs, output_hidden_states=True).hidden_states[-1]
             seen = inputs["attention_mask"].bool()
-            distance = 1 - functional.cosine_similarity(output.hidden_states[-1][seen], wanted[seen], dim=-1)
+            ours, theirs = output.hidden_states[-1][seen].float(), wanted[seen].float()
+            distance = 1 - functional.cosine_similarity(ours, theirs, dim=-1)
             loss = loss + self._soft.hidden_weight * distance.mean()
         if not torch.isfinite(loss):
             raise ModelError(
@@ -232,6 +241,20 @@ class _Trainer(Trainer):
                 "lower the learning rate or check the weights"
             )
         return (loss, output) if return_outputs else loss
+
+    @contextmanager
+    def _arithmetic(self, inputs: dict[str, torch.Tensor]) -> Iterator[None]:
+        """Multiply in bf16 where that was chosen; here and not in the Trainer, whose dev scores stay fp32."""
+        if self._settings.precision != "bf16":
+            yield
+            return
+        device = inputs["input_ids"].device.type
+        with ExitStack() as stack:
+            stack.enter_context(torch.autocast(device, torch.bfloat16))
+            if device == "cpu":
+                # torch's fused attention takes a quarter of a step in bf16 backwards, this a twentieth.
+                stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+            yield
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Score on the dev data that ``score`` knows."""
@@ -248,6 +271,32 @@ class _Trainer(Trainer):
         return _LengthSampler(
             cast("EncodedCorpus", self.train_dataset), self._settings.batch_size, self._settings.seed
         )
+
+
+@contextmanager
+def _dropout(model: PreTrainedModel, share: float | None) -> Iterator[None]:
+    """Drop this share of values in every dropout of a model; the model's own shares come back afterwards.
+
+    Without any, attention on a CPU takes torch's fused kernel, which cannot drop.
+    """
+    if share is None:
+        yield
+        return
+    # ModernBERT and others keep the share of attention as a number.
+    names = {"p": torch.nn.Dropout, "attention_dropout": torch.nn.Module}
+    held = [
+        (module, name, getattr(module, name))
+        for name, kind in names.items()
+        for module in model.modules()
+        if isinstance(module, kind) and isinstance(getattr(module, name, None), float)
+    ]
+    try:
+        for module, name, _ in held:
+            setattr(module, name, share)
+        yield
+    finally:
+        for module, name, own in held:
+            setattr(module, name, own)
 
 
 def soft_label_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
