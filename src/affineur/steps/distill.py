@@ -109,7 +109,8 @@ class Distill(Learning):
             self.augment(data, encoder)
             if self.soft_weight and self.epochs:
                 tagger = TorchTagger(teacher, encoder, model.labels)
-                data.with_teacher(teacher_logits(tagger, model.digest(), train, model.labels, context.cache))
+                digest, cache = model.digest(), context.cache
+                data.with_teacher(teacher_logits(tagger, digest, train, model.labels, cache, precision))
             soft = self.soft(copy.deepcopy(teacher) if self.hidden_weight else None)
             student = keep_layers(teacher, kept)
             before = score(student) if score else None

@@ -143,7 +143,11 @@ class Recover(Learning):
         train = context.splits.get("train")
         master = load_model(teacher, context.device)
         tagger = TorchTagger(master, load_encoder(teacher), teacher.labels)
-        data.with_teacher(teacher_logits(tagger, teacher.digest(), train, data.labels, context.cache))
+        data.with_teacher(
+            teacher_logits(
+                tagger, teacher.digest(), train, data.labels, context.cache, self.precision_in(context)
+            )
+        )
         if not self.hidden_weight:
             return self.soft(None)
         same_pieces = tagger.encoder.tokenizer.to_str() == encoder.tokenizer.to_str()

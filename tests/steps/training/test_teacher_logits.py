@@ -46,6 +46,15 @@ def test_they_are_the_teachers(teacher: TorchTagger, train_corpus: Corpus, tmp_p
     assert kept(tmp_path) == [".f4"]
 
 
+def test_in_bf16_they_are_near_and_kept_for_themselves(
+    teacher: TorchTagger, train_corpus: Corpus, tmp_path: Path
+) -> None:
+    first = np.array(teacher_logits(teacher, "d", train_corpus, LABELS, tmp_path))
+    second = np.array(teacher_logits(teacher, "d", train_corpus, LABELS, tmp_path, "bf16"))
+    assert 0 < np.abs(first - second).max() < 0.05 * np.abs(first).max()
+    assert kept(tmp_path) == [".f4"] * 2
+
+
 def test_asked_again_the_teacher_is_silent(
     teacher: TorchTagger, train_corpus: Corpus, short: Corpus, tmp_path: Path, monkeypatch
 ) -> None:

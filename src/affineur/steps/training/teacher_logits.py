@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from affineur.artifact import in_turn
 from affineur.engines.support.torch_tagger import TorchTagger
@@ -28,6 +29,7 @@ def teacher_logits(
     corpus: Corpus,
     labels: tuple[str, ...],
     cache: Path,
+    precision: str = "fp32",
 ) -> npt.NDArray[np.float32]:
     """Return the teacher's logits for every word of a corpus.
 
@@ -37,6 +39,7 @@ def teacher_logits(
         corpus: The sentences.
         labels: Labels of the student; the columns are put in their order.
         cache: Folder to keep them in.
+        precision: ``bf16`` multiplies matrices under autocast, as training does then.
 
     Returns:
         Memory-mapped array of shape ``(words, labels)``; a word the teacher never saw is all NaN.
@@ -47,10 +50,13 @@ def teacher_logits(
     order = _columns(teacher.labels, labels)
     folder = cache / "logits"
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / (hashlib.sha256(f"1 {teacher_digest} {corpus.digest}".encode()).hexdigest() + ".f4")
+    known = f"1 {teacher_digest} {corpus.digest}" + (f" {precision}" if precision != "fp32" else "")
+    path = folder / (hashlib.sha256(known.encode()).hexdigest() + ".f4")
     width = len(teacher.labels)
     if not path.exists() or path.stat().st_size != corpus.words * width * 4:
-        _compute(teacher, corpus, path, width)
+        device = next(teacher.model.parameters()).device.type
+        with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
+            _compute(teacher, corpus, path, width)
     logits = np.memmap(path, dtype=np.float32, mode="r", shape=(corpus.words, width))
     return logits if order == list(range(width)) else logits[:, order]
 
