@@ -14,11 +14,12 @@ from xml.etree import ElementTree
 from affineur.artifact import Manifest, Matrix, ModelInfo, Parent
 from affineur.artifact.folder import ModelFolder
 from affineur.artifact.info import MatrixInfo
-from affineur.entities import Scheme
+from affineur.entities import Entity, Scheme
 from affineur.measure.analysis import analyze
 from affineur.measure.benchmark_result import Batching, Benchmark, BenchmarkRow, Birth, Facts, Timing
 from affineur.measure.budget import Budget, Curve, Point
 from affineur.measure.comparison import Candidate, Comparison, Row, compare
+from affineur.measure.example import Example
 from affineur.measure.gate import Gate, Verdict
 from affineur.measure.report import Report
 from affineur.measure.speed import Ratio
@@ -46,7 +47,7 @@ HOSTILE = "<script>alert(1)</script>\"'&\udcff\x00]]>-->"
 VOID = {"meta", "wbr"}
 
 
-OPTIONAL = ("gate", "analysis", "curves", "models", "benchmark", "recipe", "commands", "notes")
+OPTIONAL = ("gate", "analysis", "example", "curves", "models", "benchmark", "recipe", "commands", "notes")
 
 
 class Tree(HTMLParser):
@@ -160,6 +161,7 @@ def everything(compared: Comparison) -> dict[str, Any]:
             types=compared.types,
             scheme=Scheme.BIO,
         ),
+        "example": Example(HOSTILE, {"teacher": (Entity("PER", "Ada", 0, 3, 0.9),), "student": ()}),
         "curves": (
             Curve(
                 "student",

@@ -37,6 +37,7 @@ def test_a_full_report_has_every_section_in_order(compared: Comparison) -> None:
     tree = check(report_html(Report("demo", compared, **everything(compared))))
     wanted = [
         "comparison",
+        "example",
         "types",
         "tradeoff",
         "benchmark",
@@ -73,6 +74,7 @@ def test_what_is_absent_leaves_no_hole(compared: Comparison, count: int) -> None
             "tradeoff",
         ]
         assert ("confusion" in found) == ("analysis" in chosen)
+        assert ("example" in found) == ("example" in chosen)
         assert ("layers" in found) == ("lineage" in found) == ("models" in chosen)
         assert ("curve" in found) == ("curves" in chosen)
         for name in ("benchmark", "recipe", "commands", "notes"):

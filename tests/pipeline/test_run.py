@@ -23,14 +23,16 @@ from affineur.artifact import alone, open_folder, read_manifest, verify
 from affineur.cli.main import build_parser, main
 from affineur.errors import AffineurError, ParameterError, RecipeError
 from affineur.measure import read_bars
-from affineur.pipeline import Recipe, Run, ScoreBook, open_data, read_recipe, results, run
+from affineur.pipeline import Recipe, Run, ScoreBook, load, open_data, read_recipe, results, run
 from affineur.progress import listening
 from affineur.steps.core.context import Context
 
 MORE = {
     "compare": {
         "rounds": 1,
+        "timed": 3,
         "memory": False,
+        "example": "Ada Roux vit à Tours.",
         "rows": ["teacher", "student_1L", "student_1L_pruned", "torch-int8:student_1L_pruned"],
     },
     "sweep": {"points": [0.1, 0.6], "max_drop": 0.49},
@@ -143,6 +145,13 @@ def test_every_section_writes_its_file_and_its_command(recipe: Path, tmp_path: P
     assert made.table == compared
     assert made.gate == check
 
+    # the text of the recipe was shown to every row
+    example = compared["example"]
+    assert example["text"] == MORE["compare"]["example"]
+    assert list(example["found"]) == MORE["compare"]["rows"]
+    teacher = load(made.models["teacher"]).predict(example["text"])
+    assert example["found"]["teacher"] == [entity.as_dict() for entity in teacher]
+
     # each model that was made has its scores in its card; the teacher, which was given, is left alone
     by_name = {row["model"]: row for row in compared["rows"]}
     for row in ("student_1L", "student_1L_pruned"):
@@ -165,6 +174,7 @@ def test_every_section_writes_its_file_and_its_command(recipe: Path, tmp_path: P
         "check",
         "sweep",
     }
+    assert "--timed 3" in next(command for command in commands if " compare " in command)
     card = (made.models["student_1L_pruned"] / "README.md").read_text("utf-8").partition("## Reproduce")[2]
     commands += [line for line in card.splitlines() if line.startswith("affineur ")]
     for command in commands:

@@ -11,7 +11,17 @@ from affineur.api.data import Data, corpus_of
 from affineur.api.model import Model, load, reference_of
 from affineur.api.place import settle
 from affineur.errors import ParameterError
-from affineur.measure import MARGIN, Bars, Benchmark, Comparison, Evaluation, Gate, parse_bars, read_bars
+from affineur.measure import (
+    MARGIN,
+    TIMED,
+    Bars,
+    Benchmark,
+    Comparison,
+    Evaluation,
+    Gate,
+    parse_bars,
+    read_bars,
+)
 from affineur.measure import compare as compare_candidates
 from affineur.measure.benchmark import ROUNDS
 from affineur.measure.budget import fraction_of
@@ -52,6 +62,7 @@ def compare(
     baseline: str | os.PathLike[str] | Model | None = None,
     types: Sequence[str] | None = None,
     rounds: int = 9,
+    timed: int = TIMED,
     margin: float | str = MARGIN,
     memory: bool = True,
     device: str = "cpu",
@@ -65,6 +76,7 @@ def compare(
         baseline: Another baseline, put first.
         types: Types to score; ``None`` for all that every model knows.
         rounds: Timing rounds, interleaved; 8 are the fewest that give an interval.
+        timed: Sentences of a timing round, evenly over the data; fewer where all have fewer.
         margin: F1 one is ready to lose, 0.005 or ``0.5 points``, for the verdicts.
         memory: Whether the peak memory of a fresh process of each model is measured.
         device: A torch device.
@@ -77,8 +89,9 @@ def compare(
     """
     from affineur.pipeline import candidate, peak_rss
 
-    if rounds < 1:
-        raise ParameterError(f"rounds={rounds} is impossible, expected at least 1", "rounds")
+    for name, value in ("rounds", rounds), ("timed", timed):
+        if value < 1:
+            raise ParameterError(f"{name}={value} is impossible, expected at least 1", name)
     margin = fraction_of(margin, "margin")
     references = _references(models)
     if baseline is not None:
@@ -97,7 +110,13 @@ def compare(
         return peak_rss(by_name[name], corpus, device, threads)
 
     return compare_candidates(
-        candidates, corpus, types=types, rounds=rounds, peak_rss=peak if memory else None, margin=margin
+        candidates,
+        corpus,
+        types=types,
+        rounds=rounds,
+        timed=timed,
+        peak_rss=peak if memory else None,
+        margin=margin,
     )
 
 

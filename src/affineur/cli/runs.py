@@ -86,7 +86,14 @@ def _run(args: argparse.Namespace) -> int:
 
 def _show(table: dict[str, Any], gate: dict[str, Any], folder: Path) -> None:
     show.table(COLUMNS, table["cells"])
-    show.lines([*table["footnotes"], *table.get("notes", []), *gate.get("lines", [])])
+    show.lines(
+        [
+            *table["footnotes"],
+            *table.get("notes", []),
+            *(table.get("example") or {}).get("lines", []),
+            *gate.get("lines", []),
+        ]
+    )
     show.lines(
         [f"Report: {folder}/report.html; figures: {folder}/*.json, compare.md; models: {folder}/models/"]
     )

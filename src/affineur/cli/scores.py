@@ -20,6 +20,7 @@ from affineur.measure import (
     EVALUATION_COLUMNS,
     MARGIN,
     PARTIAL_COLUMNS,
+    TIMED,
     Evaluation,
     benchmark_markdown,
     evaluation_cells,
@@ -81,6 +82,13 @@ def _add_compare(commands: Commands) -> None:
         default=9,
         metavar="N",
         help="timing rounds, interleaved; 8 are the fewest that give an interval (default: 9)",
+    )
+    parser.add_argument(
+        "--timed",
+        type=Number(int, 1, 100_000),
+        default=TIMED,
+        metavar="N",
+        help=f"sentences of a timing round, evenly over the data (default: {TIMED})",
     )
     parser.add_argument(
         "--baseline", metavar="MODEL", help="the baseline, put first (default: the first model)"
@@ -236,6 +244,7 @@ def _compare(args: argparse.Namespace) -> int:
         baseline=args.baseline,
         types=options.split_list(args.types),
         rounds=args.rounds,
+        timed=args.timed,
         margin=args.margin,
         device=args.device,
         threads=args.threads,

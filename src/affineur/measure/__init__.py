@@ -7,7 +7,17 @@ from affineur.measure.benchmark import benchmark, percentiles
 from affineur.measure.benchmark_result import Benchmark, BenchmarkRow, Birth, speed_in_words
 from affineur.measure.bootstrap import Difference, Interval, by_document, f1_difference, f1_interval
 from affineur.measure.budget import Budget, Curve, Point, sparsest
-from affineur.measure.comparison import MARGIN, Candidate, Change, Comparison, Row, TypeRow, compare, in_words
+from affineur.measure.comparison import (
+    MARGIN,
+    TIMED,
+    Candidate,
+    Change,
+    Comparison,
+    Row,
+    TypeRow,
+    compare,
+    in_words,
+)
 from affineur.measure.counts import Counts, count_sentence, total
 from affineur.measure.evaluation import (
     Evaluation,
@@ -17,6 +27,7 @@ from affineur.measure.evaluation import (
     model_types,
     scored_types,
 )
+from affineur.measure.example import Example
 from affineur.measure.figures import Measures
 from affineur.measure.gate import Gate, Verdict, gate_lines, junit_xml, summary_markdown
 from affineur.measure.partial import Outcomes, count_outcomes
@@ -49,6 +60,7 @@ __all__ = [
     "MARGIN",
     "PARTIAL_COLUMNS",
     "SWEEP_COLUMNS",
+    "TIMED",
     "Analysis",
     "Bars",
     "Benchmark",
@@ -65,6 +77,7 @@ __all__ = [
     "Difference",
     "Disagreement",
     "Evaluation",
+    "Example",
     "Gate",
     "Interval",
     "Measures",

@@ -21,7 +21,8 @@ from affineur.progress import report
 
 #: F1 one is ready to lose: half a point, as the guide's own "84–85 %" leaves open.
 MARGIN = 0.005
-_SPEED_SENTENCES = 512
+#: Sentences of a timing round, evenly over the corpus.
+TIMED = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +187,7 @@ def compare(
     *,
     types: Sequence[str] | None = None,
     rounds: int = ROUNDS,
+    timed: int = TIMED,
     peak_rss: Callable[[str], int | None] | None = None,
     scored: Callable[[Candidate, Sequence[str] | None, Scheme], Evaluation] | None = None,
     margin: float = MARGIN,
@@ -200,6 +202,7 @@ def compare(
         corpus: Gold data.
         types: Types to score, or ``None`` for all that every model knows.
         rounds: Timing rounds.
+        timed: Sentences of a timing round, evenly over the corpus.
         peak_rss: Gives the peak memory of a fresh process that loads the model of this name and tags with it.
         scored: Gives a candidate's scores, where the caller keeps them; by default they are computed here.
         margin: F1 one is ready to lose, for the verdicts.
@@ -220,7 +223,7 @@ def compare(
             evaluations.append(scored(candidate, types, scheme))
         else:
             evaluations.append(evaluate(candidate.tagger, corpus, types=types, scheme=scheme))
-    sentences = [s.words for s in corpus.spread(_SPEED_SENTENCES)]
+    sentences = [s.words for s in corpus.spread(timed)]
     speeds = throughput([c.tagger for c in candidates], sentences, rounds=rounds)
     first = evaluations[0]
     rows = []

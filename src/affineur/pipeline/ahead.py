@@ -16,7 +16,6 @@ from affineur.pipeline.recipe import Recipe
 from affineur.transfer import Splits
 
 _TIMED = 64  # sentences
-_SPEED_SENTENCES = 512  # of one timing round of the comparison
 _PASSES, _TEACHER = 3, 1
 _BENCHMARK_SENTENCES, _BENCHMARK_LOADS = 1500, 1.5
 
@@ -44,7 +43,7 @@ def ahead(
     """
     test, train, dev = len(splits.get("test")), splits.train, splits.dev
     seen, trained = test, 0.0
-    timed = min(test, _SPEED_SENTENCES)
+    timed = min(test, recipe.compare.timed)
     for step in steps:
         epochs = getattr(step.step, "epochs", None)
         if epochs and train is not None:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from affineur.artifact.reading import read_yaml as read_yaml_file
 from affineur.errors import ParameterError, RecipeError, brief, did_you_mean, one_line
-from affineur.measure import MARGIN, Bars, Budget, parse_bars
+from affineur.measure import MARGIN, TIMED, Bars, Budget, parse_bars
 from affineur.measure.budget import fraction_of
 from affineur.pipeline.entries import Entry, read_entry
 from affineur.pipeline.points import Plan
@@ -65,12 +65,15 @@ class CompareSection(Section):
 
     A row is the name of a step's result or ``teacher``, with or without an engine before it
     (``torch-int8:NAME``), or any other model by reference. By default: the teacher and every step's result.
+    ``timed`` is how many sentences a timing round has, ``example`` a text that every row is shown on.
     """
 
     rows: Annotated[list[str], Field(min_length=1)] | None = None
     rounds: Annotated[int, Field(ge=1)] = 9
+    timed: Annotated[int, Field(ge=1)] = TIMED
     memory: bool = True
     margin: Loss = MARGIN
+    example: Annotated[str, Field(min_length=1)] | None = None
 
 
 class SweepSection(Section):

@@ -29,12 +29,14 @@ from affineur.artifact.reading import read_json
 from affineur.entities import Corpus, Scheme
 from affineur.measure import (
     COLUMNS,
+    TIMED,
     Analysis,
     Benchmark,
     Candidate,
     Comparison,
     Curve,
     Evaluation,
+    Example,
     Gate,
     Row,
     analyze,
@@ -56,6 +58,7 @@ from affineur.pipeline.processes import peak_rss
 from affineur.pipeline.recipe import DataSection, Recipe
 from affineur.pipeline.scores import ScoreBook
 from affineur.progress import report
+from affineur.runtime import EngineTagger
 from affineur.steps.core.context import Context
 from affineur.transfer import DataOptions, Splits
 from affineur.transfer.places.core.place import shown
@@ -147,6 +150,7 @@ class _Results:
             self.test,
             types=self.recipe.types,
             rounds=section.rounds,
+            timed=section.timed,
             peak_rss=(lambda name: peak_rss(by_name[name], self.test, self.device, self.context.threads))
             if section.memory
             else None,
@@ -202,6 +206,21 @@ class _Results:
         # as the table calls them
         return replace(judged, model=self.last, baseline=judged.baseline and self.first)
 
+    def example(self, candidates: dict[str, Candidate]) -> Example | None:
+        """Show each row that can be given a text the one of the recipe."""
+        text = self.recipe.compare.example
+        if text is None:
+            return None
+        taggers = {name: c.tagger for name, c in candidates.items()}
+        return Example(
+            text,
+            {
+                name: tuple(tagger.predict(text))
+                for name, tagger in taggers.items()
+                if isinstance(tagger, EngineTagger)
+            },
+        )
+
     def analyze(self, candidates: dict[str, Candidate], table: Comparison) -> Analysis:
         model, baseline = candidates[self.last], candidates[self.first]
         scheme = common_scheme([c.tagger for c in candidates.values()], self.test)
@@ -219,7 +238,8 @@ class _Results:
         folder, data = self.made.folder, _data_options(self.recipe.data_section)
         types = ["--types", ",".join(self.recipe.types)] if self.recipe.types else []
         models, compared = list(self.references.values()), self.recipe.compare
-        margin = ["--margin", f"{compared.margin:g}"]
+        how = ["--margin", f"{compared.margin:g}", "--rounds", str(compared.rounds)]
+        how += ["--timed", str(compared.timed)] if compared.timed != TIMED else []
         rounds = ["--rounds", str(self.recipe.benchmark.rounds)] if self.recipe.benchmark else []
         place = ["--device", self.device] if self.device != "cpu" else []
         place += ["--threads", str(self.context.threads)] if self.context.threads else []
@@ -230,7 +250,7 @@ class _Results:
             ),
             (
                 "the table, the intervals, speed and memory",
-                ["compare", *models, *data, *types, *margin, "--rounds", str(compared.rounds)],
+                ["compare", *models, *data, *types, *how],
             ),
             (SCORES, ["evaluate", self.references[self.last], *data, *types]),
             ("latency, throughput and load time", ["benchmark", *(self.timed or models), *data, *rounds]),
@@ -341,6 +361,7 @@ def write_results(
     analysis = results.analyze(candidates, table)
     if not quote:
         analysis = analysis.without_text()
+    example = results.example(candidates)
     candidates.clear()  # what follows runs in fresh processes, or loads what it needs
     benchmark = parts.get("benchmark", Benchmark | None, results.benchmark)
     gate = results.check()
@@ -360,6 +381,7 @@ def write_results(
         chosen=results.last,
         gate=gate,
         analysis=analysis,
+        example=example,
         curves=curves,
         models={row: describe(made.models[row]) for row in references if row in made.models},
         benchmark=benchmark,
@@ -370,10 +392,11 @@ def write_results(
     write_text(folder / "report.html", report_html(page))
     write_text(folder / "compare.md", markdown(table))
     _write_cards(results, table)
-    more = {
+    more: dict[str, Any] = {
         "key": key,
         "recipe": recipe.digest,
         "notes": made.notes,
+        "example": example.as_dict() if example else None,
         "files": ["compare.md", "report.html", *(["bars.yaml"] if gate else []), *files],
     }
     # What the recipe asked for once and asks for no more; never what somebody else put there.

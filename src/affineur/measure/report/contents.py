@@ -11,6 +11,7 @@ from affineur.measure.analysis import Analysis
 from affineur.measure.benchmark_result import Benchmark
 from affineur.measure.budget import Curve
 from affineur.measure.comparison import Comparison, Row
+from affineur.measure.example import Example
 from affineur.measure.gate import Gate
 
 
@@ -25,6 +26,7 @@ class Report:
             that is smaller than the first, else the last.
         gate: The bars, judged.
         analysis: Its errors, beside those of the baseline.
+        example: What each row finds in a text of the user's choice.
         curves: Sparsity curves, one per method.
         models: What the folders of the rows say of themselves, by row name; rows without one are left out.
         benchmark: Speed and memory in fresh processes, where that was measured.
@@ -41,6 +43,7 @@ class Report:
     chosen: str | None = None
     gate: Gate | None = None
     analysis: Analysis | None = None
+    example: Example | None = None
     curves: tuple[Curve, ...] = ()
     models: Mapping[str, ModelInfo] = field(default_factory=dict)
     benchmark: Benchmark | None = None

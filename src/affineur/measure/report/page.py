@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from affineur.errors import counted
+from affineur.measure.example import Example
 from affineur.measure.report.answers import SPARSE, answers, verdict
 from affineur.measure.report.confusion import confusion
 from affineur.measure.report.contents import Report
@@ -89,6 +90,8 @@ def _sections(report: Report) -> Iterator[Section]:
     """Yield what there is to show, in order."""
     compared, analysis = report.comparison, report.analysis
     yield Section("comparison", "All models side by side", _comparison(report))
+    if report.example is not None and report.example.found:
+        yield Section("example", "One text, every model", _example(report.example))
     yield Section("types", "F1 by type", intervals(report))
     if len(compared.rows) > 1:
         yield Section("tradeoff", "Size and speed against F1", tradeoff(report))
@@ -153,6 +156,11 @@ def _comparison(report: Report) -> Html:
     return join(
         [table(f"Measured together on {report.comparison.data}", COLUMNS, cells), *verdicts, _notes(notes)]
     )
+
+
+def _example(example: Example) -> Html:
+    rows = [[breakable(model), example.mentions(model)] for model in example.found]
+    return join([el("p", example.text), table("What each finds in it", ("Model", "Finds"), rows)])
 
 
 def _notes(notes: list[str] | tuple[str, ...]) -> Html:
