@@ -208,7 +208,7 @@ def _shorter(what: str, change: dict[str, Any]) -> str:
     return (
         f"{what}: {change['pieces_per_word']:.3f} pieces a word, before"
         f" {change['pieces_per_word_before']:.3f} ({fewer:+.1%}); {change['share_of_words_changed']:.1%} of"
-        " the words are cut in another way"
+        f" the words are cut in another way, {change['share_of_words_whole']:.1%} are whole now"
     )
 
 

@@ -275,3 +275,17 @@ def test_nothing_to_add(tiny_model: Callable[..., Path], tmp_path: Path) -> None
     with pytest.raises(ParameterError, match="min_count=0 keeps every piece, so nothing would change"):
         add(tiny_model(), tmp_path / "out", corpus_of(("a", "O")), min_count=0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_longer_word_keeps_the_rest_of_its_pieces(tiny_model: Callable[..., Path], tmp_path: Path) -> None:
+    """An added word is the beginning of another only where the old tokenizer cut right after it."""
+    source = tiny_model()
+    text = corpus_of(("dermat dermat dermat dermatx", "O O O O"))
+    out = add(source, tmp_path / "out", text, min_count=0, add=1)
+    before, after = load_encoder(source), load_encoder(out)
+    (whole,), (longer,) = after.encode([["dermat"]]), after.encode([["dermatx"]])
+    assert whole.tokens == ["▁dermat"]
+    old = before.encode([["dermatx"]])[0].tokens
+    assert longer.tokens == ["▁dermat", old[-1]]
+    found = scores_of(out)["text"]
+    assert (found["words_changed"], found["words_whole"]) == (4, 3)

@@ -84,6 +84,7 @@ class CutChange:
         sentences_changed: Those of which at least one word is cut in another way.
         words: Words of the text.
         words_changed: Those cut in another way.
+        words_whole: Those that became a single piece; the others that changed are cut in several.
         pieces_before: Pieces of the text as it was cut before.
         pieces: Pieces of the text now; a longer text takes longer.
     """
@@ -92,6 +93,7 @@ class CutChange:
     sentences_changed: int = 0
     words: int = 0
     words_changed: int = 0
+    words_whole: int = 0
     pieces_before: int = 0
     pieces: int = 0
 
@@ -100,6 +102,7 @@ class CutChange:
         return asdict(self) | {
             "share_of_sentences_changed": self.sentences_changed / max(1, self.sentences),
             "share_of_words_changed": self.words_changed / max(1, self.words),
+            "share_of_words_whole": self.words_whole / max(1, self.words),
             "pieces_per_word_before": self.pieces_before / max(1, self.words),
             "pieces_per_word": self.pieces / max(1, self.words),
         }
@@ -233,8 +236,9 @@ def changes(before: Encoder, after: Encoder, corpora: Sequence[Corpus]) -> CutCh
     count: Counter[str] = Counter()
     for (_, old), (_, new) in zip(_encoded(before, corpora), _encoded(after, corpora), strict=True):
         was, now = _by_word(old), _by_word(new)
-        changed = sum(now.get(word) != pieces for word, pieces in was.items())
-        count.update(sentences=1, sentences_changed=int(was != now), words=len(was), words_changed=changed)
+        changed = [now.get(word, ()) for word, pieces in was.items() if now.get(word) != pieces]
+        count.update(sentences=1, sentences_changed=int(was != now), words=len(was))
+        count.update(words_changed=len(changed), words_whole=sum(len(pieces) == 1 for pieces in changed))
         count.update(pieces_before=len(old.ids), pieces=len(new.ids))
     return CutChange(**count)
 
