@@ -131,7 +131,7 @@ class TrimVocab(Step):
         whole = words.choose(self.add) if words else ()
         if words and not whole:
             raise DataError(
-                "no word is cut into several pieces that could be one; leave add out", texts[0].name
+                "no word that is there three times is cut into pieces; leave add out", texts[0].name
             )
         often = vocabulary.most_used(used - words.spared(whole) if words else used, self.keep, self.min_count)
         wanted = often if self.keep or self.min_count else list(pieces_of(spec))

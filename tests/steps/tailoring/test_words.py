@@ -23,9 +23,8 @@ from affineur.steps.core.context import Context
 from affineur.steps.tailoring.pieces import Spec, own_pieces, pieces_of
 from affineur.steps.tailoring.words import Words
 
-from ..conftest import FAMILIES, corpus_of, run_step, same_bits, scores_of
+from ..conftest import FAMILIES, corpus_of, run_step, same_bits, scores_of, zero_set
 
-KINDS = ("camembert", "bert", "roberta")
 #: Words whose pieces are letters of the tiny tokenizers.
 CLINICAL = (
     "La dermatite de Marie , une dermatose , rend la dermatologue pensive .",
@@ -36,7 +35,7 @@ CLINICAL = (
 
 @pytest.fixture
 def clinical() -> Corpus:
-    return corpus_of(*((words, " ".join("O" for _ in words.split())) for words in CLINICAL))
+    return corpus_of(*((words, " ".join("O" for _ in words.split())) for words in CLINICAL * 3))
 
 
 def spec_of(folder: Path) -> Spec:
@@ -125,9 +124,11 @@ def test_transformers_cuts_as_we_do(
 
 
 def test_useful_is_what_saves_most_pieces(shared_model: Callable[..., Path], clinical: Corpus) -> None:
-    """The oracle: count × (pieces − 1), of whole words with a letter."""
+    """The oracle: count × (pieces − 1), of whole words of letters that are there more than twice."""
     spec = spec_of(shared_model("camembert"))
     tokenizer = Tokenizer.from_str(json.dumps(spec))
+    rare = "hippopotomonstrosesquippedaliophobie"  # which would save most
+    more = [clinical, corpus_of((f"{rare} {rare}", "O O"), ("w3.exemple.fr " * 5 + "x", "O O O O O O"))]
     counts = Counter(word for sentence in clinical for word in sentence.words)
     gains = {
         "▁" + word: count * (len(tokenizer.encode(word, add_special_tokens=False).ids) - 1)
@@ -135,7 +136,7 @@ def test_useful_is_what_saves_most_pieces(shared_model: Callable[..., Path], cli
         if any(map(str.isalpha, word))
     }
     wanted = sorted((-gain, word) for word, gain in gains.items() if gain)
-    chosen = Words(spec, [clinical]).choose(7)
+    chosen = Words(spec, more).choose(7)
     assert list(chosen) == [word for _, word in wanted[:7]]
     assert chosen[0] == "▁dermatite"
 
@@ -154,11 +155,11 @@ def test_wordpiece_adds_no_word_that_would_win_where_another_was_cut_elsewhere()
         },
         "version": "1.0",
     } | dict.fromkeys(("normalizer", "pre_tokenizer", "post_processor", "decoder", "padding", "truncation"))
-    alone = Words(spec, [corpus_of(("cardio cardio cardios", "O O O"))])
+    alone = Words(spec, [corpus_of(*[("cardio cardio cardios", "O O O")] * 3)])
     assert alone.choose(1) == ("cardio",)
     cut = Tokenizer.from_str(json.dumps(alone.added_to(spec, ["cardio"]).to(spec)))
     assert cut.encode("cardios").tokens == ["cardio", "##s"]
-    beside = Words(spec, [corpus_of(("cardio cardio cardiologue", "O O O"))])
+    beside = Words(spec, [corpus_of(*[("cardio cardio cardiologue", "O O O")] * 3)])
     assert beside.choose(1) == ("cardiologue",)
     assert beside.choose(2) == ("cardio", "cardiologue")  # which is whole then, so nothing is cut
 
@@ -222,15 +223,46 @@ def test_special_pieces_behind_the_own_ones_move(
     assert AutoTokenizer.from_pretrained(out).convert_tokens_to_ids("[PATIENT]") == 222
 
 
-def test_the_price_of_an_unknown_character_stays(shared_model: Callable[..., Path], clinical: Corpus) -> None:
-    """Where a piece holds a character that is no piece of its own, it competes with the unknown piece."""
+def test_a_word_less_likely_than_any_piece_cuts_no_longer_one_elsewhere(
+    shared_model: Callable[..., Path], clinical: Corpus
+) -> None:
+    """Its score is the sum of its pieces' and falls below all others; so longer words keep their cuts."""
     spec = spec_of(shared_model("camembert"))
-    spec["model"]["vocab"].append(["日本", -4.0])
-    lowest = min(score for _, score in spec["model"]["vocab"])
+    spec["model"]["vocab"].append(["日本", -4.0])  # holds a character that is no piece of its own
     words = Words(spec, [clinical])
-    added = words.added_to(spec, words.choose(5))
-    assert min(score for _, score in added.pieces) == lowest
-    assert added.words == words.choose(5)
+    added = words.added_to(spec, words.choose(8))
+    assert min(score for _, score in added.pieces) < min(score for _, score in spec["model"]["vocab"]) - 10
+    before, after = (Tokenizer.from_str(json.dumps(each)) for each in (spec, added.to(spec)))
+    letters = [name for name, _ in spec["model"]["vocab"] if name.isalpha()]
+    changed = 0
+    for word in added.words:
+        for letter in letters:
+            longer = word.removeprefix("▁") + letter
+            assert ends(after, longer) <= ends(before, longer), longer
+            changed += ends(after, longer) < ends(before, longer)
+    assert changed
+    assert after.encode("日本").tokens == before.encode("日本").tokens
+
+
+@pytest.mark.slow
+def test_later_steps_take_it(
+    tiny_model: Callable[..., Path], clinical: Corpus, short: Corpus, tmp_path: Path
+) -> None:
+    out = add(tiny_model(num_hidden_layers=2), tmp_path / "added", clinical, add=4)
+    pruned = run_step("prune", out, tmp_path / "pruned", sparsity=0.3)
+    recovered = run_step("recover", pruned, tmp_path / "recovered", train=short, epochs=1, batch_size=8)
+    assert same_bits(zero_set(pruned), zero_set(recovered))
+    packed = run_step("pack", recovered, tmp_path / "packed")
+    unpacked = run_step("unpack", packed, tmp_path / "unpacked")
+    assert same_bits(load_file(recovered / "model.safetensors"), load_file(unpacked / "model.safetensors"))
+    graph = run_step("export", recovered, tmp_path / "graph", context=Context(calibration=clinical))
+    small = run_step(
+        "quantize", graph, tmp_path / "int8", context=Context(calibration=clinical), min_agreement=0.0
+    )
+    words = [sentence.words for sentence in clinical]
+    wanted = [each.ids for each in load_encoder(out).encode(words)]
+    for folder in (recovered, unpacked, graph, small):
+        assert [each.ids for each in load_encoder(folder).encode(words)] == wanted
 
 
 def test_dtype(tiny_model: Callable[..., Path], clinical: Corpus, tmp_path: Path) -> None:
@@ -269,7 +301,7 @@ def test_a_mask_token_without_an_embedding_is_refused(
 
 def test_nothing_to_add(tiny_model: Callable[..., Path], tmp_path: Path) -> None:
     with pytest.raises(
-        DataError, match="no word is cut into several pieces that could be one; leave add out"
+        DataError, match="no word that is there three times is cut into pieces; leave add out"
     ):
         add(tiny_model(), tmp_path / "out", corpus_of(("a 1998 .", "O O O")), add=3)
     with pytest.raises(ParameterError, match="min_count=0 keeps every piece, so nothing would change"):

@@ -17,12 +17,12 @@ after it (*hypertension* + *s*). How each kind gets there:
   (*cardio* + *logue* for *card* + *iologue*).
 
 A word whose addition breaks the rule for another word of the text is not added; in practice that happens in
-WordPiece alone.
+WordPiece alone. A word is of letters, and there at least three times.
 """
 
 from __future__ import annotations
 
-import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -37,6 +37,10 @@ from affineur.steps.tailoring.pieces import Spec, grown, merges_of, own_pieces, 
 #: What a letter more makes an added word likelier: far less than what parts two cuts, far more than rounding
 #: (scores are float32 in SentencePiece); of two added words that fit, the longer one is the likelier.
 _HAIR = 1e-4
+#: Seen fewer times, a vector would be learned from nothing, and the piece would tell whom a text is about.
+_SEEN = 3
+#: Letters, with hyphens and apostrophes: numbers, addresses and codes are seldom the same twice.
+_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*['’]?")
 #: How the beginning of a word is marked, and what marks it; WordPiece marks what is no beginning.
 _BEGINS = {"Unigram": "▁", "BPE": "Ġ"}
 _MARKS = {"Unigram": "Metaspace", "BPE": "ByteLevel"}
@@ -82,7 +86,7 @@ class Words:
         for word, count in given.items():
             for name, surface in self._parted(encodable(word[:LONGEST_RUN])):
                 self.counts[name] += count
-                if any(map(str.isalpha, surface)):
+                if _WORD.fullmatch(surface):
                     self._lettered.add(name)
         #: The pieces of each word that would save any, the most useful first: count × (pieces − 1).
         self.parts = self._ranked()
@@ -136,7 +140,8 @@ class Words:
         found = []
         for name, count in self.counts.items():
             # Without the mark of a beginning a piece would turn up inside of other words.
-            if name in self._lettered and name not in known and name.startswith(begin):
+            there = count >= _SEEN and name in self._lettered
+            if there and name not in known and name.startswith(begin):
                 ids = tuple(token.id for token in self._tokenizer.model.tokenize(name))
                 if len(ids) > 1 and unknown not in ids:
                     found.append((-count * (len(ids) - 1), name, ids))
@@ -149,10 +154,11 @@ class Words:
             return self._joined(spec, words)
         scores = [0.0] * len(words)
         if kind == "Unigram":
-            vocabulary, lowest = spec["model"]["vocab"], _lowest(spec)
+            # However low: to raise it would cut longer words elsewhere. The price of an unknown character,
+            # which the lowest sets, falls with it; that matters to no word without such a character.
+            vocabulary = spec["model"]["vocab"]
             scores = [
-                max(lowest, sum(vocabulary[t.id][1] for t in model.tokenize(name)) + _HAIR * len(name))
-                for name in words
+                sum(vocabulary[t.id][1] for t in model.tokenize(name)) + _HAIR * len(name) for name in words
             ]
         parts = tuple(self.parts[name] for name in words)
         return Added(tuple(words), tuple(zip(words, scores, strict=True)), parts)
@@ -222,15 +228,3 @@ def _unknown(spec: Spec) -> int | None:
     if model["type"] == "Unigram":
         return None if model.get("unk_id") is None else int(model["unk_id"])
     return next((i for i, name in own_pieces(spec).items() if name == model.get("unk_token")), None)
-
-
-def _lowest(spec: Spec) -> float:
-    """Return the lowest score a new piece of a Unigram may have.
-
-    The least likely piece sets the price of an unknown character. Where there is a choice between that and a
-    piece that holds the character, a lower price would change it.
-    """
-    special = {token["content"] for token in spec["added_tokens"]}
-    pieces = {name: score for name, score in spec["model"]["vocab"] if name not in special}
-    choice = any(character not in pieces for name in pieces for character in name)
-    return min(pieces.values()) if choice else -math.inf
