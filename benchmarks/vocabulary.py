@@ -7,7 +7,7 @@ test, with 95 % bootstrap intervals; speed is the ratio of the recovered model t
 turns, on test. Data that is not there is named and skipped.
 
     python benchmarks/vocabulary.py [MODEL] [--data DIR ...] [--add 500] [--epochs 1] [--sentences 1000]
-    [--work DIR]
+    [--test 500] [--work DIR]
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 import affineur
 from affineur.artifact import describe_machine, open_folder
 from affineur.entities import Corpus
-from affineur.errors import AffineurError, ParameterError
+from affineur.errors import AffineurError, ParameterError, counted
 from affineur.measure import Evaluation, evaluate, megabytes
 from affineur.pipeline import benchmark_models, load
 from affineur.transfer import load_corpus, load_splits, resolve_model
@@ -36,6 +36,7 @@ def main() -> int:
     parser.add_argument("--epochs", type=float, default=1.0, help="of recovery and control")
     parser.add_argument("--learning-rate", type=float, default=3e-5)
     parser.add_argument("--sentences", type=int, default=1000, help="train on the first so many")
+    parser.add_argument("--test", type=int, default=sys.maxsize, help="score on the first so many")
     parser.add_argument("--rounds", type=int, default=7, help="of timing")
     parser.add_argument("--work", type=Path, help="keep the models here (default: a temporary folder)")
     return run(vocabulary, parser.parse_args(), "vocabulary.py")
@@ -60,11 +61,11 @@ def vocabulary(args: argparse.Namespace, work: Path) -> None:
 def _measure(
     args: argparse.Namespace, source: Path, parts: tuple[Corpus, Corpus], counts: list[int], work: Path
 ) -> None:
-    train, test = parts
+    train, test = parts[0], parts[1].head(args.test)
     taught = train.head(args.sentences)
     print(
         f"\n{len(test):,} sentences of {test.name}; words counted in {len(train):,} sentences; recovery and"
-        f" control: {args.epochs:g} epochs of {len(taught):,} sentences at {args.learning_rate:g}\nF1 of"
+        f" control: {counted(args.epochs, 'epoch')} of {len(taught):,} sentences at {args.learning_rate:g}\nF1 of"
         " mentions, points against the model named or the control (95 %)",
         flush=True,
     )

@@ -83,7 +83,7 @@ def test_added_words_are_whole_and_others_only_lose_cuts(
     assert found["pieces"] == len(pieces_of(spec_of(out)))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["camembert", "bert", "roberta", "electra"])
 def test_a_new_piece_is_the_mean_of_the_old_ones(
     family: str, tiny_model: Callable[..., Path], clinical: Corpus, tmp_path: Path
 ) -> None:
