@@ -385,6 +385,7 @@ def trim_vocab(
     out: str | os.PathLike[str],
     keep: int | None = None,
     min_count: int = 1,
+    add: int = 0,
     data: str | os.PathLike[str] | Corpus | Splits | Sequence[str | os.PathLike[str] | Corpus | Splits] | None = None,
     text: str | os.PathLike[str] | Corpus | Sequence[str | os.PathLike[str] | Corpus] | None = None,
     threads: int | None = None,
@@ -398,7 +399,8 @@ def trim_vocab(
         model: A folder, a reference such as ``sample``, or a model.
         out: Folder to write the result to; where it is there already, nothing is done again.
         keep: Keep this many pieces, the most used, beside those no tokenizer can do without.
-        min_count: Keep pieces that are used at least this many times.
+        min_count: Keep pieces that are used at least this many times; 0 keeps all (with add).
+        add: Make the words that save most pieces of the text, at most this many, pieces of their own; the model has to be recovered then.
         data: Labeled text; train is counted, test or dev shows how unseen text is cut; labels are ignored (default: the sample).
         text: A file of raw text, one sentence per line; one line in 20 is held out to show how unseen text is cut.
         threads: Threads of the engine; one per usable processor by default.
