@@ -26,13 +26,13 @@ from affineur.engines.support import onnx_tagger
 from affineur.errors import ModelError
 from affineur.pipeline import load
 reference, sentences, out = sys.argv[1:]
+said = ""
 try:
-    load(reference, threads=1)
-    said = ""
+    tagger = load(reference, threads=1)
 except ModelError as error:
     said = str(error)
     proof.prove, onnx_tagger.multiplies_faithfully = lambda *_: None, lambda: True
-tagger = load(reference, threads=1)
+    tagger = load(reference, threads=1)
 np.savez(out, *tagger.logits(json.load(open(sentences))))
 print(json.dumps({"said": said, "labels": tagger.labels}))
 """
