@@ -31,6 +31,7 @@ from affineur.cli import (
     sweep,
     text,
     verify,
+    watch_log,
 )
 from affineur.cli.commands import Commands
 from affineur.cli.numbers import check_numbers
@@ -187,6 +188,7 @@ def _built() -> tuple[argparse.ArgumentParser, Commands]:
         restore,
         serve,
         probe,
+        watch_log,
         move,
         verify,
     ):
