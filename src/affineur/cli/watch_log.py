@@ -136,6 +136,7 @@ def _log(args: argparse.Namespace) -> int:
     database = Database(args.log, writing=False)
     with database.errors():
         found = summary(database)
+    database.close()
     rows = [
         (
             counted(found.texts, "text"),

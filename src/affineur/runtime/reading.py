@@ -183,7 +183,7 @@ class Reading:
     def _first_pieces(self, rows: Sequence[Logits]) -> Iterator[tuple[Spans, Logits, Sequence[int]]]:
         """Yield what :meth:`_words` does, of the pieces that begin a word."""
         spans: list[list[tuple[int, int]]] = [[] for _ in self._cut]
-        logits: list[list[Logits]] = [[np.zeros((0, len(self._labels)), np.float32)] for _ in self._cut]
+        logits: list[list[Logits]] = [[] for _ in self._cut]
         for window, row in zip(self._text_windows, rows, strict=True):
             text = self._cut[window.text]
             kept = [
@@ -194,9 +194,10 @@ class Reading:
             spans[window.text] += [window.offsets[i] for i in kept]
             logits[window.text].append(row[kept])
         whole = zip(spans, logits, strict=True)
+        none = np.zeros((0, len(self._labels)), np.float32)
         for parts in self._parts:
             those: list[tuple[int, int]] = []
-            ends, several = [], []
+            ends, several = [], [none]
             for (begin, _), (each, some) in zip(parts, whole, strict=False):
                 ends.append(len(those))
                 those += [(start + begin, end + begin) for start, end in each]

@@ -151,7 +151,7 @@ class Database:
             raise ParameterError(f"{path} is a folder, {_EXPECTED}", "log")
         if not path.exists():
             if not writing:
-                raise ParameterError(f"{path}: no such log, {_EXPECTED}", "log")
+                raise ParameterError(f"{path} is not there, {_EXPECTED}", "log")
             try:  # only its owner may read it; what SQLite puts beside it gets the same rights
                 os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
             except OSError as error:

@@ -35,6 +35,7 @@ DAYS, KEY_DAYS = 90, 90
 _JUMP = 3600.0
 #: Seconds that the end waits for what is not written yet, and a label for the text that it is of.
 _END, _LABEL = 10.0, 1.0
+_LOOK = 0.02
 
 
 class Log:
@@ -215,10 +216,22 @@ class Log:
             ParameterError: If the text is not in the log, an offset is outside of it, mentions overlap, or
                 the model lacks a type.
         """
-        self.flush(_LABEL)  # it may have been answered just now
         hashes = labels.hashes(self.keys.all, text, hash)
+        try:
+            return self._label(hashes, mentions, source)
+        except labels.UnknownText:
+            self._await_answers(_LABEL)  # it may have been answered just now
+            return self._label(hashes, mentions, source)
+
+    def _label(self, hashes: Sequence[str], mentions: Sequence[Mapping[str, Any]], source: str) -> str:
         with self._database.errors(), self._database.write(durable=True) as connection:
             return labels.add(connection, hashes, mentions, source)
+
+    def _await_answers(self, seconds: float) -> None:
+        """Wait until all that was answered until now is written, or dropped, for so many seconds at most."""
+        answered, end = self._tally.count, time.monotonic() + seconds
+        while self.written + self._writer.dropped.total() < answered and time.monotonic() < end:
+            time.sleep(_LOOK)
 
     def forget(self, *, text: str | None = None, hash: str | None = None, before: float | None = None) -> int:
         """Delete what is known of a text, or of all older ones, labels included; return of how many.
