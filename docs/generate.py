@@ -59,12 +59,11 @@ _REST = "Extending"
 
 def cli() -> str:
     """Return the page of all commands."""
-    found = next(a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction))
-    commands: dict[str, argparse.ArgumentParser] = dict(found.choices)
+    commands = dict(_commands(build_parser()))
     lines = [_CLI, "| command | what it does |", "|---|---|"]
     for name, parser in commands.items():
         first = " ".join((parser.description or "").split()).split(". ")[0].rstrip(".")
-        lines.append(f"| [`{name}`](#affineur-{name}) | {_cell(first)} |")
+        lines.append(f"| [`{name}`](#affineur-{name.replace(' ', '-')}) | {_cell(first)} |")
     for title in _SHARED:
         rows: dict[str, str] = {}
         for parser in commands.values():
@@ -90,6 +89,17 @@ def cli() -> str:
                     f"[{title[0].upper()}{title[1:].removesuffix(' options')} options](#{anchor}): {names}",
                 ]
     return "\n".join(lines) + "\n"
+
+
+def _commands(
+    parser: argparse.ArgumentParser, family: str = ""
+) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Yield the name and the parser of each command, those of a group by both words."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, each in action.choices.items():
+                within = list(_commands(each, f"{family}{name} "))
+                yield from within or [(f"{family}{name}", each)]
 
 
 def _actions(parser: argparse.ArgumentParser) -> dict[str, list[argparse.Action]]:

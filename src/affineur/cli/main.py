@@ -31,6 +31,7 @@ from affineur.cli import (
     sweep,
     text,
     verify,
+    watch_log,
     words,
 )
 from affineur.cli.commands import Commands
@@ -185,6 +186,7 @@ def _built() -> tuple[argparse.ArgumentParser, Commands]:
         restore,
         serve,
         probe,
+        watch_log,
         move,
         verify,
     ):

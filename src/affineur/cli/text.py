@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from affineur import sample
-from affineur.cli import options, show, streams, words
+from affineur.cli import options, show, streams, watch_log, words
 from affineur.cli.commands import USE, Commands
 from affineur.cli.numbers import Number
 from affineur.errors import AffineurError, ParameterError, counted
@@ -130,6 +130,7 @@ def add_parsers(commands: Commands) -> None:
     parser.add_argument("--context", metavar="NAME", help=_CONTEXT_HELP)
     options.add_threshold(parser)
     options.add_rules(parser)
+    watch_log.add_options(parser)
     options.add_common(parser, device=True, threads=True)
     parser.set_defaults(run=_annotate)
 
@@ -268,8 +269,13 @@ def _annotate(args: argparse.Namespace) -> int:
     if args.model is None:
         words.refuse_model_alone(args.source)
     source = shown(args.source)
-    with text_file(args.source) as file:  # a place is asked once
+    with text_file(args.source) as file, contextlib.ExitStack() as stack:  # a place is asked once
         kind = kind_of(file, args.format)
+        if args.log is not None and kind == "conll":
+            raise ParameterError(
+                f"--log is for raw text, and {source} is read as CoNLL, where words are given"
+            )
+        log = stack.enter_context(watch_log.opened(args, "annotate"))
         done = annotate(
             args.model or sample.DEFAULT,
             file,
@@ -279,6 +285,7 @@ def _annotate(args: argparse.Namespace) -> int:
             context=args.context,
             format=kind,
             rules=args.rules,
+            log=log,
             device=args.device,
             threads=args.threads,
         )
