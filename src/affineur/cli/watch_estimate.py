@@ -20,8 +20,8 @@ def add_parsers(commands: Commands) -> None:
         "learn from labeled text what a model's confidence is worth",
         SERVE,
         ("affineur watch fit student_11L_int8 --data my_corpus/dev.conll",),
-        "The file it writes goes with the model and holds no word of the text. Text that the model was trained"
-        " on makes it too hopeful; of data in splits dev is taken.",
+        "The file it writes goes with the model and holds no word of the text. Text that the model was"
+        " trained on makes it too hopeful; of data in splits dev is taken.",
     )
     options.add_model(parser, _MODEL)
     options.add_output(
@@ -46,7 +46,7 @@ def add_parsers(commands: Commands) -> None:
     parser.add_argument(
         "texts",
         metavar="FILE",
-        help="one text per line (.txt), one under \"text\" (.jsonl), or a word per line (CoNLL)",
+        help='one text per line (.txt), one under "text" (.jsonl), or a word per line (CoNLL)',
     )
     parser.add_argument(
         "--reference", metavar="FILE", help="what watch fit wrote (default: watch.json in the model's folder)"
@@ -89,7 +89,9 @@ def _fit(args: argparse.Namespace) -> int:
 
 
 def _said(found: Reference) -> str:
-    losses = ", ".join(f"{name} {loss:.4f}" for name, loss in sorted(found.losses.items(), key=lambda e: e[1]))
+    losses = ", ".join(
+        f"{name} {loss:.4f}" for name, loss in sorted(found.losses.items(), key=lambda e: e[1])
+    )
     return (
         f"{counted(found.sentences, 'sentence')} of {found.data_name}, F1 {found.f1:.2%} over"
         f" {', '.join(found.types)}; calibration: {found.method} (log loss on sentences held out: {losses})"

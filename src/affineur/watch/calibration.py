@@ -143,7 +143,8 @@ class Isotonic:
 
     def gradient(self, rows: FloatArray, kinds: IntArray, weights: FloatArray) -> FloatArray:
         """Return the derivative of the weighted sum of probabilities by each parameter."""
-        return np.bincount(self._steps(rows, kinds), weights, self.size)
+        found: FloatArray = np.bincount(self._steps(rows, kinds), weights, self.size).astype(np.float64)
+        return found
 
     def influence(self, rows: FloatArray, kinds: IntArray, right: FloatArray) -> FloatArray:
         """Return how far each row that it was fitted on pulls each parameter."""
@@ -179,7 +180,9 @@ def calibrator_of(said: Mapping[str, Any]) -> Logistic | Isotonic:
         ValueError: If it is none.
     """
     if said["design"] == "isotonic":
-        starts, values = (tuple(np.array(each, dtype=float) for each in said[name]) for name in ("starts", "values"))
+        starts, values = (
+            tuple(np.array(each, dtype=float) for each in said[name]) for name in ("starts", "values")
+        )
         if [len(each) for each in starts] != [len(each) for each in values]:
             raise ValueError("its steps and their values differ in number")
         return Isotonic(starts, values)
@@ -299,15 +302,15 @@ def _curvature(columns: FloatArray, expected: FloatArray) -> FloatArray:
 
 def _pooled(odds: FloatArray, right: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Pool adjacent violators: return where steps begin and the probability on each."""
-    order = np.argsort(odds, kind="stable")
+    # Equal odds are one place from the beginning: a step can only end between two of them that differ.
+    places, where, counts = np.unique(odds, return_inverse=True, return_counts=True)
+    hit = np.bincount(where.ravel(), right, len(places))
     blocks: list[tuple[float, float, float]] = []  # begin, right, rows
-    for place in order:
-        blocks.append((float(odds[place]), float(right[place]), 1.0))
-        while len(blocks) > 1 and (
-            blocks[-2][0] == blocks[-1][0] or blocks[-2][1] * blocks[-1][2] >= blocks[-1][1] * blocks[-2][2]
-        ):
-            (begin, hits, rows), (_, more, others) = blocks[-2:]
-            blocks[-2:] = [(begin, hits + more, rows + others)]
+    for begin, hits, rows in zip(places.tolist(), hit.tolist(), counts.tolist(), strict=True):
+        blocks.append((begin, hits, rows))
+        while len(blocks) > 1 and blocks[-2][1] * blocks[-1][2] >= blocks[-1][1] * blocks[-2][2]:
+            (start, few, some), (_, more, others) = blocks[-2:]
+            blocks[-2:] = [(start, few + more, some + others)]
     if not blocks:
         blocks = [(0.0, 0.0, 0.0)]
     values = [(hits + _PRIOR) / (rows + 2 * _PRIOR) for _, hits, rows in blocks]

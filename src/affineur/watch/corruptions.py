@@ -1,8 +1,7 @@
 """Ways in which text departs from a reference set: each spoils the words of a sentence and leaves its tags.
 
-A reference set shows a model at its best. What its confidence is worth on worse text is learned from copies of
-the set that are spoiled on purpose; how well that carries over to damage of another kind is measured by leaving
-one kind out at a time.
+Calibrators are fitted on the set as it is. Copies of it that are spoiled on purpose show how well they carry
+over to worse text: nothing is fitted on these, so every kind of damage is one that the calibrators never met.
 """
 
 from __future__ import annotations
@@ -22,11 +21,14 @@ _VOWELS = "aeiouy"
 _CONSONANTS = "bcdfghjklmnpqrstvxz"
 # What scanners take one character for: shapes of print, not of any corpus measured here.
 _ALIKE: Mapping[str, Sequence[str]] = {
-    "e": ("c", "o", "é"), "c": ("e", "o"), "o": ("0", "c", "a"), "a": ("u", "o", "n"), "n": ("u", "ii", "r"),
-    "u": ("n", "ii", "v"), "i": ("l", "1", "t"), "l": ("i", "1", "t"), "t": ("l", "f", "r"), "f": ("t", "s"),
+    "e": ("c", "o", "é"), "c": ("e", "o"), "o": ("0", "c", "a"), "a": ("u", "o", "n"),
+    "n": ("u", "ii", "r"), "u": ("n", "ii", "v"), "i": ("l", "1", "t"), "l": ("i", "1", "t"),
+    "t": ("l", "f", "r"), "f": ("t", "s"),
     "s": ("f", "a", "5"), "r": ("t", "i", "v"), "m": ("rn", "in", "ni"), "h": ("b", "li"), "b": ("h", "6"),
-    "d": ("cl", "il"), "v": ("y", "r"), "g": ("q", "9"), "é": ("e", "6", "è"), "è": ("é", "e"), "à": ("a", "â"),
-    "E": ("B", "F"), "B": ("R", "8", "E"), "D": ("O", "I)"), "C": ("G", "("), "G": ("C", "6"), "I": ("l", "1"),
+    "d": ("cl", "il"), "v": ("y", "r"), "g": ("q", "9"), "é": ("e", "6", "è"), "è": ("é", "e"),
+    "à": ("a", "â"),
+    "E": ("B", "F"), "B": ("R", "8", "E"), "D": ("O", "I)"), "C": ("G", "("), "G": ("C", "6"),
+    "I": ("l", "1"),
     "L": ("I", "T."), "M": ("N", "iM"), "N": ("M", "K"), "O": ("0", "Q"), "P": ("F", "I"), "R": ("B", "H"),
     "S": ("5", "8"), "T": ("'I", "f"), "V": ("Y", "\\'"), "U": ("IJ", "ü"),
 }  # fmt: skip
@@ -127,15 +129,17 @@ def _shuffled(words: Words, tags: Tags, random: Random) -> Spoiled:
     return [word for word, _ in flat], [tag for _, tag in flat]
 
 
-#: By family: what belongs together is left out together when it is measured how far learning carries.
+#: By the kind of damage.
 FAMILIES: Mapping[str, Corruption] = {
-    "capitals": _each(lambda word, random: word.upper()),
-    "lower case": _each(lambda word, random: word.lower()),
-    "headline": _each(lambda word, random: word[:1].upper() + word[1:]),
-    "no accents": _each(lambda word, random: plain(word)),
+    "capitals": _each(lambda word, _: word.upper()),
+    "lower case": _each(lambda word, _: word.lower()),
+    "headline": _each(lambda word, _: word[:1].upper() + word[1:]),
+    "no accents": _each(lambda word, _: plain(word)),
     "scan": _varying(scanned, 0.3),
     "slips": _varying(mistyped, 0.2),
     "new names": _names(invented),
-    "new words": _names(lambda word, random: invented(word, random) if random.random() < 0.5 else word, False),
+    "new words": _names(
+        lambda word, random: invented(word, random) if random.random() < 0.5 else word, False
+    ),
     "order": _shuffled,
 }

@@ -1,17 +1,18 @@
 """F1 without labels: what the calibrated probabilities of some sentences add up to, and how sure that is.
 
-F1 is 2 · TP ÷ (predicted + gold). Predicted mentions are counted. True positives are the sum of the calibrated
-probabilities that each is exactly right; gold mentions are the sum of those that one begins, over all words.
-Summed calibrated probabilities are unbiased on text like the reference set.
+F1 is 2 · TP ÷ (predicted + gold). Predicted mentions are counted. True positives are the sum of the
+calibrated probabilities that each is exactly right; gold mentions are the sum of those that one begins,
+over all words. Summed calibrated probabilities are unbiased on text like the reference set.
 
-Three things make F1 differ from that sum, and the interval is the sum of them: mentions are right or wrong by
-chance (the variance of independent ones, times the dispersion that documents of the reference showed); the
-calibrators were fitted on a sample; and away from the reference calibration is carried over to text that it was
-not fitted on. How well it carries was measured on the reference spoiled in several ways: the errors there, as a
-share of the loss that was estimated, widen the interval by the same share of the loss estimated here.
+Three things make F1 differ from that sum, and the interval is the sum of them: mentions are right or wrong
+by chance (the variance of independent ones, times the dispersion that documents of the reference showed);
+the calibrators were fitted on a sample; and away from the reference calibration is carried over to text
+that it was not fitted on. How well it carries was measured on the reference spoiled in several ways: the
+errors there, as a share of the loss that was estimated, widen the interval by the same share of the loss
+estimated here.
 
-All that holds while a mention means here what it meant on the reference. Where the commonest words are used in
-another way than there, it need not, and nothing but labels tells: then no F1 is given.
+All that holds while a mention means here what it meant on the reference. Where the commonest words are used
+in another way than there, it need not, and nothing but labels tells: then no F1 is given.
 """
 
 from __future__ import annotations
@@ -251,7 +252,9 @@ def estimate(
     reason = _unlike(reference, distance, chance, int(signals.words.sum()))
 
     def of(kinds: Sequence[str]) -> TypeEstimate:
-        return _of_types(reference, signals, expected, [reference.types.index(kind) for kind in kinds], reason)
+        return _of_types(
+            reference, signals, expected, [reference.types.index(kind) for kind in kinds], reason
+        )
 
     numbers = [reference.types.index(kind) for kind in chosen]
     return Estimate(
@@ -301,10 +304,11 @@ def _of_types(
     by_chance += value**2 * np.sum((expected.begins * (1 - expected.begins))[begin])
     unforeseen = expected.elsewhere[kinds].sum()  # by chance here, and by chance on the reference
     unforeseen *= 1 + signals.words.sum() / max(1, reference.words)
+    up, down = 2.0 * mention.astype(np.float64), -value * begin.astype(np.float64)
     gradient = np.concatenate(
         [
-            reference.mentions.gradient(signals.mentions, signals.mention_type, 2.0 * mention),
-            reference.begins.gradient(signals.begins, signals.begin_type, -value * begin),
+            reference.mentions.gradient(signals.mentions, signals.mention_type, up),
+            reference.begins.gradient(signals.begins, signals.begin_type, down),
         ]
     )
     variance = reference.dispersion * by_chance + value**2 * unforeseen
@@ -314,8 +318,8 @@ def _of_types(
     low, high = _interval(value, float(np.hypot(_NORMAL * np.sqrt(variance), far)))
     if not reason and value < lowest - _BELOW:
         reason = (
-            f"F1 seems to be {value:.2f}, lower than on any spoiled copy of the reference set ({lowest:.2f}): "
-            "nobody has tried whether the estimate holds there"
+            f"F1 seems to be {value:.2f}, lower than on any spoiled copy of the reference set"
+            f" ({lowest:.2f}): nobody has tried whether the estimate holds there"
         )
     return TypeEstimate(found, predicted, gold, value, low, high, reason)
 

@@ -1,8 +1,9 @@
-"""How sentences look to a model: the figures that explain why an estimate moved, and never judge by themselves.
+"""How sentences look to a model: figures that explain why an estimate moved, and never judge alone.
 
 The population stability index compares shares of the reference's tenths. Its folk limit of 0.2 is passed by
-chance alone where there are few sentences (arXiv 2307.11878), so the limit here grows as they get fewer: to the
-quantile of the chi-square distribution that its sampling distribution has, at one false alarm in a thousand.
+chance alone where there are few sentences (arXiv 2307.11878), so the limit here grows as they get fewer: to
+the quantile of the chi-square distribution that its sampling distribution has, at one false alarm in a
+thousand.
 """
 
 from __future__ import annotations

@@ -139,8 +139,8 @@ def calibrate(
     gold = np.bincount(signals.begin_type, truth.begins, kinds) + truth.elsewhere.sum(axis=0)
     if min(gold.sum(), len(truth.right)) < FEWEST:
         raise DataError(
-            f"it has {counted(int(gold.sum()), 'mention')} and the model found {len(truth.right)}, expected at"
-            f" least {FEWEST} of each; label more",
+            f"it has {counted(int(gold.sum()), 'mention')} and the model found {len(truth.right)},"
+            f" expected at least {FEWEST} of each; label more",
             corpus.name,
         )
     documents = documents_of(sentences)
@@ -192,7 +192,12 @@ def calibrate(
             int(documents.max()) + 1,
         ),
         dispersion=dispersion_of(
-            signals, foretold[method], begun, (right, truth.begins), documents, 2 * found / (predicted + there)
+            signals,
+            foretold[method],
+            begun,
+            (right, truth.begins),
+            documents,
+            2 * found / (predicted + there),
         ),
         counts=counts,
         shifts={},

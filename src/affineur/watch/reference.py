@@ -1,4 +1,4 @@
-"""The reference file of a watch: what was learned from labeled sentences of one model, and no word of them."""
+"""The reference file of a watch: what labeled sentences told of one model, and no word of them."""
 
 from __future__ import annotations
 
@@ -152,7 +152,8 @@ def read_reference(path: Path, model: str | None = None) -> Reference:
     """
     if not path.is_file():
         raise DataError(
-            "there is no reference file; make one from labeled text with: affineur watch fit MODEL --data DATA",
+            "no such file; make it from labeled text with: affineur watch fit MODEL --data DATA, or name"
+            " another (reference)",
             path,
             parameter="reference",
         )
@@ -162,14 +163,15 @@ def read_reference(path: Path, model: str | None = None) -> Reference:
         raise _damaged(path, error) from None
     if not isinstance(said, dict) or said.get("format") != FORMAT:
         raise DataError(
-            "this is not a reference file of affineur watch fit; name another, or make one: "
+            "this is not what affineur watch fit writes; name another file (reference), or make one: "
             "affineur watch fit MODEL --data DATA",
             path,
             parameter="reference",
         )
     if isinstance(version := said.get("version"), int) and version > VERSION:
         raise DataError(
-            f"it has version {version}, this Affineur reads up to {VERSION}; upgrade it: pip install -U affineur",
+            f"it has version {version}, this Affineur reads up to {VERSION}; upgrade it: "
+            "pip install -U affineur",
             path,
         )
     try:
@@ -178,8 +180,9 @@ def read_reference(path: Path, model: str | None = None) -> Reference:
         raise _damaged(path, error) from None
     if model is not None and found.model != model:
         raise ModelError(
-            f"{path} was made of another model ({found.model_name}, sha256 {found.model[:_SHOWN]}…; this one is"
-            f" {model[:_SHOWN]}…), and says nothing of this one; fit it again: affineur watch fit MODEL --data DATA"
+            f"{path} was made of another model ({found.model_name}, sha256 {found.model[:_SHOWN]}…; this one"
+            f" is {model[:_SHOWN]}…), and says nothing of this one; fit it again: "
+            "affineur watch fit MODEL --data DATA"
         )
     return found
 
@@ -191,7 +194,8 @@ def reference_path(folder: Path) -> Path:
 
 def _damaged(path: Path, error: Exception) -> DataError:
     return DataError(
-        f"the reference file is damaged ({one_line(error)}); fit it again: affineur watch fit MODEL --data DATA",
+        f"what affineur watch fit wrote is damaged here ({one_line(error)}); fit it again: "
+        "affineur watch fit MODEL --data DATA",
         path,
     )
 

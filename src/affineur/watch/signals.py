@@ -90,7 +90,7 @@ class Truth:
 
 
 def log_odds(probability: FloatArray) -> FloatArray:
-    """Return the logarithm of the odds, of probabilities that are neither 0 nor 1 by less than five digits."""
+    """Return the logarithm of the odds; probabilities stay as far from 0 and 1 as five digits can say."""
     kept = np.clip(probability, _EDGE, 1 - _EDGE)
     found: FloatArray = np.log(kept) - np.log1p(-kept)
     return found
@@ -181,7 +181,13 @@ class Reader:
         scores /= scores.sum(axis=1, keepdims=True)
         scores[~seen] = 0.0
         first, inside = np.split(scores @ self._roles, 2, axis=1)
-        return _part(first, inside, found, self.types, float(scores.max(axis=1, initial=0).mean() if len(scores) else 1))
+        return _part(
+            first,
+            inside,
+            found,
+            self.types,
+            float(scores.max(axis=1, initial=0).mean() if len(scores) else 1),
+        )
 
     def _count_pieces(self, sentences: Sequence[Sequence[str]]) -> list[tuple[int, int]]:
         encoder = self._tagger.encoder

@@ -1,14 +1,15 @@
 """How far the words of some text lie from those of a reference set, whatever the text was put through.
 
-Labels that a model has never seen say nothing about text that follows other habits: other guidelines, another
-century, another language. Such text shows in its commonest words and signs, *le* and *de* and the comma. These
-survive capitals, lost accents and bad scans in about their old proportions, and names do not change them; but no
-two kinds of text use them alike. So the distance is that between the frequencies of a reference's commonest words
-and those in the text: the Jensen-Shannon divergence (Lin 1991, IEEE Transactions on Information Theory 37: 145),
-taken among words of one length at a time, for long words are misread more often than short ones.
+Labels that a model has never seen say nothing about text that follows other habits: other guidelines,
+another century, another language. Such text shows in its commonest words and signs, *le* and *de* and the
+comma. These survive capitals, lost accents and bad scans in about their old proportions, and names do not
+change them; but no two kinds of text use them alike. So the distance is that between the frequencies of a
+reference's commonest words and those in the text: the Jensen-Shannon divergence (Lin 1991, IEEE
+Transactions on Information Theory 37: 145), taken among words of one length at a time, for long words are
+misread more often than short ones.
 
-Two samples of the same text lie apart by chance, the farther the smaller they are; what chance makes is taken
-off, and the reference itself, drawn in parts, says how much that is.
+Two samples of the same text lie apart by chance, the farther the smaller they are; what chance makes is
+taken off, and the reference itself, drawn in parts, says how much that is.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from affineur.watch.signals import FloatArray, IntArray
 COMMONEST = 150
 _LONGEST = 4  # words as long or longer are of one length
 _DRAWS = 60
-_QUOTES = str.maketrans("’‘ʼ“”«»–—‑", "'''\"\"\"\"---")
+_QUOTES = str.maketrans("’‘ʼ“”«»–—‑", '\'\'\'""""---')
 _TOKEN = re.compile(r"[^\W\d_]+|[^\w\s]")
 
 
@@ -76,7 +77,12 @@ class Style:
         common = [token for token, _ in Counter(t for each in cut for t in each).most_common(COMMONEST)]
         lengths = np.array([min(len(t), _LONGEST) if t[0].isalpha() else 0 for t in common], dtype=np.int64)
         plain = cls(tuple(map(_hashed, common)), lengths, np.zeros(len(common)), 0.0, 0.0, 0.0)
-        counted = np.array([plain._counted(each) for each in cut]).reshape(len(cut), len(common))
+        column = {token: place for place, token in enumerate(common)}
+        counted = np.zeros((len(cut), len(common)))
+        for row, each in enumerate(cut):
+            for token in each:
+                if (place := column.get(token)) is not None:
+                    counted[row, place] += 1
         _, numbered = np.unique(documents, return_inverse=True)
         by_document = np.zeros((int(numbered.max(initial=-1)) + 1, len(common)))
         np.add.at(by_document, numbered, counted)
@@ -86,11 +92,9 @@ class Style:
 
     def count(self, sentences: Sequence[Sequence[str]]) -> tuple[FloatArray, int]:
         """Count its words in some sentences, and all words and signs there."""
-        cut = [tokens(words) for words in sentences]
-        counts = np.zeros(len(self.words))
-        for each in cut:
-            counts += self._counted(each)
-        return counts, sum(map(len, cut))
+        found = Counter(token for words in sentences for token in tokens(words))
+        hashed = {_hashed(token): count for token, count in found.items()}
+        return np.array([hashed.get(word, 0) for word in self.words], dtype=float), found.total()
 
     def distance(self, counts: FloatArray, without: FloatArray | None = None) -> tuple[float, float]:
         """Return how far some text is from the reference beyond chance, and how much chance makes of that.
@@ -107,10 +111,6 @@ class Style:
             return 0.0, float("inf")
         unit = 1 / counts.sum() + 1 / own.sum()
         return _divergence(counts, own, self.lengths) - self.chance * unit, self.spread * unit
-
-    def _counted(self, cut: Sequence[str]) -> FloatArray:
-        found = Counter(map(_hashed, cut))
-        return np.array([found[word] for word in self.words], dtype=float)
 
     def _drawn(self, counts: FloatArray, random: np.random.Generator) -> tuple[float, float]:
         """Say how far parts of the reference lie from the rest, in units of 1/n + 1/m."""

@@ -90,9 +90,9 @@ def estimate(
 
     Args:
         model: A folder, a reference, or a model, with a reference file that :func:`fit` made.
-        texts: A file, here or at a place (``s3://…``, ``https://…``): one text per line (``.txt``), one text
-            per line under ``text`` (``.jsonl``), or words in a column (CoNLL), whose tags are not looked at.
-            Or texts.
+        texts: A file, here or at a place (``s3://…``, ``https://…``): one text per line (``.txt``), one
+            text per line under ``text`` (``.jsonl``), or words in a column (CoNLL), whose tags are not
+            looked at. Or texts.
         types: Types to estimate; ``None`` for all of the reference set.
         reference: The reference file; ``None`` for ``watch.json`` in the model's folder.
         format: What the file is, where that is not to be found out: ``text``, ``json`` or ``conll``.
@@ -164,8 +164,8 @@ class _Watched:
         installed = inside == sample.teacher().resolve() or "site-packages" in inside.parts
         if installed or inside.parent.name == "snapshots":
             raise ParameterError(
-                f"{self.name} lies where Affineur or the Hub's cache keeps it, which is not changed; name a file"
-                " to write (out), and give it as reference when you estimate",
+                f"{self.name} lies where Affineur or the Hub's cache keeps it, which is not changed; name a"
+                " file to write (out), and name it again when you estimate",
                 "out",
             )
         return reference_path(self.folder)
