@@ -31,6 +31,7 @@ from affineur.cli import (
     sweep,
     text,
     verify,
+    watch_estimate,
     watch_log,
     words,
 )
@@ -186,6 +187,7 @@ def _built() -> tuple[argparse.ArgumentParser, Commands]:
         restore,
         serve,
         probe,
+        watch_estimate,
         watch_log,
         move,
         verify,

@@ -2,4 +2,12 @@
 
 from affineur.lazy import names
 
-__getattr__, __dir__ = names("affineur.watch", {"affineur.watch.log": "Log"})
+__getattr__, __dir__ = names(
+    "affineur.watch",
+    {
+        "affineur.watch.estimating": "Estimate TypeEstimate",
+        "affineur.watch.log": "Log",
+        "affineur.watch.reference": "Reference read_reference",
+        "affineur.watch.watching": "estimate fit",
+    },
+)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from affineur.artifact import (
     CARD,
     PRUNING_INFO,
+    REFERENCE,
     Manifest,
     ModelFolder,
     Parent,
@@ -186,11 +187,23 @@ class Work:
         """
         with new_folder(self.out) as folder:
             fill(folder)
+            self._keep_reference(folder)
             manifest = self._manifest(scores or {})
             self._write_card(folder, manifest)
             write_manifest(folder, manifest)
         report(f"{self.name}: wrote {self.out}")
         return self.out
+
+    def _keep_reference(self, folder: Path) -> None:
+        """Say that what a watch knows of the model before is not true of this one; no file of it is lost."""
+        if (old := self.out / REFERENCE).is_file():
+            shutil.copyfile(old, folder / REFERENCE)
+        for stale in (old, self.source.path / REFERENCE):
+            if stale.is_file():
+                report(
+                    f"{self.name}: {stale} is of the model before, not of this one; fit it again: "
+                    f"affineur watch fit {self.out} --data DATA"
+                )
 
     def _write_card(self, folder: Path, manifest: Manifest) -> None:
         try:
