@@ -1,9 +1,9 @@
-"""Make sample-int8 of sample: write the text that the recipe reads, run it, and put the result in this package.
+"""Make sample-int8 of sample: write the text that the recipe reads, run it, put the result in this package.
 
 python packages/affineur-fr/build.py WIKINEURAL_FR
 
-WIKINEURAL_FR is a folder with train.conll, dev.conll and test.conll of WikiNEuRal's French part. An interrupted
-run is gone on with by the same command.
+WIKINEURAL_FR is a folder with train.conll, dev.conll and test.conll of WikiNEuRal's French part. An
+interrupted run is gone on with by the same command.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ _RECIPE = Path("recipes/fr.yaml")
 
 
 def main() -> int:
+    """Write the text, run the recipe, copy the result."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -37,15 +38,13 @@ def main() -> int:
 
 
 def write_data(wikineural: Path) -> None:
-    """Write WikiNEuRal alone, and with the sample's train text after it, as the recipe reads them."""
+    """Write the text as the recipe reads it: train with the sample's after it, dev and test alone."""
     known, ours = load_splits(str(wikineural)), load_splits("sample")
-    alone, mixed = _WORK / "wikineural", _WORK / "data"
-    for folder in (alone, mixed):
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in ("dev", "test"):
-            write_conll(as_bio(known.get(name)), folder / f"{name}.conll")
-    write_conll(as_bio(known.get("train")), alone / "train.conll")
-    write_conll([*as_bio(known.get("train")), *as_bio(ours.get("train"))], mixed / "train.conll")
+    folder = _WORK / "data"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("dev", "test"):
+        write_conll(as_bio(known.get(name)), folder / f"{name}.conll")
+    write_conll([*as_bio(known.get("train")), *as_bio(ours.get("train"))], folder / "train.conll")
 
 
 def as_bio(corpus: Corpus) -> list[Sentence]:

@@ -161,7 +161,7 @@ class _Watched:
             ParameterError: If that folder is not ours to write to.
         """
         inside = resolved(self.folder)
-        installed = inside == sample.teacher().resolve() or "site-packages" in inside.parts
+        installed = sample.is_packaged(inside) or "site-packages" in inside.parts
         if installed or inside.parent.name == "snapshots":
             raise ParameterError(
                 f"{self.name} lies where Affineur or the Hub's cache keeps it, which is not changed; name a"
