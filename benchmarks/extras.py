@@ -38,7 +38,8 @@ def installed(extra: str) -> int:
         pins.write(TORCH + "\n")
         pins.flush()
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", folder]
-        subprocess.run([*command, "--constraint", pins.name, f"{ROOT}{extra}"], check=True)
+        models = [ROOT / "packages" / "affineur-fr"] if extra in ("[fr]", "[all]") else []  # no index
+        subprocess.run([*command, "--constraint", pins.name, *models, f"{ROOT}{extra}"], check=True)
         return sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
 
 

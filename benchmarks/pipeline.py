@@ -1,7 +1,7 @@
 """Our runtime against ``transformers.pipeline`` on the CPU: same model, same texts, same entities, and how
 many sentences a second.
 
-The model is the embedded teacher, the texts are the sample's test sentences as raw text, the aggregation is
+The model is `sample`, the texts are the sample's test sentences as raw text, the aggregation is
 ``simple``. transformers runs as its documentation shows (one text after another) and in batches of 32; ours
 runs the same weights on torch, on ONNX Runtime in full precision, and in eight bits. Rounds are interleaved;
 ratios are medians over rounds.
@@ -57,7 +57,7 @@ def ways(work: Path) -> dict[str, Callable[[list[str]], list[list[tuple[Any, ...
     transformers.logging.set_verbosity_error()
     theirs = transformers.pipeline(
         "token-classification",
-        str(sample.teacher()),
+        str(sample.model(sample.TEACHER)),
         aggregation_strategy="simple",
         device="cpu",
         dtype="float32",

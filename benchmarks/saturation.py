@@ -14,8 +14,6 @@ of computing."""
 from __future__ import annotations
 
 import argparse
-import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -30,32 +28,15 @@ from affineur.artifact.exported import read_export_info
 from affineur.artifact.selftest import Agreement
 from affineur.cli.main import guarded
 from affineur.engines.support.checkpoints import load_model, save_model
-from affineur.entities import Corpus, write_conll
+from affineur.entities import Corpus
 from affineur.measure import evaluate
 from affineur.pipeline import load
 from affineur.runtime import EngineTagger
 from affineur.steps.quantize import this_cpu
 from affineur.transfer import load_splits
+from emulated import EMULATOR, computed_there, missing
 
 _SHIFT = 32.0
-_EMULATOR = ["qemu-x86_64", "-cpu", "Haswell"]
-# Runs without torch, in the emulated CPU: what load_onnx says, then F1 whatever it said.
-_THERE = """
-import sys
-from affineur.entities import open_corpus
-from affineur.errors import ModelError
-from affineur.measure import evaluate
-from affineur.engines.core import proof
-from affineur.engines.support.onnx_tagger import load_onnx
-try:
-    load_onnx(sys.argv[1])
-    print("  load_onnx: loads")
-except ModelError as error:
-    print(f"  load_onnx: {error}")
-proof.prove = lambda *_: None
-found = evaluate(load_onnx(sys.argv[1]), open_corpus(sys.argv[2]))
-print(f"  F1 with the self-test bypassed: {found.total.f1:.3f}")
-"""
 
 
 def main() -> int:
@@ -76,7 +57,7 @@ def main() -> int:
 def saturate(test: Corpus, work: Path) -> None:
     """Shift, quantize, score here and there, and print."""
     print(f"{describe_machine()}\n{len(test):,} sentences of {test.name}\n")
-    teacher, shifted = load(sample.teacher()), load(_shifted(work / "shifted"))
+    teacher, shifted = load(sample.model(sample.TEACHER)), load(_shifted(work / "shifted"))
     before, after = (_logits(tagger, test) for tagger in (teacher, shifted))
     print(
         f"fp32: F1 {evaluate(teacher, test).total.f1:.3f}, with values raised by {_SHIFT:g}"
@@ -90,7 +71,6 @@ def saturate(test: Corpus, work: Path) -> None:
     if this_cpu() != "vnni":
         print("This CPU has no VNNI, so U8S8 cannot be made faithfully here: the rest is skipped")
         return
-    write_conll(((s.words, s.tags) for s in test), work / "test.conll")
     text = load_splits("sample").get("train")
     for target in ("vnni", "avx2"):
         how = {"target": target, "min_agreement": 0.0, "calibration": text}
@@ -101,35 +81,27 @@ def saturate(test: Corpus, work: Path) -> None:
             f"quantize --for {target} ({made.scheme}):\n  F1 here:"
             f" {evaluate(load(work / target), test).total.f1:.3f}"
         )
-        if shutil.which(_EMULATOR[0]) is None:
-            print(
-                f"  {_EMULATOR[0]} is not installed, so a CPU without VNNI is not tried (Debian: apt install"
-                " qemu-user)"
-            )
+        if lacks := missing():
+            print(f"  {lacks}")
             continue
-        words = [*_EMULATOR, sys.executable, "-c", _THERE, str(work / target), str(work / "test.conll")]
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        there = computed_there(str(work / target), [s.words for s in test], work)
         print(
-            f" there ({' '.join(_EMULATOR)}; CPU and flags named below are the host's, which /proc shows"
-            " through):"
-        )
-        print(
-            done.stdout.rstrip()
-            if done.returncode == 0
-            else f"  failed: {done.stderr.strip().splitlines()[-1]}"
+            f" there ({' '.join(EMULATOR)}; CPU and flags named below are the host's, which /proc shows"
+            f" through):\n  load_onnx: {there.said or 'loads'}\n"
+            f"  F1 with the self-test bypassed: {evaluate(there, test).total.f1:.3f}"
         )
 
 
 def _shifted(folder: Path) -> Path:
     """Raise the values by a constant that the output projection takes off again: the same function."""
-    model = load_model(open_folder(sample.teacher()))
+    model = load_model(open_folder(sample.model(sample.TEACHER)))
     with torch.no_grad():
         for layer in model.base_model.encoder.layer:
             layer.attention.self.value.bias += _SHIFT
             output = layer.attention.output.dense
             output.bias -= _SHIFT * output.weight.sum(dim=1)
     folder.mkdir()
-    save_model(model, folder, sample.teacher())
+    save_model(model, folder, sample.model(sample.TEACHER))
     return folder
 
 

@@ -57,7 +57,7 @@ def main() -> int:
 
 
 def same_twice(work: Path, runs: int, rounds: int) -> bool:
-    """Benchmark the embedded teacher against itself; say what was declared."""
+    """Benchmark `sample` against itself; say what was declared."""
     said: Counter[str] = Counter()
     for run in range(runs):
         for what, winner in once(
@@ -121,8 +121,8 @@ def random_camembert(folder: Path, layers: int) -> Path:
     torch.manual_seed(13)
     AutoModelForTokenClassification.from_config(config).save_pretrained(folder)
     for name in TOKENIZER_FILES:
-        if (sample.teacher() / name).is_file():
-            shutil.copyfile(sample.teacher() / name, folder / name)
+        if (sample.model(sample.TEACHER) / name).is_file():
+            shutil.copyfile(sample.model(sample.TEACHER) / name, folder / name)
     return folder
 
 

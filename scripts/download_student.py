@@ -33,7 +33,7 @@ def main() -> int:
     parser.add_argument(
         "source",
         nargs="?",
-        help="where it is, as in the examples (default: the student of the embedded sample)",
+        help="where it is, as in the examples (default: the student of the sample)",
     )
     parser.add_argument(
         "--output_dir", type=Path, default=guide.STUDENT, help=f"where to (default: {guide.STUDENT})"

@@ -13,9 +13,7 @@ from affineur.steps.prune import Prune
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--model_path", help="model to prune (default: ./student_11L, else the embedded sample)"
-    )
+    parser.add_argument("--model_path", help="model to prune (default: ./student_11L, else the sample)")
     parser.add_argument("--output_dir", type=Path, default=guide.PRUNED)
     parser.add_argument("--sparsity", type=float, default=0.15)
     parser.add_argument("--method", default="magnitude", help="magnitude (global, the guide's) or layerwise")

@@ -14,7 +14,7 @@ from affineur.transfer import resolve_model
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--model_path", help="the model (default: ./student_11L_pruned, else made from the embedded sample)"
+        "--model_path", help="the model (default: ./student_11L_pruned, else made from the sample)"
     )
     parser.add_argument("--eval_only", action="store_true", help="score on the test split and stop")
     parser.add_argument("--num_epochs", type=float, default=0.5)

@@ -70,6 +70,8 @@ __all__ = ["__version__", *_HOME_OF, *_STEPS]
 def __getattr__(name: str) -> Any:
     if name in _HOME_OF:
         return getattr(import_module(_HOME_OF[name]), name)
+    if name == "watch":  # a room whose names are its own: affineur.watch.estimate
+        return import_module("affineur.watch")
     # A room that is about to be imported is asked for here first; only what is no module may be a step.
     if not name.startswith("_") and find_spec(f"affineur.{name}") is None:
         from affineur.steps.core.step import STEPS

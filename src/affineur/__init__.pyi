@@ -71,6 +71,7 @@ def distill(
     warmup: float = 0.0,
     dropout: float | None = None,
     replace_mentions: float = 0.0,
+    freeze_embeddings: bool = False,
     precision: Literal['auto', 'fp32', 'bf16'] = 'auto',
     seed: int = 13,
     soft_weight: float = 0.5,
@@ -97,6 +98,7 @@ def distill(
         warmup: Share of the training steps spent warming up.
         dropout: Share of values dropped while training; the model's own if left out.
         replace_mentions: Augmentation: share of mentions replaced by others of their type.
+        freeze_embeddings: Leave the vectors of pieces as they are, those that the data lacks beside the others.
         precision: Multiply in fp32, or in bf16 where device and CPU have instructions for it.
         seed: Seed of data order, dropout and augmentation.
         soft_weight: Weight of the teacher's soft labels, the rest is the data's.
@@ -240,6 +242,7 @@ def recover(
     warmup: float = 0.0,
     dropout: float | None = None,
     replace_mentions: float = 0.0,
+    freeze_embeddings: bool = False,
     precision: Literal['auto', 'fp32', 'bf16'] = 'auto',
     seed: int = 13,
     soft_weight: float = 0.5,
@@ -267,6 +270,7 @@ def recover(
         warmup: Share of the training steps spent warming up.
         dropout: Share of values dropped while training; the model's own if left out.
         replace_mentions: Augmentation: share of mentions replaced by others of their type.
+        freeze_embeddings: Leave the vectors of pieces as they are, those that the data lacks beside the others.
         precision: Multiply in fp32, or in bf16 where device and CPU have instructions for it.
         seed: Seed of data order, dropout and augmentation.
         soft_weight: Weight of the teacher's soft labels, the rest is the data's.
@@ -331,6 +335,7 @@ def train(
     warmup: float = 0.0,
     dropout: float | None = None,
     replace_mentions: float = 0.0,
+    freeze_embeddings: bool = False,
     precision: Literal['auto', 'fp32', 'bf16'] = 'auto',
     seed: int = 13,
     device: str = 'cpu',
@@ -360,6 +365,7 @@ def train(
         warmup: Share of the training steps spent warming up.
         dropout: Share of values dropped while training; the model's own if left out.
         replace_mentions: Augmentation: share of mentions replaced by others of their type.
+        freeze_embeddings: Leave the vectors of pieces as they are, those that the data lacks beside the others.
         precision: Multiply in fp32, or in bf16 where device and CPU have instructions for it.
         seed: Seed of data order, dropout and augmentation.
         device: Cpu, cuda or auto.
@@ -379,6 +385,7 @@ def trim_vocab(
     out: str | os.PathLike[str],
     keep: int | None = None,
     min_count: int = 1,
+    add: int = 0,
     data: str | os.PathLike[str] | Corpus | Splits | Sequence[str | os.PathLike[str] | Corpus | Splits] | None = None,
     text: str | os.PathLike[str] | Corpus | Sequence[str | os.PathLike[str] | Corpus] | None = None,
     threads: int | None = None,
@@ -392,7 +399,8 @@ def trim_vocab(
         model: A folder, a reference such as ``sample``, or a model.
         out: Folder to write the result to; where it is there already, nothing is done again.
         keep: Keep this many pieces, the most used, beside those no tokenizer can do without.
-        min_count: Keep pieces that are used at least this many times.
+        min_count: Keep pieces that are used at least this many times; 0 keeps all (with add).
+        add: Make the words that save most pieces of the text, at most this many, pieces of their own; the model has to be recovered then.
         data: Labeled text; train is counted, test or dev shows how unseen text is cut; labels are ignored (default: the sample).
         text: A file of raw text, one sentence per line; one line in 20 is held out to show how unseen text is cut.
         threads: Threads of the engine; one per usable processor by default.

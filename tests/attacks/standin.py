@@ -32,7 +32,7 @@ def load(*given: Any, **options: Any) -> Standin:
 
 def command(*words: str) -> list[str]:
     """Return the command line of ``affineur predict`` with that model."""
-    return [sys.executable, "-m", "attacks.standin", "predict", "MODEL", *words, "-q"]
+    return [sys.executable, "-m", "attacks.standin", "predict", "./MODEL", *words, "-q"]
 
 
 #: Where a process finds this file.

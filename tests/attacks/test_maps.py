@@ -33,7 +33,7 @@ def _by_heart(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def predict(*words: str | Path) -> int:
-    return main(["predict", "MODEL", *map(str, words), "-q"])
+    return main(["predict", "./MODEL", *map(str, words), "-q"])
 
 
 def test_a_link_at_a_name_that_was_foretold_is_not_followed(

@@ -224,7 +224,7 @@ def test_input_that_is_not_utf8_is_refused(
 ) -> None:
     monkeypatch.setattr("affineur.api.model.load", load)
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data), encoding="latin-1"))
-    assert main(["predict", "MODEL", "--redact", *document, "-q"]) == 1
+    assert main(["predict", "./MODEL", "--redact", *document, "-q"]) == 1
     out, err = capsys.readouterr()
     assert said in err
     assert "iconv" in err

@@ -153,7 +153,7 @@ def test_time_ahead_is_said_in_its_parts() -> None:
         }
     )
     splits = load_splits("sample")
-    steps = planned(recipe.steps, Shape.of(recipe.steps[0].step.open(sample.teacher())))
+    steps = planned(recipe.steps, Shape.of(recipe.steps[0].step.open(sample.model(sample.TEACHER))))
     parts = ahead(recipe, steps, splits, 0.01, 1.0)
     assert list(parts) == ["training", "sweep", "comparison", "benchmark"]
     assert splits.train is not None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import warnings
@@ -50,9 +51,11 @@ def script(name: str, *words: str, cwd: Path) -> subprocess.CompletedProcess[str
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, small_corpus: Path) -> Path:
-    """A folder in which the guide's steps were taken, on the embedded sample."""
+def place(tmp_path_factory: pytest.TempPathFactory, small_corpus: Path, shared_model) -> Path:
+    """A folder in which the guide's steps were taken, from a tiny student of eleven layers on."""
     folder = tmp_path_factory.mktemp("guide")
+    tiny = shared_model("camembert", num_hidden_layers=11, max_position_embeddings=514)
+    shutil.copytree(tiny, folder / "student_11L")
     steps = [
         ("download_student.py",),
         ("prune_student.py", "--sparsity", "0.15"),
@@ -84,7 +87,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, small_corpus: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forty sentences of the embedded corpus, split in three."""
+    """Forty sentences of each part of the sample."""
     from affineur import sample
     from affineur.entities import open_corpus, write_conll
 
@@ -95,6 +98,21 @@ def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
             folder / f"{name}.conll",
         )
     return folder
+
+
+def test_where_there_is_no_student_the_teacher_less_a_layer_stands_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared_model, small_corpus: Path
+) -> None:
+    from affineur import sample
+    from affineur.pipeline import guide
+
+    monkeypatch.chdir(tmp_path)
+    tiny = shared_model("camembert", num_hidden_layers=12, max_position_embeddings=514)
+    monkeypatch.setattr(sample, "model", {"sample": tiny}.get)
+    monkeypatch.setattr(sample, "data", lambda: small_corpus)
+    assert guide.student() == guide.STUDENT
+    assert json.loads((guide.STUDENT / "config.json").read_text())["num_hidden_layers"] == 11
+    assert guide.student() == guide.STUDENT, "which is not made twice"
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from affineur import sample
 from affineur.cli.main import main
 from affineur.errors import AffineurError, ModelError
 from affineur.pipeline import candidate, load, load_any, model_digest, model_name
@@ -162,10 +161,6 @@ def test_candidates(shared_model) -> None:
     )
     assert candidate(f"torch-int8:{model}", name="mine").name == "mine"
     assert candidate(f"torch-int8:{model}").size_bytes > 0
-
-
-def test_the_embedded_teacher() -> None:
-    assert Reference.parse("sample").folder() == sample.teacher() == Reference.parse("guide:sample").folder()
 
 
 @pytest.mark.parametrize(

@@ -436,10 +436,6 @@ def test_front_knee_and_pick(corpus: Path) -> None:
         ({"budget": {}}, "budget: a budget needs"),
         ({"budget": {"max_drop": 3}}, "'budget.max_drop' is 3, but it is outside"),
         ({"minutes": 0}, "'minutes' is 0, but it should be greater than 0"),
-        (
-            {"ranges": {"vocabulary": [50]}, "train": {"hidden_weight": 1}},
-            "leave train.hidden_weight or ranges.vocabulary out",
-        ),
         ({"teacher": None}, "'teacher' is None"),
     ],
 )

@@ -115,16 +115,16 @@ def both(
     import torch
     from transformers import AutoConfig, AutoModelForTokenClassification
 
+    from affineur import sample
     from affineur.engines.support.torch_tagger import load_tagger
-    from affineur.sample import teacher
 
     if request.param == "sample":  # its tokenizer, and a model that labels at random
         folder = tmp_path_factory.mktemp("sample")
-        config = AutoConfig.from_pretrained(shared_model("camembert", labels=BIO), vocab_size=12_000)
+        config = AutoConfig.from_pretrained(shared_model("camembert", labels=BIO), vocab_size=16_014)
         torch.manual_seed(3)
         AutoModelForTokenClassification.from_config(config).save_pretrained(folder)
         for name in ("tokenizer.json", "tokenizer_config.json"):
-            shutil.copy(teacher() / name, folder / name)
+            shutil.copy(sample.model(sample.TEACHER) / name, folder / name)
     else:
         folder = shared_model(request.param, labels=BIO)
     tagger = load_tagger(folder)

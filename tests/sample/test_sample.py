@@ -9,7 +9,6 @@ from importlib.resources import files
 import pytest
 
 from affineur import sample
-from affineur.artifact import describe
 from affineur.entities import Corpus, Scheme, open_corpus
 from affineur.sample.generate import generate, gold, parse_marked, write
 
@@ -86,13 +85,3 @@ def test_markup() -> None:
         ["Ada", "Roux", "dort", "à", "Tours", "."],
         ["I-PER", "I-PER", "O", "O", "I-LOC", "O"],
     )
-
-
-def test_teacher_is_small_stored_in_half_precision_and_has_a_card() -> None:
-    info = describe(sample.teacher())
-    assert info.dtypes == ("F16",)
-    assert info.folder.layers == 12
-    assert info.folder.size_bytes < 20_000_000
-    card = (sample.teacher() / "README.md").read_text("utf-8")
-    assert "license: cc-by-nc-sa-4.0" in card
-    assert "WikiNEuRal" in card

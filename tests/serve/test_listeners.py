@@ -113,7 +113,7 @@ def test_characters_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> No
         heard.append(answered.texts[0])
 
     def answered(text: str) -> Answered:
-        return Answered([text], [[]], None, None, 0.0, 0.0, 0.0, 1, None)  # type: ignore[arg-type]
+        return Answered([text], [[]], None, None, 0.0, 0.0, 0.0, 0, None, list)  # type: ignore[arg-type]
 
     listeners = Listeners([hang], lambda: dropped.append(1))
     listeners.tell(answered("first"))
@@ -156,6 +156,6 @@ def test_what_waits_is_heard_before_the_end(serving: Serving, shared_onnx: Path)
     heard: list[Answered] = []
     listeners = Listeners([heard.append], lambda: None)
     for number in range(100):
-        listeners.tell(Answered([str(number)], [[]], None, None, 0.0, 0.0, 0.0, 1, None))  # type: ignore[arg-type]
+        listeners.tell(Answered([str(number)], [[]], None, None, 0.0, 0.0, 0.0, 1, None, list))  # type: ignore[arg-type]
     listeners.close(30)
     assert [each.texts[0] for each in heard] == [str(number) for number in range(100)]

@@ -240,7 +240,7 @@ def test_the_padding_piece_of_robertas_kind_keeps_its_id() -> None:
     ("options", "wanted"),
     [
         ({"keep": 0}, "keep=0 is impossible"),
-        ({"min_count": 0}, "min_count=0 is impossible"),
+        ({"min_count": -1}, "min_count=-1 is impossible"),
         ({"keep": 9, "min_count": 2}, "keep=9 and min_count=2 exclude each other; give one of them"),
     ],
 )
@@ -308,7 +308,7 @@ def test_after_distill_and_prune(
     manifest = read_manifest(out)
     assert manifest is not None
     assert [p.stage for p in manifest.parents] == ["prune", "distill", "given"]
-    assert manifest.parameters == {"keep": None, "min_count": 1}
+    assert manifest.parameters == {"keep": None, "min_count": 1, "add": 0}
     assert manifest.data["text"]["digest"] == text.digest
     before = (out / MANIFEST).stat().st_mtime_ns
     trim(tmp_path / "pruned", out, [text])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import tee
 from pathlib import Path
-from typing import Any, cast, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 from affineur.api.data import Data, corpus_of
-from affineur.artifact import ModelFolder, ModelInfo, describe
+from affineur.artifact import ModelFolder, ModelInfo, describe, open_folder
 from affineur.entities import Entity, LabeledPiece, Tagger
 from affineur.errors import ParameterError
 from affineur.measure import Evaluation, evaluate
@@ -22,6 +23,9 @@ from affineur.runtime.given import given_sentences
 from affineur.runtime.reading import Context
 from affineur.runtime.rules.core.rule import RulesAsked, check_rules, with_rules
 from affineur.transfer.places.core.place import shown
+
+if TYPE_CHECKING:
+    from affineur.watch import Log
 
 
 class Model:
@@ -206,6 +210,27 @@ class Model:
         if as_documents is not None:
             tagger, corpus = read_as_documents(tagger, corpus, as_documents)
         return evaluate(tagger, corpus, types=types)
+
+    @contextmanager
+    def logging_to(self, log: Log | None) -> Iterator[None]:
+        """Keep what it finds in texts inside this block in a log, without the texts.
+
+        Args:
+            log: The log (:class:`affineur.watch.Log`); ``None`` changes nothing.
+
+        Raises:
+            ModelError: If the model only tags words.
+        """
+        if log is None:
+            yield
+            return
+        engine = self._engine
+        before = engine.listener
+        log.listen_to(engine, open_folder(self.path).digest())
+        try:
+            yield
+        finally:
+            engine.listener = before
 
     @property
     def _engine(self) -> EngineTagger:

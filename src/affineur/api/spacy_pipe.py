@@ -66,7 +66,7 @@ class Recognizer:
 @Language.factory(
     "affineur",
     assigns=["doc.ents", "token.ent_type", "token.ent_iob"],
-    default_config={"model": "sample", "threshold": 0.0, "device": "cpu"},
+    default_config={"model": "sample-int8", "threshold": 0.0, "device": "cpu"},
 )
 def make(
     nlp: Language,  # noqa: ARG001 (spaCy gives both by name)

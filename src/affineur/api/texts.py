@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from affineur.api.model import Model, load
 from affineur.runtime.aggregation import AggregationStrategy
 from affineur.runtime.reading import Context
 from affineur.runtime.rules.core.rule import RulesAsked, check_rules
+
+if TYPE_CHECKING:
+    from affineur.watch import Log
 
 
 def annotate(
@@ -21,6 +25,7 @@ def annotate(
     context: Context | None = None,
     format: str | None = None,
     rules: RulesAsked = None,
+    log: Log | None = None,
     device: str = "cpu",
     threads: int | None = None,
 ) -> int:
@@ -37,6 +42,7 @@ def annotate(
         context: What the model is shown at once: ``sentence`` or ``document``; see :meth:`Model.__call__`.
         format: What the file is, where that is not to be found out: ``text``, ``json`` or ``conll``.
         rules: Rules that find more beside the model, such as ``fr`` or ``fr:email,phone``.
+        log: A log (:class:`affineur.watch.Log`) that raw texts are kept in, without the texts.
         device: A torch device.
         threads: Threads of the engine.
 
@@ -64,14 +70,15 @@ def annotate(
         check_files(
             texts, Path(out), strategy=strategy, threshold=threshold, context=context, rules=rules, kind=kind
         )
-        tagger = load(model, device=device, threads=threads)._engine
-        return write_annotated(
-            tagger,
-            texts,
-            Path(out),
-            strategy=strategy,
-            threshold=threshold,
-            context=context,
-            rules=rules,
-            kind=kind,
-        )
+        loaded = load(model, device=device, threads=threads)
+        with loaded.logging_to(log):
+            return write_annotated(
+                loaded._engine,
+                texts,
+                Path(out),
+                strategy=strategy,
+                threshold=threshold,
+                context=context,
+                rules=rules,
+                kind=kind,
+            )

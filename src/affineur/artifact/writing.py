@@ -26,8 +26,10 @@ HIDDEN = ".affineur-files.json"
 SIGNATURE = "model.sig"
 #: What an artifact was made of, as CycloneDX has it.
 BILL = "sbom.json"
+#: What a watch learned of the model from labeled text.
+REFERENCE = "watch.json"
 #: What is made of a finished artifact and laid beside its files: the manifest cannot list it.
-COMPANIONS = (SIGNATURE, BILL)
+COMPANIONS = (SIGNATURE, BILL, REFERENCE)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What safetensors (Rust), torch and numpy say of a full disk; they keep no error number.
 _SAYS_FULL = re.compile(

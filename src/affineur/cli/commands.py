@@ -28,6 +28,7 @@ class Commands:
             dest="command", required=True, metavar="COMMAND", prog="affineur", help=argparse.SUPPRESS
         )
         self._parsers: dict[str, argparse.ArgumentParser] = {}
+        self._groups: dict[str, argparse._SubParsersAction[argparse.ArgumentParser]] = {}
         self._listed: dict[str, list[tuple[str, str]]] = {group: [] for group in _GROUPS}
 
     def add(
@@ -36,7 +37,7 @@ class Commands:
         """Add a command.
 
         Args:
-            name: What is typed.
+            name: What is typed: a word, or the name of a group of commands and a word.
             summary: One line, for the list.
             group: The group it is listed in.
             examples: Command lines that show its use.
@@ -44,15 +45,26 @@ class Commands:
         """
         shown = "\n".join(["examples:", *(f"  {line}" for line in examples)]) if examples else None
         text = f"{summary[0].upper()}{summary[1:]}." + (f" {about}" if about else "")
-        parser = self._commands.add_parser(
-            name,
+        family, _, own = name.rpartition(" ")
+        parser = (self._family(family) if family else self._commands).add_parser(
+            own,
+            help=summary,
             description="\n".join(wrap(text, _WIDTH)),
             epilog=shown,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
+        parser.set_defaults(command=name)
         self._listed[group].append((name, summary))
         self._parsers[name] = parser
         return parser
+
+    def _family(self, name: str) -> argparse._SubParsersAction[argparse.ArgumentParser]:
+        if name not in self._groups:
+            parser = self._commands.add_parser(name, usage=f"affineur {name} COMMAND …")
+            self._groups[name] = parser.add_subparsers(
+                dest="command", required=True, metavar="COMMAND", prog=f"affineur {name}", title="commands"
+            )
+        return self._groups[name]
 
     def spellings(self, command: str) -> dict[str, str]:
         """Return how a command spells each parameter of the library that it has an option for."""

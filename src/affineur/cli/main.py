@@ -31,6 +31,9 @@ from affineur.cli import (
     sweep,
     text,
     verify,
+    watch_estimate,
+    watch_log,
+    words,
 )
 from affineur.cli.commands import Commands
 from affineur.cli.numbers import check_numbers
@@ -62,11 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser, commands = _built()
     _complete(parser)
     args, more = parser.parse_known_args(text.with_style(sys.argv[1:] if arguments is None else arguments))
-    # argparse takes only texts that stand together (python/cpython#59317).
-    if more and (args.command != "predict" or any(word.startswith("-") for word in more)):
+    if not words.take_more(args, more):
         parser.error(f"unrecognized arguments: {' '.join(more)}")
-    if more:
-        args.texts = [*args.texts, *more]
 
     def command() -> int:
         check_numbers(commands.actions(args.command), args)
@@ -187,6 +187,8 @@ def _built() -> tuple[argparse.ArgumentParser, Commands]:
         restore,
         serve,
         probe,
+        watch_estimate,
+        watch_log,
         move,
         verify,
     ):

@@ -52,9 +52,14 @@ def add_common(parser: argparse.ArgumentParser, *, device: bool = False, threads
     )
 
 
-def add_model(parser: argparse.ArgumentParser, about: str = "a folder, a Hub id, or 'sample'") -> None:
-    """Add ``MODEL``."""
-    parser.add_argument("model", metavar="MODEL", help=about)
+def add_model(
+    parser: argparse.ArgumentParser,
+    about: str = "a folder, a Hub id, or 'sample'",
+    *,
+    required: bool = True,
+) -> None:
+    """Add ``MODEL``; where it is not required, it is ``None`` unless it is given."""
+    parser.add_argument("model", metavar="MODEL", nargs=None if required else "?", help=about)
 
 
 def add_output(

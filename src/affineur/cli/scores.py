@@ -209,9 +209,9 @@ def _folder_of_card(args: argparse.Namespace) -> Path:
             f" that folder's; type: {command}"
         )
     folder = model.folder()
-    if folder.resolve() == sample.teacher().resolve():
+    if sample.is_packaged(folder):
         raise ParameterError(
-            "--card: the sample is part of Affineur and is not changed; leave --card out, or give a model"
+            f"--card: {typed} is part of affineur-fr and is not changed; leave --card out, or give a model"
             " made from it"
         )
     if read_manifest(folder) is None:

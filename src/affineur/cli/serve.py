@@ -6,14 +6,20 @@ import argparse
 import os
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from affineur.cli import options, show
+from affineur import sample
+from affineur.cli import options, show, watch_log
 from affineur.cli.commands import SERVE, Commands
 from affineur.cli.numbers import Number
 from affineur.errors import MissingExtraError, ParameterError
 from affineur.progress import report
 from affineur.serve.settings import LIMITS
 from affineur.transfer.places.core.place import shown
+
+if TYPE_CHECKING:
+    from affineur.serve.metrics import Figure
+    from affineur.watch import Log
 
 _EXTRA = {"fastapi", "fastapi_offline", "starlette", "uvicorn", "httptools", "prometheus_client"}
 _PORT = Number(int, 0, 65535)
@@ -29,12 +35,13 @@ def add_parsers(commands: Commands) -> None:
         "serve",
         "an HTTP endpoint: Hugging Face's schema, KServe V2, RunPod, a page at /ui",
         SERVE,
-        ("affineur serve student_11L_int8", "affineur serve student_11L_int8 --host 0.0.0.0 --key-file keys"),
+        ("affineur serve", "affineur serve student_11L_int8 --host 0.0.0.0 --key-file keys"),
     )
-    parser.add_argument(
-        "model",
-        metavar="MODEL",
-        help="a folder, a Hub id, 'sample', or torch-int8: and one of these; an exported one needs no torch",
+    options.add_model(
+        parser,
+        "a folder, a Hub id, 'sample', or torch-int8: and one of these; an exported one needs no torch;"
+        " without one, 'sample-int8' of affineur-fr",
+        required=False,
     )
     parser.add_argument(
         "--host",
@@ -135,6 +142,7 @@ def add_parsers(commands: Commands) -> None:
         metavar="S",
         help="accept for this long after SIGTERM, not ready (default: 1)",
     )
+    watch_log.add_options(parser)
     options.add_common(parser, threads=True)
     parser.set_defaults(run=_serve)
 
@@ -176,15 +184,7 @@ def _serve(args: argparse.Namespace) -> int:
     )
     port = _port("PORT") if args.port is None else args.port
     health_port = _port("PORT_HEALTH") if args.health_port is None else args.health_port
-    plan = ServePlan(
-        _references(args),
-        partial(load_to_serve, threads=args.threads),
-        settings,
-        args.host,
-        8000 if port is None else port,
-        health_port,
-        args.key_file,
-    )
+    references = _references(args)
 
     def ready(url: str, health: str | None, seconds: float) -> None:
         checks = "" if health is None else f", health checks {health}/health"
@@ -195,15 +195,45 @@ def _serve(args: argparse.Namespace) -> int:
                 "health_url": health,
                 "pid": os.getpid(),
                 "seconds": round(seconds, 3),
-                "models": {name: shown(reference) for name, reference in plan.references.items()},
+                "models": {name: shown(reference) for name, reference in references.items()},
             }
             show.to_json({name: value for name, value in told.items() if value is not None}, args.json)
 
-    serve(plan, ready)
+    with watch_log.opened(args, "serve", lambda line: logs.event("watch log", message=line)) as log:
+        plan = ServePlan(
+            references,
+            partial(load_to_serve, threads=args.threads),
+            settings,
+            args.host,
+            8000 if port is None else port,
+            health_port,
+            args.key_file,
+            *(() if log is None else ((log,), _figures(log), log.label)),
+        )
+        serve(plan, ready)
     if working():  # a model is still fetched or loaded; Python would wait for some of its threads
         logs.flush()
         os._exit(0)
     return 0
+
+
+def _figures(log: Log) -> tuple[Figure, ...]:
+    """Return what Prometheus is told of a log."""
+    from affineur.serve.metrics import Figure
+    from affineur.watch.log.writer import REASONS
+
+    return (
+        Figure("ner_log_texts_total", "Texts written to the log", lambda: {"": log.written}),
+        Figure(
+            "ner_log_dropped_total",
+            "Texts answered that the log lacks",
+            lambda: {reason: log.dropped.get(reason, 0) for reason in REASONS},
+            "reason",
+        ),
+        Figure(
+            "ner_log_waiting_texts", "Texts that wait to be written to the log", lambda: {"": log.waiting}
+        ),
+    )
 
 
 def _key(args: argparse.Namespace) -> int:
@@ -215,7 +245,7 @@ def _key(args: argparse.Namespace) -> int:
 
 
 def _references(args: argparse.Namespace) -> dict[str, str]:
-    references = {args.name: args.model}
+    references = {args.name: args.model or sample.DEFAULT}
     for also in args.also:
         name, equals, reference = also.partition("=")
         if not equals or not name or not reference:

@@ -15,7 +15,8 @@ from itertools import tee
 from pathlib import Path
 from typing import Any
 
-from affineur.cli import options, show, streams
+from affineur import sample
+from affineur.cli import options, show, streams, watch_log, words
 from affineur.cli.commands import USE, Commands
 from affineur.cli.numbers import Number
 from affineur.errors import AffineurError, ParameterError, counted
@@ -30,7 +31,9 @@ _CONTEXT_HELP = (
     " as it can take, for models trained on longer text); by default sentence for --strategy word and"
     " --redact, document for transformers' strategies, which equal its pipeline only then"
 )
-_ANY = "a folder, a Hub id, 'sample', or torch-int8: and one of these"
+_ANY = (
+    "a folder, a Hub id, 'sample', or torch-int8: and one of these; without one, 'sample-int8' of affineur-fr"
+)
 #: What the option without a value stands for.
 _STYLES = ("type", "pseudonym")
 
@@ -42,13 +45,14 @@ def add_parsers(commands: Commands) -> None:
         "the entities of texts, with character offsets, or the texts redacted",
         USE,
         (
-            'affineur predict sample "Marie travaille à l\'hôpital de Paris."',
-            'affineur predict sample "Marie Duval vit à Paris." --redact=pseudonym',
-            "affineur predict sample --file letter.txt --document --redact --rules fr",
+            'affineur predict "Marie travaille à l\'hôpital de Paris."',
+            'affineur predict student_11L "Marie Duval vit à Paris." --redact=pseudonym',
+            "affineur predict --file letter.txt --document --redact --rules fr",
             "affineur predict sample --context document < articles.txt",
         ),
+        "The first word is MODEL, unless there is white space in it: then all of them are texts.",
     )
-    options.add_model(parser, _ANY)
+    options.add_model(parser, _ANY, required=False)
     parser.add_argument(
         "texts",
         metavar="TEXT",
@@ -100,12 +104,12 @@ def add_parsers(commands: Commands) -> None:
         "write a file of texts, or of words, again with the entities a model finds in it",
         USE,
         (
-            "affineur annotate sample texts.txt -o entities.jsonl",
-            "affineur annotate sample words.conll -o tagged.conll",
-            "affineur annotate sample notes.md --format text -o entities.jsonl",
+            "affineur annotate texts.txt -o entities.jsonl",
+            "affineur annotate student_11L_int8 words.conll -o tagged.conll",
+            "affineur annotate notes.md --format text -o entities.jsonl",
         ),
     )
-    options.add_model(parser, _ANY)
+    options.add_model(parser, _ANY, required=False)
     parser.add_argument(
         "source",
         metavar="IN",
@@ -126,6 +130,7 @@ def add_parsers(commands: Commands) -> None:
     parser.add_argument("--context", metavar="NAME", help=_CONTEXT_HELP)
     options.add_threshold(parser)
     options.add_rules(parser)
+    watch_log.add_options(parser)
     options.add_common(parser, device=True, threads=True)
     parser.set_defaults(run=_annotate)
 
@@ -136,11 +141,11 @@ def with_style(arguments: Sequence[str]) -> list[str]:
     Args:
         arguments: Words of the command line.
     """
-    words = list(arguments)
-    if words[:1] != ["predict"]:
-        return words
+    typed = list(arguments)
+    if typed[:1] != ["predict"]:
+        return typed
     joined: list[str] = []
-    for word in words:
+    for word in typed:
         if word in _STYLES and joined[-1] == "--redact":
             joined[-1] = f"--redact={word}"
         else:
@@ -160,12 +165,12 @@ def _predict(args: argparse.Namespace) -> int:
     check_strategy(args.strategy)
     check_context(args.context)
     check_rules(args.rules, args.strategy)
-    texts = args.texts
     args.redact_map = _map_path(args.redact_map)
     if args.redact is not None:
         _check_redaction(args)
     elif args.redact_map is not None:
         raise ParameterError("--redact-map is for what --redact replaces; say --redact=pseudonym too")
+    args.model, texts = words.model_and_texts([*filter(None, [args.model]), *args.texts])
     if args.document and texts:
         raise ParameterError(
             f"document reads standard input as one text, but {counted(len(texts), 'TEXT')} came too; type:"
@@ -261,11 +266,18 @@ def _annotate(args: argparse.Namespace) -> int:
     from affineur.transfer.places.core.place import shown
     from affineur.transfer.sources import text_file
 
+    if args.model is None:
+        words.refuse_model_alone(args.source)
     source = shown(args.source)
-    with text_file(args.source) as file:  # a place is asked once
+    with text_file(args.source) as file, contextlib.ExitStack() as stack:  # a place is asked once
         kind = kind_of(file, args.format)
+        if args.log is not None and kind == "conll":
+            raise ParameterError(
+                f"--log is for raw text, and {source} is read as CoNLL, where words are given"
+            )
+        log = stack.enter_context(watch_log.opened(args, "annotate"))
         done = annotate(
-            args.model,
+            args.model or sample.DEFAULT,
             file,
             out=args.out,
             strategy=args.strategy,
@@ -273,6 +285,7 @@ def _annotate(args: argparse.Namespace) -> int:
             context=args.context,
             format=kind,
             rules=args.rules,
+            log=log,
             device=args.device,
             threads=args.threads,
         )

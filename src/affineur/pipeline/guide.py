@@ -19,18 +19,18 @@ STUDENT, PRUNED, FINETUNED = (
 
 
 def student() -> Path:
-    """Return ``./student_11L``; where it is not there, make it from the embedded sample.
+    """Return ``./student_11L``; where it is not there, make it from ``sample``.
 
-    That one is the teacher less the layer whose loss costs least on the sample's dev set, without training.
+    That one is this teacher less the layer whose loss costs least on the sample's dev set, without training.
     """
     if not STUDENT.exists():
         report(
-            f"no ./{STUDENT} here, so the embedded teacher less one layer stands in, untrained (affineur "
-            "distill trains one)"
+            f"no ./{STUDENT} here, so the teacher of affineur-fr less one layer stands in, untrained"
+            " (affineur distill trains one)"
         )
         context = Context(data=load_splits("sample"))
         distill = STEPS.get("distill").given({"layers": 11, "epochs": 0})
-        distill.run(open_folder(sample.teacher()), STUDENT, context)
+        distill.run(open_folder(sample.model(sample.TEACHER)), STUDENT, context)
     return STUDENT
 
 

@@ -37,8 +37,8 @@ def load(
     """Load a model of ours, ready to ``predict``, ``predict_batch`` and be scored.
 
     Args:
-        reference: A folder, a Hub id, ``sample`` for the embedded teacher, or one of these after the prefix
-            of an engine.
+        reference: A folder, a Hub id, ``sample`` or ``sample-int8``, or one of these after the prefix of an
+            engine.
         device: A torch device; an exported graph runs on the CPU.
         threads: Threads of the engine; ``None`` for one per usable processor.
 

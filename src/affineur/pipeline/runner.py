@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from affineur import sample
 from affineur.artifact import ModelFolder, alone, open_folder, write_text
 from affineur.engines.core.references import model_folder
 from affineur.entities import Scheme, types_of, with_prefix
@@ -186,7 +187,7 @@ def _check(
 
 def _outside(row: str) -> bool:
     """Say whether a row may be a model of elsewhere: a folder, or what has a prefix or an owner."""
-    return ":" in row or "/" in row or Path(row).is_dir() or row == "sample"
+    return ":" in row or "/" in row or Path(row).is_dir() or row in sample.MODELS
 
 
 def _context_of(

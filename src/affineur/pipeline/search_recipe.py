@@ -150,11 +150,6 @@ def make_search_recipe(raw: Mapping[str, Any]) -> SearchRecipe:
             _ = recipe.f1_budget if section == "budget" else (recipe.distill(1), recipe.recover)
         except ParameterError as error:
             raise RecipeError(f"{section}: {error}") from None
-    if recipe.train.get("hidden_weight") and any(keep is not None for keep in recipe.ranges.vocabulary):
-        raise RecipeError(
-            "hidden states can be learned only from a teacher with the same pieces; leave "
-            "train.hidden_weight or ranges.vocabulary out"
-        )
     return recipe
 
 

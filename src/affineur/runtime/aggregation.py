@@ -106,7 +106,7 @@ def group_pieces(
     for i in range(len(window)):
         if window.special[i]:
             continue
-        if strategy != "simple" and words and _continues(text, window, i, encoder):
+        if strategy != "simple" and words and continues_word(text, window, i, encoder):
             words[-1].append(i)
         else:
             words.append([i])
@@ -173,7 +173,7 @@ def _token(text: str, window: TextWindow, place: int, encoder: TextEncoder) -> s
     return encodable(text[slice(*window.offsets[place])]) if known is None else known
 
 
-def _continues(text: str, window: TextWindow, place: int, encoder: TextEncoder) -> bool:
+def continues_word(text: str, window: TextWindow, place: int, encoder: TextEncoder) -> bool:
     """Say whether a piece goes on with the word before: the pipeline's guess, where pieces do not show it."""
     known, (start, end) = encoder.token(window.ids[place]), window.offsets[place]
     if known is None:

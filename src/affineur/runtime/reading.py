@@ -6,7 +6,7 @@ That is prediction without saying who computes, and when.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 from typing import Literal, TypeVar, get_args
@@ -18,10 +18,12 @@ from affineur.errors import ParameterError, did_you_mean
 from affineur.runtime.aggregation import (
     AggregationStrategy,
     check_strategy,
+    continues_word,
     group_pieces,
     label_pieces,
     merge_windows,
 )
+from affineur.runtime.evidence import Evidence, text_evidence
 from affineur.runtime.prediction import Logits, word_entities
 from affineur.runtime.texts import TextWindow
 from affineur.runtime.windows import Encoder, Window
@@ -103,7 +105,7 @@ class Reading:
         labels: Sequence[str],
         options: PredictOptions | None = None,
     ) -> None:
-        self._texts, self._labels = texts, tuple(labels)
+        self._texts, self._labels, self._encoder = texts, tuple(labels), encoder
         self._options = options or PredictOptions()
         self._by_word = self._options.strategy == "word"
         self._windows: list[Window] = []
@@ -145,24 +147,86 @@ class Reading:
         found = self._worded(rows) if self._by_word else self._grouped(rows)
         return _sure(found, self._options.threshold)
 
+    def evidence(
+        self, rows: Sequence[Logits], found: Sequence[Sequence[Entity | LabeledPiece]]
+    ) -> list[Evidence]:
+        """Say what the probabilities of each text are evidence of.
+
+        By other strategies than ``word``, what lies between spaces counts as a word, read at its first piece.
+
+        Args:
+            rows: Logits of each window, as :meth:`results` takes them.
+            found: What that gave for each text, or some of it.
+        """
+        units = self._words(rows) if self._by_word else self._first_pieces(rows)
+        return [
+            text_evidence(spans, logits, self._labels, each, ends, pieces)
+            for (spans, logits, ends), each, pieces in zip(units, found, self._count_pieces(), strict=True)
+        ]
+
     def _worded(self, rows: Sequence[Logits]) -> list[list[Entity]]:
+        ignored = self._options.ignore_labels
+        return [
+            word_entities(text, spans, logits, self._labels, ignored, ends=ends)
+            for text, (spans, logits, ends) in zip(self._texts, self._words(rows), strict=True)
+        ]
+
+    def _words(self, rows: Sequence[Logits]) -> Iterator[tuple[Spans, Logits, Sequence[int]]]:
+        """Yield the words of each text: their spans, their logits, and those before which a mention ends."""
         sizes = [end - begin for bounds in self._bounds for begin, end in pairwise(bounds)]
         parts = iter(word_logits(sizes, self._windows, rows, len(self._labels)))
-        found = []
         for text, spans, bounds in zip(self._texts, self._spans, self._bounds, strict=True):
             logits = [*islice(parts, len(bounds) - 1)]
             ends = bounds if self._options.by_sentence else _bounds(spans, line_starts(text))
-            found.append(
-                word_entities(
-                    text,
-                    spans,
-                    logits[0] if len(logits) == 1 else np.concatenate(logits),
-                    self._labels,
-                    self._options.ignore_labels,
-                    ends=ends[1:-1],
-                )
-            )
-        return found
+            yield spans, logits[0] if len(logits) == 1 else np.concatenate(logits), ends[1:-1]
+
+    def _first_pieces(self, rows: Sequence[Logits]) -> Iterator[tuple[Spans, Logits, Sequence[int]]]:
+        """Yield what :meth:`_words` does, of the pieces that begin a word."""
+        spans: list[list[tuple[int, int]]] = [[] for _ in self._cut]
+        logits: list[list[Logits]] = [[] for _ in self._cut]
+        for window, row in zip(self._text_windows, rows, strict=True):
+            text = self._cut[window.text]
+            kept = [
+                i
+                for i in window.own
+                if not window.special[i] and not continues_word(text, window, i, self._pieces)
+            ]
+            spans[window.text] += [window.offsets[i] for i in kept]
+            logits[window.text].append(row[kept])
+        whole = zip(spans, logits, strict=True)
+        none = np.zeros((0, len(self._labels)), np.float32)
+        for parts in self._parts:
+            those: list[tuple[int, int]] = []
+            ends, several = [], [none]
+            for (begin, _), (each, some) in zip(parts, whole, strict=False):
+                ends.append(len(those))
+                those += [(start + begin, end + begin) for start, end in each]
+                several += some
+            ends = sorted({*ends} - {0, len(those)})
+            yield those, np.concatenate(several), ends
+
+    def _count_pieces(self) -> list[tuple[int, int]]:
+        """Count the pieces of each text, special ones aside, and those that the vocabulary lacks."""
+        unknown, special = self._encoder.unknown_id, self._encoder.special_count
+        windows: Sequence[tuple[int, tuple[int, ...]]] = (
+            [(window.sentence, window.ids) for window in self._windows]
+            if self._by_word
+            else [(window.text, window.ids) for window in self._text_windows]
+        )
+        counts = [[0, 0] for _ in range(sum(self._sizes()))]
+        for place, ids in windows:
+            counts[place][0] += len(ids) - special
+            counts[place][1] += ids.count(unknown)
+        parts = iter(counts)
+        whole = []
+        for size in self._sizes():
+            some = [*islice(parts, size)]
+            whole.append((sum(count for count, _ in some), sum(count for _, count in some)))
+        return whole
+
+    def _sizes(self) -> list[int]:
+        """Return how many parts each text was cut into."""
+        return [len(bounds) - 1 for bounds in self._bounds] if self._by_word else list(map(len, self._parts))
 
     def _labeled(self, rows: Sequence[Logits]) -> list[list[LabeledPiece]]:
         pieces: list[list[LabeledPiece]] = [[] for _ in self._cut]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, Self, overload
 
 import numpy as np
@@ -14,6 +16,7 @@ from affineur.entities import Entity, LabeledPiece
 from affineur.errors import ModelError, ParameterError
 from affineur.runtime.aggregation import AggregationStrategy, Grouping
 from affineur.runtime.batches import DEFAULT_BUDGET, plan_batches
+from affineur.runtime.evidence import Evidence
 from affineur.runtime.given import given_texts
 from affineur.runtime.prediction import Logits, best_labels
 from affineur.runtime.reading import Context, PredictOptions, Reading, word_logits
@@ -25,6 +28,25 @@ _NOTHING = np.zeros((0, 0), dtype=np.float32)
 _STREAM_TEXTS, _STREAM_CHARACTERS = 1024, 1 << 20
 
 
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """Raw texts with what was found in them, for whoever keeps a log.
+
+    Args:
+        texts: The texts.
+        results: What was found in each.
+        options: How it was wanted.
+        evidence: What the probabilities of each say.
+        seconds: What all of them took together.
+    """
+
+    texts: Sequence[str]
+    results: Sequence[Sequence[Entity | LabeledPiece]]
+    options: PredictOptions
+    evidence: Sequence[Evidence]
+    seconds: float
+
+
 class EngineTagger(ABC):
     """Tags words and raw texts with a model that an engine computes.
 
@@ -32,7 +54,12 @@ class EngineTagger(ABC):
         encoder: Cuts words into windows of pieces.
         labels: Labels in the order of the outputs.
         budget: Padded tokens in one batch.
+
+    Attributes:
+        listener: Hears of all raw texts that are predicted here, after each batch of them.
     """
+
+    listener: Callable[[Predicted], None] | None = None
 
     def __init__(self, encoder: Encoder, labels: Sequence[str], budget: int = DEFAULT_BUDGET) -> None:
         self.encoder = encoder
@@ -396,8 +423,14 @@ class EngineTagger(ABC):
         yield from self._predicted(waiting, options, batch_size)
 
     def _predicted(self, texts: Sequence[str], options: PredictOptions, batch_size: int | None) -> list[Any]:
+        start = time.perf_counter()
         reading = self.read(texts, options)
-        return reading.results(self._computed(reading.windows, batch_size))
+        rows = self._computed(reading.windows, batch_size)
+        found: list[Any] = reading.results(rows)
+        if self.listener is not None and texts:
+            evidence, seconds = reading.evidence(rows, found), time.perf_counter() - start
+            self.listener(Predicted(texts, found, options, evidence, seconds))
+        return found
 
 
 def check_batch_size(size: int | None) -> None:

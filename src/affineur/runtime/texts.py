@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tokenizers import Encoding, Tokenizer
 
@@ -65,10 +66,7 @@ class TextEncoder:
         self._room = max_length - self.tokenizer.num_special_tokens_to_add(is_pair=False)
         self._step = self._room - overlap
         model = json.loads(self.tokenizer.to_str())["model"]
-        if unknown is None and model.get("unk_id") is not None:
-            unknown = model["vocab"][model["unk_id"]][0]
-        unknown = unknown or model.get("unk_token")
-        self._unknown_id = None if unknown is None else self.tokenizer.token_to_id(unknown)
+        self._unknown_id = unknown_id(self.tokenizer, model, unknown)
         #: Whether a piece shows that it continues a word, as ``##on`` does.
         self.marks_continuation = bool(model.get("continuing_subword_prefix"))
 
@@ -130,6 +128,20 @@ class TextEncoder:
         """Write pieces as text, as the tokenizer decodes them."""
         decoder = self.tokenizer.decoder
         return " ".join(tokens) if decoder is None else str(decoder.decode(tokens))
+
+
+def unknown_id(tokenizer: Tokenizer, model: dict[str, Any], unknown: str | None = None) -> int | None:
+    """Return the id of the piece for what the vocabulary lacks; ``None`` where there is none.
+
+    Args:
+        tokenizer: The tokenizer.
+        model: What it says of its model, read from JSON.
+        unknown: The piece, where it is known.
+    """
+    if unknown is None and model.get("unk_id") is not None:
+        unknown = model["vocab"][model["unk_id"]][0]
+    unknown = unknown or model.get("unk_token")
+    return None if unknown is None else tokenizer.token_to_id(unknown)
 
 
 def special_ids(tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:

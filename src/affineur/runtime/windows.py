@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from tokenizers import Encoding, Tokenizer
 from affineur.entities import encodable
 from affineur.errors import ModelError, ParameterError
 from affineur.runtime.runs import LONGEST_RUN
-from affineur.runtime.texts import TOGETHER, TextEncoder, special_ids
+from affineur.runtime.texts import TOGETHER, TextEncoder, special_ids, unknown_id
 from affineur.runtime.tokenization import WordSplitter, for_words, read_tokenizer
 
 #: Words of sentences that are cut in a millisecond or two.
@@ -109,6 +110,17 @@ class Encoder:
     def pieces(self) -> int:
         """How many rows an embedding table needs for the tokenizer: its highest id and one."""
         return max(self.tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+
+    @cached_property
+    def unknown_id(self) -> int:
+        """Id of the piece for what the vocabulary lacks; -1 where there is none."""
+        found = unknown_id(self.tokenizer, json.loads(self.tokenizer.to_str())["model"], self._unknown)
+        return -1 if found is None else found
+
+    @property
+    def special_count(self) -> int:
+        """How many special pieces a window has."""
+        return len(self._before) + len(self._after)
 
     def windows(self, sentences: Sequence[Sequence[str]], stride: int | None = None) -> Iterator[Window]:
         """Cut sentences into windows, in order.

@@ -1,15 +1,12 @@
-"""The embedded default: a small French teacher, its data, and their licenses (``LICENSES.md``)."""
+"""What Affineur brings to try things on: text of its own (``LICENSES.md``), and models of ``affineur-fr``."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from affineur.sample.models import DEFAULT, MODELS, TEACHER, is_packaged, model
+
 _HERE = Path(__file__).parent
-
-
-def teacher() -> Path:
-    """Folder of the embedded 12-layer French NER teacher (CC BY-NC-SA 4.0), stored in fp16."""
-    return _HERE / "teacher"
 
 
 def data() -> Path:
@@ -22,4 +19,4 @@ def recipe() -> Path:
     return _HERE / "demo.yaml"
 
 
-__all__ = ["data", "recipe", "teacher"]
+__all__ = ["DEFAULT", "MODELS", "TEACHER", "data", "is_packaged", "model", "recipe"]

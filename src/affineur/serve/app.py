@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, get_type_hints
 
@@ -12,6 +12,7 @@ from fastapi import Request as HttpRequest
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi_offline import FastAPIOffline
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute
@@ -21,6 +22,7 @@ from affineur.errors import AffineurError, one_line
 from affineur.serve import operations, page
 from affineur.serve.access import AccessGate, Paths
 from affineur.serve.exchange import json_response
+from affineur.serve.feedback import Feedback, FeedbackRequest, feedback_router
 from affineur.serve.keys import Key
 from affineur.serve.operations import operations_router
 from affineur.serve.parameters import limit_stride
@@ -32,12 +34,15 @@ _DOCS, _OPENAPI = "/docs", "/openapi.json"
 _UNDER_DOCS = (f"{_DOCS}/", "/static-offline-docs/")
 
 
-def create_app(service: Service, keys: Callable[[], tuple[Key, ...]] = tuple) -> AccessGate:
+def create_app(
+    service: Service, keys: Callable[[], tuple[Key, ...]] = tuple, feedback: Feedback | None = None
+) -> AccessGate:
     """Build the application of a service.
 
     Args:
         service: Its models.
         keys: Returns the keys that are known.
+        feedback: Keeps corrections; without it there is no path for them.
 
     Raises:
         AffineurError: If a protocol of another package cannot be served.
@@ -58,8 +63,10 @@ def create_app(service: Service, keys: Callable[[], tuple[Key, ...]] = tuple) ->
         short |= quick
     _add(app, "health checks", _health_routes(Health(service)))
     _add(app, "operations", operations_router(service).routes)
+    if feedback is not None:
+        _add(app, "feedback", feedback_router(service, feedback).routes)
     _add(app, "the page", page.page_routes())
-    _describe(app, service)
+    _describe(app, service, [operations.ReloadRequest, *([FeedbackRequest] if feedback else [])])
     _add_errors(app)
     return AccessGate(app, service, paths(), keys, short)
 
@@ -168,13 +175,12 @@ def _add_errors(app: FastAPI) -> None:
         app.add_exception_handler(kind, refused)
 
 
-def _describe(app: FastAPI, service: Service) -> None:
+def _describe(app: FastAPI, service: Service, own: Sequence[type[BaseModel]]) -> None:
     """Add the schemas of bodies that routes read themselves, with the limits of this endpoint."""
     plain = app.openapi
     protocols = list(PROTOCOLS.all().values())
     bodies: list[Any] = [
-        (body, "validation")
-        for body in (*(body for each in protocols for body in each.bodies), operations.ReloadRequest)
+        (body, "validation") for body in (*(body for each in protocols for body in each.bodies), *own)
     ]
 
     made: dict[int | None, dict[str, Any]] = {}

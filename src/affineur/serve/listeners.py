@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from affineur.entities import Entity, LabeledPiece
-from affineur.runtime import PredictOptions
+from affineur.runtime import Evidence, PredictOptions
 from affineur.serve import logs
 from affineur.serve.metrics import Metrics
 from affineur.serve.queue.served import About
 
 #: Answers that may wait to be heard, and characters of their texts.
 MOST_ANSWERS, MOST_CHARACTERS = 4096, 20_000_000
-#: Characters that each entity or piece counts for beside: about its bytes.
-_FOUND = 200
+#: Characters that each entity or piece counts for beside, and each token that was computed: about its bytes.
+_FOUND, _TOKEN = 200, 80
 #: Seconds in which answers gather before the thread takes them: waking for each would cost more than that.
 _GATHER = 0.05
 #: Seconds between two lines of the log about listeners that fail.
@@ -66,6 +66,7 @@ class Answered(NamedTuple):
         inference_seconds: Of these, from there to its end.
         tokens: Tokens computed.
         request: What is known of the request, where it came by HTTP or from a queue.
+        evidence: Computes what the probabilities of each text say; to call while it is heard.
     """
 
     texts: Sequence[str]
@@ -77,13 +78,15 @@ class Answered(NamedTuple):
     inference_seconds: float
     tokens: int
     request: RequestFacts | None
+    evidence: Callable[[], Sequence[Evidence]]
 
 
 class AnswerListener(Protocol):
     """Hears of every answer, one after another, never two at a time.
 
     It may block; it must not change what it is given. What it raises is logged by kind and place, and no
-    other listener is kept from hearing.
+    other listener is kept from hearing. One that has a method ``announce`` is told by it, before the answer
+    goes out, of how many texts it is going to hear: that must neither block nor fail.
     """
 
     def __call__(self, answered: Answered, /) -> None:
@@ -100,6 +103,9 @@ class Listeners:
 
     def __init__(self, listeners: Iterable[AnswerListener], dropped: Callable[[], None]) -> None:
         self._listeners, self._dropped = tuple(listeners), dropped
+        self._announced: list[Callable[[int], None]] = [
+            each.announce for each in self._listeners if hasattr(each, "announce")
+        ]
         self._waiting: deque[Answered] = deque()
         self._characters = 0
         self._lock = threading.Lock()
@@ -110,6 +116,8 @@ class Listeners:
     def tell(self, answered: Answered) -> None:
         """Let listeners hear of an answer soon; returns at once."""
         size = _size(answered)
+        for announce in self._announced:
+            announce(len(answered.texts))
         with self._lock:
             full = len(self._waiting) >= MOST_ANSWERS or self._characters + size > MOST_CHARACTERS
             if not full:
@@ -155,7 +163,8 @@ class Listeners:
 
 
 def _size(answered: Answered) -> int:
-    return sum(map(len, answered.texts)) + _FOUND * sum(map(len, answered.results))
+    found = sum(map(len, answered.results))
+    return sum(map(len, answered.texts)) + _FOUND * found + _TOKEN * answered.tokens
 
 
 class Scores:

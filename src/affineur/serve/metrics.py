@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 # Where this is set, figures lie in files that are mapped into memory, and a full disk ends the process by
 # SIGBUS. This process is the only one that writes them.
@@ -15,8 +17,11 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    Metric,
     generate_latest,
 )
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _WINDOWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -24,11 +29,48 @@ _TOKENS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 _SHARES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999)
 
 
-class Metrics:
-    """The figures of one endpoint, in a registry of its own."""
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """What somebody else counts, and is asked for when Prometheus asks.
 
-    def __init__(self) -> None:
+    Args:
+        name: Its name; that of a counter ends in ``_total``, any other is a gauge.
+        about: What it is.
+        values: Returns its values, by that of its label.
+        label: Its label; without one there is one value, by ``""``.
+    """
+
+    name: str
+    about: str
+    values: Callable[[], Mapping[str, float]]
+    label: str | None = None
+
+
+class _Figures(Collector):
+    def __init__(self, figures: Iterable[Figure]) -> None:
+        self._figures = tuple(figures)
+
+    def collect(self) -> Iterator[Metric]:
+        for figure in self._figures:
+            labels = [] if figure.label is None else [figure.label]
+            family = (CounterMetricFamily if figure.name.endswith("_total") else GaugeMetricFamily)(
+                figure.name, figure.about, labels=labels
+            )
+            for value, number in figure.values().items():
+                family.add_metric([value] if labels else [], number)
+            yield family
+
+
+class Metrics:
+    """The figures of one endpoint, in a registry of its own.
+
+    Args:
+        figures: What others count beside.
+    """
+
+    def __init__(self, figures: Iterable[Figure] = ()) -> None:
         registry = self._registry = CollectorRegistry()
+        registry.register(_Figures(figures))
 
         def gauge(name: str, about: str, *labels: str) -> Gauge:
             return Gauge(name, about, ("model", *labels), registry=registry)

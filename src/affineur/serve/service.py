@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from affineur.errors import AffineurError, ParameterError
@@ -241,7 +242,18 @@ class Service:
                 facts.queue_ms = round(1000 * queued, 1)
             taken = time.perf_counter() - arrived
             self._listeners.tell(
-                Answered(texts, found, options, model.about, taken, queued, computed, portions.tokens, facts)
+                Answered(
+                    texts,
+                    found,
+                    options,
+                    model.about,
+                    taken,
+                    queued,
+                    computed,
+                    portions.tokens,
+                    facts,
+                    partial(portions.evidence, rows, found),
+                )
             )
             return Answer(shaped, queued, computed, portions.tokens, model)
         finally:

@@ -88,8 +88,6 @@ class Distill(Learning):
         work = Work(self, out, model, context, known, resolved={"precision": precision})
         if work.finished():
             return out
-        import copy
-
         from transformers import set_seed
 
         from affineur.engines.support.checkpoints import load_encoder, load_model
@@ -97,7 +95,6 @@ class Distill(Learning):
         from affineur.steps.tailoring.layers import keep_layers
         from affineur.steps.training.encoded import encode_corpus
         from affineur.steps.training.loop import fit
-        from affineur.steps.training.teacher_logits import teacher_logits
 
         set_seed(self.seed)
         teacher, encoder = load_model(model, context.device), load_encoder(model)
@@ -107,11 +104,9 @@ class Distill(Learning):
             kept, trials = self._choose(teacher, trial, place)
             data = encode_corpus(train, encoder, model.labels, place)
             self.augment(data, encoder)
-            if self.soft_weight and self.epochs:
+            if self.epochs:
                 tagger = TorchTagger(teacher, encoder, model.labels)
-                digest, cache = model.digest(), context.cache
-                data.with_teacher(teacher_logits(tagger, digest, train, model.labels, cache, precision))
-            soft = self.soft(copy.deepcopy(teacher) if self.hidden_weight else None)
+                self.ask(tagger, model.digest(), train, data, context)
             student = keep_layers(teacher, kept)
             before = score(student) if score else None
             what = f"distill to {self.layers} layers"
@@ -122,7 +117,7 @@ class Distill(Learning):
                 place / "checkpoints",
                 what,
                 encoder.pad_id,
-                soft,
+                self.soft(),
                 score,
             )
             scores = {"layers_kept": kept, "layer_search": trials, "dev_f1_untrained": before, **log}

@@ -18,7 +18,6 @@ from affineur.steps.training.fields import SOFT, Learning
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from affineur.runtime import Encoder
     from affineur.steps.training.encoded import EncodedCorpus
     from affineur.steps.training.loop import SoftTargets
 
@@ -109,7 +108,7 @@ class Recover(Learning):
         with work.workplace() as place:
             data = encode_corpus(train, encoder, model.labels, place)
             self.augment(data, encoder)
-            soft = self._ask(context.teacher, data, network, encoder, context) if context.teacher else None
+            soft = self._ask(context.teacher, data, network, context) if context.teacher else None
             if score and before is None:
                 before = score(network)
             log = fit(
@@ -132,32 +131,27 @@ class Recover(Learning):
         teacher: ModelFolder,
         data: EncodedCorpus,
         network: PreTrainedModel,
-        encoder: Encoder,
         context: Context,
     ) -> SoftTargets:
-        """Attach the teacher's logits to the data; the teacher stays loaded only for its hidden states."""
+        """Attach to the data what the teacher makes of it.
+
+        Raises:
+            ParameterError: If hidden states are to be learned, and those of the teacher have another size.
+        """
         from affineur.engines.support.checkpoints import load_encoder, load_model
         from affineur.engines.support.torch_tagger import TorchTagger
-        from affineur.steps.training.teacher_logits import teacher_logits
 
-        train = context.splits.get("train")
         master = load_model(teacher, context.device)
-        tagger = TorchTagger(master, load_encoder(teacher), teacher.labels)
-        data.with_teacher(
-            teacher_logits(
-                tagger, teacher.digest(), train, data.labels, context.cache, self.precision_in(context)
-            )
-        )
-        if not self.hidden_weight:
-            return self.soft(None)
-        same_pieces = tagger.encoder.tokenizer.to_str() == encoder.tokenizer.to_str()
-        if not same_pieces or master.config.hidden_size != network.config.hidden_size:
+        sizes = master.config.hidden_size, network.config.hidden_size
+        if self.hidden_weight and sizes[0] != sizes[1]:
             raise ParameterError(
-                "hidden states can be learned only from a teacher with the same tokenizer and hidden size; "
-                "leave hidden_weight out",
+                f"the hidden states of the teacher have {sizes[0]} numbers, those of the model {sizes[1]}; "
+                "hidden states can be learned only from a teacher with as many: leave hidden_weight out",
                 "hidden_weight",
             )
-        return self.soft(master)
+        tagger = TorchTagger(master, load_encoder(teacher), teacher.labels)
+        self.ask(tagger, teacher.digest(), context.splits.get("train"), data, context)
+        return self.soft()
 
     def _needed(self, model: ModelFolder, context: Context) -> tuple[bool, float | None]:
         """Apply ``if_f1_below`` to F1 on dev, never on test; return F1 too where it was measured here."""

@@ -28,13 +28,15 @@ def resolve_model(reference: str | Path, revision: str | None = None) -> Path:
     what ``affineur.json`` lists; pickles never.
 
     Args:
-        reference: A folder, ``sample`` for the embedded teacher, a folder at a place (``s3://…``,
-            ``sftp://…``, ``https://…``), a Hub id (``owner/name``, or ``owner/name@revision``), or a Hub id
-            after ``hub:`` where a folder has the same name.
+        reference: A folder, ``sample`` or ``sample-int8`` (of ``affineur-fr``), a folder at a place
+            (``s3://…``, ``sftp://…``, ``https://…``), a Hub id (``owner/name``, or ``owner/name@revision``),
+            or a Hub id after ``hub:`` where a folder has the same name.
         revision: Branch, tag or commit of a Hub model.
 
     Raises:
-        ModelError: If it is neither a folder nor a Hub id, or the Hub has its weights only as pickles.
+        ModelError: If it is neither a folder nor a Hub id, the Hub has its weights only as pickles, or
+            ``affineur-fr`` is not the one that this Affineur wants.
+        MissingExtraError: If it is in ``affineur-fr`` and that is not installed.
         TransferError: If the Hub, or another place, does not give it.
         ParameterError: If it is an address of no place that is known.
     """
@@ -42,8 +44,8 @@ def resolve_model(reference: str | Path, revision: str | None = None) -> Path:
     path = home_of(text)
     if path.is_dir():
         return path
-    if text == "sample":
-        return sample.teacher()
+    if text in sample.MODELS:
+        return sample.model(text)
     if is_elsewhere(text):
         return fetched(text, check=require_model)
     if path.exists():

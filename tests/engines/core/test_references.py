@@ -51,7 +51,7 @@ def test_the_engine_follows_from_the_kind(shared_model, shared_onnx: Path, tmp_p
         assert model_digest(folder) == parsed.open().digest() == open_folder(folder).digest()
         assert parsed.engine.facts(parsed).size_bytes == open_folder(folder).size_bytes
         assert parsed.name == folder.name
-    assert Reference.parse("sample").folder() == sample.teacher()
+    assert Reference.parse("sample").folder() == sample.model(sample.TEACHER)
 
 
 def test_an_engine_that_is_asked_for(shared_model) -> None:

@@ -116,9 +116,32 @@ def test_fusions_are_undone(kind: str) -> None:
     assert np.allclose(run(model, **feed), before, atol=1e-5)
 
 
-def test_biases_are_added_before_the_split() -> None:
+def test_the_bias_is_added_to_the_product() -> None:
+    """ONNX Runtime's fused node keeps it apart; the multiplication in eight bits can add it."""
+    for swapped in (False, True):
+        model = fused("SkipLayerNormalization")
+        x = RNG.normal(size=(2, 3, 16)).astype(np.float32)
+        model.graph.initializer.append(
+            numpy_helper.from_array(RNG.normal(size=(16, 16)).astype(np.float32), "encoder.weight")
+        )
+        model.graph.node.insert(
+            0, helper.make_node("MatMul", ["x", "encoder.weight"], ["product"], "multiply")
+        )
+        model.graph.node[1].input[:2] = ["skip", "product"] if swapped else ["product", "skip"]
+        before = run(model, x=x, skip=x)
+        tidy(model)
+        assert [n.op_type for n in model.graph.node] == ["MatMul", "Add", "Add", "LayerNormalization"]
+        assert set(model.graph.node[1].input) == {"product", "bias"}
+        assert np.allclose(run(model, x=x, skip=x), before, atol=1e-5)
+        kinds = [node.op_type for node in quantized(model, "u8u8").graph.node]
+        assert kinds == ["DynamicQuantizeMatMul", "Add", "LayerNormalization"]
+
+
+def test_packed_matrices_are_taken_apart() -> None:
+    """Where each part is one of the parent's; one that the parent has as a whole stays whole."""
     weight, biases = RNG.normal(size=(6, 8)).astype(np.float32), RNG.normal(size=(2, 4)).astype(np.float32)
     model = one_matrix(weight)
+    model.graph.initializer[0].name = model.graph.node[0].input[1] = "packed_0"
     model.graph.node[0].output[0] = "product"
     model.graph.node.append(helper.make_node("Split", ["product", "sizes"], ["p", "q"], "split", axis=-1))
     model.graph.node.append(helper.make_node("Add", ["p", "b"], ["pb"], "first"))
@@ -130,12 +153,15 @@ def test_biases_are_added_before_the_split() -> None:
     x = RNG.normal(size=(5, 6)).astype(np.float32)
     before = run(model, x=x)
     tidy(model)
-    assert [node.op_type for node in model.graph.node] == ["MatMul", "Add", "Split", "Sub"]
-    assert np.allclose(run(model, x=x), before, atol=1e-5)
+    whole = ModelProto.FromString(model.SerializeToString())
+    name_matrices(whole, {"encoder.both.weight": weight.T, "encoder.q.weight": weight[:, :4].T})
+    assert [linear.weight for linear in linears(whole)] == ["packed_0"], "half of it is nobody's"
     name_matrices(model, {"encoder.q.weight": weight[:, :4].T, "encoder.k.weight": weight[:, 4:].T})
-    assert [linear.weight for linear in linears(model)] == ["encoder.q.weight+encoder.k.weight"]
+    assert [linear.weight for linear in linears(model)] == ["encoder.q.weight", "encoder.k.weight"]
+    assert {t.name for t in model.graph.initializer} == {"encoder.q.weight", "encoder.k.weight", "b", "c"}
+    assert np.allclose(run(model, x=x), before, atol=1e-5)
     small = quantized(model, "u8u8")
-    assert [node.op_type for node in small.graph.node] == ["DynamicQuantizeMatMul", "Split", "Sub"], (
-        "the bias is added by the multiplication"
+    assert [node.op_type for node in small.graph.node] == ["DynamicQuantizeMatMul"] * 2 + ["Sub"], (
+        "the biases are added by the multiplications"
     )
     assert np.allclose(run(small, x=x), before, atol=0.1)

@@ -71,7 +71,7 @@ def test_defaults(name: str, epochs: float, learning_rate: float) -> None:
     step: Any = STEPS.get(name).given({})
     assert step.settings("fp32") == TrainSettings(epochs, learning_rate, 8, 0.01, 0.0, 13)
     if name != "train":
-        assert step.soft(None) == SoftTargets(0.5, 2.0, 0.0)
+        assert step.soft() == SoftTargets(0.5, 2.0, 0.0)
         assert set(SOFT) == {"soft_weight", "temperature", "hidden_weight"}
 
 

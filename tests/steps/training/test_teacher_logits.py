@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from affineur.artifact import open_folder
 from affineur.engines.support.torch_tagger import TorchTagger, load_tagger
@@ -13,7 +14,7 @@ from affineur.entities import Corpus
 from affineur.errors import ModelError
 from affineur.steps.core.context import Context
 from affineur.steps.training import teacher_logits as module
-from affineur.steps.training.teacher_logits import teacher_logits
+from affineur.steps.training.teacher_logits import teacher_hidden, teacher_logits
 from affineur.transfer import cache_folder
 
 from ..conftest import InterruptedTrainingError, corpus_of, count_calls
@@ -53,6 +54,25 @@ def test_in_bf16_they_are_near_and_kept_for_themselves(
     second = np.array(teacher_logits(teacher, "d", train_corpus, LABELS, tmp_path, "bf16"))
     assert 0 < np.abs(first - second).max() < 0.05 * np.abs(first).max()
     assert kept(tmp_path) == [".f4"] * 2
+
+
+def test_hidden_states_are_those_at_first_pieces(
+    teacher: TorchTagger, train_corpus: Corpus, short: Corpus, tmp_path: Path, monkeypatch
+) -> None:
+    found = teacher_hidden(teacher, "d", train_corpus, tmp_path)
+    assert (found.shape, found.dtype) == ((train_corpus.words, teacher.model.config.hidden_size), np.float16)
+    row = 0
+    for sentence in short:  # the first sentences of the corpus, one by one
+        (window,) = teacher.encoder.windows([sentence.words])
+        with torch.inference_mode():
+            states = teacher.model(torch.tensor([window.ids]), output_hidden_states=True).hidden_states[-1][0]
+        wanted = states[list(window.positions)].numpy()
+        np.testing.assert_allclose(found[row : row + len(wanted)], wanted, atol=5e-3)
+        row += len(wanted)
+    calls = count_calls(monkeypatch, TorchTagger, "window_logits")
+    teacher_hidden(teacher, "d", train_corpus, tmp_path)
+    assert calls == [0]
+    assert kept(tmp_path) == [".f2"]
 
 
 def test_asked_again_the_teacher_is_silent(

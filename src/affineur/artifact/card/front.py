@@ -17,7 +17,7 @@ from affineur.artifact.formats.core.format import library_of
 from affineur.artifact.manifest import Manifest
 
 _TAGS = {"distill": "distilled", "prune": "pruned", "quantize": "quantized", "pack": "packed"}
-_SAMPLE = "sample"  # the embedded teacher, as it is typed: it is on no hub
+_PACKAGED = ("sample", "sample-int8")  # models of affineur-fr, as they are typed: on no hub
 _WIDGET = [{"text": "Marie Curie a reçu le prix Nobel de physique à Stockholm en 1903."}]
 _TRAINED = ("train", "distill", "recover")
 
@@ -138,7 +138,7 @@ def base_model(manifest: Manifest, carried: Carried) -> str | list[str] | None:
         return None
     if "/" in top.name and is_id(top.name):
         return top.name
-    return named or (top.name if is_id(top.name) and top.name != _SAMPLE else None)
+    return named or (top.name if is_id(top.name) and top.name not in _PACKAGED else None)
 
 
 def _relation(manifest: Manifest, base: str | list[str] | None) -> str | None:

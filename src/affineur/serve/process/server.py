@@ -17,9 +17,10 @@ from affineur.errors import AffineurError, ParameterError
 from affineur.runtime.memory import trim
 from affineur.serve import logs
 from affineur.serve.app import create_app
+from affineur.serve.feedback import Feedback
 from affineur.serve.keys import Key, read_keys, warn_if_open
 from affineur.serve.listeners import AnswerListener
-from affineur.serve.metrics import Metrics
+from affineur.serve.metrics import Figure, Metrics
 from affineur.serve.operations import reload
 from affineur.serve.process import system
 from affineur.serve.process.health import HEALTH_CONNECTIONS, HealthServer
@@ -57,6 +58,8 @@ class ServePlan:
             own; 0 for any that is free.
         key_file: File of keys; without one nobody needs a key, and there is no ``/admin``.
         listeners: Hear of every answer.
+        figures: What they count, for Prometheus.
+        feedback: Keeps corrections; without it nobody can send any.
 
     Raises:
         ParameterError: If a port is impossible.
@@ -70,6 +73,8 @@ class ServePlan:
     health_port: int | None = None
     key_file: Path | None = None
     listeners: tuple[AnswerListener, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    feedback: Feedback | None = None
 
     def __post_init__(self) -> None:
         for name, port in (("port", self.port), ("health_port", self.health_port or 0)):
@@ -92,7 +97,9 @@ class Endpoint:
     def __init__(self, plan: ServePlan, ready: Callable[[float], None], most: int = MOST_CONNECTIONS) -> None:
         self.plan = plan
         self.keys: tuple[Key, ...] = read_keys(plan.key_file) if plan.key_file else ()
-        self.service = Service(plan.references, plan.loader, plan.settings, Metrics(), plan.listeners)
+        self.service = Service(
+            plan.references, plan.loader, plan.settings, Metrics(plan.figures), plan.listeners
+        )
         logs.tell_dropped(self.service.metrics.unlogged.inc)
         self.failure: AffineurError | None = None
         self._most, self._trim_next = most, 0.0
@@ -110,7 +117,7 @@ class Endpoint:
         Raises:
             AffineurError: If a model cannot be served.
         """
-        app = create_app(self.service, lambda: self.keys)
+        app = create_app(self.service, lambda: self.keys, self.plan.feedback)
         _shorten_collections()
         with contextlib.ExitStack() as stack:
             health = None

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from affineur.entities import Entity, LabeledPiece
-from affineur.runtime import Logits, Reading, Window
+from affineur.runtime import Evidence, Logits, Reading, Window
 from affineur.runtime.memory import trim
 from affineur.runtime.texts import TextWindow
 
@@ -122,6 +122,21 @@ class Portions:
             await self._turn(partial(portion, reading, texts, rows[place:end]))
             place = end
         return found, shaped
+
+    def evidence(self, rows: Sequence[Logits], found: Sequence[Found]) -> list[Evidence]:
+        """Say what the probabilities of each text are evidence of.
+
+        Args:
+            rows: Logits of each window.
+            found: What was found in each text.
+        """
+        evidence: list[Evidence] = []
+        place = 0
+        for texts, reading in zip(self._texts, self._readings, strict=True):
+            end, done = place + len(reading.windows), len(evidence)
+            evidence += reading.evidence(rows[place:end], found[done : done + len(texts)])
+            place = end
+        return evidence
 
 
 def _cut(texts: Sequence[str]) -> list[list[str]]:

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from affineur import sample
 from affineur.artifact import (
     CARD,
     PRUNING_INFO,
+    REFERENCE,
     Manifest,
     ModelFolder,
     Parent,
@@ -187,11 +187,23 @@ class Work:
         """
         with new_folder(self.out) as folder:
             fill(folder)
+            self._keep_reference(folder)
             manifest = self._manifest(scores or {})
             self._write_card(folder, manifest)
             write_manifest(folder, manifest)
         report(f"{self.name}: wrote {self.out}")
         return self.out
+
+    def _keep_reference(self, folder: Path) -> None:
+        """Say that what a watch knows of the model before is not true of this one; no file of it is lost."""
+        if (old := self.out / REFERENCE).is_file():
+            shutil.copyfile(old, folder / REFERENCE)
+        for stale in (old, self.source.path / REFERENCE):
+            if stale.is_file():
+                report(
+                    f"{self.name}: {stale} is of the model before, not of this one; fit it again: "
+                    f"affineur watch fit {self.out} --data DATA"
+                )
 
     def _write_card(self, folder: Path, manifest: Manifest) -> None:
         try:
@@ -257,8 +269,6 @@ def _model_name(path: Path, manifest: Manifest | None) -> str:
     if source.startswith("hub:"):
         return source.removeprefix("hub:").partition("@")[0]
     path = path.absolute()
-    if path == sample.teacher().absolute():
-        return "sample"  # as it is typed
     # In the Hub's cache the folder's own name is a commit: models--owner--name/snapshots/commit.
     if path.parent.name == "snapshots" and path.parent.parent.name.startswith("models--"):
         return path.parent.parent.name.removeprefix("models--").replace("--", "/")

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from affineur.steps.graphs.attention import sequence_first
 from affineur.steps.graphs.graph import (
     MARK,
     MICROSOFT,
@@ -78,6 +79,7 @@ def quantized(
     if not any(opset.domain == MICROSOFT for opset in copy.opset_import):
         copy.opset_import.append(helper.make_opsetid(MICROSOFT, 1))
     _fuse_biases(copy)
+    sequence_first(copy)
     return copy
 
 

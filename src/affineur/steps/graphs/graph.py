@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from affineur.artifact.scope import PARTS, part_of
 MICROSOFT = "com.microsoft"
 #: Between a constant and what was made of it.
 MARK = "@"
-_JOIN = "+"  # between matrices side by side
+_JOIN = "+"  # between matrices side by side, as earlier exports kept them
 _FEWEST_ROWS = 16  # of a table worth storing in eight bits
 
 Array = npt.NDArray[np.float32]
@@ -46,33 +46,38 @@ class Linear:
 
 
 def tidy(model: ModelProto) -> None:
-    """Drop what only debugging needs, undo slow fusions, join the biases of packed matrices; in place.
+    """Drop what only debugging needs and undo slow fusions, in place.
 
     ONNX Runtime's fused ``SkipLayerNormalization`` took four times as long on a CPU as the additions and the
-    ``LayerNormalization`` it stands for, and ``BiasGelu`` keeps the bias out of the matrix multiplication
-    before it.
+    ``LayerNormalization`` it stands for, and both it and ``BiasGelu`` keep the bias out of the matrix
+    multiplication before it.
     """
     nodes: list[NodeProto] = []
+    products = {node.output[0] for node in model.graph.node if node.op_type == "MatMul"}
     for node in model.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
-        undo = _UNDO.get(node.op_type) if node.domain == MICROSOFT else None
-        nodes.extend(undo(node) if undo else [node])
+        if node.domain == MICROSOFT and node.op_type == "SkipLayerNormalization":
+            nodes.extend(_unfuse_norm(node, products))
+        elif node.domain == MICROSOFT and node.op_type == "BiasGelu":
+            nodes.extend(_unfuse_gelu(node))
+        else:
+            nodes.append(node)
     replace_nodes(model, nodes)
-    _join_biases(model)
     del model.graph.value_info[:]
     del model.metadata_props[:]
     del model.graph.metadata_props[:]
     model.graph.doc_string = ""
     for tensor in model.graph.initializer:
         tensor.doc_string = ""
-    _drop_unused(model)
+    drop_unused(model)
 
 
 def name_matrices(model: ModelProto, weights: Mapping[str, Array]) -> None:
-    """Give each constant matrix the name of the tensor it holds; several side by side are joined by ``+``.
+    """Give each constant matrix the name of the tensor it holds; those packed side by side are taken apart.
 
-    A matrix is recognized by its numbers, whatever an exporter calls it.
+    A matrix is recognized by its numbers, whatever an exporter calls it. One multiplication for a layer's
+    queries, keys and values is no faster on a CPU than three, and its product would be copied to be split.
 
     Args:
         model: The graph, changed in place.
@@ -80,20 +85,28 @@ def name_matrices(model: ModelProto, weights: Mapping[str, Array]) -> None:
     """
     known = {_digest(array.T): name for name, array in weights.items()}
     constants, readers = constants_of(model), readers_of(model)
-    for node in [n for n in model.graph.node if n.op_type == "MatMul"]:
-        constant = constants.get(node.input[1])
-        if constant is None:  # no constant, or one that several share and that has its name already
+    nodes: dict[str, list[NodeProto]] = {}  # instead of others, by their names
+    for node in [n for n in model.graph.node if n.op_type == "MatMul" and n.input[1] in constants]:
+        whole = numpy_helper.to_array(constants[node.input[1]])
+        split = _split_of(node, whole, readers, constants)
+        parts = _parts(whole, split, constants)
+        names = [known.get(_digest(part), "") for part in parts]
+        if not all(names):
             continue
-        names = [
-            known.get(_digest(part), "")
-            for part in _parts(node, numpy_helper.to_array(constant), readers, constants)
-        ]
-        if all(names) and _JOIN.join(names) not in constants:
-            for reader in readers[constant.name]:
-                reader.input[:] = [
-                    _JOIN.join(names) if name == constant.name else name for name in reader.input
-                ]
-            constant.name = _JOIN.join(names)
+        for name, part in zip(names, parts, strict=True):
+            if name not in constants:
+                constants[name] = numpy_helper.from_array(np.ascontiguousarray(part), name)
+                model.graph.initializer.append(constants[name])
+        if split is None:
+            node.input[1] = names[0]
+        else:
+            nodes[node.name] = []
+            nodes[split.name] = [
+                new_node("MatMul", [node.input[0], name], output)
+                for name, output in zip(names, split.output, strict=True)
+            ]
+    replace_nodes(model, [new for node in model.graph.node for new in nodes.get(node.name, [node])])
+    drop_unused(model)
 
 
 def linears(model: ModelProto) -> list[Linear]:
@@ -184,15 +197,17 @@ def replace_nodes(model: ModelProto, nodes: list[NodeProto]) -> None:
 # ----------------------------------------------------------------------------------------------------------
 
 
-def _unfuse_norm(node: NodeProto) -> list[NodeProto]:
+def _unfuse_norm(node: NodeProto, products: Collection[str]) -> list[NodeProto]:
     x, skip, gamma, beta, bias = (*node.input, "", "", "")[:5]
+    if skip in products:
+        x, skip = skip, x
     outputs = (*node.output, "", "", "")[:4]
     total = outputs[3] or f"{outputs[0]}_sum"
     epsilon = next((a.f for a in node.attribute if a.name == "epsilon"), 1e-5)
     nodes = []
-    if bias:
-        nodes.append(new_node("Add", [skip, bias], f"{outputs[0]}_biased"))
-        skip = f"{outputs[0]}_biased"
+    if bias:  # to the product, whose multiplication can add it
+        nodes.append(new_node("Add", [x, bias], f"{outputs[0]}_biased"))
+        x = f"{outputs[0]}_biased"
     nodes.append(new_node("Add", [x, skip], total))
     nodes.append(
         new_node(
@@ -214,55 +229,9 @@ def _unfuse_gelu(node: NodeProto) -> list[NodeProto]:
     ]
 
 
-_UNDO: Mapping[str, Callable[[NodeProto], list[NodeProto]]] = {
-    "SkipLayerNormalization": _unfuse_norm,
-    "BiasGelu": _unfuse_gelu,
-}
-
-
-def _join_biases(model: ModelProto) -> None:
-    """Add the biases of matrices that are multiplied side by side before their product is split."""
-    readers = readers_of(model)
-    constants = constants_of(model)
-    gone: set[str] = set()
-    after: dict[str, list[NodeProto]] = {}
-    for split in [n for n in model.graph.node if n.op_type == "Split"]:
-        adds = [readers.get(part, []) for part in split.output]
-        if not all(len(read) == 1 and read[0].op_type == "Add" for read in adds):
-            continue
-        biases = [next((i for i in read[0].input if i in constants), None) for read in adds]
-        if None in biases or any(len(constants[str(b)].dims) != 1 for b in biases):
-            continue
-        joined = f"{split.input[0]}_bias"
-        model.graph.initializer.append(
-            numpy_helper.from_array(
-                np.concatenate([numpy_helper.to_array(constants[str(b)]) for b in biases]), joined
-            ),
-        )
-        after[split.name] = [
-            new_node("Add", [split.input[0], joined], f"{split.input[0]}_biased"),
-            helper.make_node(
-                "Split",
-                [f"{split.input[0]}_biased", *split.input[1:]],
-                [read[0].output[0] for read in adds],
-                split.name,
-                **_attributes(split),
-            ),
-        ]
-        gone |= {split.name, *(read[0].name for read in adds)}
-    nodes: list[NodeProto] = []
-    for node in model.graph.node:
-        nodes.extend(after.get(node.name, []) if node.name in gone else [node])
-    replace_nodes(model, nodes)
-
-
 def _part(name: str) -> str:
     """Return the part of the model a constant belongs to; shapes and masks serve the encoder."""
     return part_of(name) if "." in name else "encoder"
-
-
-def _attributes(node: NodeProto) -> dict[str, Any]:
-    return {a.name: helper.get_attribute_value(a) for a in node.attribute}
 
 
 def _is_table(tensor: TensorProto) -> bool:
@@ -274,28 +243,34 @@ def _is_table(tensor: TensorProto) -> bool:
     )
 
 
-def _parts(
+def _split_of(
     node: NodeProto,
     weight: Array,
     readers: Mapping[str, list[NodeProto]],
     constants: Mapping[str, TensorProto],
-) -> list[Array]:
-    """Cut a matrix where its product, with the bias added, is split."""
+) -> NodeProto | None:
+    """Find the node that splits the product of a matrix, if nothing else reads it."""
     after = readers.get(node.output[0], [])
-    after = readers.get(after[0].output[0], []) if len(after) == 1 and after[0].op_type == "Add" else after
-    for split in after:
-        if split.op_type == "Split" and len(split.input) > 1 and split.input[1] in constants:
-            sizes = numpy_helper.to_array(constants[split.input[1]])
-            if sizes.sum() == weight.shape[1]:
-                return np.split(weight, np.cumsum(sizes)[:-1], axis=1)
-    return [weight]
+    if len(after) != 1 or after[0].op_type != "Split" or len(after[0].input) < 2:
+        return None
+    sizes = constants.get(after[0].input[1])
+    return after[0] if sizes and numpy_helper.to_array(sizes).sum() == weight.shape[1] else None
+
+
+def _parts(weight: Array, split: NodeProto | None, constants: Mapping[str, TensorProto]) -> list[Array]:
+    """Cut a matrix where its product is split."""
+    if split is None:
+        return [weight]
+    sizes = numpy_helper.to_array(constants[split.input[1]])
+    return np.split(weight, np.cumsum(sizes)[:-1], axis=1)
 
 
 def _digest(array: Array) -> bytes:
     return hashlib.sha256(np.ascontiguousarray(array, dtype=np.float32).tobytes()).digest()
 
 
-def _drop_unused(model: ModelProto) -> None:
+def drop_unused(model: ModelProto) -> None:
+    """Drop the constants that no node reads, and the import of operators that no node is."""
     used = {name for node in model.graph.node for name in node.input}
     kept = [t for t in model.graph.initializer if t.name in used]
     if len(kept) < len(model.graph.initializer):

@@ -44,7 +44,7 @@ def check_kind(spec: Spec) -> None:
 
 def pieces_of(spec: Spec) -> dict[int, str]:
     """Return every piece by its id, added ones too."""
-    return _own(spec) | {token["id"]: token["content"] for token in spec["added_tokens"]}
+    return own_pieces(spec) | {token["id"]: token["content"] for token in spec["added_tokens"]}
 
 
 def indispensable(spec: Spec) -> set[int]:
@@ -54,7 +54,7 @@ def indispensable(spec: Spec) -> set[int]:
     character that is no piece of its own. Of a Unigram also the least likely piece: its probability sets the
     price of an unknown character.
     """
-    model, own = spec["model"], _own(spec)
+    model, own = spec["model"], own_pieces(spec)
     ids = {name: i for i, name in own.items()}
     kept = {token["id"] for token in spec["added_tokens"]} | set(_mentioned(spec.get("post_processor")))
     if spec.get("padding"):
@@ -87,9 +87,9 @@ def with_parts(spec: Spec, kept: Iterable[int]) -> set[int]:
     found = set(kept)
     if model["type"] != "BPE":
         return found
-    own = _own(spec)
+    own = own_pieces(spec)
     ids = {name: i for i, name in own.items()}
-    ranks = {merge: rank for rank, merge in enumerate(_merges(model))}
+    ranks = {merge: rank for rank, merge in enumerate(merges_of(model))}
     for i in sorted(found & own.keys()):
         found.update(ids[name] for name in _joined(_atoms(own[i], model), ranks, _prefix(model)))
     return found
@@ -104,7 +104,7 @@ def new_order(spec: Spec, kept: set[int], pad: int | None) -> list[int]:
     Returns:
         Old ids; the place of each is its new id.
     """
-    own = _own(spec)
+    own = own_pieces(spec)
     order = sorted(kept & own.keys())
     if pad in order:
         order.remove(pad)
@@ -140,8 +140,34 @@ def trimmed(spec: Spec, order: Sequence[int]) -> Spec:
     if model["type"] == "BPE":
         names, prefix = model["vocab"], _prefix(model)
         model["merges"] = [
-            [a, b] for a, b in _merges(model) if a in names and b in names and _product(a, b, prefix) in names
+            [a, b]
+            for a, b in merges_of(model)
+            if a in names and b in names and _product(a, b, prefix) in names
         ]
+    return _with_model(spec, model, new)
+
+
+def grown(spec: Spec, added: Sequence[tuple[str, float]], merges: Sequence[tuple[str, str]] = ()) -> Spec:
+    """Return a tokenizer of more pieces; they come after all of its model's own.
+
+    Args:
+        spec: The tokenizer; it stays as it is.
+        added: Each new piece and its score, which only Unigram has.
+        merges: Pairs that BPE joins when nothing else is left to join, in the order of their rank.
+    """
+    model, own = dict(spec["model"]), own_pieces(spec)
+    new = {old: old if old in own else old + len(added) for old in pieces_of(spec)}
+    if model["type"] == "Unigram":
+        model["vocab"] = [*model["vocab"], *([name, score] for name, score in added)]
+    else:
+        model["vocab"] = model["vocab"] | {name: i for i, (name, _) in enumerate(added, len(own))}
+    if model["type"] == "BPE":
+        model["merges"] = [*model["merges"], *([a, b] for a, b in merges)]
+    return _with_model(spec, model, new)
+
+
+def _with_model(spec: Spec, model: Spec, new: Mapping[int, int]) -> Spec:
+    """Put another model in a tokenizer, and renumber all that names a piece by its id."""
     return spec | {
         "model": model,
         "added_tokens": sorted(
@@ -155,8 +181,8 @@ def trimmed(spec: Spec, order: Sequence[int]) -> Spec:
     }
 
 
-def _own(spec: Spec) -> dict[int, str]:
-    """Return the pieces of the tokenizer's model, by id."""
+def own_pieces(spec: Spec) -> dict[int, str]:
+    """Return the pieces of the tokenizer's model, by id; added ones that it lacks are not among them."""
     vocabulary = spec["model"]["vocab"]
     if spec["model"]["type"] == "Unigram":
         return {i: name for i, (name, _) in enumerate(vocabulary)}
@@ -177,7 +203,7 @@ def _atoms(name: str, model: Spec) -> list[str]:
     return [*atoms[:-1], atoms[-1] + suffix] if last and atoms else atoms
 
 
-def _merges(model: Spec) -> list[tuple[str, str]]:
+def merges_of(model: Spec) -> list[tuple[str, str]]:
     """Return the pairs BPE joins, in the order of their rank; older files write a pair as one string."""
     pairs = (merge.split(" ") if isinstance(merge, str) else merge for merge in model["merges"])
     return [(a, b) for a, b in pairs]

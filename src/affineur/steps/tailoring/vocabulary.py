@@ -1,4 +1,4 @@
-"""A model with the embeddings of some pieces only: which of them stay, and that the answers stay too."""
+"""A model with the embeddings of other pieces: which of them stay or are new, and that the answers stay."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ from affineur.steps.tailoring.pieces import (
     trimmed,
     with_parts,
 )
+from affineur.steps.tailoring.words import Added
 
 #: What goes with a trimmed ``tokenizer.json``; every other file of a tokenizer holds the old vocabulary.
 _CARRIED = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
@@ -40,14 +41,50 @@ _CHUNK = 1024
 
 
 @dataclass(frozen=True, slots=True)
+class NewVocabulary:
+    """The pieces of a model that others are made of.
+
+    Args:
+        order: Ids of the old pieces that stay, in their new order.
+        own: How many of these are the tokenizer's own, which new ones come after.
+        added: The new ones.
+    """
+
+    order: Sequence[int]
+    own: int
+    added: Added
+
+    def __len__(self) -> int:
+        """Return how many pieces there are."""
+        return len(self.order) + len(self.added.pieces)
+
+    @property
+    def new(self) -> dict[int, int]:
+        """The new id of each old one."""
+        more = len(self.added.pieces)
+        return {old: i if i < self.own else i + more for i, old in enumerate(self.order)}
+
+    def of(self, spec: Spec) -> Spec:
+        """Give a tokenizer these pieces."""
+        return self.added.to(trimmed(spec, self.order))
+
+    def rows(self, table: torch.Tensor) -> torch.Tensor:
+        """Give an embedding these pieces, ``(old, width)`` to ``(new, width)``; a new one is a mean."""
+        means = [table[list(parts)].float().mean(0, keepdim=True).to(table) for parts in self.added.parts]
+        kept = table[list(self.order)]
+        return torch.cat([kept[: self.own], *means, kept[self.own :]])
+
+
+@dataclass(frozen=True, slots=True)
 class CutChange:
-    """How a trimmed tokenizer cuts a text that it was not trimmed on.
+    """How a new tokenizer cuts a text.
 
     Args:
         sentences: Sentences of the text.
         sentences_changed: Those of which at least one word is cut in another way.
         words: Words of the text.
         words_changed: Those cut in another way.
+        words_whole: Those that became a single piece; the others that changed are cut in several.
         pieces_before: Pieces of the text as it was cut before.
         pieces: Pieces of the text now; a longer text takes longer.
     """
@@ -56,6 +93,7 @@ class CutChange:
     sentences_changed: int = 0
     words: int = 0
     words_changed: int = 0
+    words_whole: int = 0
     pieces_before: int = 0
     pieces: int = 0
 
@@ -64,6 +102,9 @@ class CutChange:
         return asdict(self) | {
             "share_of_sentences_changed": self.sentences_changed / max(1, self.sentences),
             "share_of_words_changed": self.words_changed / max(1, self.words),
+            "share_of_words_whole": self.words_whole / max(1, self.words),
+            "pieces_per_word_before": self.pieces_before / max(1, self.words),
+            "pieces_per_word": self.pieces / max(1, self.words),
         }
 
 
@@ -111,29 +152,29 @@ def pieces_kept(model: ModelFolder, config: Any, spec: Spec, wanted: Sequence[in
     return new_order(spec, with_parts(spec, must | set(wanted)), model.config.get("pad_token_id"))
 
 
-def trimmed_encoder(encoder: Encoder, spec: Spec, order: Sequence[int], config: Any) -> Encoder:
-    """Make the encoder of the trimmed tokenizer.
+def new_encoder(encoder: Encoder, spec: Spec, vocabulary: NewVocabulary, config: Any) -> Encoder:
+    """Make the encoder of the new tokenizer.
 
     Args:
-        encoder: The encoder of the whole one.
-        spec: The whole tokenizer.
-        order: Old ids in their new order.
-        config: Configuration of the trimmed model (:func:`drop_rows`).
+        encoder: The encoder of the old one.
+        spec: The old tokenizer.
+        vocabulary: The pieces.
+        config: Configuration of the new model (:func:`replace_rows`).
     """
-    tokenizer = Tokenizer.from_str(json.dumps(trimmed(spec, order)))
+    tokenizer = Tokenizer.from_str(json.dumps(vocabulary.of(spec)))
     return Encoder(tokenizer, encoder.max_length, config.pad_token_id or 0)
 
 
-def drop_rows(network: PreTrainedModel, order: Sequence[int], pieces: int) -> int:
-    """Leave only the embeddings of some pieces, in a new order, and renumber the ids of the configuration.
+def replace_rows(network: PreTrainedModel, vocabulary: NewVocabulary, pieces: int) -> int:
+    """Give a model the embeddings of its new pieces, and renumber the ids of the configuration.
 
     Args:
         network: The model, changed in place.
-        order: Old ids in their new order.
-        pieces: Pieces of the whole tokenizer.
+        vocabulary: The pieces.
+        pieces: Pieces of the old tokenizer.
 
     Returns:
-        The bytes saved.
+        The bytes saved; less than none where it grew.
 
     Raises:
         ModelError: If a piece has no embedding, or a padding piece that positions are numbered from would
@@ -141,12 +182,12 @@ def drop_rows(network: PreTrainedModel, order: Sequence[int], pieces: int) -> in
     """
     table: Any = network.get_input_embeddings()
     rows, width = table.weight.shape
-    if max(order) >= rows:
+    if max(vocabulary.order) >= rows:
         raise ModelError(
             f"the tokenizer has {pieces} pieces, but the model has embeddings for {rows}; "
             "they do not belong together"
         )
-    new = {old: i for i, old in enumerate(order)}
+    new = vocabulary.new
     pad = network.config.pad_token_id
     positions = [
         m
@@ -156,30 +197,30 @@ def drop_rows(network: PreTrainedModel, order: Sequence[int], pieces: int) -> in
     if positions and new.get(pad, pad) != pad:
         raise ModelError(
             f"positions are numbered from the padding piece, id {pad}, which cannot stay there "
-            f"with {len(order)} pieces; keep more pieces"
+            f"with {len(vocabulary)} pieces; keep more pieces"
         )
-    table.weight = nn.Parameter(table.weight.detach()[list(order)].clone())
-    table.num_embeddings = len(order)
+    table.weight = nn.Parameter(vocabulary.rows(table.weight.detach()))
+    table.num_embeddings = len(vocabulary)
     table.padding_idx = None if table.padding_idx is None else new.get(table.padding_idx)
     config: Any = network.config
-    config.vocab_size = len(order)
+    config.vocab_size = len(vocabulary)
     for name, value in _token_ids(config).items():
         # An id that is no piece's (a default nobody set) means as little as before.
         renumbered = [new.get(i, i) for i in _listed(value)]
         setattr(config, name, renumbered if isinstance(value, list) else renumbered[0])
-    return int((rows - len(order)) * width * table.weight.element_size())
+    return int((rows - len(vocabulary)) * width * table.weight.element_size())
 
 
-def trim_files(target: Path, order: Sequence[int]) -> None:
-    """Trim ``tokenizer.json``, renumber ``tokenizer_config.json``, remove what holds the old vocabulary."""
+def replace_files(target: Path, vocabulary: NewVocabulary) -> None:
+    """Rewrite ``tokenizer.json``, renumber ``tokenizer_config.json``, remove what holds old pieces."""
     file = target / "tokenizer.json"
     # As the library understands it: older files leave things out.
     spec = json.loads(Tokenizer.from_file(str(file)).to_str())
-    write_text(file, json.dumps(trimmed(spec, order), ensure_ascii=False))
+    write_text(file, json.dumps(vocabulary.of(spec), ensure_ascii=False))
     settings_file = target / "tokenizer_config.json"
     if settings_file.is_file():
         settings = read_json(settings_file)
-        new = {str(old): str(i) for i, old in enumerate(order)}
+        new = {str(old): str(i) for old, i in vocabulary.new.items()}
         if "added_tokens_decoder" in settings:
             settings["added_tokens_decoder"] = {
                 new[i]: token for i, token in settings["added_tokens_decoder"].items() if i in new
@@ -195,8 +236,9 @@ def changes(before: Encoder, after: Encoder, corpora: Sequence[Corpus]) -> CutCh
     count: Counter[str] = Counter()
     for (_, old), (_, new) in zip(_encoded(before, corpora), _encoded(after, corpora), strict=True):
         was, now = _by_word(old), _by_word(new)
-        changed = sum(now.get(word) != pieces for word, pieces in was.items())
-        count.update(sentences=1, sentences_changed=int(was != now), words=len(was), words_changed=changed)
+        changed = [now.get(word, ()) for word, pieces in was.items() if now.get(word) != pieces]
+        count.update(sentences=1, sentences_changed=int(was != now), words=len(was))
+        count.update(words_changed=len(changed), words_whole=sum(len(pieces) == 1 for pieces in changed))
         count.update(pieces_before=len(old.ids), pieces=len(new.ids))
     return CutChange(**count)
 
@@ -218,7 +260,7 @@ def check_logits(before: TorchTagger, after: TorchTagger, sentences: Sequence[Se
     for sentence, old, new in zip(sentences, before.logits(words), after.logits(words), strict=True):
         if not torch.equal(torch.from_numpy(old).nan_to_num(), torch.from_numpy(new).nan_to_num()):
             raise ModelError(
-                f"the trimmed model gives other logits for '{' '.join(sentence.words)[:80]}', "
+                f"the new model gives other logits for '{' '.join(sentence.words)[:80]}', "
                 "though it is cut as before; nothing is written"
             )
 

@@ -55,6 +55,7 @@ class EncodedCorpus(Dataset[Item]):
         self._word_index: npt.NDArray[np.int64] = np.memmap(folder / "words.i8", dtype=np.int64, mode="r")
         self._single = np.fromfile(folder / "single.u1", dtype=np.uint8)
         self._teacher: npt.NDArray[np.float32] | None = None
+        self._hidden: npt.NDArray[np.float16] | None = None
         self._replacer: MentionReplacement | None = None
         self._epoch = 0
 
@@ -67,7 +68,7 @@ class EncodedCorpus(Dataset[Item]):
 
         Returns:
             ``input_ids`` and ``labels``, one number per piece; ``teacher`` logits of shape ``(labeled words,
-            labels)`` where there are some.
+            labels)`` and ``hidden`` states of shape ``(labeled words, hidden size)`` where there are some.
         """
         pieces, targets = self.window(index)
         words = self.words(index)
@@ -76,6 +77,8 @@ class EncodedCorpus(Dataset[Item]):
         item: Item = {"input_ids": pieces, "labels": targets}
         if self._teacher is not None:
             item["teacher"] = self._teacher[words]
+        if self._hidden is not None:
+            item["hidden"] = self._hidden[words]
         return item
 
     def window(self, index: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int16]]:
@@ -101,6 +104,14 @@ class EncodedCorpus(Dataset[Item]):
         if logits.shape[1] != len(self.labels):
             raise ValueError(f"teacher logits have {logits.shape[1]} columns, expected {len(self.labels)}")
         self._teacher = logits
+
+    def with_hidden(self, states: npt.NDArray[np.float16]) -> None:
+        """Attach a teacher's last hidden states.
+
+        Args:
+            states: Shape ``(words of the corpus, hidden size)``.
+        """
+        self._hidden = states
 
     def with_mention_replacement(self, share: float, seed: int, longest: int) -> None:
         """Swap this share of mentions, in each epoch anew, for other mentions of the same type."""
@@ -244,13 +255,15 @@ def collate(items: list[Item], pad_id: int) -> dict[str, torch.Tensor]:
 
     Returns:
         ``input_ids``, ``attention_mask`` and ``labels`` of shape ``(batch, longest)``; ``teacher`` of shape
-        ``(labeled words, labels)`` where the items have it, rows in the order of the labeled pieces.
+        ``(labeled words, labels)`` and ``hidden`` of shape ``(labeled words, hidden size)`` where the items
+        have them, rows in the order of the labeled pieces.
     """
     ids, mask = pad([item["input_ids"] for item in items], pad_id)
     targets, _ = pad([item["labels"] for item in items], IGNORED)
     batch = {"input_ids": ids, "attention_mask": mask, "labels": targets}
-    if "teacher" in items[0]:
-        batch["teacher"] = torch.from_numpy(np.concatenate([item["teacher"] for item in items]))
+    for name in ("teacher", "hidden"):
+        if name in items[0]:
+            batch[name] = torch.from_numpy(np.concatenate([item[name] for item in items]))
     return batch
 
 

@@ -11,8 +11,8 @@ from affineur.steps.core.step import DATA, Input, Step
 from affineur.steps.training.precision import Precision, precision_on
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
+    from affineur.engines.support.torch_tagger import TorchTagger
+    from affineur.entities import Corpus
     from affineur.runtime import Encoder
     from affineur.steps.training.encoded import EncodedCorpus
     from affineur.steps.training.loop import SoftTargets, TrainSettings
@@ -34,6 +34,10 @@ class Training(Step):
     )
     replace_mentions: float = Field(
         0.0, ge=0, le=1, description="augmentation: share of mentions replaced by others of their type"
+    )
+    freeze_embeddings: bool = Field(
+        False,
+        description="leave the vectors of pieces as they are, those that the data lacks beside the others",
     )
     precision: Precision = Field(
         "auto", description="multiply in fp32, or in bf16 where device and CPU have instructions for it"
@@ -78,6 +82,7 @@ class Training(Step):
         return TrainSettings(
             precision=precision,
             dropout=self.dropout,
+            freeze_embeddings=self.freeze_embeddings,
             epochs=self.epochs,
             learning_rate=self.learning_rate,
             batch_size=self.batch_size,
@@ -99,15 +104,35 @@ class Learning(Training):
         0.0, ge=0, description="weight of the cosine distance between last hidden states"
     )
 
-    def soft(self, teacher: PreTrainedModel | None) -> SoftTargets:
-        """Return what the training loop is to learn from the teacher.
-
-        Args:
-            teacher: The teacher, where hidden states are to be learned too; its logits come with the data.
-        """
+    def soft(self) -> SoftTargets:
+        """Return what the training loop is to learn from the teacher."""
         from affineur.steps.training.loop import SoftTargets
 
-        return SoftTargets(self.soft_weight, self.temperature, self.hidden_weight, teacher)
+        return SoftTargets(self.soft_weight, self.temperature, self.hidden_weight)
+
+    def ask(
+        self, teacher: TorchTagger, digest: str, corpus: Corpus, data: EncodedCorpus, context: Context
+    ) -> None:
+        """Attach to the data what a teacher makes of its words, as far as it has any weight.
+
+        Args:
+            teacher: The teacher.
+            digest: Digest of its folder.
+            corpus: The training data.
+            data: The same, encoded for the student.
+            context: Where to keep it.
+
+        Raises:
+            ModelError: If the teacher has other labels.
+        """
+        from affineur.steps.training.teacher_logits import teacher_hidden, teacher_logits
+
+        precision = self.precision_in(context)
+        if self.soft_weight:
+            logits = teacher_logits(teacher, digest, corpus, data.labels, context.cache, precision)
+            data.with_teacher(logits)
+        if self.hidden_weight:
+            data.with_hidden(teacher_hidden(teacher, digest, corpus, context.cache, precision))
 
 
 #: Names of what :class:`Learning` adds: they say nothing where there is no teacher.

@@ -59,6 +59,7 @@ class TrainSettings:
         keep_best: End with the weights of the best dev F1 rather than the last ones (needs dev data).
         precision: ``bf16`` multiplies matrices under autocast; weights, norms and losses stay in fp32.
         dropout: Share of values dropped in every dropout of the model; ``None`` for the model's own.
+        freeze_embeddings: Whether the vectors of pieces stay as they are.
     """
 
     epochs: float = 3.0
@@ -72,6 +73,7 @@ class TrainSettings:
     keep_best: bool = False
     precision: str = "fp32"
     dropout: float | None = None
+    freeze_embeddings: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +83,13 @@ class SoftTargets:
     Args:
         weight: Weight of the soft labels; the hard labels get one minus it.
         temperature: Softens both distributions (Hinton et al. 2015).
-        hidden_weight: Weight of the cosine distance between last hidden states (Sanh et al. 2019), or 0.
-        teacher: The teacher, needed only for hidden states; its logits come with the data.
+        hidden_weight: Weight of the cosine distance between last hidden states at the first pieces of words
+            (Sanh et al. 2019), or 0.
     """
 
     weight: float = 0.5
     temperature: float = 2.0
     hidden_weight: float = 0.0
-    teacher: PreTrainedModel | None = None
 
 
 def fit(
@@ -106,7 +107,7 @@ def fit(
 
     Args:
         model: The model, on the device to train on.
-        data: Encoded training data, with teacher logits if ``soft`` is given.
+        data: Encoded training data, with what the teacher makes of it if ``soft`` is given.
         settings: How to train.
         checkpoints: Folder for checkpoints, for the caller to remove; complete ones found there are resumed
             from.
@@ -180,7 +181,7 @@ def fit(
                 load_file((checkpoints / Path(best).name if best else resume) / "model.safetensors")
             )
         else:
-            with _dropout(model, settings.dropout):
+            with _dropout(model, settings.dropout), _frozen(model, settings.freeze_embeddings):
                 trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     model.eval()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
@@ -213,11 +214,10 @@ class _Trainer(Trainer):
         num_items_in_batch: Any = None,
     ) -> Any:
         """Mix hard labels, soft labels and hidden states; only first pieces of words count."""
-        teacher = inputs.pop("teacher", None)
+        teacher, wanted = inputs.pop("teacher", None), inputs.pop("hidden", None)
         labels = inputs.pop("labels")
-        hidden = bool(self._soft and self._soft.hidden_weight)
         with self._arithmetic(inputs):
-            output = model(**inputs, output_hidden_states=hidden)
+            output = model(**inputs, output_hidden_states=wanted is not None)
         labeled = labels != IGNORED
         logits = output.logits[labeled].float()
         loss = functional.cross_entropy(
@@ -228,13 +228,12 @@ class _Trainer(Trainer):
             if known.any():
                 soft = soft_label_loss(logits[known], teacher[known], self._soft.temperature)
                 loss = (1 - self._soft.weight) * loss + self._soft.weight * soft
-        if hidden and self._soft is not None and self._soft.teacher is not None:
-            with torch.no_grad(), self._arithmetic(inputs):
-                wanted = self._soft.teacher(**inputs, output_hidden_states=True).hidden_states[-1]
-            seen = inputs["attention_mask"].bool()
-            ours, theirs = output.hidden_states[-1][seen].float(), wanted[seen].float()
-            distance = 1 - functional.cosine_similarity(ours, theirs, dim=-1)
-            loss = loss + self._soft.hidden_weight * distance.mean()
+        if self._soft is not None and wanted is not None:
+            known = ~wanted.isnan().any(dim=-1)
+            if known.any():
+                ours, theirs = output.hidden_states[-1][labeled][known].float(), wanted[known].float()
+                distance = 1 - functional.cosine_similarity(ours, theirs, dim=-1)
+                loss = loss + self._soft.hidden_weight * distance.mean()
         if not torch.isfinite(loss):
             raise ModelError(
                 f"the loss is {float(loss)} at step {self.state.global_step}; "
@@ -297,6 +296,22 @@ def _dropout(model: PreTrainedModel, share: float | None) -> Iterator[None]:
     finally:
         for module, name, own in held:
             setattr(module, name, own)
+
+
+@contextmanager
+def _frozen(model: PreTrainedModel, wanted: bool) -> Iterator[None]:
+    """Keep the vectors of pieces from being trained.
+
+    A small corpus moves the vectors of its own pieces only, away from those of words it does not have.
+    """
+    held = [p for p in model.get_input_embeddings().parameters() if p.requires_grad] if wanted else []
+    for parameter in held:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in held:
+            parameter.requires_grad_(True)
 
 
 def soft_label_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
