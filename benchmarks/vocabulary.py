@@ -65,8 +65,8 @@ def _measure(
     taught = train.head(args.sentences)
     print(
         f"\n{len(test):,} sentences of {test.name}; words counted in {len(train):,} sentences; recovery and"
-        f" control: {counted(args.epochs, 'epoch')} of {len(taught):,} sentences at {args.learning_rate:g}"
-        "\nF1 of mentions, points against the model named or the control (95 %)",
+        f" control: {counted(args.epochs, 'epoch')} of {len(taught):,} sentences at {args.learning_rate:g}\n"
+        "F1 of mentions, points against the model named or the control (95 %)",
         flush=True,
     )
 
