@@ -17,14 +17,10 @@ from affineur.steps.core.step import STEPS
 
 #: Where a device, a number of threads or a seed changes something.
 SEED = "demo run train distill recover search sweep"
-DEVICE = set(f"{SEED} evaluate compare benchmark check predict annotate probe-endpoint".split()) | {
-    "watch fit",
-    "watch estimate",
-}
-NO_THREADS = set("pack unpack cast info data key restore probe-endpoint pull push cache verify".split()) | {
-    "watch log",
-    "watch forget",
-}
+_ONCE = "evaluate compare benchmark check predict annotate probe-endpoint"
+DEVICE = {*SEED.split(), *_ONCE.split(), "watch fit", "watch estimate"}
+_ALONE = "pack unpack cast info data key restore probe-endpoint pull push cache verify"
+NO_THREADS = {*_ALONE.split(), "watch log", "watch forget"}
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
