@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from affineur import watch as watch
 from affineur.api.describing import describe_data as describe_data
 from affineur.api.measuring import evaluate as evaluate
 from affineur.api.measuring import compare as compare

@@ -16,17 +16,24 @@ from affineur.errors import AffineurError, ParameterError
 from affineur.steps.core.step import STEPS
 
 #: Where a device, a number of threads or a seed changes something.
-DEVICE = (
-    "demo run train distill recover search sweep "
-    "evaluate compare benchmark check predict annotate probe-endpoint"
-)
 SEED = "demo run train distill recover search sweep"
-NO_THREADS = "pack unpack cast info data key restore probe-endpoint pull push cache verify"
+_ONCE = "evaluate compare benchmark check predict annotate probe-endpoint"
+DEVICE = {*SEED.split(), *_ONCE.split(), "watch fit", "watch estimate"}
+_ALONE = "pack unpack cast info data key restore probe-endpoint pull push cache verify"
+NO_THREADS = {*_ALONE.split(), "watch log", "watch forget"}
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
-    found = next(a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction))
-    return dict(found.choices)
+    """Every command by what is typed for it: of a group of commands, each with the group's name before it."""
+
+    def within(parser: argparse.ArgumentParser, before: str = "") -> dict[str, argparse.ArgumentParser]:
+        found = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+        if not found:
+            return {before.strip(): parser}
+        inner = (within(each, f"{before} {name}") for name, each in found[0].choices.items())
+        return {name: each for group in inner for name, each in group.items()}
+
+    return within(build_parser())
 
 
 NAMES = sorted(commands())
@@ -50,7 +57,7 @@ def test_every_argument_is_explained(command: str) -> None:
 @pytest.mark.parametrize("command", NAMES)
 def test_help_has_a_summary_and_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
-        main([command, "--help"])
+        main([*command.split(), "--help"])
     assert stop.value.code == 0
     said = capsys.readouterr().out
     assert f"  affineur {command} " in said or f"  affineur {command}\n" in said, "an example"
@@ -70,9 +77,9 @@ def test_the_list_is_grouped_with_a_line_per_command(capsys: pytest.CaptureFixtu
 
 
 def test_options_are_listed_only_where_they_change_something() -> None:
-    assert {name for name in NAMES if "--device" in options_of(name)} == set(DEVICE.split())
+    assert {name for name in NAMES if "--device" in options_of(name)} == DEVICE
     assert {name for name in NAMES if "--seed" in options_of(name)} == set(SEED.split())
-    assert {name for name in NAMES if "--threads" not in options_of(name)} == set(NO_THREADS.split())
+    assert {name for name in NAMES if "--threads" not in options_of(name)} == NO_THREADS
     assert all("--json" in options_of(name) for name in NAMES)
 
 
@@ -84,7 +91,7 @@ def test_a_step_has_an_option_for_each_field(name: str) -> None:
     assert fields | inputs <= options_of(name)
 
 
-@pytest.mark.parametrize("command", DEVICE.split())
+@pytest.mark.parametrize("command", sorted(DEVICE - {"watch estimate"}))  # which looks for a file first
 def test_a_gpu_that_is_not_there_is_an_error(
     command: str, shared_model, shared_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -108,9 +115,9 @@ def test_a_gpu_that_is_not_there_is_an_error(
         "annotate": [model, str(tmp_path / "texts.txt"), *made],
         "probe-endpoint": ["http://127.0.0.1:9", "--agree-with", model],
         **{name: [model, *data] for name in ("evaluate", "compare", "benchmark")},
-        **{name: [model, *data, *made] for name in ("train", "distill", "recover")},
+        **{name: [model, *data, *made] for name in ("train", "distill", "recover", "watch fit")},
     }
-    assert main([command, *words[command], "--device", "cuda", "-q"]) == 1
+    assert main([*command.split(), *words[command], "--device", "cuda", "-q"]) == 1
     said = capsys.readouterr().err
     assert said == "affineur: --device cuda: no CUDA device on this machine; use cpu\n"
     assert not out.exists()
@@ -137,7 +144,7 @@ def test_threads_are_set_for_the_work(
         "sweep": [model, "--data", data, *made, "--max-drop", "0.01"],
         "prune": [model, *made],
     }
-    assert main([command, *words[command], "--threads", "1", "-q"]) == 1
+    assert main([*command.split(), *words[command], "--threads", "1", "-q"]) == 1
     assert told == [1]
 
 
