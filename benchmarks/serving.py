@@ -33,7 +33,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -315,12 +315,14 @@ class Way:
 
 
 @contextmanager
-def server(model: Path, by_length: bool = True, stopped: bool = False, health: bool = False) -> Iterator[str]:
-    """Start ``affineur serve``, or the same with batches as they come; give its URL, or with ``stopped`` its
-    process.
+def server(
+    model: Path, by_length: bool = True, stopped: bool = False, health: bool = False, more: Sequence[str] = ()
+) -> Iterator[str]:
+    """Start ``affineur serve``, with more options, or the same with batches as they come; give its URL, or
+    with ``stopped`` its process.
     """
     port = load.free_port()
-    command = [sys.executable, "-m", "affineur", "serve", str(model), "--port", str(port), "-q"]
+    command = [sys.executable, "-m", "affineur", "serve", str(model), "--port", str(port), "-q", *more]
     if health:
         health_port = load.free_port()
         command += ["--health-port", str(health_port)]

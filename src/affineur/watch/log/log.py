@@ -232,6 +232,7 @@ class Log:
         answered, end = self._tally.count, time.monotonic() + seconds
         while self.written + self._writer.dropped.total() < answered and time.monotonic() < end:
             time.sleep(_LOOK)
+            self.flush(_LOOK)
 
     def forget(self, *, text: str | None = None, hash: str | None = None, before: float | None = None) -> int:
         """Delete what is known of a text, or of all older ones, labels included; return of how many.

@@ -13,7 +13,7 @@ from affineur.watch.log.rows import Entry
 #: Rows that may wait: some tens of megabytes.
 MOST_ROWS = 50_000
 #: Rows in one transaction, and seconds in which they gather: so much is lost where the process is killed.
-_TOGETHER, GATHER = 2000, 0.1
+_TOGETHER, GATHER = 2000, 0.5
 #: Seconds after which what is old is looked for.
 TEND = 3600.0
 #: Seconds until what could not be written is tried again, at first and at most.
@@ -57,7 +57,7 @@ class Writer:
         self._rows = 0
         self._changed = threading.Condition()
         self._accepted = self._settled = 0  # texts that came in, and those that are written or dropped
-        self._closing = False
+        self._closing = self._hurry = False
         self._give_up: float | None = None
         self._complain_next = 0.0
         self._tend_next = time.monotonic() + TEND
@@ -80,6 +80,8 @@ class Writer:
             was_empty = not self._waiting
             for entry in entries:
                 while wait and self._waiting and self._is_full(entry) and not self._closing:
+                    self._hurry = True
+                    self._changed.notify_all()  # what came with this entry may not have woken it
                     self._changed.wait()
                 if self._closing or (self._waiting and self._is_full(entry)):
                     self.dropped[ENDED if self._closing else FAILING if self.failing else SLOW] += 1
@@ -94,6 +96,8 @@ class Writer:
         """Wait until what waits is written, for so many seconds at most; return whether it is."""
         with self._changed:
             last = self._accepted
+            self._hurry = True
+            self._changed.notify_all()
             return self._changed.wait_for(lambda: self._settled >= last, seconds)
 
     def close(self, seconds: float) -> None:
@@ -114,7 +118,8 @@ class Writer:
             with self._changed:
                 pause = max(0.0, self._tend_next - time.monotonic())
                 self._changed.wait_for(lambda: self._waiting or self._closing, pause)
-                self._changed.wait_for(lambda: self._closing, GATHER)
+                self._changed.wait_for(lambda: self._closing or self._hurry, GATHER)
+                self._hurry = False
                 batch = self._take()
             if batch:
                 self._store(batch)
