@@ -50,8 +50,12 @@ class Database:
         with self.errors("log"):
             # The second is for what must be on the disk when it is said to be.
             self._engine, self._durable = self._connected("NORMAL"), self._connected("FULL")
-            with self.write() if writing else self.read() as connection:
-                self._check(connection, writing)
+            try:
+                with self.write() if writing else self.read() as connection:
+                    self._check(connection, writing)
+            except BaseException:
+                self.close()
+                raise
 
     @contextmanager
     def write(self, *, durable: bool = False) -> Iterator[Connection]:
