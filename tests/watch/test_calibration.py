@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.watch.worlds import world
 
 from affineur.watch.calibration import METHODS, Isotonic, Logistic, calibrator_of, cross_fitted, log_loss
+
+from .worlds import world
 
 
 @pytest.mark.parametrize("method", METHODS)

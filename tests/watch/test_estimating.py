@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.watch.worlds import World, fitted, world
 
 from affineur.errors import ParameterError
 from affineur.watch.estimating import Estimate, Expected, estimate
 from affineur.watch.reference import Reference
+
+from .worlds import World, fitted, world
 
 
 @pytest.fixture(scope="module")

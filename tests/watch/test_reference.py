@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.watch.worlds import WORDS, fitted, world
 
 from affineur.errors import AffineurError, DataError, ModelError
 from affineur.watch.calibration import METHODS
 from affineur.watch.estimating import estimate
 from affineur.watch.fitting import _covariance
 from affineur.watch.reference import Reference, read_reference
+
+from .worlds import WORDS, fitted, world
 
 
 @pytest.fixture(scope="module")

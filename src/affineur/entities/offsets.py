@@ -98,4 +98,4 @@ def to_entities(
 
 def encodable(text: str) -> str:
     """Replace what UTF-8 cannot carry (lone surrogates), one for one, so that no offset shifts."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

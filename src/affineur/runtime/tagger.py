@@ -7,6 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any, Literal, Self, overload
 
 import numpy as np
@@ -111,7 +112,11 @@ class EngineTagger(ABC):
 
     def tag(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
         """Return the likeliest label of each word; a word the tokenizer drops is ``O``."""
-        return [best_labels(logits, self._labels)[0] for logits in self.logits(sentences)]
+        logits = self.logits(sentences)
+        # All words at once: sentence by sentence it took a thirtieth of the time of a small model.
+        every = best_labels(np.concatenate(logits), self._labels)[0] if logits else []
+        ends = list(accumulate(map(len, logits), initial=0))
+        return [every[start:end] for start, end in pairwise(ends)]
 
     def logits(self, sentences: Sequence[Sequence[str]], batch_size: int | None = None) -> list[Logits]:
         """Return the logits of each word, read at its first piece.

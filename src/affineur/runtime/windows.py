@@ -205,8 +205,8 @@ class Encoder:
                 yield Window(
                     sentence,
                     (*self._before, *ids[begin:end], *self._after),
-                    tuple(int(word_ids[i] or 0) for i in own),
-                    tuple(i - begin + len(self._before) for i in own),
+                    tuple([int(word_ids[i] or 0) for i in own]),  # lists are made faster than generators run
+                    tuple([i - begin + len(self._before) for i in own]),
                 )
 
 

@@ -15,9 +15,6 @@ from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
-from tests.serve.conftest import LIMITS
-from tests.serve.held import until
-from tests.serve.running import Load, running
 
 from affineur.cli.main import main
 from affineur.cli.serve import _figures
@@ -27,6 +24,9 @@ from affineur.serve.keys import Key, digest
 from affineur.serve.metrics import Metrics
 from affineur.serve.service import Service
 from affineur.watch.log import Log
+from serve.conftest import LIMITS
+from serve.held import until
+from serve.running import Load, running
 
 from .conftest import Held, rows
 

@@ -404,7 +404,7 @@ def test_two_processes_write_one_log(where: str, opened: Opened) -> None:
 
 def test_what_a_killed_process_had_not_written_is_counted(where: str, opened: Opened, tmp_path: Path) -> None:
     code = (
-        "import os, sys, time\nfrom affineur.watch import Log\nfrom tests.watch.log.conftest import answer\n"
+        "import os, sys, time\nfrom affineur.watch import Log\nfrom watch.log.conftest import answer\n"
         "log = Log(sys.argv[1], key=sys.argv[2])\nanswer(log, *('abcdef',) * 7)\nassert log.flush()\n"
         "log._writer._write = lambda _: time.sleep(60)\nanswer(log, *('abcdef',) * 5)\nlog.announce(2)\n"
         "os.kill(os.getpid(), 9)"
@@ -412,7 +412,7 @@ def test_what_a_killed_process_had_not_written_is_counted(where: str, opened: Op
     command = [sys.executable, "-c", code, where, str(tmp_path / "watch.key")]
     environment = {
         **os.environ,
-        "PYTHONPATH": f"{Path(__file__).parents[3]}:{os.environ.get('PYTHONPATH', '')}",
+        "PYTHONPATH": f"{Path(__file__).parents[2]}:{os.environ.get('PYTHONPATH', '')}",
     }
     alive = opened(where)
     assert subprocess.run(command, env=environment, check=False).returncode == -9
