@@ -287,7 +287,8 @@ def test_time_grows_no_faster_than_the_text(make: Callable[[int], tuple[str, lis
         redact(*made)
         return time.process_time() - began
 
-    assert seconds(16_000) < 9 * max(seconds(4_000), 0.02)
+    # Four times the text would take sixteen times as long; on a busy machine one measurement may be off.
+    assert any(seconds(16_000) < 9 * max(seconds(4_000), 0.02) for _ in range(3))
 
 
 def again(name: str, *shown: str, kind: str = "PER") -> str:

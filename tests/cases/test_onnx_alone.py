@@ -101,5 +101,5 @@ def test_the_page_names_every_operator_beside_the_standard(shared_onnx: Path, sh
     """onnx.checker knows the standard's alone (case 20)."""
     assert contributed(shared_onnx) == named_on_the_page("full precision", "camembert") == set()
     (row,) = re.findall(r"(?m)^\| INT8 \| (.+) \|$", PAGE.read_text("utf-8"))
-    assert contributed(shared_int8) == {"MatMulIntegerToFloat"}
-    assert "`MatMulIntegerToFloat`" in row
+    assert contributed(shared_int8) == {"MatMulIntegerToFloat", "FusedMatMul"}
+    assert all(f"`{name}`" in row for name in contributed(shared_int8))

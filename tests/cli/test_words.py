@@ -20,7 +20,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model").mkdir()
     (tmp_path / "my model").mkdir()
-    (tmp_path / "letter.txt").write_text("Marie vit à Paris.\n", "utf-8")
+    (tmp_path / "letter.txt").write_text(f"{TEXT}\n", "utf-8")
     return tmp_path
 
 
@@ -146,4 +146,4 @@ def test_where_no_model_is_named(here: Path, capsys: pytest.CaptureFixture[str])
     assert row["entities"][0]["word"] == "Marie"
     assert main(["annotate", "letter.txt", "-o", "out.jsonl", "-q"]) == 0
     entities = json.loads(Path("out.jsonl").read_text("utf-8"))["entities"]
-    assert [entity["word"] for entity in entities] == ["Marie", "Paris"]
+    assert [entity["word"] for entity in entities] == ["Marie", "hôpital de Paris"]

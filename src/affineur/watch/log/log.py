@@ -77,7 +77,15 @@ class Log:
         if not 0 <= text_share <= 1:
             raise ParameterError(f"text_share={text_share:g} is impossible, expected 0 to 1", "text_share")
         self._database = Database(where)
-        self.keys = LogKeys(key_file(self._database, key), key_days)
+        try:
+            self.keys = LogKeys(key_file(self._database, key), key_days)
+            self._open(days, text_share, source, tell)
+        except BaseException:
+            self._database.close()
+            raise
+
+    def _open(self, days: int, text_share: float, source: str, tell: Callable[[str], None]) -> None:
+        """Begin a run in the database."""
         self.days, self.text_share = days, text_share
         self._tell = tell
         self._models: dict[ModelFacts, int] = {}
