@@ -33,7 +33,7 @@ def main() -> int:
     done = subprocess.run(["affineur", "run", str(_RECIPE), "--name", "fr"], check=False)
     if done.returncode == 0:
         out = _PACKAGE / "src" / "affineur_fr" / "sample-int8"
-        shutil.copytree(Path("runs/fr/sample-int8"), out, dirs_exist_ok=True)
+        shutil.copytree(Path("runs/fr/models/sample-int8"), out, dirs_exist_ok=True)
     return done.returncode
 
 
