@@ -12,14 +12,13 @@ from affineur.artifact import SIGNATURE
 from affineur.artifact.writing import resolved
 from affineur.engines.core.references import Reference as ModelReference
 from affineur.entities import Corpus, numbered_lines, read_words, refuse_nul, split_sentences
-from affineur.errors import DataError, ModelError, ParameterError
+from affineur.errors import ModelError, ParameterError
 from affineur.progress import report
 from affineur.runtime import EngineTagger
 from affineur.runtime.given import given_texts
 from affineur.transfer import DataOptions, Splits, load_corpus
-from affineur.transfer.formats.core.marked import field
+from affineur.transfer.formats.core.marked import json_texts
 from affineur.transfer.formats.core.raw import kind_of
-from affineur.transfer.formats.core.records import json_records
 from affineur.transfer.sources import text_file
 from affineur.watch.estimating import Estimate
 from affineur.watch.estimating import estimate as estimate_signals
@@ -181,7 +180,8 @@ def _read(path: Path, kind: str, tagger: EngineTagger) -> Iterator[tuple[int, Se
             number += begun if named else 1
             yield number, words
         return
-    for number, text in enumerate(_json_texts(path) if kind == "json" else _lines(path)):
+    texts = (text for _, text in json_texts(path)) if kind == "json" else _lines(path)
+    for number, text in enumerate(texts):
         yield from _cut(number, text, tagger)
 
 
@@ -197,11 +197,3 @@ def _lines(path: Path) -> Iterator[str]:
     for number, line in numbered_lines(path):
         refuse_nul(line, path, number)
         yield line.rstrip("\r\n")
-
-
-def _json_texts(path: Path) -> Iterator[str]:
-    for row, record in json_records(path):
-        try:
-            yield field(record, "text", str, "a text")
-        except DataError as error:
-            raise DataError(f"row {row}: {error}", path, row) from None

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from affineur.entities import Corpus
 from affineur.errors import DataError, brief, counted
 from affineur.transfer.formats.core.records import json_records
 from affineur.transfer.formats.core.spans import SpanDocument, span_corpus
 
+Result = TypeVar("Result")
 #: Turns a record into a document, or into ``None`` where nobody has annotated it.
 Read = Callable[[Mapping[str, Any], int], SpanDocument | None]
 
@@ -26,7 +27,7 @@ def marked_documents(path: Path, read: Read) -> Iterator[SpanDocument]:
     Raises:
         DataError: If the file is no such JSON, or what ``read`` raises, with the row.
     """
-    return (document for document in _documents(path, read) if document is not None)
+    return (document for document in read_records(path, read) if document is not None)
 
 
 def marked_corpus(path: Path, read: Read, unmarked: str) -> Corpus:
@@ -48,7 +49,7 @@ def marked_corpus(path: Path, read: Read, unmarked: str) -> Corpus:
     def documents() -> Iterator[SpanDocument]:
         nonlocal passed_over
         passed_over = 0  # whoever reads again counts again
-        for document in _documents(path, read):
+        for document in read_records(path, read):
             if document is None:
                 passed_over += 1
             else:
@@ -61,15 +62,33 @@ def marked_corpus(path: Path, read: Read, unmarked: str) -> Corpus:
     return replace(corpus, notes=(*corpus.notes, note))
 
 
-def _documents(path: Path, read: Read) -> Iterator[SpanDocument | None]:
+def read_records(path: Path, read: Callable[[Mapping[str, Any], int], Result]) -> Iterator[Result]:
+    """Yield what is read of each JSON record of a file; what is wrong with one names its row.
+
+    Args:
+        path: The file.
+        read: Reads a record, given its row.
+
+    Raises:
+        DataError: If a record cannot be read.
+    """
     for row, record in json_records(path):
         try:
-            document = read(record, row)
+            found = read(record, row)
         except DataError as error:
             if error.path is not None:
                 raise
             raise DataError(f"row {row}: {error}", path, row) from None
-        yield document
+        yield found
+
+
+def json_texts(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the row of each JSON record of a file, and its ``text``.
+
+    Raises:
+        DataError: If a record has none.
+    """
+    return read_records(path, lambda record, row: (row, field(record, "text", str, "a text")))
 
 
 def field(record: Mapping[str, Any], name: str, kind: type[Any], shown: str) -> Any:

@@ -9,8 +9,7 @@ from pathlib import Path
 from affineur.entities import Corpus, Sentence, numbered_lines, refuse_too_long, split_words
 from affineur.errors import DataError
 from affineur.transfer.formats.core.head import Head
-from affineur.transfer.formats.core.marked import field
-from affineur.transfer.formats.core.records import json_records
+from affineur.transfer.formats.core.marked import json_texts
 
 _JSON = (".jsonl", ".json", ".ndjson")
 #: Suffixes that labeled and raw text share.
@@ -61,10 +60,6 @@ def read_text(path: str | Path) -> Corpus:
 
 
 def _texts(path: Path) -> Iterator[tuple[int, str]]:
-    for row, record in json_records(path):
-        try:
-            text = field(record, "text", str, "a text")
-        except DataError as error:
-            raise DataError(f"row {row}: {error}", path, row) from None
+    for row, text in json_texts(path):
         for line in text.splitlines():
             yield row, line
