@@ -37,13 +37,19 @@ class TorchTagger(EngineTagger):
 
     def forward(self, ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64]) -> Logits:
         """Compute logits of shape ``(sequences, longest, labels)``."""
+        return self._numbers(self._output(ids, mask).logits)
+
+    def _output(self, ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64], **wanted: bool) -> Any:
+        """Run the model on its device; ``wanted`` asks for more than logits."""
         device = next((p.device for p in self.model.parameters()), torch.device("cpu"))
+        given = torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
         with torch.inference_mode():
-            output = self.model(
-                input_ids=torch.from_numpy(ids).to(device), attention_mask=torch.from_numpy(mask).to(device)
-            ).logits
-        logits: Logits = output.float().cpu().numpy()
-        return logits
+            return self.model(input_ids=given[0], attention_mask=given[1], **wanted)
+
+    @staticmethod
+    def _numbers(output: torch.Tensor) -> Logits:
+        numbers: Logits = output.float().cpu().numpy()
+        return numbers
 
 
 def pad(sequences: Sequence[Sequence[int]], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:

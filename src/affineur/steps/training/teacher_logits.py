@@ -88,12 +88,7 @@ class _HiddenStates(TorchTagger):
 
     def forward(self, ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64]) -> Logits:
         """Compute hidden states of shape ``(sequences, longest, hidden size)``."""
-        device = next(self.model.parameters()).device
-        given = torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
-        with torch.inference_mode():
-            output = self.model(input_ids=given[0], attention_mask=given[1], output_hidden_states=True)
-        hidden: Logits = output.hidden_states[-1].float().cpu().numpy()
-        return hidden
+        return self._numbers(self._output(ids, mask, output_hidden_states=True).hidden_states[-1])
 
 
 def _kept(
